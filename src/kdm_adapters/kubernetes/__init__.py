@@ -1,0 +1,1 @@
+"""A repository on a Kubernetes cluster, read from a watch cache."""

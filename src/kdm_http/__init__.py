@@ -1,0 +1,1 @@
+"""kdm over HTTPS with mutual TLS."""
