@@ -1,0 +1,51 @@
+# kdm's workflow. `make` alone explains itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGE ?= kdm:dev
+
+# A KUBECONFIG that merely stands in the environment must not point a trial at somebody's cluster:
+# only `make run KUBECONFIG=...` (or REPOSITORY=kubernetes) does.
+ifeq ($(origin KUBECONFIG),command line)
+REPOSITORY ?= kubernetes
+RUN_FLAGS := --kubeconfig $(KUBECONFIG)
+endif
+REPOSITORY ?= memory
+
+.DEFAULT_GOAL := help
+.PHONY: help run test build deploy certs cluster kind clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## Serve kdm over mTLS on demo data; KUBECONFIG=path or REPOSITORY=kubernetes for a real cluster
+	@exec $(BIN)/kdm serve --dev --repository $(REPOSITORY) $(RUN_FLAGS) $(ARGS)
+
+test: $(VENV)/.installed ## Run every check and test: lint, types, imports, unit, integration
+	$(BIN)/nox
+
+build: ## Build the container image
+	@echo "make build: the container image is not there yet" >&2; exit 1
+
+deploy: ## Install kdm on a kind cluster
+	@echo "make deploy: the Helm chart is not there yet" >&2; exit 1
+
+certs: $(VENV)/.installed ## Make a private PKI in ./private-certs (DIR=path for another place)
+	$(BIN)/kdm certs init $(or $(DIR),private-certs)
+
+cluster: $(VENV)/.installed ## Run a local Kubernetes control plane until Ctrl-C, and print its kubeconfig
+	@cd tests && exec ../$(BIN)/python -m integration.controlplane
+
+kind: $(VENV)/.installed ## Run the integration tests on a kind cluster (needs Docker and kind)
+	$(BIN)/nox -s kind
+
+clean: ## Delete what the other targets made in this directory
+	rm -rf $(VENV) .nox .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kdm needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,115 @@
+"""kdm's checks. `nox -l` lists them; without arguments the ones run that `make test` runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.10"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+nox.options.sessions = ["lint", "types", "imports", "unit", "integration"]
+
+CODE = ["src", "tests", "noxfile.py"]
+LOCKS = {
+    "runtime.txt": [],
+    "dev.txt": ["--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
+    "go.txt": ["--group", "go"],
+}
+
+
+def install(session: nox.Session) -> None:
+    """Install exactly the locked dependencies, and kdm itself as an editable package."""
+    session.install("--require-hashes", "--requirement", "requirements/dev.txt")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+
+
+@nox.session
+def fmt(session: nox.Session) -> None:
+    """Format the code and sort its imports, in place."""
+    install(session)
+    session.run("ruff", "check", "--fix-only", *CODE)
+    session.run("ruff", "format", *CODE)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check formatting and lint rules; change nothing."""
+    install(session)
+    session.run("ruff", "format", "--check", *CODE)
+    session.run("ruff", "check", *CODE)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session)
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check who may import whom: the hexagon's contracts."""
+    install(session)
+    session.run("lint-imports")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Run the unit tests: no cluster, loopback sockets only. Arguments go to pytest."""
+    install(session)
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
+    install(session)
+    session.run("pytest", "tests/integration", *session.posargs)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Search for counterexamples in the state machines for a long time: at least 100,000 steps."""
+    install(session)
+    session.run("pytest", "tests/unit", "-k", "stateful or machine", "--timeout=0", *session.posargs,
+                env={"HYPOTHESIS_PROFILE": "nightly"})  # fmt: skip
+
+
+@nox.session
+def kind(session: nox.Session) -> None:
+    """Run the integration tests on a kind cluster, made for them and deleted after. Needs Docker and kind."""
+    install(session)
+    session.run("python", "tests/integration/kind_cluster.py", *session.posargs)
+
+
+@nox.session
+def local(session: nox.Session) -> None:
+    """Do what a commit needs: format, lint, types, imports, unit tests. Arguments go to pytest."""
+    install(session)
+    session.run("ruff", "check", "--fix-only", *CODE)
+    session.run("ruff", "format", *CODE)
+    session.run("ruff", "check", *CODE)
+    session.run("mypy")
+    session.run("lint-imports")
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renew the hash-locked requirements from pyproject.toml. Arguments go to uv, for example --upgrade."""
+    session.install("uv")
+    for name, options in LOCKS.items():
+        session.run(
+            "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes",
+            "--no-annotate", "--no-header", *options, *session.posargs,
+            *([] if name == "go.txt" else ["pyproject.toml"]), "--output-file", f"requirements/{name}",
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).parent)
+    nox.main()
