@@ -1,0 +1,1 @@
+"""Tests of kdm against a real Kubernetes API."""

