@@ -43,7 +43,7 @@ class Cluster:
         """
         self.kubeconfig = kubeconfig
         self.directory = directory
-        self._kubectl = kubectl
+        self.kubectl_program = kubectl
 
     def kubectl(self, *args: str, input: str | None = None, timeout_s: float = 60) -> str:  # noqa: A002 - as subprocess
         """Run kubectl as the administrator and return its standard output.
@@ -52,11 +52,9 @@ class Cluster:
             KubectlFailed: It ended with an error, or not within `timeout_s` seconds.
         """
         options = (f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.directory / 'kubectl-cache'}")
-        command = [str(self._kubectl), *args[:1], *options, *args[1:]]
+        command = [str(self.kubectl_program), *args[:1], *options, *args[1:]]
         try:
-            done = subprocess.run(
-                command, input=input, capture_output=True, text=True, timeout=timeout_s, check=False
-            )
+            done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired as exc:
             raise KubectlFailed(f"kubectl {' '.join(args)} did not end within {timeout_s} s") from exc
         if done.returncode:

@@ -155,7 +155,7 @@ def _run(command: list[str], cwd: Path | None = None) -> str:
 
 @contextmanager
 def _progress(what: str) -> Iterator[None]:
-    print(f"controlplane: {what} ...", file=sys.stderr, flush=True)  # noqa: T201 - minutes of silence look like a hang
+    print(f"controlplane: {what} ...", file=sys.stderr, flush=True)
     started_s = time.monotonic()
     yield
-    print(f"controlplane: done in {time.monotonic() - started_s:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"controlplane: done in {time.monotonic() - started_s:.0f} s", file=sys.stderr, flush=True)

@@ -27,8 +27,10 @@ __all__ = ["ControlPlane", "StartFailed"]
 LOOPBACK = "127.0.0.1"
 START_ATTEMPTS = 3
 POLL_S = 0.05
+READY_TIMEOUT_S = 60.0  # about 4 s on an idle machine
 REQUEST_TIMEOUT_S = 5.0
 NODE = "node-0"
+STAGES = Path(__file__).with_name("stages.yaml")
 # Below the ephemeral range of every common kernel, so that no outgoing connection takes the port of a component that is
 # down for a moment; and below the NodePorts.
 PORTS = range(20_000, 30_000)
@@ -42,7 +44,8 @@ class ControlPlane(Cluster):
     """etcd and kube-apiserver, and on request what makes Deployments run, on loopback ports of its own.
 
     A context manager: it is ready inside and leaves nothing behind, whatever a test did to it. Each component is a
-    `Process` that keeps its port and its data over `stop`, `kill` and `start`; call `wait_ready` afterwards. RBAC is on.
+    `Process` that keeps its port and its data over `stop`, `kill` and `start`; call `wait_ready` afterwards. RBAC is
+    on.
     Every process dies with the one that started it.
 
     Attributes:
@@ -87,25 +90,22 @@ class ControlPlane(Cluster):
         Raises:
             StartFailed: It is not.
         """
-        for attempt in range(1, START_ATTEMPTS + 1):
+        for attempts_left in reversed(range(START_ATTEMPTS)):
             try:
                 self._start()
-                return self
-            except StartFailed as exc:
-                self.kill()
-                # Another process took the port between our look and our bind.
-                if "address already in use" not in str(exc) or attempt == START_ATTEMPTS:
+                break
+            except BaseException as exc:
+                self._discard()
+                # Another process may take a port between our look and our bind.
+                if not (attempts_left and isinstance(exc, StartFailed) and "address already in use" in str(exc)):
+                    self.stop()
                     raise
                 self._choose_ports()
-            except BaseException:
-                self.kill()
-                raise
-        raise AssertionError("unreachable")
+        return self
 
     def stop(self) -> None:
         """End every process and delete the data. Killing is enough: nothing of it is to be kept."""
-        self.kill()
-        shutil.rmtree(self.directory / "etcd", ignore_errors=True)
+        self._discard()
         if self._temporary:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -129,15 +129,16 @@ class ControlPlane(Cluster):
                 process.start()
         self.wait_ready()
 
-    def wait_ready(self, timeout_s: float = 60) -> None:
+    def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until the API server says it is ready.
 
         Raises:
             StartFailed: It did not within `timeout_s` seconds, or a process it needs has ended.
         """
         deadline_s = time.monotonic() + timeout_s
-        self._until_found("/readyz", deadline_s)
-        self._until_found("/api/v1/namespaces/default", deadline_s)
+        needed = [self.etcd, self.apiserver]
+        self._until_found("/readyz", needed, deadline_s)
+        self._until_found("/api/v1/namespaces/default", needed, deadline_s)
 
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
         """Write a kubeconfig for a user who presents a client certificate; RBAC grants nothing to a new name."""
@@ -176,6 +177,10 @@ class ControlPlane(Cluster):
     def _processes(self) -> list[Process]:
         return [self.etcd, self.apiserver, *self.controllers.values()]
 
+    def _discard(self) -> None:
+        self.kill()
+        shutil.rmtree(self.directory / "etcd", ignore_errors=True)
+
     def _choose_ports(self) -> None:
         """Decide the ports, and with them every command line."""
         self.port, self._etcd_port, peer_port = _free_ports(3)
@@ -195,17 +200,18 @@ class ControlPlane(Cluster):
             for process in self.controllers.values():
                 process.start()
             # Pods are refused until the controller manager has made their service account.
-            self._until_found("/api/v1/namespaces/default/serviceaccounts/default", time.monotonic() + 60)
+            account = "/api/v1/namespaces/default/serviceaccounts/default"
+            self._until_found(account, self._processes, time.monotonic() + READY_TIMEOUT_S)
             self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s", timeout_s=90)
 
-    def _until_found(self, path: str, deadline_s: float) -> None:
+    def _until_found(self, path: str, needed: Sequence[Process], deadline_s: float) -> None:
         url = f"https://{LOOPBACK}:{self.port}{path}"
         client_files = self._files["admin"]
         self._trust.load_cert_chain(*client_files)
         answer = "nothing was asked"
         with httpx.Client(verify=self._trust, trust_env=False, timeout=REQUEST_TIMEOUT_S) as client:
             while time.monotonic() < deadline_s:
-                if ended := [process for process in self._processes if process.log.exists() and not process.running]:
+                if ended := [process for process in needed if not process.running]:
                     raise StartFailed(_logs(f"{ended[0].name} has ended", ended))
                 try:
                     response = client.get(url)
@@ -215,7 +221,7 @@ class ControlPlane(Cluster):
                 except httpx.TransportError as exc:
                     answer = repr(exc)
                 time.sleep(POLL_S)
-        raise StartFailed(_logs(f"{url} did not answer in time, last: {answer}", self._processes))
+        raise StartFailed(_logs(f"{url} did not answer in time, last: {answer}", needed))
 
     def _etcd(self, call: str, body: Mapping[str, object]) -> dict[str, dict[str, str]]:
         """Call etcd's JSON gateway."""
@@ -290,9 +296,6 @@ class ControlPlane(Cluster):
     def _controller_processes(self) -> list[Process]:
         common = {"kubeconfig": self.kubeconfig, "leader_elect": "false", "secure_port": 0}  # port 0: none
         ca_certificate, ca_key = self._files["ca"]
-        # kwok reads ~/.kwok/kwok.yaml unless it is told of another file.
-        kwok_configuration = self.directory / "kwok.yaml"
-        kwok_configuration.write_text("apiVersion: config.kwok.x-k8s.io/v1alpha1\nkind: KwokConfiguration\n")
         return [
             self._process(
                 "kube-controller-manager",
@@ -306,7 +309,11 @@ class ControlPlane(Cluster):
             ),
             self._process("kube-scheduler", **common, kube_api_qps=200, kube_api_burst=400),
             self._process(
-                "kwok", kubeconfig=self.kubeconfig, config=kwok_configuration, manage_all_nodes="true"
+                "kwok",
+                kubeconfig=self.kubeconfig,
+                config=STAGES,
+                manage_all_nodes="true",
+                node_lease_duration_seconds=40,  # as a kubelet: without a lease the node becomes NotReady
             ),
         ]
 

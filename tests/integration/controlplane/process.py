@@ -58,7 +58,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us; we end our children in order
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - calls prctl and nothing that takes a lock
+                preexec_fn=die_with_parent,  # it calls prctl and takes no lock
             ).result()
         atexit.register(self.kill)
 
