@@ -1,1 +1,14 @@
-"""A repository on a Kubernetes cluster, read from a watch cache."""
+"""A repository on a Kubernetes cluster, read from a watch cache.
+
+::
+
+    async with KubernetesDeploymentRepository(ClusterConfig(context="staging"), namespaces=["shop"]) as repository:
+        await repository.wait_synced(30)
+        repository.get(DeploymentRef("shop", "web")).replicas.ready
+"""
+
+from kdm_adapters.kubernetes.credentials import ClusterConfig, InvalidClusterConfig
+from kdm_adapters.kubernetes.repository import KubernetesDeploymentRepository
+from kdm_adapters.kubernetes.view import Tuning
+
+__all__ = ["ClusterConfig", "InvalidClusterConfig", "KubernetesDeploymentRepository", "Tuning"]

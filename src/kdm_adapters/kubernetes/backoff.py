@@ -1,0 +1,40 @@
+"""How long to wait before trying again: client-go's exponential backoff."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+from attrs import define, field
+
+
+@define
+class Backoff:
+    """Delays that double up to a cap, jittered, and start over after a quiet time.
+
+    The defaults are those of client-go's Reflector (``k8s.io/client-go/tools/cache/reflector.go``).
+
+    Attributes:
+        initial_s: The first delay, in seconds.
+        cap_s: The largest delay before jitter, in seconds.
+        jitter: A delay d becomes one in [d, d * (1 + jitter)).
+        reset_after_s: Without a backoff for this long, the next one is the first again.
+        rng: Where the jitter comes from.
+    """
+
+    initial_s: float = 0.8
+    cap_s: float = 30.0
+    jitter: float = 1.0
+    reset_after_s: float = 120.0
+    rng: Random = field(factory=Random)
+    _next_s: float = field(default=0.0, init=False)
+    _last_at: float = field(default=-math.inf, init=False)
+
+    def next_delay_s(self, now: float) -> float:
+        """Return the delay to wait from ``now`` on (seconds on any monotonic clock), and double the next one."""
+        if now - self._last_at > self.reset_after_s:
+            self._next_s = self.initial_s
+        self._last_at = now
+        delay_s = self._next_s
+        self._next_s = min(delay_s * 2, self.cap_s)
+        return delay_s * (1 + self.jitter * self.rng.random())

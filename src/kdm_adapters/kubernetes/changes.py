@@ -1,0 +1,110 @@
+"""Tells subscribers what changes, each at its own pace and for a bounded amount of memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from typing import Final
+
+from kdm_core.model import ChangeKind, Deployment, DeploymentChange
+
+BUFFER: Final = 4096
+"""How many changes a subscriber may fall behind before it has to begin anew."""
+
+_SYNCED: Final = DeploymentChange(ChangeKind.SYNCED)
+_LAGGED: Final = DeploymentChange(ChangeKind.LAGGED)
+
+
+class _Subscriber:
+    """One follower's place in what happens."""
+
+    def __init__(self, namespace: str | None, buffer: int) -> None:
+        self.namespace = namespace
+        self.pending: deque[DeploymentChange] = deque()
+        self.lagged = False
+        self.woken = asyncio.Event()
+        self._buffer = buffer
+
+    def offer(self, change: DeploymentChange) -> bool:
+        """Take in a change. Returns whether the subscriber fell behind by it."""
+        self.woken.set()
+        if self.lagged:
+            return False
+        if len(self.pending) >= self._buffer:
+            self.lagged = True
+            self.pending.clear()
+            return True
+        self.pending.append(change)
+        return False
+
+
+class Changes:
+    """The subscribers of one repository.
+
+    Args:
+        present: Returns the present Deployments of a namespace, or all for None.
+        buffer: How many changes a subscriber may fall behind.
+        on_lagged: Told when one fell behind further.
+    """
+
+    def __init__(
+        self,
+        present: Callable[[str | None], tuple[Deployment, ...]],
+        *,
+        buffer: int = BUFFER,
+        on_lagged: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.synced = asyncio.Event()
+        self._present = present
+        self._buffer = buffer
+        self._on_lagged = on_lagged
+        self._subscribers: set[_Subscriber] = set()
+        self._closed = False
+
+    def tell(self, kind: ChangeKind, deployment: Deployment) -> None:
+        """Tell every subscriber of a change that is visible already. Waits for none of them."""
+        if not self._subscribers:
+            return
+        change = DeploymentChange(kind, deployment)
+        for subscriber in self._subscribers:
+            if subscriber.namespace in {None, deployment.ref.namespace} and subscriber.offer(change):
+                self._on_lagged()
+
+    def close(self) -> None:
+        """End every subscription."""
+        self._closed = True
+        self.synced.set()
+        for subscriber in self._subscribers:
+            subscriber.woken.set()
+
+    async def follow(self, namespace: str | None) -> AsyncGenerator[DeploymentChange, None]:
+        """Yield the present state of a namespace (None: of all), then its changes, until closed.
+
+        See :meth:`kdm_core.ports.DeploymentRepository.changes`.
+        """
+        await self.synced.wait()
+        while not self._closed:
+            subscriber = _Subscriber(namespace, self._buffer)
+            self._subscribers.add(subscriber)
+            try:
+                # No await between these two: the state and the changes after it join without gap or overlap.
+                for deployment in self._present(namespace):
+                    if self._over(subscriber):
+                        break
+                    yield DeploymentChange(ChangeKind.PRESENT, deployment)
+                else:
+                    yield _SYNCED
+                while not self._over(subscriber):
+                    if subscriber.pending:
+                        yield subscriber.pending.popleft()
+                    else:
+                        subscriber.woken.clear()
+                        await subscriber.woken.wait()
+            finally:
+                self._subscribers.discard(subscriber)
+            if not self._closed:
+                yield _LAGGED
+
+    def _over(self, subscriber: _Subscriber) -> bool:
+        return self._closed or subscriber.lagged

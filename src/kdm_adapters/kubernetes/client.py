@@ -1,0 +1,267 @@
+"""HTTP to the API server, on kubernetes.aio's REST client: bytes in, bytes out, credentials always fresh.
+
+``import kubernetes`` costs about 0.8 s and 20 MB over aiohttp's own, whatever part of it is asked for: its packages'
+``__init__`` import everything but the models. Only this module and ``credentials`` import it.
+"""
+# kubernetes is typed in part only:
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+
+from kdm_adapters.kubernetes.credentials import Credentials, discard_private_file
+from kdm_adapters.kubernetes.messages import UNANSWERED, UNREACHABLE, Failure
+from kdm_adapters.kubernetes.wire import failure
+from kdm_core.errors import ClusterUnreachable
+from kdm_core.ports import Instrument
+
+_log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 5.0
+"""How long connecting may take, TLS included, in seconds."""
+
+USER_AGENT: Final = "kdm"
+
+_KEEPALIVE: Final = (
+    ("TCP_KEEPIDLE", 15),
+    ("TCP_KEEPINTVL", 5),
+    ("TCP_KEEPCNT", 3),
+    ("TCP_USER_TIMEOUT", 30_000),
+)
+"""A peer that is gone is noticed within 45 s: after 15 s of silence it is asked each 5 s; 3 unanswered questions, or
+30,000 ms without an acknowledgement of what was sent, end the connection (tcp(7), RFC 5482)."""
+
+# kubernetes.aio's own default, 300 s in all, would cut watches.
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
+
+_READ_BUFFER_BYTES: Final = 256 * 1024
+_READ_ERROR_BYTES: Final = 64 * 1024
+
+
+class ApiError(Exception):
+    """A request that did not succeed, or had no answer. ``failure`` says how."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def open_socket(address: tuple[Any, ...]) -> socket.socket:
+    """Open a socket that notices within 45 s that its peer is gone."""
+    family, kind, protocol, *_ = address
+    opened = socket.socket(family, kind, protocol)
+    opened.setblocking(False)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):  # the names are Linux's
+            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return opened
+
+
+class _Transport(RESTClientObject):
+    """A connection pool with one set of credentials. Closes itself once retired and idle."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        # Watches are long-lived connections of their own: a limit would let them starve writes. Nobody sets cookies.
+        configuration.client_session_kwargs = {
+            "read_bufsize": _READ_BUFFER_BYTES,
+            "cookie_jar": aiohttp.DummyCookieJar(),
+        }
+        super().__init__(configuration)
+        self.users = 0
+        self.retired = False
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=0, ssl=self.ssl_context, socket_factory=open_socket)
+
+
+class Client:
+    """Requests to one API server.
+
+    Args:
+        credentials: Where it is and who asks.
+        instrument: Told each request.
+    """
+
+    def __init__(self, credentials: Credentials, instrument: Instrument | None = None) -> None:
+        self._credentials = credentials
+        self._instrument = instrument or Instrument()
+        self._transport: _Transport | None = None
+        self._renewing = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
+
+    @asynccontextmanager
+    async def stream(self, verb: str, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.StreamReader]:
+        """Open a GET whose answer is read as it arrives. No time limit but the one for connecting.
+
+        Args:
+            verb: RBAC's name of what is done: list or watch.
+            path: The path.
+            query: The query parameters.
+
+        Yields:
+            The body.
+
+        Raises:
+            ApiError: It was refused, or there was no answer.
+        """
+        async with self._answer(verb, "GET", path, query) as answer:
+            yield answer.content
+
+    async def request(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        merge_patch: object = None,
+        timeout_s: float,
+    ) -> bytes:
+        """Make a request and return the answer's body.
+
+        Args:
+            verb: RBAC's name of what is done.
+            method: HTTP's.
+            path: The path.
+            query: The query parameters.
+            merge_patch: The body, to be sent as a JSON merge patch (RFC 7396).
+            timeout_s: How long it may take in all, in seconds.
+
+        Raises:
+            ApiError: It was refused, or there was no answer.
+        """
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._answer(verb, method, path, query or {}, merge_patch) as answer,
+            ):
+                return await answer.read()
+        except TimeoutError as error:
+            raise ApiError(Failure(0, UNANSWERED, f"the cluster did not answer within {timeout_s:g} s")) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ApiError(Failure(0, UNANSWERED, f"the cluster's answer broke off: {_text(error)}")) from error
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        merge_patch: object = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        started, code = time.monotonic(), 0
+        try:
+            transport = await self._fresh()
+        except ClusterUnreachable as error:
+            raise ApiError(Failure(0, UNREACHABLE, str(error))) from error
+        transport.users += 1
+        answer: aiohttp.ClientResponse | None = None
+        try:
+            try:
+                answer = await self._send(transport, method, path, query, merge_patch)
+                code = answer.status
+            finally:
+                self._instrument.api_request(verb, code, time.monotonic() - started)
+            if code >= 300:
+                if code == 401:
+                    self._credentials.refuse()
+                raise ApiError(await _refusal(answer))
+            yield answer
+        finally:
+            if answer is not None:
+                answer.close()
+            transport.users -= 1
+            if transport.retired and not transport.users:
+                await transport.close()
+
+    async def _send(
+        self,
+        transport: _Transport,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        merge_patch: object,
+    ) -> aiohttp.ClientResponse:
+        configuration = transport.configuration
+        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
+        if merge_patch is not None:
+            headers["Content-Type"] = "application/merge-patch+json"
+        for setting in (await configuration.auth_settings()).values():
+            headers[setting["key"]] = setting["value"]
+        url = configuration.host + path + ("?" + urlencode(query) if query else "")
+        try:
+            answer = await transport.request(method, url, headers, body=merge_patch, _request_timeout=_TIMEOUT)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise ApiError(
+                Failure(0, UNREACHABLE, f"the cluster at {configuration.host} cannot be reached: {_text(error)}")
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ApiError(
+                Failure(0, UNANSWERED, f"the cluster at {configuration.host} did not answer: {_text(error)}")
+            ) from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    async def _fresh(self) -> _Transport:
+        """Return a transport with valid credentials. The old one lives until its last watch ends."""
+        async with self._renewing:
+            old = self._transport
+            if old is not None and not self._credentials.outdated:
+                return old
+            try:
+                new = _transport(await self._credentials.load())
+            except ClusterUnreachable as error:
+                if old is None:
+                    raise
+                _log.warning("going on with the old credentials: %s", error)
+                return old
+            self._transport = new
+        if old is not None:
+            old.retired = True
+            if not old.users:
+                await old.close()
+        return new
+
+
+def _transport(configuration: Configuration) -> _Transport:
+    try:
+        return _Transport(configuration)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise ClusterUnreachable(f"the certificates for the cluster cannot be used: {_text(error)}") from error
+    finally:
+        discard_private_file(configuration)
+
+
+async def _refusal(answer: aiohttp.ClientResponse) -> Failure:
+    body = b""
+    with suppress(aiohttp.ClientError, OSError):
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > _READ_ERROR_BYTES:
+                break
+    after = answer.headers.get("Retry-After", "")
+    return failure(body, answer.status, float(after) if after.isdecimal() else 0.0)
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,155 @@
+"""What passes between the view, which decides, and the reflector, which acts: actions one way, messages the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from kdm_core.model import Deployment
+
+INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
+"""The annotation, with the value "true", of the bookmark that ends a watch-list's initial events (KEP-3157)."""
+
+UNREACHABLE: Final = "Unreachable"
+"""The reason of a failure without an answer, where the request was not even sent."""
+
+UNANSWERED: Final = "Unanswered"
+"""The reason of a failure without an answer, where the request may have been carried out."""
+
+
+class Wait(NamedTuple):
+    """Do nothing for so many seconds."""
+
+    seconds: float
+
+
+class ListPage(NamedTuple):
+    """Read a page of a list (or all of it, where ``limit`` is 0)."""
+
+    resource_version: str
+    limit: int = 0
+    continue_token: str = ""
+
+    def query(self) -> dict[str, str]:
+        """Return the request's query parameters. A continuation carries no resourceVersion: its token does."""
+        query = {"limit": str(self.limit)} if self.limit else {}
+        if self.continue_token:
+            return query | {"continue": self.continue_token}
+        return query | ({"resourceVersion": self.resource_version} if self.resource_version else {})
+
+
+class WatchList(NamedTuple):
+    """Open a watch that begins with the present state and goes on as a watch (KEP-3157)."""
+
+    resource_version: str
+    timeout_s: int
+
+    def query(self) -> dict[str, str]:
+        """Return the request's query parameters."""
+        query = WatchFrom(self.resource_version, self.timeout_s).query()
+        return query | {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+
+
+class WatchFrom(NamedTuple):
+    """Open a watch of what happened after a resourceVersion."""
+
+    resource_version: str
+    timeout_s: int
+
+    def query(self) -> dict[str, str]:
+        """Return the request's query parameters."""
+        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(self.timeout_s)}
+        return query | ({"resourceVersion": self.resource_version} if self.resource_version else {})
+
+
+Action = Wait | ListPage | WatchList | WatchFrom
+
+
+class Opened(NamedTuple):
+    """The server accepted the watch."""
+
+
+class Event(NamedTuple):
+    """A Deployment was added, modified or deleted."""
+
+    kind: str
+    deployment: Deployment
+
+
+class Bookmark(NamedTuple):
+    """Everything up to this version has been told."""
+
+    resource_version: str
+    initial_events_end: bool = False
+
+
+class Undecodable(NamedTuple):
+    """An event that is JSON but makes no sense. What could be read of it is filled in."""
+
+    detail: str
+    resource_version: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class Page(NamedTuple):
+    """A page of a list, or a part of one. ``undecodable`` are the items that could not be understood."""
+
+    deployments: Sequence[Deployment]
+    resource_version: str
+    continue_token: str = ""
+    undecodable: Sequence[Undecodable] = ()
+    last: bool = True  # of the parts of its page
+
+
+class Failure(NamedTuple):
+    """A request was refused, an ERROR event arrived, or there was no answer at all (``code`` 0).
+
+    The fields but the last are those of Kubernetes' ``Status``; ``causes`` holds each cause's reason and message.
+    """
+
+    code: int
+    reason: str
+    message: str
+    causes: tuple[tuple[str, str], ...] = ()
+    retry_after_s: float = 0.0
+
+    @property
+    def unreached(self) -> bool:
+        """Whether no answer arrived: refused, unreachable, unresolvable or timed out while connecting."""
+        return self.code == 0
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the server asks for fewer requests."""
+        return self.code == 429 or self.reason == "TooManyRequests"
+
+    @property
+    def expired(self) -> bool:
+        """Whether the resourceVersion or continue token asked for has been compacted away."""
+        return self.code == 410 or self.reason in {"Expired", "Gone"}
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the server has not reached the resourceVersion asked for, in every encoding servers have used.
+
+        As client-go's ``isTooLargeResourceVersionError``: a cause of its own since 1.18.6, a message before.
+        """
+        if any(reason == "ResourceVersionTooLarge" for reason, _ in self.causes):
+            return True
+        text = "Too large resource version"
+        timeout = self.code == 504 or self.reason == "Timeout"
+        return timeout and (text in self.message or any(message == text for _, message in self.causes))
+
+
+class Ended(NamedTuple):
+    """The watch's stream ended; ``detail`` says how, where it was not in order."""
+
+    detail: str = ""
+
+
+class TimeUp(NamedTuple):
+    """The view's deadline passed."""
+
+
+Message = Opened | Event | Bookmark | Undecodable | Page | Failure | Ended | TimeUp

@@ -1,0 +1,71 @@
+"""What writes told before the watch did: kept over the published state until the watch has caught up."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from kdm_adapters.kubernetes.store import Objects
+from kdm_core.model import Deployment
+
+
+def older(a: str, b: str) -> bool:
+    """Return whether resourceVersion ``a`` is older than ``b``, compared as numbers (KEP-5504).
+
+    False where one of them is no number: then the order is not known, and what arrives later counts.
+    """
+    return a.isdecimal() and b.isdecimal() and (len(a), a) < (len(b), b)
+
+
+def written_over(held: Deployment, resource_version: str, desired: int) -> Deployment:
+    """Return a Deployment as a write to its ``scale`` left it.
+
+    Args:
+        held: What was known of it before.
+        resource_version: The version of the write.
+        desired: The count that was stored.
+
+    Returns:
+        It. Changing the count is a change of the spec, so its generation is at least one higher: until the watch tells
+        the true one, nobody mistakes the old status for the new one's.
+    """
+    if desired == held.replicas.desired:
+        return evolve(held, resource_version=resource_version)
+    replicas = evolve(held.replicas, desired=desired)
+    return evolve(held, resource_version=resource_version, replicas=replicas, generation=held.generation + 1)
+
+
+class Overlays:
+    """The writes a source has not told yet, by namespace and name."""
+
+    def __init__(self) -> None:
+        self._written: dict[tuple[str, str], Deployment] = {}
+        self._settled: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+    def add(self, written: Deployment) -> None:
+        """Keep a write until it is told."""
+        self._written[written.ref.namespace, written.ref.name] = written
+
+    def discard(self, namespace: str, name: str) -> None:
+        """The source told something at least as new of this one."""
+        self._written.pop((namespace, name), None)
+
+    def list_begins(self, *, newest: bool) -> None:
+        """A list is asked for. If for the newest state, it settles every write made before, whatever its version.
+
+        That matters after a cluster was restored from a backup: its versions then begin anew, below the writes'.
+        """
+        self._settled = tuple(self._written) if newest else ()
+
+    def merge(self, listed: Objects, resource_version: str) -> None:
+        """Lay the writes over a list's result that does not have them yet; forget the others."""
+        for key in self._settled:
+            self._written.pop(key, None)
+        self._settled = ()
+        for key, written in list(self._written.items()):
+            if older(resource_version, written.resource_version):
+                listed.setdefault(key[0], {})[key[1]] = written
+            else:
+                del self._written[key]

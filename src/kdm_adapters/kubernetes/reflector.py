@@ -1,0 +1,144 @@
+"""Performs what a view decides, waiting, listing and watching, and tells it what came of it. Decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import aiohttp
+
+from kdm_adapters.kubernetes.client import ApiError, Client
+from kdm_adapters.kubernetes.messages import (
+    UNANSWERED,
+    Action,
+    Ended,
+    Failure,
+    ListPage,
+    Opened,
+    TimeUp,
+    Wait,
+    WatchFrom,
+    WatchList,
+)
+from kdm_adapters.kubernetes.refusals import explain
+from kdm_adapters.kubernetes.view import View
+from kdm_adapters.kubernetes.wire import Decoder, Garbage, Lines
+from kdm_core.ports import Instrument
+
+_log = logging.getLogger(__name__)
+
+ALL_NAMESPACES_PATH: Final = "/apis/apps/v1/deployments"
+
+
+def deployments_path(namespace: str | None) -> str:
+    """Return the API's path of the Deployments of a namespace, or of all for None."""
+    return ALL_NAMESPACES_PATH if namespace is None else f"/apis/apps/v1/namespaces/{namespace}/deployments"
+
+
+class Reflector:
+    """Keeps one view up to date until cancelled.
+
+    Args:
+        view: The view.
+        client: The API server.
+        decoder: Shared by the reflectors of one repository.
+        label_selector: Which Deployments, in the API's syntax; "" for all.
+        instrument: Told what could not be decoded.
+        clock: Monotonic seconds.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        client: Client,
+        decoder: Decoder,
+        *,
+        label_selector: str = "",
+        instrument: Instrument | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._view = view
+        self._client = client
+        self._decoder = decoder
+        self._path = deployments_path(view.namespace)
+        self._selector = {"labelSelector": label_selector} if label_selector else {}
+        self._instrument = instrument or Instrument()
+        self._clock = clock
+        self._sleep = sleep
+
+    async def run(self) -> None:
+        """Run for ever. Cancelling ends it at once, whatever it is doing."""
+        while True:
+            action = self._view.next_action(self._clock())
+            if isinstance(action, Wait):
+                await self._sleep(action.seconds)
+            else:
+                await self._perform(action)
+
+    async def _perform(self, action: ListPage | WatchList | WatchFrom) -> None:
+        verb = "list" if isinstance(action, ListPage) else "watch"
+        query = action.query() | self._selector
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._extend(limit)
+                async with self._client.stream(verb, self._path, query) as body:
+                    if isinstance(action, ListPage):
+                        await self._list(body, limit)
+                    else:
+                        await self._watch(body, limit)
+        except TimeoutError:
+            self._view.apply(TimeUp(), max(self._clock(), self._view.deadline))
+        except ApiError as error:
+            message = explain(error.failure, verb, "deployments", self._view.namespace)
+            self._fail(action, error.failure._replace(message=message))
+        except Garbage as error:
+            self._instrument.event_undecodable(self._view.source)
+            self._fail(action, Failure(200, "Garbage", str(error)))
+        except Exception as error:  # noqa: BLE001 - a defect must not freeze the cache: it is read anew, after a backoff
+            _log.exception("%s: unexpected", self._view.source)
+            self._fail(action, Failure(500, "Internal", f"unexpected {type(error).__name__}: {error}"))
+
+    def _fail(self, action: Action, failure: Failure) -> None:
+        _log.warning("%s: %s: %s", self._view.source, type(action).__name__, failure.message)
+        self._view.apply(failure, self._clock())
+
+    async def _list(self, body: aiohttp.StreamReader, limit: asyncio.Timeout) -> None:
+        answer = bytearray()
+        try:
+            while chunk := await body.readany():
+                answer += chunk
+                self._view.heard(self._clock())
+                self._extend(limit)
+        except (aiohttp.ClientError, OSError) as error:
+            raise ApiError(Failure(0, UNANSWERED, f"the answer broke off: {error}")) from error
+        for page in self._decoder.page(answer):
+            self._view.apply(page, self._clock())
+            await asyncio.sleep(0)  # a list may be long: let readers in between
+
+    async def _watch(self, body: aiohttp.StreamReader, limit: asyncio.Timeout) -> None:
+        view, decode, lines = self._view, self._decoder.event, Lines()
+        view.apply(Opened(), self._clock())
+        while True:
+            self._extend(limit)
+            try:
+                chunk = await body.readany()
+            except (aiohttp.ClientError, OSError) as error:
+                view.apply(Ended(f"the stream broke off: {error}"), self._clock())
+                return
+            now = self._clock()
+            if not chunk:
+                view.apply(Ended("it ended within a line" if lines.rest_bytes else ""), now)
+                return
+            view.heard(now)
+            for line in lines.feed(chunk):
+                view.apply(decode(line), now)
+                if not view.streaming:
+                    return
+
+    def _extend(self, limit: asyncio.Timeout) -> None:
+        limit.reschedule(asyncio.get_running_loop().time() + self._view.deadline - self._clock())

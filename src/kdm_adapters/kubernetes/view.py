@@ -1,0 +1,497 @@
+"""One source's view of the cluster, as a state machine: it decides to list, watch, wait and publish, and does no I/O.
+
+The reflector asks :meth:`View.next_action`, performs it, and tells what came of it through :meth:`View.apply`. Times
+are passed in, in seconds on any monotonic clock. Everything that affects the state lives here; the rules are those of
+client-go's Reflector (v0.36), and where they differ the comment says why.
+
+================================  =====================================================================================
+What happens                      What the view does
+================================  =====================================================================================
+start; a relist is due            watch-list; a list where the server cannot (or its bookmark never comes)
+list, watch-list: 410, too large  at once again with resourceVersion ""; if that fails the same way, after a backoff
+list, page 2 or later: 410        one full list, without a limit
+list: any other failure           backoff, then all over again
+watch-list: 429, not reached      backoff, then watch-list again
+watch-list: any other failure     list, at once
+watch: 429, not reached           backoff, then watch again from the last resourceVersion; no relist
+watch: 410                        relist at once; after a backoff if nothing had arrived since the last one
+watch: any other failure          backoff, then relist (StoreReadError too: its ghost is then gone)
+watch ends in order               watch again from the last resourceVersion
+watch ends in < 1 s, no event     backoff, then relist: lists may work where watches do not
+watch ends in < 1 s, some event   backoff, then watch again: progress, but not in a busy loop
+silence                           watch again from the last resourceVersion
+an object is not understood       go on, relist soon, and ever later if that does not help
+================================  =====================================================================================
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Final, Literal
+
+from attrs import frozen
+
+from kdm_adapters.kubernetes.backoff import Backoff
+from kdm_adapters.kubernetes.messages import (
+    Action,
+    Bookmark,
+    Ended,
+    Event,
+    Failure,
+    ListPage,
+    Message,
+    Opened,
+    Page,
+    TimeUp,
+    Undecodable,
+    Wait,
+    WatchFrom,
+    WatchList,
+)
+from kdm_adapters.kubernetes.overlays import Overlays, older
+from kdm_adapters.kubernetes.store import Objects, Store
+from kdm_core.model import Deployment, SyncStatus
+from kdm_core.ports import Instrument
+
+_log = logging.getLogger(__name__)
+
+VERY_SHORT_WATCH_S: Final = 1.0
+"""A watch that ends sooner than this is suspect, in seconds (client-go's VeryShortWatchError)."""
+
+WATCH_LIST_PAUSE_S: Final = 3600.0
+"""How long to list instead, in seconds, after a watch-list whose last bookmark never came."""
+
+
+@frozen
+class Tuning:
+    """The view's numbers. The defaults suit a real cluster; tests shorten them.
+
+    Attributes:
+        watch_list: Whether to try watch-lists at all.
+        page_size: Deployments a page of a list (client-go's pager).
+        min_watch_timeout_s: Watches are asked to last from this to twice this, in seconds, so that the clients of a
+            restarted API server do not all come back at once.
+        silence_s: A stream without a byte for this long is dead, in seconds: a bookmark is due every 60 s.
+        watch_list_deadline_s: A watch-list must make progress at least this often, in seconds. (client-go only warns:
+            kubernetes/kubernetes#140890.)
+    """
+
+    watch_list: bool = True
+    page_size: int = 500
+    min_watch_timeout_s: int = 300
+    silence_s: float = 70.0
+    watch_list_deadline_s: float = 10.0
+
+
+class _Phase(enum.Enum):
+    LIST = "list"
+    WATCH_LIST = "watch-list"
+    WATCH = "watch"
+
+
+class View:
+    """The Deployments of one source: a namespace, or all of them.
+
+    Args:
+        store: Where complete states are published. Views of different namespaces share one.
+        namespace: The namespace, or None for all of them.
+        tuning: The numbers.
+        instrument: Told what happens.
+        rng: For jitter.
+        on_synced: Told when the first complete state is published.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        namespace: str | None = None,
+        *,
+        tuning: Tuning | None = None,
+        instrument: Instrument | None = None,
+        rng: Random | None = None,
+        on_synced: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.namespace = namespace
+        self.source = namespace or "*"
+        self._store = store
+        self._tuning = tuning or Tuning()
+        self._instrument = instrument or Instrument()
+        self._on_synced = on_synced
+        self._rng = rng or Random()  # noqa: S311 - jitter, not cryptography
+        self._backoff = Backoff(rng=self._rng)
+        # Relists for objects that stay undecodable come ever more rarely: 1 s, 2 s, ... 10 minutes.
+        self._undecodable_backoff = Backoff(1.0, 600.0, reset_after_s=1800.0, rng=self._rng)
+
+        self._wait_until = -math.inf
+        self._watch_list_from = -math.inf  # watch-lists are not tried before
+
+        self._rv = ""  # the newest version seen
+        self._rv_unavailable = False  # asking for it failed: ask for the newest instead
+        self._list_rv = ""  # the version asked for in the list under way
+        self._continue = ""
+        self._full_list = False  # a page expired: without a limit now
+        self._staging: Objects | None = None  # the list or watch-list under way
+        self._staged_rv = ""
+        self._poison = False  # the list under way holds objects that were not understood
+        self._list_started_at: float | None = None
+        self._relist_at = math.inf  # for the sake of undecodable objects, or differences
+        self._relist_reason = ""
+        self._overlays = Overlays()
+
+        self._streaming = False
+        self._started_at = 0.0  # of the request under way
+        self._heard_at = 0.0
+        self._staged_at = 0.0
+        self._events = 0  # of the stream
+        self._from_zero = False  # the stream began at no version: its first ADDED events tell none either
+        self._progress = False  # something arrived since the last list
+
+        self.synced = False
+        self.connected = False
+        self.problem = "the first list has not been read yet"
+        self._proof_at = -math.inf
+        self._relist("initial")
+
+    # What to do
+
+    def next_action(self, now: float) -> Action:
+        """Return what to do next. Unless it is to wait, it has begun: the next call to ``apply`` tells of it."""
+        if now < self._wait_until:
+            return Wait(self._wait_until - now)
+        self._streaming = True
+        self._started_at = self._heard_at = now
+        self._staged_at = math.inf
+        self._events = 0
+        if self._phase is _Phase.WATCH:
+            self._from_zero = self._rv in {"", "0"}
+            return WatchFrom(self._rv, self._timeout_s())
+        if self._list_started_at is None:
+            self._list_started_at = now
+        if self._phase is _Phase.LIST and self._continue:
+            return ListPage("", self._tuning.page_size, self._continue)
+        self._staging = {}
+        self._poison = False
+        watch_list = self._phase is _Phase.WATCH_LIST
+        self._list_rv = "" if self._rv_unavailable else self._rv or ("" if watch_list else "0")
+        self._overlays.list_begins(newest=not self._list_rv)
+        if watch_list:
+            return WatchList(self._list_rv, self._timeout_s())
+        # With a version (but "0") and no limit the server answers from its watch cache; with a limit, from etcd.
+        unlimited = self._full_list or self._list_rv not in {"", "0"}
+        return ListPage(self._list_rv, 0 if unlimited else self._tuning.page_size)
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the request under way is still wanted. Where not, drop it and ask for the next action."""
+        return self._streaming
+
+    @property
+    def deadline(self) -> float:
+        """When to apply ``TimeUp`` to the request under way, unless something happens before."""
+        deadline = self._heard_at + self._tuning.silence_s
+        if self._phase is _Phase.WATCH_LIST:
+            deadline = min(deadline, self._staged_at + self._tuning.watch_list_deadline_s)
+        elif self._phase is _Phase.WATCH:
+            deadline = min(deadline, self._relist_at)
+        return deadline
+
+    def heard(self, now: float) -> None:
+        """Note that bytes arrived, be they a whole message or not."""
+        self._heard_at = now
+
+    @property
+    def resource_version(self) -> str:
+        """The newest version seen, "" before the first."""
+        return self._rv
+
+    @property
+    def settled(self) -> bool:
+        """Whether what is published is the cluster's state at exactly ``resource_version``, and no more."""
+        watching = self.synced and self._phase is _Phase.WATCH
+        return watching and self._relist_at == math.inf and not len(self._overlays)
+
+    def status(self, now: float) -> SyncStatus:
+        """Return how far this source can be trusted, without judging its age."""
+        reason = "" if self.synced and self.connected else self.problem
+        return SyncStatus(self.synced, self.connected, self._rv, now - self._proof_at, reason=reason)
+
+    # What happened
+
+    def apply(self, message: Message, now: float) -> None:
+        """Take in what came of the action under way."""
+        match message:
+            case Event():
+                self._on_event(message, now)
+            case Bookmark():
+                self._on_bookmark(message, now)
+            case Page():
+                self._on_page(message, now)
+            case Undecodable():
+                self._on_undecodable(message, now)
+            case Opened():
+                self._on_opened(now)
+            case Failure():
+                self._on_failure(message, now)
+            case Ended():
+                self._on_ended(message, now)
+            case TimeUp():
+                self._on_time_up(now)
+
+    def overlay(self, written: Deployment) -> None:
+        """Show a write's result at once, before the watch tells of it.
+
+        It stays until the source tells a version at least as new: neither an event still in flight nor an older list
+        takes it back. It is ignored where the source has told as much already, be it the object's end.
+
+        Args:
+            written: The Deployment as the cluster's answer to the write described it.
+        """
+        held = self._store.get(written.ref.namespace, written.ref.name)
+        known = self._rv if held is None or held.uid != written.uid else held.resource_version
+        if written.resource_version != known and not older(written.resource_version, known):
+            self._overlays.add(written)
+            self._store.put(written)
+
+    def distrust(self) -> None:
+        """Read everything anew: the published state was found to differ from the cluster's."""
+        self._relist_at, self._relist_reason = -math.inf, "inconsistent"
+
+    def stop(self) -> None:
+        """Note that nobody performs the actions any more."""
+        self._streaming = self.connected = False
+        self.problem = "stopped"
+
+    def _on_opened(self, now: float) -> None:
+        self._heard_at = self._staged_at = now
+        if self._phase is _Phase.WATCH:
+            self._connect()
+
+    def _on_event(self, event: Event, now: float) -> None:
+        self._events += 1
+        self._instrument.watch_event(self.source, event.kind)
+        deployment = event.deployment
+        if self._staging is not None:
+            if event.kind == "ADDED":
+                self._staged_at = now
+            self._stage(deployment, deleted=event.kind == "DELETED")
+            return
+        self._proof_at = now
+        self._progress = True
+        self._publish_one(deployment, deleted=event.kind == "DELETED")
+        self._advance(deployment.resource_version, initial=event.kind == "ADDED")
+
+    def _on_bookmark(self, bookmark: Bookmark, now: float) -> None:
+        self._events += 1
+        self._instrument.watch_event(self.source, "BOOKMARK")
+        if self._staging is not None:
+            if bookmark.initial_events_end:
+                self._publish(bookmark.resource_version, "watch-list", now)
+                self._connect()
+            return
+        self._proof_at = now
+        self._progress = True
+        self._advance(bookmark.resource_version)
+
+    def _on_undecodable(self, poison: Undecodable, now: float) -> None:
+        self._events += 1
+        self._tell_undecodable((poison,))
+        if self._staging is not None:
+            self._stage_known((poison,))
+            return
+        self._relist_for_poison(now)
+        if poison.resource_version:
+            self._proof_at = now
+            self._advance(poison.resource_version)
+
+    def _on_page(self, page: Page, now: float) -> None:
+        if not self._continue:
+            self._staged_rv = page.resource_version
+        for deployment in page.deployments:
+            self._stage(deployment)
+        self._tell_undecodable(page.undecodable)
+        self._stage_known(page.undecodable)
+        if not page.last:
+            return
+        self._continue = page.continue_token
+        self._streaming = False
+        if not page.continue_token:
+            self._publish(self._staged_rv, "list", now)
+
+    def _on_failure(self, failure: Failure, now: float) -> None:
+        self.problem = failure.message
+        self.connected = False
+        self._streaming = False
+        if self._phase is _Phase.WATCH:
+            self._watch_failed(failure, now)
+        elif self._phase is _Phase.WATCH_LIST:
+            self._watch_list_failed(failure, now)
+        else:
+            self._list_failed(failure, now)
+
+    def _watch_failed(self, failure: Failure, now: float) -> None:
+        if failure.expired:
+            self._ended("expired")
+            if not self._progress:
+                self._wait(now)
+            self._relist("expired")
+        elif failure.unreached or failure.throttled:
+            self._ended("throttled" if failure.throttled else "unreached")
+            self._wait(now, failure.retry_after_s)
+        else:
+            self._ended("error")
+            self._wait(now, failure.retry_after_s)
+            self._relist("error")
+
+    def _watch_list_failed(self, failure: Failure, now: float) -> None:
+        self._staging = None
+        if failure.unreached or failure.throttled:
+            self._wait(now, failure.retry_after_s)
+        elif (failure.expired or failure.too_large) and not self._rv_unavailable:
+            self._rv_unavailable = True
+        else:
+            _log.info("%s: no watch-list, listing instead: %s", self.source, failure.message)
+            self._phase = _Phase.LIST
+
+    def _list_failed(self, failure: Failure, now: float) -> None:
+        later_page, self._continue = bool(self._continue), ""
+        self._staging = None
+        if failure.expired and later_page:
+            self._full_list = True
+        elif (failure.expired or failure.too_large) and not self._rv_unavailable:
+            self._rv_unavailable = True
+        else:
+            self._wait(now, failure.retry_after_s)
+            self._relist(self._reason)
+
+    def _on_ended(self, ended: Ended, now: float) -> None:
+        short = now - self._started_at < VERY_SHORT_WATCH_S
+        if self._phase is not _Phase.WATCH:
+            self._on_failure(Failure(200, "Ended", ended.detail or "the answer ended before the state was told"), now)
+        elif short and not self._events:
+            self._lost("very-short", "the watch ended at once, without an event")
+            self._wait(now)
+            self._relist("very-short")
+        else:
+            self._ended("broken" if ended.detail else "timeout")
+            if short:
+                self._wait(now)
+
+    def _on_time_up(self, now: float) -> None:
+        if now < self.deadline:
+            return
+        if self._phase is _Phase.WATCH and now >= self._relist_at:
+            self._ended(self._relist_reason)
+            self._relist(self._relist_reason)
+        elif now < self._heard_at + self._tuning.silence_s:
+            self._watch_list_from = now + WATCH_LIST_PAUSE_S
+            self._on_failure(Failure(200, "Deadline", "the bookmark that ends the state did not come"), now)
+        elif self._phase is _Phase.WATCH:
+            self._lost("silent", f"no sign of life for {self._tuning.silence_s:.0f} s")
+        else:
+            self._on_failure(Failure(0, "Silent", f"no answer for {self._tuning.silence_s:.0f} s"), now)
+
+    # Transitions
+
+    def _wait(self, now: float, at_least_s: float = 0.0) -> None:
+        delay_s = max(self._backoff.next_delay_s(now), at_least_s)
+        self._wait_until = now + delay_s
+        self._instrument.backed_off(self.source, delay_s)
+
+    def _relist(self, reason: str) -> None:
+        self._reason = reason
+        self._continue, self._full_list, self._staging = "", False, None
+        wanted = self._tuning.watch_list and max(self._wait_until, self._started_at) >= self._watch_list_from
+        self._phase = _Phase.WATCH_LIST if wanted else _Phase.LIST
+
+    def _ended(self, reason: str) -> None:
+        self._streaming = False
+        self._instrument.watch_ended(self.source, reason)
+
+    def _lost(self, reason: str, problem: str) -> None:
+        self.problem, self.connected = problem, False
+        self._ended(reason)
+
+    def _connect(self) -> None:
+        self.connected = True
+        self.problem = ""
+
+    def _timeout_s(self) -> int:
+        return self._rng.randint(self._tuning.min_watch_timeout_s, 2 * self._tuning.min_watch_timeout_s)
+
+    def _advance(self, resource_version: str, *, initial: bool = False) -> None:
+        """Move on to a version. The ADDED events that begin a watch from no version come in no order: they do not."""
+        if self._from_zero and initial:
+            return
+        self._from_zero = False
+        if not older(resource_version, self._rv):
+            self._rv = resource_version
+
+    # Objects
+
+    def _stage(self, deployment: Deployment, *, deleted: bool = False) -> None:
+        assert self._staging is not None  # noqa: S101 - for mypy: every caller has looked
+        namespace, name = deployment.ref.namespace, deployment.ref.name
+        if deleted:
+            self._staging.get(namespace, {}).pop(name, None)
+            return
+        held = self._store.get(namespace, name)
+        # One object in memory, not two, for all that did not change: a relist costs little more than its list.
+        self._staging.setdefault(namespace, {})[name] = held if held is not None and held == deployment else deployment
+
+    def _stage_known(self, poison: Iterable[Undecodable]) -> None:
+        """Keep what is known of objects that were not understood: they are there, whatever they say."""
+        for each in poison:
+            self._poison = True
+            held = self._store.get(each.namespace, each.name)
+            if held is not None:
+                self._stage(held)
+
+    def _publish(self, resource_version: str, mode: Literal["list", "watch-list"], now: float) -> None:
+        """Make the staged state the published one."""
+        staging, self._staging = self._staging or {}, None
+        self._overlays.merge(staging, resource_version)
+        self._store.replace(self.namespace, staging)
+        self._rv = resource_version
+        self._rv_unavailable = self._full_list = self._progress = False
+        self._proof_at = now
+        self._phase = _Phase.WATCH
+        self._relist_at = math.inf
+        if self._poison:
+            self._relist_for_poison(now)
+        self.problem = "the watch is not open yet"
+        self._instrument.listed(self.source, mode, self._reason, now - (self._list_started_at or now))
+        self._list_started_at = None
+        if not self.synced:
+            self.synced = True
+            self._on_synced()
+
+    def _publish_one(self, deployment: Deployment, *, deleted: bool) -> None:
+        namespace, name = deployment.ref.namespace, deployment.ref.name
+        held = self._store.get(namespace, name)
+        if held is not None and older(deployment.resource_version, held.resource_version):
+            return  # a write's answer overtook this event
+        if self._overlays:
+            self._overlays.discard(namespace, name)
+        if deleted:
+            self._store.remove(namespace, name, as_last_seen=deployment)
+        else:
+            self._store.put(deployment)
+
+    # What was not understood
+
+    def _tell_undecodable(self, poison: Iterable[Undecodable]) -> None:
+        for each in poison:
+            self._instrument.event_undecodable(self.source)
+            _log.warning(
+                "%s: left out what could not be understood: Deployment '%s/%s' at resourceVersion '%s': %s",
+                self.source, each.namespace, each.name, each.resource_version, each.detail,
+            )  # fmt: skip
+
+    def _relist_for_poison(self, now: float) -> None:
+        if self._relist_at == math.inf:
+            self._relist_at = now + self._undecodable_backoff.next_delay_s(now)
+            self._relist_reason = "undecodable"

@@ -1,0 +1,391 @@
+"""The API server's bytes, read straight into the domain's values.
+
+Only the fields needed become Python objects: no template, no annotation, no managedFields. What is alike is shared, so
+a Deployment costs little more than its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import msgspec
+
+from kdm_adapters.kubernetes.messages import (
+    INITIAL_EVENTS_END,
+    Bookmark,
+    Event,
+    Failure,
+    Page,
+    Undecodable,
+)
+from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
+
+MAX_LINE_BYTES: Final = 32 * 2**20
+"""Longest watch event accepted, in bytes. etcd stores objects of at most 1.5 MiB; their JSON is a few times that."""
+
+SHARED: Final = 4096
+"""How many strings, label maps and counts are remembered for sharing, each. When full, they are forgotten."""
+
+
+class Garbage(Exception):
+    """What arrived is not the Kubernetes API's JSON at all: an error page, a truncated line, another protocol."""
+
+
+class Scale(NamedTuple):
+    """What a write to a Deployment's ``scale`` answers."""
+
+    ref: DeploymentRef
+    uid: str
+    resource_version: str
+    desired: int
+    current: int
+
+
+class _Metadata(msgspec.Struct, gc=False, frozen=True):
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+    resource_version: str = msgspec.field(default="", name="resourceVersion")
+    generation: int = 0
+    labels: msgspec.Raw = msgspec.Raw()
+    annotations: msgspec.Raw = msgspec.Raw()
+
+
+class _Spec(msgspec.Struct, gc=False, frozen=True):
+    replicas: int | None = None
+    paused: bool | None = None
+
+
+class _Status(msgspec.Struct, gc=False, frozen=True):
+    replicas: int = 0
+    updated: int = msgspec.field(default=0, name="updatedReplicas")
+    ready: int = msgspec.field(default=0, name="readyReplicas")
+    available: int = msgspec.field(default=0, name="availableReplicas")
+    observed_generation: int = msgspec.field(default=0, name="observedGeneration")
+
+
+class _Object(msgspec.Struct, gc=False, frozen=True):
+    metadata: _Metadata
+    kind: str = ""
+    spec: _Spec = _Spec()
+    status: _Status = _Status()
+
+
+class _WatchEvent(msgspec.Struct, gc=False, frozen=True):
+    type: str
+    object: _Object
+
+
+class _RawEvent(msgspec.Struct, gc=False, frozen=True):
+    type: str = ""
+    object: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _ListMetadata(msgspec.Struct, gc=False, frozen=True):
+    resource_version: str = msgspec.field(default="", name="resourceVersion")
+    continue_token: str = msgspec.field(default="", name="continue")
+
+
+class _List(msgspec.Struct, gc=False, frozen=True):
+    kind: str
+    metadata: _ListMetadata
+    items: list[msgspec.Raw] | None = None
+
+
+class _Cause(msgspec.Struct, gc=False, frozen=True):
+    reason: str = ""
+    message: str = ""
+
+
+class _Details(msgspec.Struct, gc=False, frozen=True):
+    causes: list[_Cause] = []
+    retry_after_s: float = msgspec.field(default=0.0, name="retryAfterSeconds")
+
+
+class _Failure(msgspec.Struct, gc=False, frozen=True):
+    kind: str
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+    details: _Details | None = None
+
+
+class _ScaleSpec(msgspec.Struct, gc=False, frozen=True):
+    replicas: int = 0
+
+
+class _Scale(msgspec.Struct, gc=False, frozen=True):
+    kind: str
+    metadata: _Metadata
+    spec: _ScaleSpec = _ScaleSpec()
+    status: _ScaleSpec = _ScaleSpec()
+
+
+_decode_event = msgspec.json.Decoder(_WatchEvent).decode
+_decode_raw_event = msgspec.json.Decoder(_RawEvent).decode
+_decode_object = msgspec.json.Decoder(_Object).decode
+_decode_list = msgspec.json.Decoder(_List).decode
+_decode_failure = msgspec.json.Decoder(_Failure).decode
+_decode_scale = msgspec.json.Decoder(_Scale).decode
+_decode_labels = msgspec.json.Decoder(dict[str, str] | None).decode
+_decode_annotations = msgspec.json.Decoder(dict[str, str] | None).decode
+
+_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Decoder:
+    """Turns objects into Deployments that share what they can.
+
+    Args:
+        known: Returns the Deployment held under a namespace and name, if any. Its strings and labels are used again.
+    """
+
+    def __init__(self, known: Callable[[str, str], Deployment | None] = lambda _namespace, _name: None) -> None:
+        self._known = known
+        self._strings: dict[str, str] = {}
+        self._labels: dict[bytes, Mapping[str, str]] = {}
+        self._replicas: dict[tuple[int, int, int, int, int], ReplicaStatus] = {}
+
+    def event(self, line: bytes) -> Event | Bookmark | Failure | Undecodable:
+        """Decode one line of a watch.
+
+        Args:
+            line: The line, without its line feed.
+
+        Raises:
+            Garbage: It is no JSON object.
+        """
+        try:
+            event = _decode_event(line)
+        except msgspec.ValidationError as error:
+            return self._odd_event(line, str(error))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Garbage(f"a watch event is no JSON: {_shown(line)}") from error
+        if event.type in _CHANGES:
+            try:
+                return Event(event.type, self._deployment(event.object))
+            except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+                return _undecodable(line, str(error))
+        if event.type == "BOOKMARK" and event.object.metadata.resource_version:
+            metadata = event.object.metadata
+            return Bookmark(metadata.resource_version, _ends_initial_events(metadata.annotations))
+        return self._odd_event(line, f"an event of type {event.type!r}")
+
+    def page(self, body: bytes | bytearray) -> Iterator[Page]:
+        """Decode the answer to a list, or one page of it, in parts small enough not to hold up an event loop.
+
+        Yields:
+            The parts, in order.
+
+        Raises:
+            Garbage: It is no list of Deployments.
+        """
+        try:
+            answer = _decode_list(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Garbage(f"the answer to a list is none: {_shown(body)}") from error
+        if answer.kind != "DeploymentList" or not answer.metadata.resource_version:
+            raise Garbage(f"the answer to a list is none: {_shown(body)}")
+        items = answer.items or []
+        starts = range(0, len(items), _PART) or (0,)
+        for start in starts:
+            deployments, undecodable = [], []
+            for item in items[start : start + _PART]:
+                try:
+                    deployments.append(self._deployment(_decode_object(item)))
+                except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+                    undecodable.append(_undecodable(b'{"object":%b}' % bytes(item), str(error)))
+            last = start + _PART >= len(items)
+            yield Page(
+                deployments, answer.metadata.resource_version, answer.metadata.continue_token, undecodable, last=last
+            )
+
+    def _odd_event(self, line: bytes, detail: str) -> Failure | Undecodable:
+        try:
+            event = _decode_raw_event(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return _undecodable(line, detail)
+        if event.type == "ERROR":
+            return failure(bytes(event.object), 0)
+        return _undecodable(line, detail)
+
+    def _deployment(self, item: _Object) -> Deployment:
+        metadata = item.metadata
+        if item.kind not in {"Deployment", ""}:
+            raise ValueError(f"a {item.kind}, not a Deployment")
+        if not (metadata.name and metadata.namespace and metadata.uid and metadata.resource_version):
+            raise ValueError("it lacks a namespace, name, uid or resourceVersion")
+        held = self._known(metadata.namespace, metadata.name)
+        spec, status = item.spec, item.status
+        desired = 1 if spec.replicas is None else spec.replicas  # as the API defaults it
+        return Deployment(
+            DeploymentRef(self._string(metadata.namespace), metadata.name) if held is None else held.ref,
+            metadata.uid if held is None or held.uid != metadata.uid else held.uid,
+            metadata.resource_version,
+            metadata.generation,
+            status.observed_generation,
+            self._counts(desired, status.replicas, status.updated, status.ready, status.available),
+            bool(spec.paused),
+            self._label_map(metadata.labels, held),
+        )
+
+    def _string(self, value: str) -> str:
+        shared = self._strings.get(value)
+        if shared is None:
+            if len(self._strings) >= SHARED:
+                self._strings.clear()
+            shared = self._strings[value] = value
+        return shared
+
+    def _counts(self, desired: int, current: int, updated: int, ready: int, available: int) -> ReplicaStatus:
+        key = (desired, current, updated, ready, available)
+        shared = self._replicas.get(key)
+        if shared is None:
+            if min(key) < 0:
+                raise ValueError("a count is negative")
+            if len(self._replicas) >= SHARED:
+                self._replicas.clear()
+            shared = self._replicas[key] = ReplicaStatus(*key)
+        return shared
+
+    def _label_map(self, raw: msgspec.Raw, held: Deployment | None) -> Mapping[str, str]:
+        key = bytes(raw)
+        shared = self._labels.get(key)
+        if shared is not None:
+            return shared
+        labels = _decode_labels(key) if key else None
+        if not labels:
+            return _NO_LABELS
+        if held is not None and held.labels == labels:
+            shared = held.labels
+        else:
+            shared = MappingProxyType({self._string(k): self._string(v) for k, v in labels.items()})
+        if len(self._labels) >= SHARED:
+            self._labels.clear()
+        self._labels[key] = shared
+        return shared
+
+
+_CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
+_PART: Final = 500
+
+
+class Lines:
+    """Cuts a stream of chunks into lines: however the chunks fall, however long the lines."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take in a chunk and return the lines it completes, without their line feeds.
+
+        Raises:
+            Garbage: A line is longer than any event can be.
+        """
+        if b"\n" not in chunk:
+            self._keep(chunk)
+            return []
+        if self._parts:
+            chunk = b"".join((*self._parts, chunk))
+            self._parts, self._size = [], 0
+        *lines, rest = chunk.split(b"\n")
+        self._keep(rest)
+        return [line for line in lines if line]
+
+    @property
+    def rest_bytes(self) -> int:
+        """How many bytes of a line that has not ended are waiting."""
+        return self._size
+
+    def _keep(self, part: bytes) -> None:
+        if part:
+            self._parts.append(part)
+            self._size += len(part)
+        if self._size > MAX_LINE_BYTES:
+            raise Garbage(f"a watch event of more than {MAX_LINE_BYTES} bytes")
+
+
+def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
+    """Read a refusal: Kubernetes' ``Status``, or whatever a proxy sends in its place.
+
+    Args:
+        body: The answer's body, or an ERROR event's object.
+        code: The HTTP status code; 0 within a watch, where the Status tells it.
+        retry_after_s: From the ``Retry-After`` header, in seconds.
+    """
+    try:
+        status = _decode_failure(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Failure(code or 500, "", _shown(body) or "no explanation", (), retry_after_s)
+    details = status.details or _Details()
+    return Failure(
+        code or status.code or 500,
+        status.reason,
+        status.message or _shown(body),
+        tuple((cause.reason, cause.message) for cause in details.causes),
+        retry_after_s or details.retry_after_s,
+    )
+
+
+def scale(body: bytes) -> Scale:
+    """Read the answer to a write of a Deployment's ``scale``.
+
+    Raises:
+        Garbage: It is none.
+    """
+    try:
+        answer = _decode_scale(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Garbage(f"the answer to a write is none: {_shown(body)}") from error
+    metadata = answer.metadata
+    if answer.kind != "Scale" or not (metadata.name and metadata.namespace and metadata.resource_version):
+        raise Garbage(f"the answer to a write is none: {_shown(body)}")
+    ref = DeploymentRef(metadata.namespace, metadata.name)
+    return Scale(ref, metadata.uid, metadata.resource_version, answer.spec.replicas, answer.status.replicas)
+
+
+class _LooseMetadata(msgspec.Struct, gc=False, frozen=True):
+    namespace: msgspec.Raw = msgspec.Raw()
+    name: msgspec.Raw = msgspec.Raw()
+    resource_version: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="resourceVersion")
+
+
+class _LooseObject(msgspec.Struct, gc=False, frozen=True):
+    metadata: _LooseMetadata = _LooseMetadata()
+
+
+class _LooseEvent(msgspec.Struct, gc=False, frozen=True):
+    object: _LooseObject = _LooseObject()
+
+
+_decode_loose = msgspec.json.Decoder(_LooseEvent).decode
+
+
+def _undecodable(line: bytes, detail: str) -> Undecodable:
+    """Read of an event what can be read."""
+    try:
+        metadata = _decode_loose(line).object.metadata
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Undecodable(detail)
+    return Undecodable(detail, *map(_text, (metadata.resource_version, metadata.namespace, metadata.name)))
+
+
+def _text(raw: msgspec.Raw) -> str:
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+def _ends_initial_events(annotations: msgspec.Raw) -> bool:
+    try:
+        return (_decode_annotations(annotations) or {}).get(INITIAL_EVENTS_END) == "true"
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def _shown(body: bytes | bytearray) -> str:
+    return bytes(body[:200]).decode(errors="replace").strip()
