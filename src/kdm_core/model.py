@@ -92,7 +92,7 @@ def check_replicas(replicas: object, *, maximum: int = MAX_REPLICAS) -> int:
     return replicas
 
 
-@frozen(order=True)
+@frozen(order=True, weakref_slot=False)
 class DeploymentRef:
     """Which Deployment: a namespace and a name, both valid for Kubernetes. Orders by namespace, then name."""
 
@@ -112,7 +112,7 @@ class DeploymentRef:
         return f"{self.namespace}/{self.name}"
 
 
-@frozen
+@frozen(weakref_slot=False)
 class ReplicaStatus:
     """A Deployment's replica counts, in Kubernetes' own terms.
 
@@ -134,7 +134,7 @@ class ReplicaStatus:
 _NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@frozen
+@frozen(weakref_slot=False)
 class Deployment:
     """One Deployment as a repository last saw it.
 
