@@ -1,0 +1,143 @@
+"""kdm as a process of its own, as an operator runs it, and clients with certificates to talk to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+
+CERTS: Final = Path(__file__).parents[2] / "certs"
+START_TIMEOUT_S: Final = 60.0
+
+
+class KdmProcess:
+    """`kdm serve` with the development certificates, on free ports.
+
+    Args:
+        settings: ``KDM_*`` environment variables without their prefix.
+        log: Where its output goes.
+    """
+
+    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
+        self._settings = {"HOST": "127.0.0.1", "PORT": "0", "OPS_PORT": "0", **settings}
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+        self.ops_url = ""
+
+    def __enter__(self) -> Self:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("KDM_")}
+        settings = {f"KDM_{name}": value for name, value in self._settings.items()}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "kdm_http", "serve", "--dev"],
+                env=clean | settings,
+                cwd=CERTS.parent,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            self._learn_addresses()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._running.poll() is None:
+            self.stop()
+
+    def stop(self, signal_number: signal.Signals = signal.SIGTERM, timeout_s: float = 15) -> int:
+        """Send a signal and wait for the end.
+
+        Returns:
+            The exit code.
+        """
+        self._running.send_signal(signal_number)
+        try:
+            return self._running.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._running.kill()
+        self._running.wait()
+
+    @property
+    def pid(self) -> int:
+        """The process' id."""
+        return self._running.pid
+
+    def output(self) -> str:
+        """What it printed so far."""
+        return self._log.read_text(errors="replace")
+
+    @contextmanager
+    def client(self, name: str | None = "dev-admin") -> Iterator[httpx.Client]:
+        """A client of the API.
+
+        Args:
+            name: Of the certificate in ``certs/``; None for none.
+        """
+        with httpx.Client(base_url=self.url, verify=client_context(name), trust_env=False, timeout=30) as client:
+            yield client
+
+    def metrics(self) -> str:
+        """What Prometheus would read."""
+        return httpx.get(f"{self.ops_url}/metrics", trust_env=False).text
+
+    def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until the readiness probe succeeds."""
+        wait_until(lambda: httpx.get(f"{self.ops_url}/readyz", trust_env=False).status_code == 200, timeout_s)
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def _learn_addresses(self) -> None:
+        def told() -> bool:
+            assert self._running.poll() is None, f"kdm ended at its start:\n{self.output()}"
+            for word in self.output().split():
+                if word.startswith("https://") and not self.url:
+                    self.url = word.rstrip("/.,")
+                elif word.startswith("http://") and not self.ops_url:
+                    self.ops_url = word.rstrip("/.,")
+            return bool(self.url and self.ops_url)
+
+        wait_until(told, START_TIMEOUT_S)
+
+
+def client_context(name: str | None) -> ssl.SSLContext:
+    """Trust the development CA, and show a certificate of ``certs/``."""
+    context = ssl.create_default_context(cafile=str(CERTS / "dev-ca.pem"))
+    if name is not None:
+        context.load_cert_chain(CERTS / f"{name}.pem", CERTS / f"{name}-key.pem")
+    return context
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Ask until the answer is true, pausing a little between.
+
+    Raises:
+        TimeoutError: It was not in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_s:g} s")
+        time.sleep(0.02)
