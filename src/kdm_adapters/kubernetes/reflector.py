@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
@@ -29,6 +30,9 @@ from kdm_adapters.kubernetes.wire import Decoder, Garbage, Lines
 from kdm_core.ports import Instrument
 
 _log = logging.getLogger(__name__)
+
+LOOK_S: Final = 1.0
+"""How often to look whether a stream is overdue, in seconds."""
 
 ALL_NAMESPACES_PATH: Final = "/apis/apps/v1/deployments"
 
@@ -84,13 +88,8 @@ class Reflector:
         verb = "list" if isinstance(action, ListPage) else "watch"
         query = action.query() | self._selector
         try:
-            async with asyncio.timeout(None) as limit:
-                self._extend(limit)
-                async with self._client.stream(verb, self._path, query) as body:
-                    if isinstance(action, ListPage):
-                        await self._list(body, limit)
-                    else:
-                        await self._watch(body, limit)
+            async with self._deadline(), self._client.stream(verb, self._path, query) as body:
+                await (self._list(body) if isinstance(action, ListPage) else self._watch(body))
         except TimeoutError:
             self._view.apply(TimeUp(), max(self._clock(), self._view.deadline))
         except ApiError as error:
@@ -107,24 +106,22 @@ class Reflector:
         _log.warning("%s: %s: %s", self._view.source, type(action).__name__, failure.message)
         self._view.apply(failure, self._clock())
 
-    async def _list(self, body: aiohttp.StreamReader, limit: asyncio.Timeout) -> None:
+    async def _list(self, body: aiohttp.StreamReader) -> None:
         answer = bytearray()
         try:
             while chunk := await body.readany():
                 answer += chunk
                 self._view.heard(self._clock())
-                self._extend(limit)
         except (aiohttp.ClientError, OSError) as error:
             raise ApiError(Failure(0, UNANSWERED, f"the answer broke off: {error}")) from error
         for page in self._decoder.page(answer):
             self._view.apply(page, self._clock())
             await asyncio.sleep(0)  # a list may be long: let readers in between
 
-    async def _watch(self, body: aiohttp.StreamReader, limit: asyncio.Timeout) -> None:
+    async def _watch(self, body: aiohttp.StreamReader) -> None:
         view, decode, lines = self._view, self._decoder.event, Lines()
         view.apply(Opened(), self._clock())
         while True:
-            self._extend(limit)
             try:
                 chunk = await body.readany()
             except (aiohttp.ClientError, OSError) as error:
@@ -140,5 +137,26 @@ class Reflector:
                 if not view.streaming:
                     return
 
-    def _extend(self, limit: asyncio.Timeout) -> None:
-        limit.reschedule(asyncio.get_running_loop().time() + self._view.deadline - self._clock())
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """Raise TimeoutError inside once the view's deadline has passed, wherever it moves meanwhile.
+
+        Looked at now and then, in place of a timer set anew with every chunk: that would cost more than decoding it.
+        """
+        loop = asyncio.get_running_loop()
+        timer: asyncio.Handle
+
+        def look() -> None:
+            nonlocal timer
+            left_s = self._view.deadline - self._clock()
+            if left_s <= 0:
+                limit.reschedule(loop.time())
+            else:
+                timer = loop.call_later(min(left_s, LOOK_S), look)
+
+        timer = loop.call_soon(look)
+        try:
+            async with asyncio.timeout(None) as limit:
+                yield
+        finally:
+            timer.cancel()
