@@ -1,0 +1,210 @@
+"""What the API is, for machines: an OpenAPI 3.1 document of both dialects, made from one table of routes."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, Final
+
+from kdm_core.model import MAX_LABEL_LENGTH, MAX_SUBDOMAIN_LENGTH
+
+Json = dict[str, Any]
+
+_LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+
+_ERRORS: Final = {
+    400: "The request is wrong in itself: the message says what is wrong and what is allowed.",
+    401: "No client certificate.",
+    403: "The policy does not let this caller do this.",
+    404: "There is no such Deployment, or the namespace is not managed here.",
+    405: "The route does not allow this method.",
+    409: "Several namespaces have a Deployment of this name, or it was changed at the same time.",
+    413: "The body is larger than 64 KiB.",
+    415: "The body is not application/json.",
+    422: "The cluster, or an admission webhook in it, refused the count.",
+    502: "The cluster does not let kdm do this: an RBAC permission is missing.",
+    503: "The cluster cannot be reached, or the cache is not in sync.",
+    504: "The cluster did not answer in time; a write may have happened.",
+}
+
+_ERROR_EXAMPLES: Final = {
+    400: "invalid replica count -1: it must be an integer from 0 to 1000",
+    401: "a client certificate is required",
+    403: "user 'dev-viewer' lacks the permission 'scale' on Deployment 'default/nginx-deployment' to 5 replicas",
+    404: "Deployment 'default/nginx-deployment' not found",
+    405: "this route does not allow that method; see the Allow header",
+    409: "Deployment 'api' exists in several namespaces, say which: payments, shop; choose one with ?namespace=",
+    413: "the body is larger than 65536 bytes",
+    415: "the media type 'text/plain' is not supported; send application/json",
+    422: 'the cluster refused: admission webhook "limits" denied the request: at most 20',
+    502: "kdm's identity lacks the RBAC permission 'patch' on 'deployments/scale' in namespace 'default'",
+    503: "the cluster cannot be reached",
+    504: "the cluster did not answer within 10 s",
+}
+
+_READ_ERRORS: Final = (400, 401, 403, 404, 409, 503)
+_LIST_ERRORS: Final = (400, 401, 403, 404, 503)
+_WRITE_ERRORS: Final = (400, 401, 403, 404, 409, 413, 415, 422, 502, 503, 504)
+
+
+def describe(max_replicas: int) -> Json:
+    """Return the OpenAPI document.
+
+    Args:
+        max_replicas: The largest count a caller may ask for.
+    """
+    count = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+    asked: Json = {"type": "integer", "minimum": 0, "maximum": max_replicas}
+    name: Json = {
+        "type": "string",
+        "pattern": f"^{_LABEL}(\\.{_LABEL})*$",
+        "minLength": 1,
+        "maxLength": MAX_SUBDOMAIN_LENGTH,
+    }
+    schemas = {
+        "Error": _object({"error": {"type": "string"}}),
+        "Healthy": _object({"status": {"const": "healthy"}, "kubernetes": {"const": "connected"}}),
+        "Unhealthy": _object({"status": {"const": "unhealthy"}, "error": {"type": "string"}}),
+        "ReplicaCountRequest": _object({"replicaCount": asked}),
+        "Rfd001ReplicaCount": _object({"deploymentName": name, "replicaCount": count}),
+        "Rfd001UpdatedReplicaCount": _object({"deploymentName": name, "updatedReplicaCount": asked}),
+        "Rfd156ReplicaCount": _object({"name": name, "replicaCount": count}),
+        "Rfd156Updated": _object({"message": {"const": "Replica count updated successfully."}}),
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "kdm",
+            "version": version("kdm-service"),
+            "summary": "Read and change how many replicas Kubernetes Deployments run.",
+            "description": "RFD 001's API at the root, RFD 156's under /api/v1. Both need a client certificate (mTLS).",
+        },
+        "security": [{"mutualTLS": []}],
+        "paths": {
+            **_dialect(
+                "", "rfd001", "post", "Rfd001UpdatedReplicaCount", {"deploymentName": _N, "updatedReplicaCount": 5}
+            ),
+            **_dialect("/api/v1", "rfd156", "put", "Rfd156Updated", {"message": "Replica count updated successfully."}),
+        },
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"mutualTLS": {"type": "mutualTLS"}},
+            "parameters": {
+                "name": {
+                    "name": "name",
+                    "in": "path",
+                    "required": True,
+                    "description": "The Deployment's name: a DNS-1123 subdomain.",
+                    "schema": name,
+                    "example": _N,
+                },
+                "namespace": {
+                    "name": "namespace",
+                    "in": "query",
+                    "description": "The namespace; '*' for every one. By default the one that is configured.",
+                    "schema": {"type": "string", "pattern": f"^(\\*|{_LABEL})$", "maxLength": MAX_LABEL_LENGTH},
+                    "example": "default",
+                },
+            },
+            "responses": {
+                str(status): _response(description, "Error", {"error": _ERROR_EXAMPLES[status]}, status)
+                for status, description in _ERRORS.items()
+            },
+        },
+    }
+
+
+_N: Final = "nginx-deployment"
+_NAMESPACE: Final = {"$ref": "#/components/parameters/namespace"}
+
+
+def _dialect(base: str, tag: str, write: str, written: str, written_example: Json) -> Json:
+    """Describe one RFD's routes. They differ in where they are, how they write, and what their fields are called."""
+    key = {"rfd001": "deploymentName", "rfd156": "name"}[tag]
+    counted = f"{tag.capitalize()}ReplicaCount"
+    example = {key: _N, "replicaCount": 3}
+    return {
+        f"{base}/deployments": {
+            "parameters": [_NAMESPACE],
+            "get": {
+                "operationId": f"{tag}ListDeployments",
+                "tags": [tag],
+                "summary": "List Deployments and their replica counts",
+                "responses": {
+                    "200": _response(
+                        "They, by namespace, then name.",
+                        {"type": "array", "items": {"$ref": f"#/components/schemas/{counted}"}},
+                        [example, {key: "redis-deployment", "replicaCount": 1}],
+                    ),
+                    **_errors(_LIST_ERRORS),
+                },
+            },
+        },
+        f"{base}/deployments/{{name}}/replicas": {
+            "parameters": [{"$ref": "#/components/parameters/name"}, _NAMESPACE],
+            "get": {
+                "operationId": f"{tag}GetReplicas",
+                "tags": [tag],
+                "summary": "Get a Deployment's replica count",
+                "responses": {"200": _response("It.", counted, example), **_errors(_READ_ERRORS)},
+            },
+            write: {
+                "operationId": f"{tag}SetReplicas",
+                "tags": [tag],
+                "summary": "Set a Deployment's replica count",
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {
+                            "schema": {"$ref": "#/components/schemas/ReplicaCountRequest"},
+                            "example": {"replicaCount": 5},
+                        }
+                    },
+                },
+                "responses": {"200": _response("Done.", written, written_example), **_errors(_WRITE_ERRORS)},
+            },
+        },
+        f"{base}/health": {
+            "get": {
+                "operationId": f"{tag}Health",
+                "tags": [tag],
+                "summary": "Tell whether kdm can do its job now",
+                "responses": {
+                    "200": _response("It can.", "Healthy", {"status": "healthy", "kubernetes": "connected"}),
+                    **_errors((401,)),
+                    "503": _response(
+                        "It cannot; the error says why.",
+                        "Unhealthy",
+                        {"status": "unhealthy", "error": "the cluster cannot be reached"},
+                        503,
+                    ),
+                },
+            },
+        },
+    }
+
+
+def _errors(statuses: tuple[int, ...]) -> Json:
+    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses}
+
+
+def _response(description: str, schema: str | Json, example: object, status: int = 200) -> Json:
+    if isinstance(schema, str):
+        schema = {"$ref": f"#/components/schemas/{schema}"}
+    response: Json = {
+        "description": description,
+        "content": {"application/json": {"schema": schema, "example": example}},
+    }
+    if status == 503:
+        response["headers"] = {
+            "Retry-After": {"schema": {"type": "integer"}, "description": "When to ask again, in seconds."}
+        }
+    return response
+
+
+def _object(properties: Json) -> Json:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

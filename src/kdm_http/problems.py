@@ -1,0 +1,108 @@
+"""What went wrong, told over HTTP: one table from error to status, and one body shape, ``{"error": ...}``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+
+from kdm_core import (
+    AmbiguousName,
+    AuditUnavailable,
+    CacheNotSynced,
+    CacheStale,
+    ClusterOverloaded,
+    ClusterTimeout,
+    ClusterUnreachable,
+    DeploymentNotFound,
+    Forbidden,
+    InvalidInput,
+    InvalidName,
+    InvalidReplicas,
+    KdmError,
+    NamespaceNotWatched,
+    Unavailable,
+    WriteConflict,
+    WriteForbidden,
+    WriteInvalid,
+)
+
+_log = logging.getLogger(__name__)
+
+STATUS: Final[dict[type[KdmError], int]] = {
+    InvalidInput: 400,
+    InvalidName: 400,
+    InvalidReplicas: 400,
+    Forbidden: 403,
+    DeploymentNotFound: 404,
+    NamespaceNotWatched: 404,
+    AmbiguousName: 409,
+    WriteConflict: 409,
+    WriteInvalid: 422,
+    WriteForbidden: 502,  # kdm's own permissions are wrong: nothing the caller could mend
+    AuditUnavailable: 503,
+    CacheNotSynced: 503,
+    CacheStale: 503,
+    ClusterOverloaded: 503,
+    ClusterUnreachable: 503,
+    ClusterTimeout: 504,
+}
+"""The status of every error a use case can end with."""
+
+_PHRASES: Final = {
+    404: "no such route; the API is described at /api/v1/openapi.json",
+    405: "this route does not allow that method; see the Allow header",
+    413: "the body is larger than 65536 bytes",
+}
+
+
+class BadRequest(Exception):
+    """A request that is wrong before the domain sees it.
+
+    Args:
+        message: What is wrong and what is allowed.
+        status: 400, 401 or 415.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def problem(status: int, message: str, headers: dict[str, str] | None = None) -> Response[dict[str, str]]:
+    """Return the one shape an error has, in both dialects and on every path."""
+    return Response({"error": message}, status_code=status, headers=headers, media_type="application/json")
+
+
+def _of_domain(_: Request[Any, Any, Any], error: KdmError) -> Response[dict[str, str]]:
+    message = str(error)
+    if isinstance(error, AmbiguousName):
+        message += "; choose one with ?namespace="
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Unavailable) else None
+    return problem(STATUS[type(error)], message, headers)
+
+
+def _of_request(_: Request[Any, Any, Any], error: BadRequest) -> Response[dict[str, str]]:
+    return problem(error.status, str(error))
+
+
+def _of_framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
+    return problem(error.status_code, _PHRASES.get(error.status_code, error.detail), error.headers)
+
+
+def _of_nobody(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+    request_id = request.scope["state"].get("request_id", "")
+    _log.error("internal error", exc_info=error, extra={"request_id": request_id})
+    return problem(500, f"internal error; the log has more under request id {request_id}")
+
+
+HANDLERS: Final[ExceptionHandlersMap] = {
+    KdmError: _of_domain,
+    BadRequest: _of_request,
+    HTTPException: _of_framework,
+    Exception: _of_nobody,
+}
+"""For the app itself, not a router: an unmatched route reaches nobody else's handlers."""

@@ -1,0 +1,104 @@
+"""What a request says, read strictly: its id, in which namespace, for how many replicas."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
+
+from litestar import Request
+from litestar.types import Scope
+
+from kdm_http.problems import BadRequest
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""The largest body that is read. ``{"replicaCount": 2147483647}`` has 28 bytes; the rest is courtesy."""
+
+_request_id: Final = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+_BODY: Final = 'the body must be a JSON object with exactly one field: {"replicaCount": <integer>}'
+
+
+def request_id(scope: Scope) -> str:
+    """Return the client's X-Request-ID where it is harmless, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _request_id(given := value.decode("latin-1")):
+            return given
+    return secrets.token_hex(8)
+
+
+def namespace(scope: Scope) -> str | None:
+    """Return the ``namespace`` query parameter, None where it is absent.
+
+    Raises:
+        BadRequest: Another parameter is there, or it is there twice.
+    """
+    query = scope["query_string"]
+    if not query:
+        return None
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
+    except (UnicodeDecodeError, ValueError) as error:
+        raise BadRequest("the query is not valid: percent-encoded UTF-8 is allowed") from error
+    values = [value for name, value in pairs if name == "namespace"]
+    if len(values) != len(pairs):
+        unknown = next(name for name, _ in pairs if name != "namespace")
+        raise BadRequest(f"unknown query parameter {unknown[:80]!r}; allowed is: namespace")
+    if len(values) > 1:
+        raise BadRequest("the query parameter 'namespace' is given more than once")
+    return values[0] if values else None
+
+
+async def replica_count(request: Request[Any, Any, Any]) -> int:
+    """Return the ``replicaCount`` of a body; whether it is within bounds is for the domain to say.
+
+    Raises:
+        BadRequest: The media type is not JSON, or the body is anything but that one integer in an object.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise BadRequest(f"the media type {media_type[:80]!r} is not supported; send application/json", 415)
+    body = await request.body()
+    try:
+        document = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_object, parse_float=_no_integer, parse_constant=_no_integer
+        )
+    except RecursionError as error:
+        raise BadRequest(f"the body is nested too deeply: {_BODY}") from error
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8: {_BODY}") from error
+    except json.JSONDecodeError as error:
+        raise BadRequest(f"malformed JSON at character {error.pos + 1}, {error.msg}: {_BODY}") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise BadRequest(f"replicaCount is out of all bounds: {_BODY}") from error
+    if not isinstance(document, dict):
+        raise BadRequest(f"not an object: {_BODY}")
+    if "replicaCount" not in document:
+        raise BadRequest(f"the field 'replicaCount' is missing: {_BODY}")
+    if unknown := document.keys() - {"replicaCount"}:
+        raise BadRequest(f"unknown field {min(unknown)[:80]!r}: {_BODY}")
+    count = document["replicaCount"]
+    if type(count) is not int:
+        raise BadRequest(f"replicaCount must be an integer, not {_KINDS.get(type(count), 'that')}: {_BODY}")
+    return count
+
+
+_KINDS: Final[dict[type, str]] = {
+    bool: "a boolean",
+    str: "a string",
+    type(None): "null",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise BadRequest(f"a field is given more than once: {_BODY}")
+    return members
+
+
+def _no_integer(literal: str) -> NoReturn:
+    raise BadRequest(f"replicaCount must be an integer, not {literal[:40]}: {_BODY}")

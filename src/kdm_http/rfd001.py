@@ -1,0 +1,61 @@
+"""RFD 001's API, at the root."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Router, get, post
+
+from kdm_core import DeploymentService, Identity
+from kdm_http import request as requested
+
+
+class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):
+    """A Deployment and how many replicas it is asked to run."""
+
+    deployment_name: str
+    replica_count: int
+
+
+class UpdatedReplicaCount(msgspec.Struct, rename="camel", frozen=True):
+    """A Deployment and how many replicas it was just asked to run."""
+
+    deployment_name: str
+    updated_replica_count: int
+
+
+@get("/deployments", sync_to_thread=False)
+def list_deployments(
+    service: DeploymentService, caller: Identity, namespace: str | None, request_id: str
+) -> list[ReplicaCount]:
+    """List the Deployments the caller may read, by namespace, then name."""
+    deployments = service.list(namespace, actor=caller, request_id=request_id)
+    return [ReplicaCount(each.ref.name, each.replicas.desired) for each in deployments]
+
+
+@get("/deployments/{name:str}/replicas", sync_to_thread=False)
+def get_replicas(
+    service: DeploymentService, caller: Identity, name: str, namespace: str | None, request_id: str
+) -> ReplicaCount:
+    """Tell how many replicas a Deployment is asked to run."""
+    deployment = service.get(name, namespace, actor=caller, request_id=request_id)
+    return ReplicaCount(deployment.ref.name, deployment.replicas.desired)
+
+
+@post("/deployments/{name:str}/replicas", status_code=200)
+async def set_replicas(
+    request: Request[Any, Any, Any],
+    service: DeploymentService,
+    caller: Identity,
+    name: str,
+    namespace: str | None,
+    request_id: str,
+) -> UpdatedReplicaCount:
+    """Ask for another number of replicas."""
+    count = await requested.replica_count(request)
+    written = await service.set_replicas(name, count, namespace, actor=caller, request_id=request_id)
+    return UpdatedReplicaCount(written.ref.name, written.replicas.desired)
+
+
+router = Router("/", route_handlers=[list_deployments, get_replicas, set_replicas])
