@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-__all__ = ["BuildFailed", "find"]
+__all__ = ["ALL", "BuildFailed", "build", "find"]
 
 MODULES = Path(__file__).parent / "modules"
 GO_REQUIREMENTS = Path(__file__).parents[3] / "requirements" / "go.txt"
@@ -37,6 +37,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
     },
     "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
 }
+ALL = tuple(name for programs in PACKAGES.values() for name in programs)
 BUILD = ("build", "-buildvcs=false", "-ldflags=-s -w")
 # Whatever the developer's own Go settings are, the result is the same and no other toolchain is downloaded.
 GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
@@ -69,6 +70,32 @@ def _asset(name: str) -> Path | None:
     return path if assets and os.access(path := Path(assets, name), os.X_OK) else None
 
 
+def build(source: Path, packages: Mapping[str, str]) -> Path:
+    """Build programs of a Go module, or find that somebody did.
+
+    Args:
+        source: The module's directory: go.mod, go.sum, and Go files if it has any of its own.
+        packages: What to build: a program's name -> its package.
+
+    Returns:
+        The directory they are in.
+
+    Raises:
+        BuildFailed: One of them could not be built, or Go could not be installed.
+    """
+    go = _go()
+    files = [source / "go.mod", source / "go.sum", *sorted(source.glob("*.go"))]
+    inputs = [*(file.read_bytes() for file in files), repr(packages).encode()]
+    inputs.append(_run([go, "env", "GOVERSION", "GOOS", "GOARCH"]).encode() + repr((BUILD, GO_ENVIRONMENT)).encode())
+
+    def build_all(directory: Path) -> None:
+        for name, package in packages.items():
+            with _progress(f"building {name} (a first build takes minutes)"):
+                _run([go, *BUILD, "-o", str(directory / name), package], cwd=source)
+
+    return _cached(f"{source.name}-{_digest(*inputs)}", build_all)
+
+
 def _built(name: str) -> Path:
     module = next(module for module, programs in PACKAGES.items() if name in programs)
     return _module(module) / name
@@ -76,18 +103,7 @@ def _built(name: str) -> Path:
 
 @cache
 def _module(module: str) -> Path:
-    """Build all programs of one module, or find that somebody did."""
-    go = _go()
-    source = MODULES / module
-    inputs = [(source / "go.mod").read_bytes(), (source / "go.sum").read_bytes(), repr(PACKAGES[module]).encode()]
-    inputs.append(_run([go, "env", "GOVERSION", "GOOS", "GOARCH"]).encode() + repr((BUILD, GO_ENVIRONMENT)).encode())
-
-    def build(directory: Path) -> None:
-        for name, package in PACKAGES[module].items():
-            with _progress(f"building {name} (a first build takes minutes)"):
-                _run([go, *BUILD, "-o", str(directory / name), package], cwd=source)
-
-    return _cached(f"{module}-{_digest(*inputs)}", build)
+    return build(MODULES / module, PACKAGES[module])
 
 
 @cache

@@ -45,8 +45,7 @@ class ControlPlane(Cluster):
 
     A context manager: it is ready inside and leaves nothing behind, whatever a test did to it. Each component is a
     `Process` that keeps its port and its data over `stop`, `kill` and `start`; call `wait_ready` afterwards. RBAC is
-    on.
-    Every process dies with the one that started it.
+    on. Every process dies with the one that started it.
 
     Attributes:
         etcd: The store. Without it the API server answers, with errors.
