@@ -1,0 +1,45 @@
+"""The plain listener's application: probes and metrics for those who cannot show a certificate. Never an API route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from litestar import Litestar, Response, get
+
+from kdm_core import DeploymentService
+from kdm_http.problems import HANDLERS, problem
+
+
+def create_ops_app(
+    service: DeploymentService, metrics: Callable[[], tuple[bytes, str]], *, stopping: Callable[[], bool]
+) -> Litestar:
+    """Make the probes and metrics.
+
+    Args:
+        service: Asked for its cache's state, never for the cluster's.
+        metrics: Renders the metrics: their bytes and media type.
+        stopping: Whether the server is about to stop: then it is not ready, so that no new client is sent to it.
+    """
+
+    @get("/livez", sync_to_thread=False)
+    def livez() -> Response[dict[str, str]]:
+        """Tell that the event loop turns. The cluster's troubles are no reason to restart kdm."""
+        return Response({"status": "alive"})
+
+    @get("/readyz", sync_to_thread=False)
+    def readyz() -> Response[dict[str, str]]:
+        """Tell whether reads can be served: there is a complete snapshot, however old."""
+        if stopping():
+            return problem(503, "stopping")
+        sync = service.sync_status()
+        return Response({"status": "ready"}) if sync.synced else problem(503, sync.reason or "not synced yet")
+
+    @get("/metrics", sync_to_thread=False)
+    def get_metrics() -> Response[bytes]:
+        """Tell Prometheus."""
+        body, media_type = metrics()
+        return Response(body, media_type=media_type)
+
+    return Litestar(
+        [livez, readyz, get_metrics], exception_handlers=HANDLERS, openapi_config=None, request_max_body_size=0
+    )
