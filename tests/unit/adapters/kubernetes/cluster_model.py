@@ -1,0 +1,71 @@
+"""A cluster as a plain dict and its history: what the adapter's view of it has to equal in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import evolve
+
+from kdm_adapters.kubernetes.messages import Event
+from kdm_core.model import Deployment
+from unit.adapters.kubernetes.objects import deployment
+
+State = dict[str, Deployment]
+
+
+class ClusterModel:
+    """Deployments by name, every state they were in, and the events between."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.state: State = {}
+        self.states: dict[int, State] = {1: {}}
+        self.events: list[tuple[int, Event]] = []
+        self.floor = 0
+        self.ended: set[str] = set()
+        self._born = 0
+
+    def create(self, name: str) -> None:
+        """Create a Deployment, or touch it where it exists."""
+        if name in self.state:
+            self.scale(name, self.state[name].replicas.desired + 1)
+            return
+        self._born += 1
+        self._store("ADDED", deployment(name, self.version + 1, uid=f"uid-{self._born}"))
+
+    def scale(self, name: str, desired: int) -> Deployment | None:
+        """Change a Deployment's count. Returns it, or None where there is none."""
+        held = self.state.get(name)
+        if held is None:
+            return None
+        if held.replicas.desired != desired:
+            replicas = evolve(held.replicas, desired=desired)
+            version = str(self.version + 1)
+            changed = evolve(held, resource_version=version, replicas=replicas, generation=held.generation + 1)
+            self._store("MODIFIED", changed)
+        return self.state[name]
+
+    def delete(self, name: str) -> None:
+        """Delete a Deployment, if it exists."""
+        held = self.state.get(name)
+        if held is not None:
+            self.ended.add(held.uid)
+            self._store("DELETED", evolve(held, resource_version=str(self.version + 1)))
+
+    def compact(self) -> None:
+        """Forget all history before now: watches from older versions are expired."""
+        self.floor = self.version
+
+    def after(self, version: int) -> Iterator[tuple[int, Event]]:
+        """Yield what happened after a version."""
+        return ((at, event) for at, event in self.events if at > version)
+
+    def _store(self, kind: str, changed: Deployment) -> None:
+        self.version += 1
+        state = dict(self.state)
+        if kind == "DELETED":
+            del state[changed.ref.name]
+        else:
+            state[changed.ref.name] = changed
+        self.state = self.states[self.version] = state
+        self.events.append((self.version, Event(kind, changed)))

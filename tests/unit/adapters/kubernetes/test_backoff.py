@@ -1,0 +1,60 @@
+"""How long the view waits between attempts: client-go's exponential backoff, on a clock that tests move."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from kdm_adapters.kubernetes.backoff import Backoff
+from kdm_adapters.kubernetes.messages import Opened, WatchFrom
+from unit.adapters.kubernetes.view_driver import LISTS, REFUSED, Driver
+
+
+def refused(driver: Driver, times: int) -> list[float]:
+    waits_s = []
+    for _ in range(times):
+        driver.next(WatchFrom)
+        driver.apply(REFUSED)
+        waits_s.append(driver.wait_out())
+    return waits_s
+
+
+def test_five_refusals_wait_in_doubling_jittered_windows() -> None:
+    driver = Driver(LISTS).listed(rv=2)
+    for i, wait_s in enumerate(refused(driver, 5)):
+        assert 0.8 * 2**i <= wait_s < 2 * 0.8 * 2**i
+
+
+def test_forty_refusals_flatten_at_the_cap() -> None:
+    driver = Driver(LISTS).listed(rv=2)
+    waits_s = refused(driver, 40)[6:]
+    assert min(waits_s) >= 30
+    assert max(waits_s) < 60
+    assert max(waits_s) - min(waits_s) > 10, "without jitter all clients come back at once"
+
+
+def test_after_two_quiet_minutes_it_begins_anew() -> None:
+    driver = Driver(LISTS).listed(rv=2)
+    refused(driver, 8)
+    driver.next(WatchFrom)
+    driver.apply(Opened())
+    driver.ended_in_order(after_s=121)
+    assert refused(driver, 1)[0] < 1.6
+
+
+def test_one_success_does_not_reset_it() -> None:
+    """A server that accepts and fails in turn is not to be hammered."""
+    driver = Driver(LISTS).listed(rv=2)
+    refused(driver, 5)
+    driver.next(WatchFrom)
+    driver.apply(Opened())
+    driver.ended_in_order(after_s=2)
+    assert refused(driver, 1)[0] >= 0.8 * 2**5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_jitter_is_up_to_once_the_delay(seed: int) -> None:
+    backoff = Backoff(rng=Random(seed))  # noqa: S311
+    assert 0.8 <= backoff.next_delay_s(0.0) < 1.6
+    assert 1.6 <= backoff.next_delay_s(1.0) < 3.2

@@ -1,0 +1,341 @@
+"""Whatever happens to a view, and in whichever order, it equals the cluster once things have settled.
+
+Run it longer with ``KDM_STATEFUL_STEPS`` (steps in all; the nightly run takes 100,000).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from random import Random
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from kdm_adapters.kubernetes.messages import (
+    Bookmark,
+    Ended,
+    Event,
+    Failure,
+    ListPage,
+    Opened,
+    Page,
+    TimeUp,
+    Undecodable,
+    Wait,
+    WatchFrom,
+    WatchList,
+)
+from kdm_adapters.kubernetes.overlays import written_over
+from kdm_adapters.kubernetes.store import Store
+from kdm_adapters.kubernetes.view import Tuning, View
+from kdm_core.model import ChangeKind, Deployment
+from unit.adapters.kubernetes.cluster_model import ClusterModel
+from unit.adapters.kubernetes.objects import NAMESPACE
+from unit.adapters.kubernetes.view_driver import EXPIRED, INTERNAL, REFUSED, THROTTLED, TOO_LARGE
+
+STEPS = int(os.environ.get("KDM_STATEFUL_STEPS", "3000"))
+STEPS_A_RUN = 50
+PAGE_SIZE = 3
+
+names = st.sampled_from(["a", "b", "c", "d", "e"])
+counts = st.integers(0, 4)
+failures = st.sampled_from([EXPIRED, INTERNAL, REFUSED, THROTTLED, TOO_LARGE, Failure(403, "Forbidden", "no")])
+
+
+class ViewAgainstCluster(RuleBasedStateMachine):
+    """A server that lists and watches a model cluster, with faults, for one view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = ClusterModel()
+        self.now = 0.0
+        self.store = Store()
+        self.store.on_change = self.on_change
+        self.mirror: dict[str, Deployment] = {}
+        self.promised: dict[str, tuple[str, int]] = {}  # by uid: the name, and the version a write returned
+        self.answers: list[Deployment] = []  # of writes, still on their way
+        self.poison: dict[str, int] = {}  # by name: the version that cannot be understood
+        self.cursor: int | None = None  # of the stream that is open
+        self.initial: list[Deployment] | None = None  # what the stream has to tell before its bookmark
+        self.page: tuple[int, int] | None = None  # version and offset of the continue token handed out
+        self.futile = 0
+
+    @initialize(watch_list=st.booleans(), seed=st.integers(0, 99))
+    def start(self, watch_list: bool, seed: int) -> None:
+        tuning = Tuning(watch_list=watch_list, page_size=PAGE_SIZE)
+        self.view = View(self.store, tuning=tuning, rng=Random(seed))  # noqa: S311
+
+    def on_change(self, kind: ChangeKind, changed: Deployment) -> None:
+        name = changed.ref.name
+        before = self.mirror.get(name)
+        if kind is ChangeKind.ADDED:
+            assert before is None
+        else:
+            assert before is not None
+            assert before.uid == changed.uid
+            assert int(changed.resource_version) >= int(before.resource_version), "it went back"
+        if kind is ChangeKind.DELETED:
+            del self.mirror[name]
+        else:
+            self.mirror[name] = changed
+
+    # The cluster changes
+
+    @rule(name=names)
+    def create(self, name: str) -> None:
+        self.cluster.create(name)
+
+    @rule(name=names, desired=counts)
+    def modify(self, name: str, desired: int) -> None:
+        self.cluster.scale(name, desired)
+
+    @rule(name=names)
+    def delete(self, name: str) -> None:
+        self.cluster.delete(name)
+
+    @rule()
+    def expire(self) -> None:
+        self.cluster.compact()
+
+    @rule(name=names)
+    def poison_it(self, name: str) -> None:
+        """Make a Deployment's present version one that cannot be understood."""
+        self.cluster.create(name)
+        self.poison[name] = self.cluster.version
+
+    # Writes
+
+    @rule(name=names, desired=counts, late=st.booleans())
+    def write(self, name: str, desired: int, late: bool) -> None:
+        held = self.store.get(NAMESPACE, name)
+        stored = self.cluster.scale(name, desired)
+        if stored is None:
+            return
+        if held is None or held.uid != stored.uid:
+            held = stored
+        answer = written_over(held, stored.resource_version, desired)
+        if late:
+            self.answers.append(answer)
+        else:
+            self.receive(answer)
+
+    @precondition(lambda self: self.answers)
+    @rule()
+    def late_answer(self) -> None:
+        self.receive(self.answers.pop(0))
+
+    def receive(self, answer: Deployment) -> None:
+        self.view.overlay(answer)
+        self.promised[answer.uid] = (answer.ref.name, int(answer.resource_version))
+
+    # The server serves
+
+    @rule(behind=st.integers(0, 3))
+    def serve(self, behind: int) -> None:
+        """Do one thing that the view asks for, as a healthy server would (which may be behind where it is let)."""
+        action = self.next_action()
+        if action is None:
+            return
+        self.futile = 0
+        if isinstance(action, ListPage):
+            self.serve_list(action, behind)
+            return
+        asked = int(action.resource_version or 0)
+        if isinstance(action, WatchList):
+            version = self.version_for(action.resource_version, behind)
+            self.initial, self.cursor = list(self.cluster.states[version].values()), version
+        elif asked < self.cluster.floor and asked < self.cluster.version:
+            self.fail(EXPIRED)
+            return
+        else:
+            self.cursor = asked
+        self.apply(Opened())
+
+    @rule(failure=failures)
+    def serve_badly(self, failure: Failure) -> None:
+        """Fail what the view asks for. Failing again and again, it has to wait after a few attempts."""
+        if self.next_action() is not None:
+            self.fail(failure)
+            self.futile += 1
+            assert self.futile < 8, "a busy loop"
+
+    @precondition(lambda self: self.cursor is not None)
+    @rule(times=st.integers(1, 2), readable=st.booleans())
+    def deliver(self, times: int, readable: bool) -> None:
+        """Send the next event of the open stream, perhaps twice; a poisoned one perhaps without a version."""
+        self.send_next(times, readable=readable)
+
+    @precondition(lambda self: self.cursor is not None and self.initial is None)
+    @rule()
+    def bookmark(self) -> None:
+        assert self.cursor is not None
+        if not any(self.cluster.after(self.cursor)):
+            self.cursor = self.cluster.version
+        self.apply(Bookmark(str(self.cursor)))
+
+    @precondition(lambda self: self.cursor is not None)
+    @rule(after_s=st.sampled_from([0.1, 30.0]), detail=st.sampled_from(["", "connection reset"]))
+    def drop(self, after_s: float, detail: str) -> None:
+        self.now += after_s
+        self.apply(Ended(detail))
+
+    @precondition(lambda self: self.cursor is not None)
+    @rule(failure=failures)
+    def error_event(self, failure: Failure) -> None:
+        self.fail(failure)
+
+    @precondition(lambda self: self.cursor is not None)
+    @rule()
+    def silence(self) -> None:
+        self.now = max(self.now, self.view.deadline)
+        self.apply(TimeUp())
+
+    @rule()
+    def distrust(self) -> None:
+        if self.view.settled:
+            self.view.distrust()
+
+    @rule()
+    def settle(self) -> None:
+        """Serve without faults until nothing is left to be told: then the view equals the cluster."""
+        self.answers.clear()
+        self.poison.clear()
+        for _ in range(300):
+            if self.cursor is None:
+                self.now += self.serve_waiting()
+                continue
+            while self.send_next(1, readable=True):
+                pass
+            if self.is_settled():
+                break
+            self.now = max(self.now, self.view.deadline)
+            self.apply(TimeUp())
+        assert {d.ref.name: d for d in self.store.list()} == self.cluster.state
+        assert self.view.synced
+        assert self.view.resource_version == str(self.cluster.version)
+
+    def is_settled(self) -> bool:
+        if self.cursor is not None:
+            self.apply(Bookmark(str(self.cluster.version)))
+        return self.view.settled
+
+    def teardown(self) -> None:
+        if hasattr(self, "view"):
+            self.settle()
+
+    # What always holds
+
+    @invariant()
+    def subscribers_see_what_readers_see(self) -> None:
+        listed = self.store.list()
+        assert {d.ref.name: d for d in listed} == self.mirror
+        assert [d.ref.name for d in listed] == sorted(self.mirror)
+        assert len(self.store) == len(listed)
+        assert all(self.store.find(d.ref.name) == (d,) for d in listed)
+
+    @invariant()
+    def writes_stay_visible(self) -> None:
+        for uid, (name, version) in self.promised.items():
+            held = self.store.get(NAMESPACE, name)
+            if held is None or held.uid != uid:
+                assert uid in self.cluster.ended, "a write got lost"
+            else:
+                assert int(held.resource_version) >= version, "a write was taken back"
+
+    # How
+
+    def next_action(self) -> ListPage | WatchList | WatchFrom | None:
+        if self.cursor is not None:
+            return None
+        action = self.view.next_action(self.now)
+        if isinstance(action, Wait):
+            self.now += action.seconds
+            self.futile = 0
+            return None
+        return action
+
+    def apply(self, message: Opened | Bookmark | Event | Undecodable | Ended | TimeUp | Failure | Page) -> None:
+        self.view.apply(message, self.now)
+        if not self.view.streaming:
+            self.cursor = self.initial = None
+
+    def fail(self, failure: Failure) -> None:
+        self.page = None
+        self.apply(failure)
+        self.cursor = self.initial = None
+
+    def version_for(self, asked: str, behind: int) -> int:
+        if asked == "":
+            return self.cluster.version
+        return max(1, int(asked), self.cluster.version - behind)
+
+    def serve_waiting(self) -> float:
+        action = self.view.next_action(self.now)
+        if isinstance(action, Wait):
+            return action.seconds
+        self.serve(0)
+        return 0.0
+
+    def serve_list(self, action: ListPage, behind: int) -> None:
+        if action.continue_token:
+            assert self.page is not None
+            version, offset = self.page
+            if version < self.cluster.floor:
+                self.fail(EXPIRED)
+                return
+        else:
+            version, offset = self.version_for(action.resource_version, behind), 0
+        items = list(self.cluster.states[version].values())
+        end = offset + action.limit if action.limit else len(items)
+        more = end < len(items)
+        self.page = (version, end) if more else None
+        good, bad = self.sorted_out(items[offset:end])
+        self.apply(Page(good, str(version), "more" if more else "", bad))
+
+    def sorted_out(self, items: Sequence[Deployment]) -> tuple[list[Deployment], list[Undecodable]]:
+        bad = [d for d in items if self.is_poison(d)]
+        return [d for d in items if not self.is_poison(d)], [
+            Undecodable("poison", d.resource_version, NAMESPACE, d.ref.name) for d in bad
+        ]
+
+    def is_poison(self, item: Deployment) -> bool:
+        return self.poison.get(item.ref.name) == int(item.resource_version)
+
+    def send_next(self, times: int, *, readable: bool) -> bool:
+        """Send what the open stream has to tell next. Returns whether there was something."""
+        assert self.cursor is not None
+        if self.initial is not None:
+            if self.initial:
+                self.send(Event("ADDED", self.initial.pop()), times, readable=readable)
+            else:
+                self.initial = None
+                self.apply(Bookmark(str(self.cursor), True))
+            return self.cursor is not None
+        following = next(self.cluster.after(self.cursor), None)
+        if following is None:
+            return False
+        self.cursor, event = following
+        self.send(event, times, readable=readable)
+        return self.cursor is not None
+
+    def send(self, event: Event, times: int, *, readable: bool) -> None:
+        item = event.deployment
+        poisoned = self.is_poison(item)
+        for _ in range(times):
+            if poisoned and readable:
+                self.apply(Undecodable("poison", item.resource_version, NAMESPACE, item.ref.name))
+            elif poisoned:
+                self.apply(Undecodable("poison"))
+            else:
+                self.apply(event)
+
+
+TestViewAgainstCluster = ViewAgainstCluster.TestCase
+TestViewAgainstCluster.settings = settings(
+    max_examples=max(1, STEPS // STEPS_A_RUN),
+    stateful_step_count=STEPS_A_RUN,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
