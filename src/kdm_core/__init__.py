@@ -21,6 +21,7 @@ from kdm_core.errors import (
     InvalidReplicas,
     KdmError,
     NamespaceNotWatched,
+    PolicyError,
     Unavailable,
     WriteConflict,
     WriteForbidden,
@@ -41,7 +42,7 @@ from kdm_core.model import (
     SyncStatus,
     Verb,
 )
-from kdm_core.policy import ALLOW_ALL, Policy
+from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
 from kdm_core.ports import AuditSink, DeploymentRepository, Instrument
 from kdm_core.service import ALL_NAMESPACES, DEFAULT_MAX_REPLICAS, DeploymentService, Health
 
@@ -78,6 +79,7 @@ __all__ = [
     "NamespaceNotWatched",
     "Outcome",
     "Policy",
+    "PolicyError",
     "ReplicaStatus",
     "SyncStatus",
     "Unavailable",
@@ -86,4 +88,5 @@ __all__ = [
     "WriteForbidden",
     "WriteInvalid",
     "WriteRejected",
+    "parse_policy",
 ]

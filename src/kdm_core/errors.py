@@ -35,6 +35,10 @@ class InvalidReplicas(InvalidInput):
         super().__init__(f"invalid replica count {shown}: it must be an integer from 0 to {maximum}")
 
 
+class PolicyError(InvalidInput):
+    """A policy that says something it cannot mean; the message names the key and its place."""
+
+
 class DeploymentNotFound(KdmError, LookupError):
     """There is no such Deployment, as far as this repository can see."""
 

@@ -235,10 +235,12 @@ LOCAL: Final = Identity("local")
 
 
 class Verb(enum.Enum):
-    """What can be done to a Deployment through kdm."""
+    """What can be done through kdm."""
 
     READ = "read"
     SCALE = "scale"
+    CONNECT = "connect"
+    """Reach kdm at all. No policy grants it, mutual TLS does: here to audit the clients that were turned away."""
 
 
 class Outcome(enum.Enum):
@@ -259,7 +261,7 @@ class AuditEvent:
     Attributes:
         time: When it ended, in UTC.
         request_id: Ties it to the log; "" for library use.
-        actor: Who tried.
+        actor: Who tried; for ``CONNECT``, who the certificate claims to be, proven or not ("" where it says nothing).
         verb: What was tried.
         namespace: Where; "" when none was determined.
         name: On what; "" for a list.
@@ -268,6 +270,7 @@ class AuditEvent:
         outcome: How it ended.
         reason: Why, for a person; "" on success.
         latency_s: How long it took, in seconds.
+        peer: Where the client connected from, ``host:port``; "" where there was no connection or nobody could tell.
     """
 
     time: datetime
@@ -281,3 +284,4 @@ class AuditEvent:
     new_replicas: int | None = None
     reason: str = ""
     latency_s: float = 0.0
+    peer: str = ""
