@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
 from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -14,6 +13,7 @@ from litestar.types import Message, Receive, Scope, Send
 from kdm_core import DeploymentService, Identity
 from kdm_http import health, rfd001, rfd156
 from kdm_http import request as requested
+from kdm_http.answers import refuse
 from kdm_http.openapi import describe
 from kdm_http.problems import HANDLERS
 
@@ -21,7 +21,7 @@ _ALWAYS: Final = [
     (b"cache-control", b"no-store"),  # a replica count from a proxy's cache would be a lie about freshness
     (b"x-content-type-options", b"nosniff"),
 ]
-_UNPROVEN: Final = msgspec.json.encode({"error": "a client certificate is required"})
+_refuse_unproven: Final = refuse(401, "a client certificate is required")
 
 
 class Api:
@@ -52,15 +52,10 @@ class Api:
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
         if state.get("peer") is None:
-            await send_with_headers(
-                {
-                    "type": "http.response.start",
-                    "status": 401,
-                    "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_UNPROVEN))],
-                }
-            )
-            await send_with_headers({"type": "http.response.body", "body": _UNPROVEN, "more_body": False})
+            await _refuse_unproven(scope, receive, send_with_headers)  # type: ignore[arg-type] # two typings of ASGI
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server leaves the body out (RFC 9110, section 9.3.2)
         await self._litestar(scope, receive, send_with_headers)
 
 
@@ -91,6 +86,7 @@ def create_app(service: DeploymentService) -> Api:
             },
             exception_handlers=HANDLERS,
             openapi_config=None,
+            logging_config=None,
             request_max_body_size=requested.MAX_BODY_BYTES,
             debug=False,
         )

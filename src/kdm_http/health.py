@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from litestar import Response, Router, get
 
-from kdm_core import DeploymentService
+from kdm_http.request import Service
 
 
 class Healthy(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class Unhealthy(msgspec.Struct, frozen=True):
 
 
 @get(["/health", "/api/v1/health"])
-async def get_health(service: DeploymentService) -> Response[Healthy | Unhealthy]:
+async def get_health(service: Service) -> Response[Healthy | Unhealthy]:
     """Tell whether the cache is complete, connected and fresh, and the cluster reachable."""
     health = await service.health()
     if health.error is None:

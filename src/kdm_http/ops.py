@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from litestar import Litestar, Response, get
+from litestar import Litestar, Request, Response, get
 
 from kdm_core import DeploymentService
 from kdm_http.problems import HANDLERS, problem
 
 
-def create_ops_app(
-    service: DeploymentService, metrics: Callable[[], tuple[bytes, str]], *, stopping: Callable[[], bool]
-) -> Litestar:
+def create_ops_app(service: DeploymentService, metrics: Callable[[], tuple[bytes, str]]) -> Litestar:
     """Make the probes and metrics.
 
     Args:
         service: Asked for its cache's state, never for the cluster's.
         metrics: Renders the metrics: their bytes and media type.
-        stopping: Whether the server is about to stop: then it is not ready, so that no new client is sent to it.
     """
 
     @get("/livez", sync_to_thread=False)
@@ -27,9 +25,10 @@ def create_ops_app(
         return Response({"status": "alive"})
 
     @get("/readyz", sync_to_thread=False)
-    def readyz() -> Response[dict[str, str]]:
-        """Tell whether reads can be served: there is a complete snapshot, however old."""
-        if stopping():
+    def readyz(request: Request[Any, Any, Any]) -> Response[dict[str, str]]:
+        """Tell whether reads can be served: there is a complete snapshot, however old, and no stop has begun."""
+        stopping = request.scope.get("state", {}).get("stopping")
+        if stopping is not None and stopping.is_set():
             return problem(503, "stopping")
         sync = service.sync_status()
         return Response({"status": "ready"}) if sync.synced else problem(503, sync.reason or "not synced yet")
@@ -41,5 +40,9 @@ def create_ops_app(
         return Response(body, media_type=media_type)
 
     return Litestar(
-        [livez, readyz, get_metrics], exception_handlers=HANDLERS, openapi_config=None, request_max_body_size=0
+        [livez, readyz, get_metrics],
+        exception_handlers=HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=0,
     )

@@ -24,6 +24,7 @@ from kdm_core import (
     InvalidReplicas,
     KdmError,
     NamespaceNotWatched,
+    PolicyError,
     Unavailable,
     WriteConflict,
     WriteForbidden,
@@ -42,6 +43,7 @@ STATUS: Final[dict[type[KdmError], int]] = {
     AmbiguousName: 409,
     WriteConflict: 409,
     WriteInvalid: 422,
+    PolicyError: 500,  # told at the start and in the log, not to a caller
     WriteForbidden: 502,  # kdm's own permissions are wrong: nothing the caller could mend
     AuditUnavailable: 503,
     CacheNotSynced: 503,
@@ -90,11 +92,15 @@ def _of_request(_: Request[Any, Any, Any], error: BadRequest) -> Response[dict[s
 
 
 def _of_framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
-    return problem(error.status_code, _PHRASES.get(error.status_code, error.detail), error.headers)
+    headers = error.headers
+    if error.status_code == 405:
+        allowed = {method.strip() for value in (headers or {}).values() for method in value.split(",")}
+        headers = {"Allow": ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))}
+    return problem(error.status_code, _PHRASES.get(error.status_code, error.detail), headers)
 
 
 def _of_nobody(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
-    request_id = request.scope["state"].get("request_id", "")
+    request_id = request.scope.get("state", {}).get("request_id", "")
     _log.error("internal error", exc_info=error, extra={"request_id": request_id})
     return problem(500, f"internal error; the log has more under request id {request_id}")
 

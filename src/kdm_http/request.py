@@ -9,9 +9,17 @@ from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
 from litestar import Request
+from litestar.di import NamedDependency
 from litestar.types import Scope
 
+from kdm_core import DeploymentService, Identity
 from kdm_http.problems import BadRequest
+
+Service = NamedDependency[DeploymentService]
+Caller = NamedDependency[Identity]
+Namespace = NamedDependency[str | None]
+RequestId = NamedDependency[str]
+"""What a handler is given by the app: the use cases, who asks, ``?namespace=``, and the request's id."""
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """The largest body that is read. ``{"replicaCount": 2147483647}`` has 28 bytes; the rest is courtesy."""

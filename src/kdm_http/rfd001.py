@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Router, get, post
+from litestar.params import FromPath
 
-from kdm_core import DeploymentService, Identity
-from kdm_http import request as requested
+from kdm_http.request import Caller, Namespace, RequestId, Service, replica_count
 
 
 class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):
@@ -27,7 +27,7 @@ class UpdatedReplicaCount(msgspec.Struct, rename="camel", frozen=True):
 
 @get("/deployments", sync_to_thread=False)
 def list_deployments(
-    service: DeploymentService, caller: Identity, namespace: str | None, request_id: str
+    service: Service, caller: Caller, namespace: Namespace, request_id: RequestId
 ) -> list[ReplicaCount]:
     """List the Deployments the caller may read, by namespace, then name."""
     deployments = service.list(namespace, actor=caller, request_id=request_id)
@@ -36,7 +36,7 @@ def list_deployments(
 
 @get("/deployments/{name:str}/replicas", sync_to_thread=False)
 def get_replicas(
-    service: DeploymentService, caller: Identity, name: str, namespace: str | None, request_id: str
+    service: Service, caller: Caller, name: FromPath[str], namespace: Namespace, request_id: RequestId
 ) -> ReplicaCount:
     """Tell how many replicas a Deployment is asked to run."""
     deployment = service.get(name, namespace, actor=caller, request_id=request_id)
@@ -46,14 +46,14 @@ def get_replicas(
 @post("/deployments/{name:str}/replicas", status_code=200)
 async def set_replicas(
     request: Request[Any, Any, Any],
-    service: DeploymentService,
-    caller: Identity,
-    name: str,
-    namespace: str | None,
-    request_id: str,
+    service: Service,
+    caller: Caller,
+    name: FromPath[str],
+    namespace: Namespace,
+    request_id: RequestId,
 ) -> UpdatedReplicaCount:
     """Ask for another number of replicas."""
-    count = await requested.replica_count(request)
+    count = await replica_count(request)
     written = await service.set_replicas(name, count, namespace, actor=caller, request_id=request_id)
     return UpdatedReplicaCount(written.ref.name, written.replicas.desired)
 

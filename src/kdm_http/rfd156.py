@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Router, get, put
+from litestar.params import FromPath
 
-from kdm_core import DeploymentService, Identity
-from kdm_http import request as requested
+from kdm_http.request import Caller, Namespace, RequestId, Service, replica_count
 
 
 class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):
@@ -26,7 +26,7 @@ class Updated(msgspec.Struct, frozen=True):
 
 @get("/deployments", sync_to_thread=False)
 def list_deployments(
-    service: DeploymentService, caller: Identity, namespace: str | None, request_id: str
+    service: Service, caller: Caller, namespace: Namespace, request_id: RequestId
 ) -> list[ReplicaCount]:
     """List the Deployments the caller may read, by namespace, then name."""
     deployments = service.list(namespace, actor=caller, request_id=request_id)
@@ -35,7 +35,7 @@ def list_deployments(
 
 @get("/deployments/{name:str}/replicas", sync_to_thread=False)
 def get_replicas(
-    service: DeploymentService, caller: Identity, name: str, namespace: str | None, request_id: str
+    service: Service, caller: Caller, name: FromPath[str], namespace: Namespace, request_id: RequestId
 ) -> ReplicaCount:
     """Tell how many replicas a Deployment is asked to run."""
     deployment = service.get(name, namespace, actor=caller, request_id=request_id)
@@ -45,14 +45,14 @@ def get_replicas(
 @put("/deployments/{name:str}/replicas")
 async def set_replicas(
     request: Request[Any, Any, Any],
-    service: DeploymentService,
-    caller: Identity,
-    name: str,
-    namespace: str | None,
-    request_id: str,
+    service: Service,
+    caller: Caller,
+    name: FromPath[str],
+    namespace: Namespace,
+    request_id: RequestId,
 ) -> Updated:
     """Ask for another number of replicas."""
-    count = await requested.replica_count(request)
+    count = await replica_count(request)
     await service.set_replicas(name, count, namespace, actor=caller, request_id=request_id)
     return Updated()
 
