@@ -1,0 +1,36 @@
+"""What the server tells while it runs, for metrics and the audit trail. The log is written by the server itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from kdm_http.peer import Peer
+from kdm_http.rejection import Rejection
+
+
+class ServerEvents:
+    """Every method does nothing; override what is of interest.
+
+    Called on the event loop's thread: an implementation must be quick and must not raise.
+    """
+
+    def rejected(self, rejection: Rejection) -> None:
+        """A client was turned away, in the handshake or later because its certificate is no longer good."""
+
+    def connection_opened(self, listener: str) -> None:
+        """A connection passed its handshake. ``listener`` is "api" or "ops"."""
+
+    def connection_closed(self, listener: str) -> None:
+        """A connection that had been told as opened is closed."""
+
+    def connection_dropped(self, listener: str) -> None:
+        """A connection was closed at once because there are too many in all."""
+
+    def request_refused(self, listener: str, status: int, peer: Peer | None) -> None:
+        """The server itself refused a request: 400, 408, 429, 431 or 504."""
+
+    def reloaded(self, certificate_not_after: datetime) -> None:
+        """New certificate files were taken into use; also called once at the start."""
+
+    def reload_refused(self, reason: str) -> None:
+        """Changed certificate files are no good: the ones in use stay."""

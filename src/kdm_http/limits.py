@@ -1,0 +1,106 @@
+"""The bounds on what one client, and all of them together, can make the server hold or do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+from attrs.validators import gt
+
+
+@frozen
+class Limits:
+    """Bounds of a listener. Every one has a default that suits a service inside a cluster.
+
+    Attributes:
+        handshake_s: From accepting a connection to the end of its TLS handshake, in seconds.
+        header_s: From the first byte of a request to the end of its header, in seconds.
+        header_bytes: Target and header fields of one request together, in bytes. Beyond it: 431.
+        header_fields: Header fields of one request. Beyond it: 431.
+        body_s: From the end of the header to the end of the body, in seconds. Its size is the application's to bound.
+        request_s: From the end of the header to the beginning of the response, in seconds. Beyond it: 504.
+        write_s: How long a client may leave a response unread while the buffers are full, in seconds.
+        idle_s: How long a connection may wait for its first or next request, in seconds.
+        connection_age_s: After this long, in seconds, a connection serves what it has begun and is closed.
+        connections: Connections at a time, in all. Beyond it: closed before the handshake.
+        connections_per_identity: Connections at a time of one user. Beyond it: 429 and closed.
+        requests_per_s: Requests a second of one user, sustained. Beyond it: 429.
+        requests_burst: Requests of one user at once, after a quiet while.
+        grace_s: How long a graceful stop waits for requests under way, in seconds.
+    """
+
+    handshake_s: float = field(default=10.0, validator=gt(0))
+    header_s: float = field(default=10.0, validator=gt(0))
+    header_bytes: int = field(default=16 * 1024, validator=gt(0))
+    header_fields: int = field(default=100, validator=gt(0))
+    body_s: float = field(default=20.0, validator=gt(0))
+    request_s: float = field(default=30.0, validator=gt(0))
+    write_s: float = field(default=30.0, validator=gt(0))
+    idle_s: float = field(default=75.0, validator=gt(0))
+    connection_age_s: float = field(default=3600.0, validator=gt(0))
+    connections: int = field(default=1024, validator=gt(0))
+    connections_per_identity: int = field(default=128, validator=gt(0))
+    requests_per_s: float = field(default=1000.0, validator=gt(0))
+    requests_burst: int = field(default=2000, validator=gt(0))
+    grace_s: float = field(default=10.0, validator=gt(0))
+
+
+@define
+class _Share:
+    """What one user holds: connections, and a token bucket of requests."""
+
+    tokens: float
+    filled_at: float
+    connections: int = 0
+
+
+class Shares:
+    """How much of the server each user takes. Belongs to one event loop; costs nothing for users who left."""
+
+    def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
+        self._limits = limits
+        self._monotonic = monotonic
+        self._by_user: dict[str, _Share] = {}
+
+    def join(self, user: str) -> bool:
+        """Count a new connection of this user, and return whether it is within bounds. ``leave`` it if so."""
+        share = self._by_user.get(user)
+        if share is None:
+            share = self._by_user[user] = _Share(self._limits.requests_burst, self._monotonic())
+        if share.connections >= self._limits.connections_per_identity:
+            return False
+        share.connections += 1
+        return True
+
+    def leave(self, user: str) -> None:
+        """Count a connection less."""
+        self._by_user[user].connections -= 1
+
+    def take(self, user: str) -> int:
+        """Take one request from the user's bucket.
+
+        Returns:
+            0 when there was one to take; otherwise in how many whole seconds there will be (for Retry-After).
+        """
+        share = self._by_user.get(user)
+        if share is None:
+            return 1
+        self._fill(share)
+        if share.tokens >= 1:
+            share.tokens -= 1
+            return 0
+        return math.ceil((1 - share.tokens) / self._limits.requests_per_s)
+
+    def forget_quiet(self) -> None:
+        """Drop the users who have neither a connection nor a debt. Called every now and then."""
+        for user, share in list(self._by_user.items()):
+            self._fill(share)
+            if share.connections == 0 and share.tokens >= self._limits.requests_burst:
+                del self._by_user[user]
+
+    def _fill(self, share: _Share) -> None:
+        now = self._monotonic()
+        earned = (now - share.filled_at) * self._limits.requests_per_s
+        share.tokens = min(float(self._limits.requests_burst), share.tokens + earned)
+        share.filled_at = now

@@ -1,0 +1,242 @@
+"""A listener: bound sockets, the connections accepted from them, and their graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import socket
+from email.utils import formatdate
+from typing import Any, Final
+
+import structlog
+from cryptography.hazmat.primitives import hashes
+from uvicorn.config import Config
+
+from kdm_http.handshake import Handshake, current
+from kdm_http.protocol import BoundedProtocol, Front
+from kdm_http.rejection import Reason, Rejection
+
+BACKLOG: Final = 2048
+"""Connections the system holds until they are accepted; it may cut this to its own maximum."""
+
+ALERT_S: Final = 1.0
+"""How long a client may take to read the alert of a failed handshake and close, in seconds."""
+
+TLS_CLOSE_S: Final = 10.0
+"""How long a client may take to read the rest and to answer close_notify, in seconds."""
+
+STOP_IDLE_S: Final = 0.5
+"""How long an idle client may take to answer close_notify during a stop, in seconds."""
+
+_FULL: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_NO_FAMILY: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+_log = structlog.get_logger("kdm.server")
+
+
+class BindError(Exception):
+    """An address cannot be listened on; the message says which and why, on one line."""
+
+
+async def bind(host: str, port: int) -> tuple[socket.socket, ...]:
+    """Open listening sockets on every address a host name stands for.
+
+    Args:
+        host: A name or an address; "" for every address of the machine.
+        port: The port; 0 lets the system choose one, the same for all addresses.
+
+    Raises:
+        BindError: The name does not resolve, or an address cannot be bound.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as exc:
+        raise BindError(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+    bound: list[socket.socket] = []
+    lacking: OSError | None = None
+    with contextlib.ExitStack() as opened:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            # One port for all: the one the first address was given.
+            wanted = (address[0], bound[0].getsockname()[1] if bound else port, *address[2:])
+            try:
+                sock = opened.enter_context(socket.socket(family, kind, protocol))
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind(wanted)
+                sock.listen(BACKLOG)
+                sock.setblocking(False)
+            except OSError as exc:
+                lacking = exc
+                if exc.errno in _NO_FAMILY:
+                    continue  # "localhost" may stand for ::1 on a machine without IPv6
+                break
+            bound.append(sock)
+        else:
+            if bound:
+                opened.pop_all()
+                return tuple(bound)
+    raise BindError(
+        f"cannot listen on {host or '*'}:{port}: {lacking.strerror if lacking else 'no address'}"
+    ) from lacking
+
+
+class Listener:
+    """Serves one application on bound sockets. Belongs to the event loop it is used on."""
+
+    def __init__(self, sockets: tuple[socket.socket, ...], config: Config, front: Front, state: dict[str, Any]) -> None:
+        self._sockets = sockets
+        self._config = config
+        self._front = front
+        self._state = state
+        self._admitting: set[asyncio.Task[None]] = set()
+        front.emptied.set()
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """The addresses listened on, as host and port."""
+        return tuple(sock.getsockname()[:2] for sock in self._sockets)
+
+    async def serve(self) -> None:
+        """Accept connections until cancelled. Connections live on; ``drain`` ends them."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for sock in self._sockets:
+                    group.create_task(self._accept(sock))
+                group.create_task(self._tick())
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop listening. May be called again."""
+        for sock in self._sockets:
+            sock.close()
+
+    def judge(self) -> None:
+        """Judge every connection's peer anew, and close those that are refused. Called after a reload."""
+        for connection in list(self._front.state.connections):
+            if isinstance(connection, BoundedProtocol):
+                connection.judge()
+
+    async def drain(self, grace_s: float, hurry: asyncio.Event) -> None:
+        """End all connections: idle ones at once, the others when their response is written.
+
+        Args:
+            grace_s: How long to wait for those, in seconds. Then they are cut and their tasks cancelled.
+            hurry: Cuts the wait short when set.
+        """
+        connections = [c for c in self._front.state.connections if isinstance(c, BoundedProtocol)]
+        idle = [connection for connection in connections if not connection.busy]
+        for connection in connections:
+            connection.shutdown()
+        for task in self._admitting:
+            task.cancel()
+        if self._admitting:
+            await asyncio.wait(self._admitting)
+        tasks: set[asyncio.Task[Any]] = {asyncio.create_task(self._emptied()), asyncio.create_task(hurry.wait())}
+        try:
+            await asyncio.wait(tasks, timeout=min(STOP_IDLE_S, grace_s), return_when=asyncio.FIRST_COMPLETED)
+            for connection in idle:
+                connection.transport.abort()
+            await asyncio.wait(tasks, timeout=max(0.0, grace_s - STOP_IDLE_S), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        await self._cut()
+
+    async def _emptied(self) -> None:
+        await self._front.emptied.wait()
+        while self._front.state.tasks:
+            await asyncio.wait(self._front.state.tasks)
+
+    async def _cut(self) -> None:
+        left = list(self._front.state.connections)
+        if left:
+            _log.warning("connections cut at the end of the grace", listener=self._front.name, connections=len(left))
+        for connection in left:
+            connection.transport.abort()
+        for task in list(self._front.state.tasks):
+            task.cancel()
+        if self._front.state.tasks:
+            await asyncio.wait(self._front.state.tasks, timeout=STOP_IDLE_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_IDLE_S):
+                await self._front.emptied.wait()
+
+    async def _tick(self) -> None:
+        """Keep the date field current, and forget the users who left."""
+        while True:
+            date = (b"date", formatdate(usegmt=True).encode())
+            self._front.state.default_headers = [date, *self._config.encoded_headers]
+            self._front.shares.forget_quiet()
+            await asyncio.sleep(1)
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listening)
+            except OSError as exc:
+                if exc.errno in _FULL:
+                    _log.error("cannot accept connections", listener=self._front.name, reason=exc.strerror)
+                    await asyncio.sleep(1)
+                continue
+            if len(self._front.state.connections) + len(self._admitting) >= self._front.limits.connections:
+                sock.close()
+                self._front.events.connection_dropped(self._front.name)
+                continue
+            with contextlib.suppress(OSError):  # it may be gone already
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = loop.create_task(self._admit(sock))
+            self._admitting.add(task)
+            task.add_done_callback(self._admitting.discard)
+
+    async def _admit(self, sock: socket.socket) -> None:
+        """See one connection through its handshake, to where its protocol takes over."""
+        loop, front = asyncio.get_running_loop(), self._front
+        handshake = Handshake(_address(sock))
+        protocol = functools.partial(
+            BoundedProtocol, self._config, front.state, self._state, loop, front=front, handshake=handshake
+        )
+        if front.tls is None:
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(protocol, sock)
+            return
+        current.set(handshake)
+        try:
+            async with asyncio.timeout(front.limits.handshake_s) as deadline:
+                handshake.failed = lambda: deadline.reschedule(loop.time() + ALERT_S)
+                await loop.connect_accepted_socket(
+                    protocol, sock, ssl=front.tls.material.context, ssl_shutdown_timeout=TLS_CLOSE_S
+                )
+        except OSError as exc:  # of which both ssl.SSLError and TimeoutError are
+            handshake.fail(exc)
+            self._reject(handshake)
+
+    def _reject(self, handshake: Handshake) -> None:
+        reason, detail = handshake.failure or (Reason.DISCONNECTED, "")
+        peer = handshake.peer
+        shown = handshake.sent[0] if handshake.sent else None
+        self._front.reject(
+            Rejection(
+                time=self._front.now(),
+                address=handshake.address,
+                reason=reason,
+                detail=detail,
+                user=peer.identity.user if peer else "",
+                subject=shown.subject.rfc4514_string() if shown else "",
+                fingerprint=shown.fingerprint(hashes.SHA256()).hex() if shown else "",
+            )
+        )
+
+
+def _address(sock: socket.socket) -> str:
+    try:
+        host, port = sock.getpeername()[:2]
+    except OSError:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,387 @@
+"""HTTP/1.1 on one connection: uvicorn's protocol, plus who the peer is and how much it may ask for.
+
+uvicorn arms a single timer, after a response. Here a connection is always in one phase, and each has its deadline: idle
+(no byte of a request yet), header, body, and none while only a response is under way, which ``answers.within`` bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from attrs import define, field
+from cryptography import x509
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from kdm_http.answers import error_bytes, refuse
+from kdm_http.events import ServerEvents
+from kdm_http.handshake import Handshake
+from kdm_http.limits import Limits, Shares
+from kdm_http.peer import Peer, PeerRefused
+from kdm_http.rejection import Reason, Rejection
+from kdm_http.reload import ServerTls
+from kdm_http.tls import Material
+
+_FIELD_OVERHEAD: Final = 4
+"""Bytes of a header field besides its name and value: ": " and CRLF."""
+
+_log = structlog.get_logger("kdm.server")
+
+
+class _HeaderTooLarge(Exception):
+    """Ends the parsing of a request."""
+
+
+class Phase(enum.Enum):
+    """What the server waits for on a connection."""
+
+    IDLE = "idle"
+    HEADER = "header"
+    BODY = "body"
+    RESPONSE = "response"
+
+
+@define(eq=False)
+class Front:
+    """What the connections of one listener share. Belongs to one event loop.
+
+    Attributes:
+        name: "api" or "ops".
+        limits: The bounds.
+        events: Told about what happens.
+        now: The time, in UTC, to judge certificates at.
+        shares: What each user takes.
+        state: The server's connections, tasks and default header fields, as uvicorn keeps them.
+        tls: The TLS in use; None on a plain listener.
+        emptied: Set while there is no connection.
+    """
+
+    name: str
+    limits: Limits
+    events: ServerEvents
+    now: Callable[[], datetime]
+    shares: Shares
+    state: ServerState
+    tls: ServerTls | None = None
+    emptied: asyncio.Event = field(factory=asyncio.Event)
+
+    def reject(self, rejection: Rejection) -> None:
+        """Log that a client was turned away, and tell."""
+        _log.warning(
+            "client rejected",
+            address=rejection.address,
+            reason=rejection.reason.value,
+            detail=rejection.detail,
+            established=rejection.established,
+            user=rejection.user,
+            subject=rejection.subject,
+            fingerprint=rejection.fingerprint,
+        )
+        self.events.rejected(rejection)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. ``scope["state"]["peer"]`` of its requests is the :class:`Peer`, on a TLS listener."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        front: Front,
+        handshake: Handshake,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._served_app: ASGI3Application = self.app
+        self._front = front
+        self._limits = front.limits
+        self._handshake = handshake
+        self._peer: Peer | None = None
+        self._chain: tuple[x509.Certificate, ...] = ()
+        self._judged_by: Material | None = None
+        self._good_until: tuple[datetime, Reason] | None = None
+        self._joined = False
+        self._opened = False
+        self._retired = False
+        self._finished = False
+        self._messages = 0
+        self._fed_bytes = 0
+        self._header_bytes = 0
+        self._oversized = False
+        self._phase = Phase.IDLE
+        self._deadline: asyncio.TimerHandle | None = None
+        self._age: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        """Find out who it is, and wait for a request."""
+        super().connection_made(transport)
+        front = self._front
+        front.emptied.clear()
+        if front.tls is not None and not self._identify(transport):
+            return
+        self._opened = True
+        front.events.connection_opened(front.name)
+        if self._peer is not None:
+            self.app_state = {**self.app_state, "peer": self._peer}
+            self._joined = front.shares.join(self._peer.identity.user)
+        self._age = self.loop.call_later(self._limits.connection_age_s, self._retire)
+        self._enter(Phase.IDLE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave nothing behind."""
+        super().connection_lost(exc)
+        self._finished = True
+        self._unset_keepalive_if_required()
+        for timer in (self._deadline, self._age, self._stall):
+            if timer is not None:
+                timer.cancel()
+        front = self._front
+        if self._joined and self._peer is not None:
+            front.shares.leave(self._peer.identity.user)
+        if self._opened:
+            front.events.connection_closed(front.name)
+        if not self.connections:
+            front.emptied.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a response is still due, or still being taken by the client."""
+        return bool(self.pipeline) or self._under_way or self.flow.write_paused
+
+    @property
+    def _under_way(self) -> bool:
+        return not getattr(self.cycle, "response_complete", True)  # there is no cycle before the first request
+
+    def pause_writing(self) -> None:
+        """The client does not read: it gets a while to begin again."""
+        super().pause_writing()
+        self._stall = self.loop.call_later(self._limits.write_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _retire(self) -> None:
+        self._retired = True
+        # A stream would go on for good otherwise.
+        self._age = self.loop.call_later(self._limits.request_s, self.transport.abort)
+        self.shutdown()
+
+    # The peer
+
+    def _identify(self, transport: asyncio.Transport) -> bool:
+        """Read the peer's certificate, and return whether the connection can be used."""
+        try:
+            # CERT_REQUIRED: without one the handshake would have failed.
+            der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            self._peer = Peer.from_der(der, self._handshake.address)
+        except PeerRefused as exc:
+            self._cut(exc.reason, str(exc))
+            return False
+        self._chain = (self._peer.certificate, *self._handshake.sent[1:])
+        return self.judge()
+
+    def judge(self) -> bool:
+        """Judge the peer by the certificates in use and the time of now; close the connection if it is refused.
+
+        Returns:
+            Whether the peer is still good.
+        """
+        tls, peer = self._front.tls, self._peer
+        if tls is None or peer is None:
+            return tls is None
+        now = self._front.now()
+        if self._judged_by is not tls.material or self._good_until is None:
+            trust = tls.material.trust
+            reason = trust.refusal(self._chain, now)
+            self._judged_by, self._good_until = tls.material, trust.good_until(peer.certificate)
+        else:
+            good_until, reason_then = self._good_until
+            reason = reason_then if now > good_until else None
+        if reason is None:
+            return True
+        self._cut(reason, "the certificate is no longer good")
+        return False
+
+    def _cut(self, reason: Reason, detail: str) -> None:
+        self._finished = True
+        peer = self._peer
+        self._front.reject(
+            Rejection(
+                time=self._front.now(),
+                address=self._handshake.address,
+                reason=reason,
+                detail=detail,
+                established=True,
+                user=peer.identity.user if peer else "",
+                subject=peer.subject if peer else "",
+                fingerprint=peer.fingerprint if peer else "",
+            )
+        )
+        if self.busy:
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    # Requests
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, within the header's bounds."""
+        if self._finished:
+            return
+        phase, messages = self._phase, self._messages
+        super().data_received(data)
+        if self._phase is Phase.HEADER and not self._finished:
+            # A field is told to on_header when it is whole: what the parser still holds of it is counted here.
+            if messages == self._messages or phase is Phase.IDLE:
+                self._fed_bytes += len(data)
+            if self._fed_bytes > self._limits.header_bytes:
+                self._oversized = True
+                self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._messages += 1
+        self._fed_bytes = self._header_bytes = 0
+        self._enter(Phase.HEADER)
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request's target came."""
+        self._count_header(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field came."""
+        self._count_header(len(name) + len(value) + _FIELD_OVERHEAD)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The header is whole: judge the peer, and give the request to the application or refuse it."""
+        if self._finished or not self.judge():
+            return
+        self._enter(Phase.BODY)
+        self.app = self._admit()
+        super().on_headers_complete()
+        if self._retired or self.parser.should_upgrade():
+            # No upgrade is offered, and the parser does not look past a request that asks for one.
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body came."""
+        if not self._finished:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if self._finished:
+            return
+        super().on_message_complete()
+        self._enter(Phase.RESPONSE if self.busy else Phase.IDLE)
+
+    def on_response_complete(self) -> None:
+        """A response is written: go on with the next request, or wait for one."""
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # the phases have a timer of their own
+        if self._phase is Phase.RESPONSE and not self.busy and not self._finished:
+            self._enter(Phase.IDLE)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or too much of it, and close. uvicorn's words are not told to the client."""
+        del msg
+        if self._oversized:
+            self._answer(
+                431,
+                f"the request's header is larger than {self._limits.header_bytes} bytes or has more than "
+                f"{self._limits.header_fields} fields",
+            )
+        else:
+            self._answer(400, "malformed HTTP request")
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """An upgrade that nobody offers is ignored, as RFC 9110 (section 7.8) allows."""
+
+    def _count_header(self, size_bytes: int) -> None:
+        self._header_bytes += size_bytes
+        if self._header_bytes > self._limits.header_bytes or len(self.headers) >= self._limits.header_fields:
+            self._oversized = True
+            raise _HeaderTooLarge
+
+    def _admit(self) -> ASGI3Application:
+        """Return who answers this request: the application, or a refusal."""
+        # RFC 9112, section 3.2: anything but one Host is a request smuggler's, or a bug.
+        if self.parser.get_http_version() == "1.1" and sum(name == b"host" for name, _ in self.headers) != 1:
+            return self._refuse(400, "a request has exactly one Host field", close=True)
+        if self._peer is None:
+            return self._served_app
+        if not self._joined:
+            many = self._limits.connections_per_identity
+            return self._refuse(429, f"more than {many} connections of one identity", close=True, retry_after_s=1)
+        retry_after_s = self._front.shares.take(self._peer.identity.user)
+        if retry_after_s:
+            rate = self._limits.requests_per_s
+            return self._refuse(
+                429, f"more than {rate:g} requests a second of one identity", retry_after_s=retry_after_s
+            )
+        return self._served_app
+
+    def _refuse(self, status: int, message: str, *, close: bool = False, retry_after_s: int = 0) -> ASGI3Application:
+        self._front.events.request_refused(self._front.name, status, self._peer)
+        return refuse(status, message, close=close, retry_after_s=retry_after_s)
+
+    # Deadlines
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        limits = self._limits
+        seconds = {Phase.IDLE: limits.idle_s, Phase.HEADER: limits.header_s, Phase.BODY: limits.body_s}.get(phase)
+        if seconds is not None:
+            self._deadline = self.loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        if self._phase is Phase.IDLE:
+            self._finished = True
+            self.transport.close()
+        elif self._phase is Phase.BODY:
+            self._answer(408, f"the body did not come within {self._limits.body_s:g} s")
+        elif self.busy:
+            # Reading is paused until the response before this request is done.
+            self._enter(Phase.HEADER)
+        else:
+            self._answer(408, f"the header did not come within {self._limits.header_s:g} s")
+
+    def _answer(self, status: int, message: str) -> None:
+        """Answer with an error and close; only close where the answer could be taken for another request's."""
+        if self._finished:
+            return
+        self._finished = True
+        self._front.events.request_refused(self._front.name, status, self._peer)
+        cycle, under_way = self.cycle, self._under_way
+        own = self._phase is Phase.BODY  # otherwise what is under way is the request before
+        answerable = under_way and not cycle.response_started if own else not under_way
+        if self.pipeline or not answerable:
+            self.transport.abort()
+            return
+        if under_way:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write(error_bytes(status, message, self.server_state.default_headers))
+        self.transport.close()

@@ -1,0 +1,100 @@
+"""The certificate files in use, and the watch over them."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from kdm_http.events import ServerEvents
+from kdm_http.tls import Material, TlsConfigurationError, TlsFiles, load
+
+POLL_S: Final = 1.0
+"""How often the files are looked at, in seconds. Contents are compared: a Secret's mount swaps a symlink."""
+
+_log = structlog.get_logger("kdm.tls")
+
+
+class ServerTls:
+    """The server's TLS of this moment. Belongs to one event loop.
+
+    Attributes:
+        material: What new connections are made with. Replaced as a whole by an accepted reload.
+    """
+
+    def __init__(
+        self,
+        files: TlsFiles,
+        *,
+        minimum_version: ssl.TLSVersion,
+        now: Callable[[], datetime],
+        events: ServerEvents,
+    ) -> None:
+        """Read the files for the first time.
+
+        Raises:
+            TlsConfigurationError: They are no good.
+        """
+        self._files = files
+        self._minimum_version = minimum_version
+        self._now = now
+        self._events = events
+        self.material: Material = self._load()
+        self._announce("certificates loaded")
+
+    def reload(self) -> bool:
+        """Read the files and take them into use. Files that are no good are refused, and what is in use stays.
+
+        Returns:
+            Whether they were taken into use.
+        """
+        try:
+            self.material = self._load()
+        except TlsConfigurationError as exc:
+            _log.error("certificates refused, the old ones stay in use", reason=str(exc))
+            self._events.reload_refused(str(exc))
+            return False
+        self._announce("certificates reloaded")
+        return True
+
+    async def watch(self, changed: Callable[[], None], interval_s: float = POLL_S) -> None:
+        """Reload whenever the files have changed and then stood still for one interval, until cancelled.
+
+        Args:
+            changed: Called after each accepted reload.
+            interval_s: How often to look, in seconds.
+        """
+        handled = pending = self.material.digest
+        while True:
+            await asyncio.sleep(interval_s)
+            state = self._state()
+            if state == handled or state != pending:
+                pending = state
+            else:
+                handled = state
+                if self.reload():
+                    changed()
+
+    def _state(self) -> str:
+        try:
+            return self._files.digest()
+        except TlsConfigurationError as exc:
+            return str(exc)
+
+    def _load(self) -> Material:
+        return load(self._files, now=self._now(), minimum_version=self._minimum_version)
+
+    def _announce(self, event: str) -> None:
+        certificate = self.material.certificate
+        _log.info(
+            event,
+            subject=certificate.subject.rfc4514_string(),
+            not_after=certificate.not_valid_after_utc.isoformat(),
+            client_cas=[ca.subject.rfc4514_string() for ca in self.material.trust.authorities],
+            crls=len(self.material.trust.revocation_lists),
+        )
+        self._events.reloaded(certificate.not_valid_after_utc)
