@@ -1,0 +1,142 @@
+"""``kdm policy``: check a policy file, and ask it why somebody may do something or not."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kdm_core import DeploymentRef, Identity, InvalidInput, Policy, PolicyError, Verb, parse_policy
+from kdm_core.model import check_replicas
+from kdm_core.policy import Explanation, Verdict
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+ALLOWED: Final = 0
+DENIED: Final = 1
+BAD_INPUT: Final = 2
+"""argparse exits with the same code for arguments it cannot read."""
+
+_VERBS: Final = {verb.value: verb for verb in (Verb.READ, Verb.SCALE)}
+
+
+def register(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``policy`` to a command line. ``args.handler(args)`` then runs it and returns the exit code.
+
+    Args:
+        subparsers: What ``ArgumentParser.add_subparsers`` returned.
+    """
+    parser = subparsers.add_parser("policy", help="check and explain policy files")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    command = commands.add_parser(
+        "check", help="check a policy file", description="Check a policy file. Exits with 0 if it is valid, else 2."
+    )
+    command.add_argument("file", metavar="FILE", help="the policy file, - for standard input")
+    command.set_defaults(handler=check)
+
+    command = commands.add_parser(
+        "explain",
+        help="tell whether and why somebody may do something",
+        description="Tell whether a policy allows something, and why. Exits with 0 if it does, 1 if not, "
+        "2 if the question or the file makes no sense. The bounds that kdm is configured with apply besides.",
+    )
+    command.add_argument("file", metavar="FILE", help="the policy file, - for standard input")
+    command.add_argument("--user", required=True, help="the certificate's common name, or its SPIFFE ID")
+    command.add_argument("--group", action="append", default=[], help="an organization of it; may be repeated")
+    command.add_argument("--verb", required=True, choices=sorted(_VERBS))
+    command.add_argument("--deployment", required=True, metavar="NAMESPACE/NAME")
+    command.add_argument(
+        "--label", action="append", default=[], metavar="KEY=VALUE", help="a label of the Deployment; may be repeated"
+    )
+    command.add_argument("--replicas", type=int, metavar="N", help="the count to scale to; without it, to any")
+    command.set_defaults(handler=explain)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Run ``kdm policy check``."""
+    try:
+        policy = _read(args.file)
+    except InvalidInput as error:
+        return _complain(error)
+    count = len(policy.grants)
+    summary = f"{count} grant{'' if count == 1 else 's'}" if count else "no grants, so everything is denied"
+    print(f"{args.file}: valid: {summary}")
+    return ALLOWED
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Run ``kdm policy explain``."""
+    try:
+        policy = _read(args.file)
+        actor = Identity(args.user, frozenset(args.group))
+        verb = _VERBS[args.verb]
+        ref = _ref(args.deployment)
+        labels = dict(_label(text) for text in args.label)
+        replicas = _replicas(args.replicas, verb)
+    except InvalidInput as error:
+        return _complain(error)
+    explanation = policy.explain(actor, verb, ref, labels, replicas)
+    for line in _answer(explanation):
+        print(line)
+    return ALLOWED if explanation.allowed else DENIED
+
+
+def _answer(explanation: Explanation) -> list[str]:
+    if explanation.allowed:
+        return ["allowed", *(f"  by {_title(verdict)}" for verdict in explanation.allowing)]
+    if not explanation.verdicts:
+        return ["denied", "  the policy has no grants, so everything is denied"]
+    return ["denied", *(f"  not by {_title(v)}: {'; '.join(v.misses)}" for v in explanation.near_misses)]
+
+
+def _title(verdict: Verdict) -> str:
+    name = verdict.grant.name
+    return f"grant[{verdict.index}]" + (f" {name!r}" if name else "")
+
+
+def _read(file: str) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        InvalidInput: It cannot be read or is no policy; the message begins with the file's name.
+    """
+    try:
+        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
+    except OSError as error:
+        raise InvalidInput(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file}: not UTF-8: {error.reason} at byte {error.start}") from error
+    try:
+        return parse_policy(text)
+    except PolicyError as error:
+        raise PolicyError(f"{file}: {error}") from error
+
+
+def _ref(text: str) -> DeploymentRef:
+    namespace, slash, name = text.partition("/")
+    if not slash:
+        raise InvalidInput(f"--deployment {text!r}: must be NAMESPACE/NAME")
+    return DeploymentRef.parse(namespace, name)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise InvalidInput(f"--label {text!r}: must be KEY=VALUE")
+    return key, value
+
+
+def _replicas(replicas: int | None, verb: Verb) -> int | None:
+    if replicas is None:
+        return None
+    if verb is not Verb.SCALE:
+        raise InvalidInput("--replicas has no meaning without --verb scale")
+    return check_replicas(replicas)
+
+
+def _complain(error: InvalidInput) -> int:
+    print(f"kdm policy: {error}", file=sys.stderr)
+    return BAD_INPUT
