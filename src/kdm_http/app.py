@@ -15,13 +15,17 @@ from kdm_http import health, rfd001, rfd156
 from kdm_http import request as requested
 from kdm_http.answers import refuse
 from kdm_http.openapi import describe
-from kdm_http.problems import HANDLERS
+from kdm_http.problems import HANDLERS, MAX_BODY_BYTES
 
 _ALWAYS: Final = [
     (b"cache-control", b"no-store"),  # a replica count from a proxy's cache would be a lie about freshness
     (b"x-content-type-options", b"nosniff"),
 ]
 _refuse_unproven: Final = refuse(401, "a client certificate is required")
+
+
+def _unobserved(method: str, route: str, status: int, seconds: float) -> None:
+    """Nobody counts."""
 
 
 class Api:
@@ -31,46 +35,75 @@ class Api:
 
     Args:
         litestar: The routes.
+        observe: Told of every answer: method, route template ("" where none matched), status, seconds.
     """
 
-    def __init__(self, litestar: Litestar) -> None:
+    def __init__(self, litestar: Litestar, observe: Observe) -> None:
         self._litestar = litestar
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI wants it."""
         if scope["type"] != ScopeType.HTTP:
             await self._litestar(scope, receive, send)
             return
+        started = time.monotonic()
         request_id = requested.request_id(scope)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
         headers = [*_ALWAYS, (b"x-request-id", request_id.encode())]
+        status = 0
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *headers]
+                status = message["status"]
+                message["headers"] = [*map(_with_head, message["headers"]), *headers]
             await send(message)
 
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
-        if state.get("peer") is None:
-            await _refuse_unproven(scope, receive, send_with_headers)  # type: ignore[arg-type] # two typings of ASGI
-            return
-        if scope["method"] == "HEAD":
+        peer = state.get("peer")
+        method, path = scope["method"], scope["path"]
+        if method == "HEAD":
             scope = {**scope, "method": "GET"}  # the server leaves the body out (RFC 9110, section 9.3.2)
-        await self._litestar(scope, receive, send_with_headers)
+        try:
+            await (self._litestar if peer else _unproven)(scope, receive, send_with_headers)
+        finally:
+            seconds = time.monotonic() - started
+            self._observe(method, scope.get("path_template", ""), status, seconds)
+            user = peer.identity.user if peer else ""
+            _log.info("request", method=method, path=path[:200], status=status, user=user, seconds=round(seconds, 6))
 
 
-def create_app(service: DeploymentService) -> Api:
+async def _unproven(_scope: Scope, _receive: Receive, send: Send) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_UNPROVEN))]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    await send({"type": "http.response.body", "body": _UNPROVEN, "more_body": False})
+
+
+def _with_head(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Add to an Allow header the method that :class:`Api` answers for the routes."""
+    name, value = header
+    if name.lower() != b"allow":
+        return header
+    methods = {method.strip() for method in value.split(b",")}
+    return name, b", ".join(sorted(methods | ({b"HEAD"} if b"GET" in methods else set())))
+
+
+def create_app(service: DeploymentService, *, observe: Observe = _unobserved) -> Api:
     """Make the API over a service.
 
     Args:
         service: The use cases. Its repository is started and stopped by whoever made it.
+        observe: Told of every answer: method, route template ("" where none matched), status (0 where the connection
+            ended before one), seconds.
 
     Returns:
         The ASGI application. Serve it behind the mTLS edge alone: it trusts ``scope["state"]["peer"]``.
     """
     document = Response(describe(service.max_replicas), media_type="application/json")
 
-    @get("/api/v1/openapi.json", sync_to_thread=False)
+    @get("/api/v1/openapi.json", guards=[requested.query_is_known], sync_to_thread=False)
     def openapi() -> Response[dict[str, Any]]:
         """Describe this API."""
         return document
@@ -87,9 +120,10 @@ def create_app(service: DeploymentService) -> Api:
             exception_handlers=HANDLERS,
             openapi_config=None,
             logging_config=None,
-            request_max_body_size=requested.MAX_BODY_BYTES,
+            request_max_body_size=MAX_BODY_BYTES,
             debug=False,
-        )
+        ),
+        observe,
     )
 
 

@@ -1,1 +1,150 @@
-"""The composition root: the one place that knows core, adapters and edge."""
+"""The composition root: the one place that knows the core, the adapters and the edge, and puts them together.
+
+Nothing else sees the container: what it makes is handed over as plain arguments.
+"""
+
+from __future__ import annotations
+
+import ssl
+from operator import attrgetter
+from pathlib import Path
+from typing import Final
+
+from dependency_injector import containers, providers
+
+from kdm_adapters import demo
+from kdm_adapters.audit_log import JsonLinesAuditSink
+from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_adapters.prometheus import PrometheusInstrument
+from kdm_core import (
+    ALLOW_ALL,
+    AuditSink,
+    DeploymentRepository,
+    DeploymentService,
+    Instrument,
+    Policy,
+    PolicyError,
+    parse_policy,
+)
+from kdm_http.app import create_app
+from kdm_http.ops import create_ops_app
+from kdm_http.server import ServerConfig, TlsFiles
+from kdm_http.settings import BadSetting, Settings
+
+DEV_CERTS: Final = "certs"
+
+
+def dev_directory() -> Path:
+    """Return where the development certificates are: in the checkout, or below the current directory.
+
+    Raises:
+        BadSetting: They are in neither: an installed kdm does not bring them.
+    """
+    places = [Path(__file__).parents[2] / DEV_CERTS, Path.cwd() / DEV_CERTS]
+    for place in places:
+        if (place / "dev-ca.pem").is_file():
+            return place
+    raise BadSetting(
+        f"--dev needs the development certificates of kdm's repository, looked for in {places[0]} and {places[1]}; "
+        "make certificates of your own with `kdm certs init`"
+    )
+
+
+def _memory(settings: Settings, instrument: Instrument) -> DeploymentRepository:
+    repository = MemoryDeploymentRepository(
+        namespaces=settings.namespaces, refuse_stale=settings.refuse_stale, instrument=instrument
+    )
+    demo.seed(repository.cluster)
+    return repository
+
+
+def _kubernetes(settings: Settings, instrument: Instrument) -> DeploymentRepository:
+    # Half a second and tens of megabytes, which the memory repository need not cost.
+    from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository  # noqa: PLC0415
+
+    return KubernetesDeploymentRepository(
+        ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None),
+        namespaces=settings.namespaces or None,
+        label_selector=settings.label_selector,
+        stale_after_s=settings.stale_after_s,
+        refuse_stale=settings.refuse_stale,
+        write_timeout_s=settings.write_timeout_s,
+        check_interval_s=settings.check_interval_s,
+        instrument=instrument,
+    )
+
+
+def _audit(settings: Settings) -> AuditSink | None:
+    if not settings.audit_file:
+        return None
+    return JsonLinesAuditSink(settings.audit_file, required=settings.audit_required)
+
+
+def _policy(settings: Settings) -> Policy:
+    path = settings.policy_file
+    if path is None:
+        if not settings.dev:
+            return ALLOW_ALL
+        path = dev_directory() / "dev-policy.toml"
+    try:
+        return parse_policy(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"cannot read the policy {path}: {error}") from error
+    except PolicyError as error:
+        raise PolicyError(f"{path}: {error}") from error
+
+
+def _server_config(settings: Settings) -> ServerConfig:
+    versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+    return ServerConfig(
+        tls=_tls_files(settings),
+        host=settings.host,
+        port=settings.port,
+        ops_host=settings.ops_host,
+        ops_port=settings.ops_port,
+        limits=settings.limits,
+        minimum_tls_version=versions[settings.tls_min_version],
+        loop=settings.loop,
+    )
+
+
+def _tls_files(settings: Settings) -> TlsFiles:
+    certificate, key, client_ca = settings.tls_cert, settings.tls_key, settings.tls_client_ca
+    if settings.dev:
+        directory = dev_directory()
+        certificate = certificate or directory / "dev-server.pem"
+        key = key or directory / "dev-server-key.pem"
+        client_ca = client_ca or directory / "dev-ca.pem"
+    if certificate is None or key is None or client_ca is None:
+        raise BadSetting(
+            "mutual TLS needs --tls-cert, --tls-key and --tls-client-ca "
+            "(or KDM_TLS_CERT, KDM_TLS_KEY and KDM_TLS_CLIENT_CA); "
+            "`kdm certs init` makes them, --dev uses the development ones"
+        )
+    return TlsFiles(certificate, key, client_ca, settings.tls_client_crl)
+
+
+class Container(containers.DeclarativeContainer):
+    """How the parts depend on each other. Tests replace one with ``container.repository.override(...)``."""
+
+    settings = providers.Dependency(instance_of=Settings)
+    instrument = providers.Singleton(PrometheusInstrument)
+    repository = providers.Selector(
+        providers.Callable(attrgetter("repository"), settings),
+        memory=providers.Singleton(_memory, settings, instrument),
+        kubernetes=providers.Singleton(_kubernetes, settings, instrument),
+    )
+    audit = providers.Singleton(_audit, settings)
+    policy = providers.Singleton(_policy, settings)
+    service = providers.Singleton(
+        DeploymentService,
+        repository,
+        policy=policy,
+        audit=audit,
+        instrument=instrument,
+        namespace=settings.provided.namespace,
+        max_replicas=settings.provided.max_replicas,
+    )
+    api = providers.Singleton(create_app, service)
+    ops = providers.Singleton(create_ops_app, service, instrument.provided.render)
+    server_config = providers.Singleton(_server_config, settings)

@@ -22,7 +22,7 @@ class Unhealthy(msgspec.Struct, frozen=True):
     error: str
 
 
-@get(["/health", "/api/v1/health"])
+@get(["/health", "/api/v1/health"], guards=[query_is_known])
 async def get_health(service: Service) -> Response[Healthy | Unhealthy]:
     """Tell whether the cache is complete, connected and fresh, and the cluster reachable."""
     health = await service.health()

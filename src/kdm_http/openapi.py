@@ -164,13 +164,14 @@ def _dialect(base: str, tag: str, write: str, written: str, written_example: Jso
             },
         },
         f"{base}/health": {
+            "parameters": [_NAMESPACE],
             "get": {
                 "operationId": f"{tag}Health",
                 "tags": [tag],
                 "summary": "Tell whether kdm can do its job now",
                 "responses": {
                     "200": _response("It can.", "Healthy", {"status": "healthy", "kubernetes": "connected"}),
-                    **_errors((401,)),
+                    **_errors((400, 401)),
                     "503": _response(
                         "It cannot; the error says why.",
                         "Unhealthy",

@@ -54,10 +54,13 @@ STATUS: Final[dict[type[KdmError], int]] = {
 }
 """The status of every error a use case can end with."""
 
+MAX_BODY_BYTES: Final = 64 * 1024
+"""The largest body that is read. ``{"replicaCount": 2147483647}`` has 28 bytes; the rest is courtesy."""
+
 _PHRASES: Final = {
     404: "no such route; the API is described at /api/v1/openapi.json",
     405: "this route does not allow that method; see the Allow header",
-    413: "the body is larger than 65536 bytes",
+    413: f"the body is larger than {MAX_BODY_BYTES} bytes",
 }
 
 
@@ -79,23 +82,34 @@ def problem(status: int, message: str, headers: dict[str, str] | None = None) ->
     return Response({"error": message}, status_code=status, headers=headers, media_type="application/json")
 
 
-def _of_domain(_: Request[Any, Any, Any], error: KdmError) -> Response[dict[str, str]]:
+def status_of(error: KdmError) -> int:
+    """Return the status of an error, or of the nearest class above it that has one (adapters have subclasses)."""
+    return next((STATUS[each] for each in type(error).__mro__ if each in STATUS), 500)
+
+
+def _of_domain(request: Request[Any, Any, Any], error: KdmError) -> Response[dict[str, str]]:
+    status = status_of(error)
+    if status == 500:
+        return _of_nobody(request, error)
     message = str(error)
     if isinstance(error, AmbiguousName):
         message += "; choose one with ?namespace="
     headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Unavailable) else None
-    return problem(STATUS[type(error)], message, headers)
+    return problem(status, message, headers)
 
 
 def _of_request(_: Request[Any, Any, Any], error: BadRequest) -> Response[dict[str, str]]:
     return problem(error.status, str(error))
 
 
-def _of_framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
-    headers = error.headers
+def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
+    if error.status_code >= 500:
+        return _of_nobody(request, error)
+    headers = dict(error.headers or {})
     if error.status_code == 405:
-        allowed = {method.strip() for value in (headers or {}).values() for method in value.split(",")}
-        headers = {"Allow": ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))}
+        headers = {"Allow": headers.get("allow") or headers["Allow"]}
+    if error.status_code == 413:
+        headers["Connection"] = "close"  # the rest of the body is not worth reading
     return problem(error.status_code, _PHRASES.get(error.status_code, error.detail), headers)
 
 

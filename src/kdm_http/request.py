@@ -9,8 +9,14 @@ from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
 from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.exceptions import InternalServerException
 from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
+
+from kdm_core import ALL_NAMESPACES
+from kdm_core.model import check_namespace
 
 from kdm_core import DeploymentService, Identity
 from kdm_http.problems import BadRequest
@@ -20,9 +26,6 @@ Caller = NamedDependency[Identity]
 Namespace = NamedDependency[str | None]
 RequestId = NamedDependency[str]
 """What a handler is given by the app: the use cases, who asks, ``?namespace=``, and the request's id."""
-
-MAX_BODY_BYTES: Final = 64 * 1024
-"""The largest body that is read. ``{"replicaCount": 2147483647}`` has 28 bytes; the rest is courtesy."""
 
 _request_id: Final = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 _BODY: Final = 'the body must be a JSON object with exactly one field: {"replicaCount": <integer>}'
@@ -58,6 +61,13 @@ def namespace(scope: Scope) -> str | None:
     return values[0] if values else None
 
 
+def query_is_known(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard a route that has no use for a namespace: a client may append one to every URL, but nothing else."""
+    given = namespace(connection.scope)
+    if given is not None and given != ALL_NAMESPACES:
+        check_namespace(given)
+
+
 async def replica_count(request: Request[Any, Any, Any]) -> int:
     """Return the ``replicaCount`` of a body; whether it is within bounds is for the domain to say.
 
@@ -67,7 +77,12 @@ async def replica_count(request: Request[Any, Any, Any]) -> int:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise BadRequest(f"the media type {media_type[:80]!r} is not supported; send application/json", 415)
-    body = await request.body()
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise BadRequest("a Content-Encoding is not supported; send the body as it is", 415)
+    try:
+        body = await request.body()
+    except InternalServerException as error:  # nobody is left to read the answer, but it is no error of ours
+        raise BadRequest("the connection ended before the body did") from error
     try:
         document = json.loads(
             body.decode("utf-8"), object_pairs_hook=_object, parse_float=_no_integer, parse_constant=_no_integer
