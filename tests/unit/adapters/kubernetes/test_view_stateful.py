@@ -122,9 +122,15 @@ class ViewAgainstCluster(RuleBasedStateMachine):
             self.receive(answer)
 
     @precondition(lambda self: self.answers)
-    @rule()
-    def late_answer(self) -> None:
-        self.receive(self.answers.pop(0))
+    @rule(overtaken=st.booleans())
+    def late_answer(self, overtaken: bool) -> None:
+        """The answer to a write arrives late, perhaps after the Deployment was deleted and the watch told so."""
+        answer = self.answers.pop(0)
+        if overtaken:
+            self.cluster.delete(answer.ref.name)
+            while self.cursor is not None and self.send_next(1, readable=True):
+                pass
+        self.receive(answer)
 
     def receive(self, answer: Deployment) -> None:
         self.view.overlay(answer)
@@ -240,7 +246,8 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         for uid, (name, version) in self.promised.items():
             held = self.store.get(NAMESPACE, name)
             if held is None or held.uid != uid:
-                assert uid in self.cluster.ended, "a write got lost"
+                unseen = held is None and name in self.poison  # what was never understood cannot be shown
+                assert unseen or uid in self.cluster.ended, "a write got lost"
             else:
                 assert int(held.resource_version) >= version, "a write was taken back"
 
