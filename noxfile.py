@@ -18,6 +18,7 @@ LOCKS = {
     "runtime.txt": [],
     "dev.txt": ["--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
     "go.txt": ["--group", "go"],
+    "bench.txt": ["--group", "bench", "--constraints", "requirements/dev.txt"],
 }
 
 
@@ -86,6 +87,21 @@ def kind(session: nox.Session) -> None:
     session.run("python", "tests/integration/kind_cluster.py", *session.posargs)
 
 
+@nox.session(name="bench-cache")
+def bench_cache(session: nox.Session) -> None:
+    """Measure the watch cache beside its peers, on a real control plane. Arguments go to benchmarks.cache."""
+    install(session)
+    session.install("--require-hashes", "--requirement", "requirements/bench.txt")
+    session.run("python", "-m", "benchmarks.cache", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Change a cluster under kdm for ten minutes with a fault every 20 s. Arguments go to benchmarks.soak."""
+    install(session)
+    session.run("python", "-m", "benchmarks.soak", *session.posargs)
+
+
 @nox.session
 def local(session: nox.Session) -> None:
     """Do what a commit needs: format, lint, types, imports, unit tests. Arguments go to pytest."""
@@ -106,7 +122,7 @@ def lock(session: nox.Session) -> None:
         session.run(
             "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes",
             "--no-annotate", "--no-header", *options, *session.posargs,
-            *([] if name == "go.txt" else ["pyproject.toml"]), "--output-file", f"requirements/{name}",
+            *([] if name in {"go.txt", "bench.txt"} else ["pyproject.toml"]), "--output-file", f"requirements/{name}",
         )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""How much a watch cache costs: `python -m benchmarks.cache`."""

@@ -1,0 +1,98 @@
+"""`python -m benchmarks.cache`: measure kdm's watch cache beside its peers, on one control plane, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.cache import report
+from benchmarks.cache.contestants import KDM, READERS, command
+from benchmarks.cache.measurement import Plan, Sample, measure, traced_heap_bytes
+from benchmarks.deployments import Writer
+from integration.controlplane.cluster import ControlPlane
+
+RESULTS = Path(__file__).parents[1] / "results"
+PACKAGES = ("kubernetes", "lightkube", "aiohttp", "msgspec", "uvloop")
+
+
+def main() -> None:
+    """Measure, print the tables, keep the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cache", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 50_000], help="Deployments")
+    parser.add_argument("--rounds", type=int, nargs="+", default=[3, 3, 1], help="for each size, or for all")
+    parser.add_argument("--readers", nargs="+", default=READERS, choices=READERS)
+    parser.add_argument("--settle", type=float, default=10.0, help="seconds of rest before a reader is weighed")
+    parser.add_argument("--rate", type=float, default=100.0, help="changes a second")
+    parser.add_argument("--changing", type=float, default=20.0, help="seconds of changes")
+    parser.add_argument("--output", type=Path, help="where to keep the figures; default: benchmarks/results/cache-DATE")
+    parser.add_argument("--burst", type=int, default=500, help="changes at once")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds * len(arguments.sizes) if len(arguments.rounds) == 1 else arguments.rounds
+    if len(rounds) != len(arguments.sizes) or sorted(arguments.sizes) != arguments.sizes:
+        parser.error("--sizes must ascend, and --rounds be one number or one for each size")
+    plans = [
+        Plan(size, arguments.settle, arguments.rate, arguments.changing, arguments.burst) for size in arguments.sizes
+    ]
+    output = arguments.output or RESULTS / f"cache-{datetime.now(UTC):%Y-%m-%d}"
+
+    results = asyncio.run(_run(plans, rounds, arguments.readers))
+    output.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    output.with_suffix(".md").write_text(report.tables(results))
+    print(report.tables(results))
+
+
+async def _run(plans: list[Plan], rounds: list[int], readers: list[str]) -> report.Results:
+    samples: list[Sample] = []
+    traced: dict[int, int] = {}
+    with ControlPlane() as plane:
+        commands = {reader: command(reader, plane.kubeconfig) for reader in readers}
+        seeded, object_bytes = 0, 0
+        for plan, times in zip(plans, rounds, strict=True):
+            _say(f"making Deployments: {seeded} to {plan.objects}")
+            async with Writer(plane.kubeconfig) as writer:
+                await writer.seed(range(seeded, plan.objects))
+                object_bytes = await writer.size_bytes(0)
+            seeded = plan.objects
+            for turn in range(times):
+                # There and back again, so that no reader is always the one after the greediest.
+                for reader in readers if turn % 2 == 0 else reversed(readers):
+                    sample = await measure(reader, commands[reader], plane, plan)
+                    samples.append(sample)
+                    _say(report.line(sample))
+            if KDM in commands:
+                traced[plan.objects] = await traced_heap_bytes(commands[KDM], plan.objects)
+    return {
+        "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": _machine(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "object_bytes": object_bytes,
+        "plan": {key: value for key, value in asdict(plans[0]).items() if key != "objects"},
+        "kdm_traced_bytes": {str(objects): size for objects, size in traced.items()},
+        "samples": [asdict(sample) for sample in samples],
+    }
+
+
+def _machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores ({', '.join(sorted(models)) or platform.machine()}), {memory_gib:.0f} GiB, "
+        f"Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What is measured: a module for each reader in Python. The one in Go is in benchmarks/peers/clientgo."""
