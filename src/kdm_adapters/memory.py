@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from types import MappingProxyType, TracebackType
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from types import TracebackType
+from typing import Final, Self
 
-from attrs import evolve
-
+from kdm_adapters.memory_cluster import MemoryCluster
 from kdm_core.errors import (
     CacheNotSynced,
     CacheStale,
+    ClusterOverloaded,
     ClusterTimeout,
     ClusterUnreachable,
     DeploymentNotFound,
     NamespaceNotWatched,
     WriteConflict,
     WriteForbidden,
+    WriteInvalid,
 )
 from kdm_core.model import (
     ChangeKind,
     Deployment,
     DeploymentChange,
     DeploymentRef,
-    ReplicaStatus,
     SyncStatus,
     check_namespace,
     check_replicas,
@@ -39,59 +39,77 @@ SUBSCRIBER_BUFFER: Final = 1024
 
 
 class Faults:
-    """What can be made to go wrong. Each is off until set, and stays until cleared.
+    """What can be made to go wrong. Each is off until set to True, works at once and stays until set to False.
 
     Attributes:
-        not_synced: Reads are refused as before the first list.
-        stale: The snapshot counts as past its bound; reads are refused too where the repository refuses stale reads.
-        unreachable: Writes and probes find no cluster; reads go on from the snapshot.
-        timeout: Writes and probes are not answered in time. A write may have happened: here it has not.
+        not_synced: There was no first list yet: reads are refused.
+        disconnected: The watch is broken: reads go on from the snapshot, which ages; what happens is not seen. When
+            healed, what was missed arrives as one difference.
+        stale: The snapshot counts as past its bound, and ages, whatever the clock says.
+        unreachable: There is no cluster: ``disconnected``, and writes and probes fail.
+        timeout: Writes and probes are not answered in time; nothing was written.
+        answer_lost: Writes are stored, but the answer does not arrive in time: what makes a timeout ambiguous.
+        overloaded: Writes are turned away for a while.
         conflict: Writes meet a concurrent one.
         forbidden: Writes lack the RBAC permission.
+        invalid: Writes are refused by an admission webhook.
     """
 
-    def __init__(self) -> None:
-        self.synced = asyncio.Event()
-        self.synced.set()
-        self.stale = False
-        self.unreachable = False
-        self.timeout = False
-        self.conflict = False
-        self.forbidden = False
+    not_synced = False
+    disconnected = False
+    stale = False
+    unreachable = False
+    timeout = False
+    answer_lost = False
+    overloaded = False
+    conflict = False
+    forbidden = False
+    invalid = False
 
-    @property
-    def not_synced(self) -> bool:  # a property so that waiters wake
-        return not self.synced.is_set()
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        object.__setattr__(self, "_on_change", on_change)
 
-    @not_synced.setter
-    def not_synced(self, value: bool) -> None:
-        if value:
-            self.synced.clear()
-        else:
-            self.synced.set()
+    def __setattr__(self, name: str, value: bool) -> None:
+        if type(getattr(type(self), name, None)) is not bool:
+            raise AttributeError(f"there is no fault called {name!r}")
+        object.__setattr__(self, name, value)
+        self._on_change()
+
+    _on_change: Callable[[], None]
 
 
 class MemoryDeploymentRepository(DeploymentRepository):
     """A ``DeploymentRepository`` that is its own cluster.
 
     It behaves as a cluster does where a caller can tell: resourceVersions count up over all Deployments, ``generation``
-    counts changes of the spec, a deleted and recreated Deployment has another uid, a precondition can fail, and the
-    status follows a scale on the loop's next turn, as if controllers were instant (a paused Deployment scales too, as
-    it does in Kubernetes).
+    counts changes of the spec, a deleted and recreated Deployment has another uid, a precondition can fail, a write
+    takes a turn of the event loop, and the status follows a scale on the loop's next turn, as if controllers were
+    instant (a paused Deployment scales too, as it does in Kubernetes).
 
-    ``cluster`` is the back door: what other clients of the cluster would do. While the watch is broken
-    (``break_watch``) what happens there is not seen by reads, as with a real watch.
+    ``cluster`` is the back door: what other clients of the cluster would do. ``faults`` makes things go wrong.
 
-    It does not imitate: admission webhooks and quotas, Pods and rollouts that take time or fail, RBAC per namespace,
-    resourceVersions that expire, other objects, several processes, or keeping anything when the process ends.
+    It does not imitate:
+        * a watch's delay: entering it syncs at once, and what happens in ``cluster`` is visible at once unless
+          ``faults.disconnected``
+        * that the answer to a write knows less than the watch: here it has the new generation already
+        * resourceVersions that expire, bookmarks, pages: they never show through the port
+        * quotas and RBAC per namespace; namespaces themselves: each name is one, and none can be deleted
+        * finalizers: what is deleted is gone
+        * ReplicaSets and Pods, rollouts that take time or fail, autoscalers that fight over the count
+        * several processes, or keeping anything when this one ends
 
     Args:
-        deployments: What is there in the beginning; uids and versions are given anew.
+        deployments: What is there in the beginning; uids, versions and statuses are given anew.
         namespaces: The namespaces to watch; empty for all of them.
+        stale_after_s: After how many seconds without proof of freshness the snapshot counts as stale.
         refuse_stale: Whether reads of a stale snapshot are refused.
         settle: Whether the status follows a scale by itself. If not, it stays until ``cluster.settle`` is called.
+        buffer: How many changes a follower may fall behind.
         instrument: Told of subscribers that lag.
         clock: Monotonic seconds, for the age.
+
+    Raises:
+        InvalidName: A namespace that can be none.
     """
 
     def __init__(
@@ -99,42 +117,52 @@ class MemoryDeploymentRepository(DeploymentRepository):
         deployments: Iterable[Deployment] = (),
         *,
         namespaces: Collection[str] = (),
+        stale_after_s: float = math.inf,
         refuse_stale: bool = False,
         settle: bool = True,
+        buffer: int = SUBSCRIBER_BUFFER,
         instrument: Instrument | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.faults = Faults()
+        self.faults = Faults(self._look)
         self.cluster = MemoryCluster(settle=settle)
-        self._namespaces = tuple(sorted(check_namespace(each) for each in namespaces))
+        self._namespaces = tuple(sorted({check_namespace(each) for each in namespaces}))
+        self._stale_after_s = stale_after_s
         self._refuse_stale = refuse_stale
+        self._buffer = buffer
         self._instrument = instrument or Instrument()
         self._clock = clock
         self._snapshot: dict[DeploymentRef, Deployment] = {}
         self._by_name: dict[str, set[DeploymentRef]] = {}
-        self._version = 0
-        self._connected = True
-        self._proof_at = clock()
+        self._version = ""
+        self._seeing = False
+        self._fresh = False
+        self._proof_at = -math.inf
+        self._synced_or_closed = asyncio.Event()
         self._subscribers: set[_Subscriber] = set()
+        self._running = False
         self._closed = False
         self.cluster.on_change = self._on_change
-        for deployment in deployments:
-            self.cluster.create(
-                deployment.ref,
-                deployment.replicas.desired,
-                labels=deployment.labels,
-                paused=deployment.paused,
-            )
+        for each in deployments:
+            self.cluster.create(each.ref, each.replicas.desired, labels=each.labels, paused=each.paused)
+
+    async def __aenter__(self) -> Self:
+        """Start, and read what is there unless a fault is in the way."""
+        self._running = True
+        self._look()
+        return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
         """End the ``changes`` iterators."""
-        self._closed = True
+        self._running, self._closed = False, True
+        self._look()
         for subscriber in self._subscribers:
             subscriber.end()
 
     def get(self, ref: DeploymentRef) -> Deployment:
+        """See the port."""
         self._check_readable(ref.namespace)
         try:
             return self._snapshot[ref]
@@ -142,112 +170,140 @@ class MemoryDeploymentRepository(DeploymentRepository):
             raise DeploymentNotFound(ref) from None
 
     def find(self, name: str) -> tuple[Deployment, ...]:
+        """See the port."""
         self._check_readable()
         return tuple(self._snapshot[ref] for ref in sorted(self._by_name.get(name, ())))
 
     def list(self, namespace: str | None = None) -> tuple[Deployment, ...]:
+        """See the port."""
         self._check_readable(namespace)
         return self._present(namespace)
 
     def sync_status(self) -> SyncStatus:
-        faults = self.faults
-        connected = self._connected and not (faults.unreachable or faults.not_synced)
-        if connected and not faults.stale:
-            self._proof_at = self._clock()
+        """See the port."""
+        synced = bool(self._version) and not self.faults.not_synced
+        age_s = 0.0 if self._fresh else self._clock() - self._proof_at
+        stale = self.faults.stale or age_s > self._stale_after_s
         reason = ""
-        if faults.not_synced:
-            reason = "the first list has not been read yet"
-        elif not connected:
-            reason = "the watch is broken"
-        elif faults.stale:
-            reason = "the newest proof of freshness is past the bound"
+        if not synced:
+            reason = "the first list has not been read yet" if self._running else "the repository is not running"
+        elif not self._seeing:
+            reason = "the watch is broken" if self._running else "the repository has been stopped"
+        elif stale:
+            reason = f"nothing was heard from the cluster for {age_s:.0f} s, which is past the bound"
         return SyncStatus(
-            synced=not faults.not_synced,
-            connected=connected,
-            resource_version="" if faults.not_synced else str(self._version),
-            age_s=self._clock() - self._proof_at,
-            stale=faults.stale,
+            synced=synced,
+            connected=self._seeing,
+            resource_version=self._version if synced else "",
+            age_s=age_s,
+            stale=stale,
             objects=len(self._snapshot),
             reason=reason,
         )
 
     async def wait_synced(self, timeout_s: float) -> None:
+        """See the port."""
         try:
-            await asyncio.wait_for(self.faults.synced.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._synced_or_closed.wait()
         except TimeoutError as error:
             raise CacheNotSynced(f"not synced within {timeout_s:g} s: {self.sync_status().reason}") from error
+        if not self.sync_status().synced:
+            raise CacheNotSynced(f"not synced: {self.sync_status().reason}")
 
     async def probe(self) -> None:
-        self._check_reachable("the cluster was asked whether it is ready")
+        """See the port."""
+        await self._request("asking the cluster whether it is ready")
 
     async def set_replicas(
         self, ref: DeploymentRef, replicas: int, *, resource_version: str | None = None
     ) -> Deployment:
+        """See the port."""
         check_replicas(replicas)
         self._check_watched(ref.namespace)
-        self._check_reachable(f"scaling Deployment '{ref}'")
-        if self.faults.forbidden:
-            raise WriteForbidden(
-                "kdm's identity lacks the RBAC permission 'patch' on 'deployments/scale' "
-                f"in namespace '{ref.namespace}'"
-            )
+        doing = f"scaling Deployment '{ref}'"
+        await self._request(doing)
+        self._check_accepted(ref)
         held = self.cluster.deployments.get(ref)
         if held is None:
             raise DeploymentNotFound(ref)
         if self.faults.conflict or resource_version not in {None, held.resource_version}:
             raise WriteConflict(f"Deployment '{ref}' has been changed by somebody else; read it again and retry")
         written = self.cluster.scale(ref, replicas)
+        if self.faults.answer_lost:
+            raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
         self._apply(ref, written)  # read-your-writes, even while the watch is broken
         return written
 
-    async def changes(self, namespace: str | None = None) -> AsyncIterator[DeploymentChange]:
+    def changes(self, namespace: str | None = None) -> AsyncGenerator[DeploymentChange, None]:
+        """See the port."""
         if namespace is not None:
             self._check_watched(namespace)
-        await self.faults.synced.wait()
-        subscriber = _Subscriber(namespace, self._present)
-        self._subscribers.add(subscriber)
-        try:
-            if self._closed:
-                return
-            while (change := await subscriber.next()) is not None:
-                yield change
-        finally:
-            self._subscribers.discard(subscriber)
+        return self._follow(namespace)
 
     def break_watch(self) -> None:
-        """Stop seeing what happens in ``cluster``. Reads go on from the snapshot, and age."""
-        self.sync_status()
-        self._connected = False
+        """Stop seeing what happens in ``cluster``: ``faults.disconnected``."""
+        self.faults.disconnected = True
 
     def heal_watch(self) -> None:
-        """See again, and catch up: what was missed arrives as one difference."""
-        self._connected = True
-        for ref in sorted(self._snapshot.keys() | self.cluster.deployments.keys()):
-            self._apply(ref, self.cluster.deployments.get(ref))
+        """See again, and catch up."""
+        self.faults.disconnected = False
+
+    def _look(self) -> None:
+        """Begin or cease to see the cluster, as the faults have it."""
+        faults = self.faults
+        seeing = self._running and not (faults.not_synced or faults.disconnected or faults.unreachable)
+        fresh = seeing and not faults.stale
+        if self._fresh and not fresh:
+            self._proof_at = self._clock()
+        caught_up = self._seeing or not seeing
+        self._seeing, self._fresh = seeing, fresh
+        if not caught_up:
+            self._version = str(self.cluster.version)
+            for ref in sorted(self._snapshot.keys() | self.cluster.deployments.keys()):
+                self._apply(ref, self.cluster.deployments.get(ref))
+        if self._closed or (self._version and not faults.not_synced):
+            self._synced_or_closed.set()
+        else:
+            self._synced_or_closed.clear()
 
     def _check_watched(self, namespace: str) -> None:
         if self._namespaces and namespace not in self._namespaces:
             raise NamespaceNotWatched(namespace, self._namespaces)
 
     def _check_readable(self, namespace: str | None = None) -> None:
-        if self.faults.not_synced:
-            raise CacheNotSynced("no complete state has been read from the cluster yet")
-        if self.faults.stale and self._refuse_stale:
-            raise CacheStale(f"the cached state is {self.sync_status().age_s:.0f} s old, past its bound")
         if namespace is not None:
             self._check_watched(namespace)
+        if not self._version or self.faults.not_synced:
+            raise CacheNotSynced("no complete state has been read from the cluster yet: " + self.sync_status().reason)
+        if self._refuse_stale and (status := self.sync_status()).stale:
+            raise CacheStale(f"the cached state is stale: {status.reason}")
 
-    def _check_reachable(self, doing: str) -> None:
-        if self.faults.unreachable:
+    async def _request(self, doing: str) -> None:
+        """Reach the cluster, or fail to."""
+        await asyncio.sleep(0)  # others get their turn meanwhile, as with any request
+        if self.faults.unreachable or not self._running:
             raise ClusterUnreachable(f"the cluster cannot be reached ({doing})")
         if self.faults.timeout:
             raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
+
+    def _check_accepted(self, ref: DeploymentRef) -> None:
+        if self.faults.overloaded:
+            raise ClusterOverloaded(f"the cluster asks for fewer requests (scaling Deployment '{ref}')")
+        if self.faults.forbidden:
+            raise WriteForbidden(
+                "kdm's identity lacks the RBAC permission 'patch' on 'deployments/scale' "
+                f"in namespace '{ref.namespace}'"
+            )
+        if self.faults.invalid:
+            raise WriteInvalid(f"an admission webhook refused to scale Deployment '{ref}'")
 
     def _present(self, namespace: str | None) -> tuple[Deployment, ...]:
         return tuple(d for ref, d in sorted(self._snapshot.items()) if namespace in {None, ref.namespace})
 
     def _on_change(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
-        if self._connected and not self.faults.unreachable:
+        if self._seeing:
+            self._version = str(self.cluster.version)
             self._apply(ref, deployment)
 
     def _apply(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
@@ -256,7 +312,6 @@ class MemoryDeploymentRepository(DeploymentRepository):
         held = self._snapshot.get(ref)
         if held == deployment:
             return
-        self._version = max(self._version, self.cluster.version)
         if held is not None and (deployment is None or deployment.uid != held.uid):
             del self._snapshot[ref]
             self._by_name[ref.name].discard(ref)
@@ -272,97 +327,30 @@ class MemoryDeploymentRepository(DeploymentRepository):
             if subscriber.offer(change):
                 self._instrument.subscriber_lagged()
 
-
-class MemoryCluster:
-    """What stands in for the cluster: the truth, and what anybody but kdm does to it.
-
-    Args:
-        settle: Whether the status follows the spec by itself: on the event loop's next turn, or at once without a loop.
-    """
-
-    def __init__(self, *, settle: bool = True) -> None:
-        self.deployments: dict[DeploymentRef, Deployment] = {}
-        self.version = 0
-        self.on_change: Callable[[DeploymentRef, Deployment | None], None] = lambda _ref, _deployment: None
-        self._settle = settle
-
-    def create(
-        self, ref: DeploymentRef, replicas: int, *, labels: Mapping[str, str] | None = None, paused: bool = False
-    ) -> Deployment:
-        """Create a Deployment; replace one of the same name by a new object.
-
-        Args:
-            ref: Its namespace and name.
-            replicas: How many are desired.
-            labels: Its labels; copied.
-            paused: Whether its rollouts are paused.
-
-        Returns:
-            It, settled (see ``settle``) or not.
-        """
-        if ref in self.deployments:
-            self.delete(ref)
-        fresh = Deployment(
-            ref=ref,
-            uid=str(uuid.uuid4()),
-            resource_version="",
-            generation=1,
-            observed_generation=0,
-            replicas=ReplicaStatus(desired=check_replicas(replicas)),
-            paused=paused,
-            labels=MappingProxyType(dict(labels or {})),
-        )
-        return self._store(fresh)
-
-    def scale(self, ref: DeploymentRef, replicas: int) -> Deployment:
-        """Change how many are desired. The same number again changes nothing, not even the resourceVersion."""
-        held = self.deployments[ref]
-        if held.replicas.desired == replicas:
-            return held
-        return self._store(
-            evolve(held, generation=held.generation + 1, replicas=evolve(held.replicas, desired=replicas))
-        )
-
-    def relabel(self, ref: DeploymentRef, labels: Mapping[str, str]) -> Deployment:
-        """Replace the labels: a change that is none of the spec."""
-        return self._store(evolve(self.deployments[ref], labels=MappingProxyType(dict(labels))))
-
-    def delete(self, ref: DeploymentRef) -> None:
-        """Delete a Deployment."""
-        del self.deployments[ref]
-        self.version += 1
-        self.on_change(ref, None)
-
-    def settle(self, ref: DeploymentRef) -> None:
-        """Let the status follow the spec, as the controllers would. Does nothing to one that is settled or gone."""
-        held = self.deployments.get(ref)
-        if held is None:
+    async def _follow(self, namespace: str | None) -> AsyncGenerator[DeploymentChange, None]:
+        await self._synced_or_closed.wait()
+        if self._closed:
             return
-        n = held.replicas.desired
-        counts = ReplicaStatus(desired=n, current=n, updated=n, ready=n, available=n)
-        if held.replicas != counts or held.observed_generation != held.generation:
-            self._store(evolve(held, observed_generation=held.generation, replicas=counts), settled=True)
-
-    def _store(self, deployment: Deployment, *, settled: bool = False) -> Deployment:
-        self.version += 1
-        ref = deployment.ref
-        self.deployments[ref] = stored = evolve(deployment, resource_version=str(self.version))
-        self.on_change(ref, stored)
-        if self._settle and not settled:
-            try:
-                asyncio.get_running_loop().call_soon(self.settle, ref)
-            except RuntimeError:  # no loop: a program that only reads, or is being set up
-                self.settle(ref)
-        return self.deployments[ref]
+        subscriber = _Subscriber(self._buffer, namespace, self._present)
+        self._subscribers.add(subscriber)
+        try:
+            while (change := await subscriber.next()) is not None:
+                yield change
+        finally:
+            self._subscribers.discard(subscriber)
 
 
 class _Subscriber:
-    """One follower of ``changes``: a queue of at most ``SUBSCRIBER_BUFFER`` changes."""
+    """One follower of ``changes``, with a queue of bounded length."""
 
-    def __init__(self, namespace: str | None, present: Callable[[str | None], tuple[Deployment, ...]]) -> None:
+    def __init__(
+        self, buffer: int, namespace: str | None, present: Callable[[str | None], tuple[Deployment, ...]]
+    ) -> None:
+        self._buffer = buffer
         self._namespace = namespace
         self._present = present
         self._queue: deque[DeploymentChange] = deque()
+        self._behind = 0
         self._news = asyncio.Event()
         self._ended = False
         self._begin()
@@ -379,10 +367,10 @@ class _Subscriber:
         Returns:
             Whether the subscriber lagged.
         """
-        if self._namespace is not None and change.deployment and change.deployment.ref.namespace != self._namespace:
+        if change.deployment is not None and self._namespace not in {None, change.deployment.ref.namespace}:
             return False
         self._behind += 1
-        if self._behind > SUBSCRIBER_BUFFER:
+        if self._behind > self._buffer:
             self._queue.clear()
             self._queue.append(DeploymentChange(ChangeKind.LAGGED))
             self._begin()
@@ -399,10 +387,12 @@ class _Subscriber:
             self._news.clear()
             await self._news.wait()
         change = self._queue.popleft()
-        self._behind = max(0, self._behind - 1) if change.kind in _COUNTED else self._behind
+        if change.kind in _COUNTED:
+            self._behind -= 1
         return change
 
     def end(self) -> None:
+        """Tell nothing more."""
         self._ended = True
         self._queue.clear()
         self._news.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -130,6 +130,7 @@ class DeploymentRepository(Protocol):
             The Deployment as written: ``replicas.desired`` is what the cluster stored.
 
         Raises:
+            InvalidReplicas: It is no count that Kubernetes could store.
             DeploymentNotFound: It does not exist (``NamespaceNotWatched``: or lies outside the watched namespaces).
             WriteConflict: It is no longer at ``resource_version``, or the cluster gave up on concurrent writers.
             WriteForbidden: The cluster does not let kdm scale here.
@@ -140,7 +141,7 @@ class DeploymentRepository(Protocol):
         """
 
     @abstractmethod
-    def changes(self, namespace: str | None = None) -> AsyncIterator[DeploymentChange]:
+    def changes(self, namespace: str | None = None) -> AsyncGenerator[DeploymentChange, None]:
         """Follow what happens: first the present state, then each change once, in order per Deployment.
 
         The iterator yields ``PRESENT`` for each Deployment, then ``SYNCED``, then ``ADDED``, ``MODIFIED`` and
@@ -202,7 +203,10 @@ class Instrument:
         """The next attempt waits this long, in seconds."""
 
     def api_request(self, verb: str, code: int, seconds: float) -> None:
-        """A request to the cluster ended, with a status code or 0 for none. ``verb`` is RBAC's: list, watch, patch, get."""
+        """A request to the cluster was answered with this status code (0: not at all) after this many seconds.
+
+        ``verb`` is RBAC's: list, watch, patch, get. For a watch the seconds are those until it opened.
+        """
 
     def inconsistent(self, source: str, objects: int) -> None:
         """A consistency check found this many Deployments that differ from the cluster's."""
@@ -212,3 +216,6 @@ class Instrument:
 
     def subscriber_lagged(self) -> None:
         """A follower of ``changes`` fell behind."""
+
+    def audit_lost(self) -> None:
+        """An audit event could not be recorded."""

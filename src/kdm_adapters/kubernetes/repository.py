@@ -6,7 +6,7 @@ import asyncio
 import functools
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
@@ -260,7 +260,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._view(ref.namespace).overlay(written)
         return written
 
-    def changes(self, namespace: str | None = None) -> AsyncIterator[DeploymentChange]:
+    def changes(self, namespace: str | None = None) -> AsyncGenerator[DeploymentChange, None]:
         """See the port. Closing the iterator (``aclose``) ends the subscription."""
         if namespace is not None:
             self._check_watched(namespace)
