@@ -296,7 +296,7 @@ class _Connection:
         while data:
             try:
                 data = await source.read(CHUNK_BYTES)
-            except ConnectionError:
+            except OSError:
                 data = None  # the peer's RST, which travels like data
             await in_flight.put((loop.time() + self._faults.delay_s, data))
 
@@ -316,7 +316,7 @@ class _Connection:
                 else:
                     sink.write_eof()
                     break
-            except ConnectionError:
+            except OSError:  # this side is gone; shutdown() says ENOTCONN, which is no ConnectionError
                 self.end(reset=True)
                 return
         self._directions_open -= 1
@@ -360,7 +360,7 @@ async def _close(stream: _Stream, *, reset: bool) -> None:
         with contextlib.suppress(OSError):
             writer.write_eof()
         # Closing with something unread would turn the FIN into an RST.
-        with contextlib.suppress(TimeoutError, ConnectionError):
+        with contextlib.suppress(OSError):
             async with asyncio.timeout(LINGER_S):
                 while await reader.read(CHUNK_BYTES):
                     pass

@@ -177,7 +177,7 @@ def test_truncation_cuts_after_exactly_so_many_bytes(line: Line, *, reset: bool)
 
 def test_a_refusing_proxy_resets_new_connections_alone(line: Line) -> None:
     line.proxy.refuse()
-    with connect(line.proxy) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connect(line.proxy) as client:
         client.recv(1)
     line.client.sendall(b"still here")
     assert read(line.server, 10) == b"still here"
@@ -186,7 +186,7 @@ def test_a_refusing_proxy_resets_new_connections_alone(line: Line) -> None:
 def test_a_server_that_is_down_resets_the_client() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
-    with Proxy(*address) as proxy, connect(proxy) as client, pytest.raises(ConnectionResetError):
+    with Proxy(*address) as proxy, pytest.raises(ConnectionResetError), connect(proxy) as client:
         client.recv(1)
 
 
@@ -201,3 +201,12 @@ def test_stopping_ends_connections_and_the_thread(listener: socket.socket) -> No
             with pytest.raises(ConnectionResetError):
                 peer.recv(1)
     assert threading.active_count() == before
+
+
+def test_an_end_that_cannot_be_handed_on_ends_the_connection(line: Line) -> None:
+    line.proxy.black_hole(Direction.TO_CLIENT)
+    line.server.close()
+    line.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    line.client.close()
+    line.proxy.heal()
+    line.proxy.wait_until(lambda proxy: proxy.open == 0)

@@ -12,6 +12,7 @@ from kubernetes import client, config
 __all__ = ["create_deployments", "deployment"]
 
 CONNECTIONS = 32
+IMAGE = "registry.k8s.io/pause:3.10"  # any cluster can pull it, and it does nothing
 
 
 def deployment(
@@ -28,10 +29,14 @@ def deployment(
         name: Of the Deployment; its Pods are labelled `app: name`.
         replicas: How many Pods it asks for.
         labels: Of the Deployment itself.
-        never_ready: Whether its Pods stay Pending on a node that kwok plays.
+        never_ready: Whether its Pods never become Ready, as in a rollout that hangs.
         padding_bytes: How much larger to make the object, in an annotation. Real ones take about 4,500 bytes.
     """
-    pod_annotations = {"kdm.test/never-ready": "true"} if never_ready else {}
+    container: dict[str, Any] = {"name": "app", "image": IMAGE}
+    pod_annotations = {}
+    if never_ready:
+        container["readinessProbe"] = {"exec": {"command": ["/there-is-no-such-program"]}}
+        pod_annotations["kdm.test/never-ready"] = "true"  # nobody probes where kwok plays the node: see stages.yaml
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -45,7 +50,7 @@ def deployment(
             "selector": {"matchLabels": {"app": name}},
             "template": {
                 "metadata": {"labels": {"app": name}, "annotations": pod_annotations},
-                "spec": {"containers": [{"name": "app", "image": "kdm.test/app:1"}]},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
             },
         },
     }

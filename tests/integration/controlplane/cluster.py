@@ -147,8 +147,8 @@ class ControlPlane(Cluster):
     def compact(self) -> int:
         """Make etcd forget every revision before the current one.
 
-        Lists at an older resourceVersion and continue tokens then fail with 410. A watch may still be served from the
-        API server's watch cache: see `expire_history`.
+        The API server may still serve watches and lists at older resourceVersions, from its own cache: see
+        `expire_history`.
 
         Returns:
             The oldest revision that is left.
