@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
+import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -21,6 +24,9 @@ _ALWAYS: Final = [
     (b"cache-control", b"no-store"),  # a replica count from a proxy's cache would be a lie about freshness
     (b"x-content-type-options", b"nosniff"),
 ]
+Observe = Callable[[str, str, int, float], None]
+
+_log = structlog.get_logger("kdm.access")
 _refuse_unproven: Final = refuse(401, "a client certificate is required")
 
 
@@ -67,18 +73,15 @@ class Api:
         if method == "HEAD":
             scope = {**scope, "method": "GET"}  # the server leaves the body out (RFC 9110, section 9.3.2)
         try:
-            await (self._litestar if peer else _unproven)(scope, receive, send_with_headers)
+            if peer is None:
+                await _refuse_unproven(scope, receive, send_with_headers)  # type: ignore[arg-type] # two typings of ASGI
+            else:
+                await self._litestar(scope, receive, send_with_headers)
         finally:
             seconds = time.monotonic() - started
             self._observe(method, scope.get("path_template", ""), status, seconds)
             user = peer.identity.user if peer else ""
             _log.info("request", method=method, path=path[:200], status=status, user=user, seconds=round(seconds, 6))
-
-
-async def _unproven(_scope: Scope, _receive: Receive, send: Send) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_UNPROVEN))]
-    await send({"type": "http.response.start", "status": 401, "headers": headers})
-    await send({"type": "http.response.body", "body": _UNPROVEN, "more_body": False})
 
 
 def _with_head(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from litestar import Response, Router, get
 
-from kdm_http.request import Service
+from kdm_http.request import Service, query_is_known
 
 
 class Healthy(msgspec.Struct, frozen=True):

@@ -10,15 +10,13 @@ from urllib.parse import parse_qsl
 
 from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.exceptions import InternalServerException
 from litestar.di import NamedDependency
+from litestar.exceptions import InternalServerException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
-from kdm_core import ALL_NAMESPACES
+from kdm_core import ALL_NAMESPACES, DeploymentService, Identity
 from kdm_core.model import check_namespace
-
-from kdm_core import DeploymentService, Identity
 from kdm_http.problems import BadRequest
 
 Service = NamedDependency[DeploymentService]
@@ -83,18 +81,7 @@ async def replica_count(request: Request[Any, Any, Any]) -> int:
         body = await request.body()
     except InternalServerException as error:  # nobody is left to read the answer, but it is no error of ours
         raise BadRequest("the connection ended before the body did") from error
-    try:
-        document = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_object, parse_float=_no_integer, parse_constant=_no_integer
-        )
-    except RecursionError as error:
-        raise BadRequest(f"the body is nested too deeply: {_BODY}") from error
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is not UTF-8: {_BODY}") from error
-    except json.JSONDecodeError as error:
-        raise BadRequest(f"malformed JSON at character {error.pos + 1}, {error.msg}: {_BODY}") from error
-    except ValueError as error:  # an integer of thousands of digits
-        raise BadRequest(f"replicaCount is out of all bounds: {_BODY}") from error
+    document = _decode(body)
     if not isinstance(document, dict):
         raise BadRequest(f"not an object: {_BODY}")
     if "replicaCount" not in document:
@@ -105,6 +92,21 @@ async def replica_count(request: Request[Any, Any, Any]) -> int:
     if type(count) is not int:
         raise BadRequest(f"replicaCount must be an integer, not {_KINDS.get(type(count), 'that')}: {_BODY}")
     return count
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return json.loads(
+            body.decode("utf-8"), object_pairs_hook=_object, parse_float=_no_integer, parse_constant=_no_integer
+        )
+    except RecursionError as error:
+        raise BadRequest(f"the body is nested too deeply: {_BODY}") from error
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8: {_BODY}") from error
+    except json.JSONDecodeError as error:
+        raise BadRequest(f"malformed JSON at character {error.pos + 1}, {error.msg}: {_BODY}") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise BadRequest(f"replicaCount is out of all bounds: {_BODY}") from error
 
 
 _KINDS: Final[dict[type, str]] = {

@@ -201,7 +201,7 @@ async def test_an_ambiguous_name_is_409_and_names_the_candidates(client: httpx.A
         ("forbidden", 502, "'patch' on 'deployments/scale' in namespace 'default'"),
         ("unreachable", 503, "cannot be reached"),
         ("timeout", 504, "in time"),
-        ("not_synced", 503, "no complete state"),
+        ("not_synced", 503, "not been read yet"),
     ],
 )
 async def test_a_write_that_the_cluster_cannot_take(
@@ -226,7 +226,7 @@ async def test_reads_before_the_first_sync_are_503(
     repository.faults.not_synced = True
     for path in (f"{dialect.base}/deployments", dialect.replicas()):
         answer = await client.get(path)
-        assert "no complete state" in error(answer, 503)
+        assert "not been read yet" in error(answer, 503)
         assert int(answer.headers["retry-after"]) >= 1
 
 
