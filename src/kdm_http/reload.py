@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -15,6 +15,10 @@ from kdm_http.tls import Material, TlsConfigurationError, TlsFiles, load
 
 POLL_S: Final = 1.0
 """How often the files are looked at, in seconds. Contents are compared: a Secret's mount swaps a symlink."""
+
+WARN_AHEAD: Final = timedelta(days=7)
+WARN_EVERY: Final = timedelta(days=1)
+"""How long before the end of a certificate or CRL warnings begin, and how often they come."""
 
 _log = structlog.get_logger("kdm.tls")
 
@@ -31,6 +35,7 @@ class ServerTls:
         files: TlsFiles,
         *,
         minimum_version: ssl.TLSVersion,
+        development: bool,
         now: Callable[[], datetime],
         events: ServerEvents,
     ) -> None:
@@ -41,6 +46,7 @@ class ServerTls:
         """
         self._files = files
         self._minimum_version = minimum_version
+        self._development = development
         self._now = now
         self._events = events
         self.material: Material = self._load()
@@ -69,8 +75,12 @@ class ServerTls:
             interval_s: How often to look, in seconds.
         """
         handled = pending = self.material.digest
+        warned_at: datetime | None = None
         while True:
             await asyncio.sleep(interval_s)
+            if warned_at is None or self._now() - warned_at >= WARN_EVERY:
+                self._warn_ahead()
+                warned_at = self._now()
             state = self._state()
             if state == handled or state != pending:
                 pending = state
@@ -79,6 +89,18 @@ class ServerTls:
                 if self.reload():
                     changed()
 
+    def _warn_ahead(self) -> None:
+        """Warn of what will soon turn clients away."""
+        material, now = self.material, self._now()
+        ends = [("certificate", material.certificate.subject, material.certificate.not_valid_after_utc)]
+        ends += [("client CA", ca.subject, ca.not_valid_after_utc) for ca in material.trust.authorities]
+        ends += [
+            ("CRL", crl.issuer, crl.next_update_utc) for crl in material.trust.revocation_lists if crl.next_update_utc
+        ]
+        for what, name, end in ends:
+            if end - now < WARN_AHEAD:
+                _log.warning("certificates near their end", what=what, name=name.rfc4514_string(), end=end.isoformat())
+
     def _state(self) -> str:
         try:
             return self._files.digest()
@@ -86,7 +108,7 @@ class ServerTls:
             return str(exc)
 
     def _load(self) -> Material:
-        return load(self._files, now=self._now(), minimum_version=self._minimum_version)
+        return load(self._files, now=self._now(), minimum_version=self._minimum_version, development=self._development)
 
     def _announce(self, event: str) -> None:
         certificate = self.material.certificate

@@ -65,6 +65,7 @@ class ServerConfig:
         limits: The bounds of the API. Those of the ops listener are the same, but for ``ops_connections``.
         ops_connections: Connections of the ops listener at a time.
         minimum_tls_version: 1.3, or 1.2 for clients that lack it (with forward secret AEAD suites only).
+        development: Whether kdm's public development certificates are accepted (``--dev``).
         loop: Which event loop ``run`` makes; "auto" is uvloop where it is installed.
         reload_poll_s: How often the certificate files are looked at, in seconds.
         now: The clock that certificates are judged by, in UTC. Tests turn it.
@@ -78,6 +79,7 @@ class ServerConfig:
     limits: Limits = field(factory=Limits)
     ops_connections: int = 64
     minimum_tls_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+    development: bool = False
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"
     reload_poll_s: float = POLL_S
     now: Callable[[], datetime] = _utc_now
@@ -131,7 +133,13 @@ async def serve(
     stop = stop or asyncio.Event()
     hurry = asyncio.Event()
     stopping = asyncio.Event()
-    tls = ServerTls(config.tls, minimum_version=config.minimum_tls_version, now=config.now, events=events)
+    tls = ServerTls(
+        config.tls,
+        minimum_version=config.minimum_tls_version,
+        development=config.development,
+        now=config.now,
+        events=events,
+    )
     async with contextlib.AsyncExitStack() as stack:
         api_sockets = await bind(config.host, config.port)
         stack.callback(_close_all, api_sockets)

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPub
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kdm_http.handshake import HandshakeContext
+from kdm_http.pki import is_development_certificate
 from kdm_http.trust import Trust
 
 OPENSSL_CONF: Final = Path(__file__).with_name("openssl.cnf")
@@ -97,26 +98,39 @@ class Material:
     digest: str
 
 
-def load(files: TlsFiles, *, now: datetime, minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Material:
+def load(
+    files: TlsFiles,
+    *,
+    now: datetime,
+    minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    development: bool = False,
+) -> Material:
     """Read the files, check them and make a context of them.
 
     Args:
         files: Which files.
         now: The time to judge them at, timezone-aware.
         minimum_version: The lowest TLS version: 1.3, or 1.2 for clients that lack it.
+        development: Whether kdm's public development certificates are accepted.
 
     Returns:
         What was made.
 
     Raises:
         TlsConfigurationError: A file cannot be read or understood, the key does not fit the certificate, the
-            server's certificate or a CRL has expired, or a CRL is not signed by a client CA.
+            server's certificate or a CRL has expired, a CRL is not signed by a client CA, or a development
+            certificate is among them.
     """
     if minimum_version not in {ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3}:
         raise TlsConfigurationError("the lowest TLS version can be 1.2 or 1.3")
     digest = files.digest()
-    certificate = _check_server(_certificates(files.certificate)[0], files.certificate, now)
-    trust = Trust(tuple(_certificates(files.client_ca)), _revocation_lists(files, now))
+    own, authorities = _certificates(files.certificate), _certificates(files.client_ca)
+    certificate = _check_server(own[0], files.certificate, now)
+    if not development:
+        for path, found in ((files.certificate, own), (files.client_ca, authorities)):
+            if any(map(is_development_certificate, found)):
+                raise TlsConfigurationError(f"{path} is of kdm's development PKI, whose keys are public: see --dev")
+    trust = Trust(tuple(authorities), _revocation_lists(files, now))
     try:
         context = _context(files, minimum_version)
         refusing = _context(files, minimum_version, trusted=False)
@@ -124,8 +138,8 @@ def load(files: TlsFiles, *, now: datetime, minimum_version: ssl.TLSVersion = ss
         reason = "the key does not fit the certificate" if exc.reason == "KEY_VALUES_MISMATCH" else exc.reason or exc
         raise TlsConfigurationError(f"cannot use {files.certificate} with {files.key}: {reason}") from exc
     # Without a place for the file that it takes, refusals by code come after the handshake, with no alert.
-    with contextlib.suppress(OSError), _rejected(trust.authorities) as path:
-        refusing.load_verify_locations(path)
+    with contextlib.suppress(OSError), _rejected(trust.authorities) as rejected:
+        refusing.load_verify_locations(rejected)
         context.watch_certificates(refusing)
     if files.digest() != digest:
         raise TlsConfigurationError("the certificate files changed while they were read")

@@ -1,0 +1,253 @@
+"""``kdm certs``: a private PKI for kdm from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from kdm_http.development import write_development_files
+from kdm_http.peer import Peer, PeerRefused
+from kdm_http.pki import Authority, Pair, PkiError, is_development_certificate
+from kdm_http.pki_directory import CA_DAYS, CRL_DAYS, LEAF_DAYS, PkiDirectory, read, read_certificate, read_crl
+from kdm_http.trust import Trust
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # argparse has no public name for it
+
+_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add ``certs`` to the command line. Each command's ``handler`` takes the arguments and returns an exit code."""
+    certs = subparsers.add_parser("certs", help="make and look after certificates", description=__doc__)
+    commands = certs.add_subparsers(metavar="COMMAND", required=True)
+
+    init = _add(commands, "init", _init, "make a CA, a server's certificate and a first client's")
+    init.add_argument("dir", type=Path, metavar="DIR", help="where to; made where missing")
+    init.add_argument("--ca-cn", default="kdm CA", metavar="NAME", help="the CA's common name (default: %(default)s)")
+    init.add_argument("--cn", default="admin", metavar="NAME", help="the client's user (default: %(default)s)")
+    init.add_argument(
+        "--org", action="append", metavar="GROUP", help="the client's group, repeatable (default: kdm:admins)"
+    )
+    init.add_argument(
+        "--san", action="append", metavar="NAME", help="the server's DNS name or IP address, besides localhost's"
+    )
+    init.add_argument("--ca-days", type=_days, default=CA_DAYS, metavar="N", help="the CA's validity, in days")
+    _add_days(init)
+    _add_crl_days(init)
+    _add_force(init)
+
+    issue = _add(commands, "issue", _issue, "issue a certificate, with a new key")
+    issue.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory")
+    issue.add_argument("--cn", required=True, metavar="NAME", help="the common name: a client's user")
+    issue.add_argument("--org", action="append", default=[], metavar="GROUP", help="a client's group, repeatable")
+    issue.add_argument(
+        "--san", action="append", default=[], metavar="NAME", help="a DNS name, IP address or URI, repeatable"
+    )
+    issue.add_argument("--client", action="store_true", help="for a client (the default)")
+    issue.add_argument("--server", action="store_true", help="for a server")
+    issue.add_argument("--name", metavar="NAME", help="the files' name (default: the common name)")
+    _add_days(issue)
+    _add_force(issue)
+
+    renew = _add(commands, "renew", _renew, "replace a certificate by its successor, with a new key")
+    renew.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory")
+    renew.add_argument("names", nargs="+", metavar="NAME", help="which, as named by issue")
+    _add_days(renew)
+
+    revoke = _add(commands, "revoke", _revoke, "revoke certificates; without any, sign the revocation list anew")
+    revoke.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory")
+    revoke.add_argument("names", nargs="*", metavar="NAME", help="which: as named by issue, or a file")
+    _add_crl_days(revoke)
+
+    inspect = _add(commands, "inspect", _inspect, "show certificates and revocation lists")
+    inspect.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+    verify = _add(commands, "verify", _verify, "tell whether kdm would accept client certificates")
+    verify.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory: its ca.pem and crl.pem are used")
+    verify.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+    dev = _add(commands, "dev", _dev, "make the repository's development certificates anew")
+    dev.add_argument("dir", type=Path, metavar="DIR")
+    _add_force(dev)
+
+
+def _add(
+    commands: Subparsers, name: str, handler: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    def run(arguments: argparse.Namespace) -> int:
+        try:
+            return handler(arguments)
+        except PkiError as exc:
+            print(f"kdm certs {name}: {exc}", file=sys.stderr)
+            return 1
+
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.set_defaults(handler=run)
+    return parser
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 36500:
+        raise argparse.ArgumentTypeError("expected a number of days from 1 to 36500")
+    return int(text)
+
+
+def _add_days(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--days", type=_days, default=LEAF_DAYS, metavar="N", help="validity, in days (default: %(default)s)"
+    )
+
+
+def _add_crl_days(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--crl-days",
+        type=_days,
+        default=CRL_DAYS,
+        metavar="N",
+        help="after so many days the revocation list is stale, and kdm refuses the CA's clients (default: %(default)s)",
+    )
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="replace files that are there")
+
+
+def _say(*lines: object) -> None:
+    for line in lines:
+        print(line)
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    authority = Authority.create(arguments.ca_cn, days=arguments.ca_days)
+    sans = list(dict.fromkeys([*_LOCAL, *(arguments.san or ())]))
+    server = authority.issue("kdm", sans=sans, purposes=["server"], days=arguments.days)
+    client = authority.issue(arguments.cn, organizations=arguments.org or ["kdm:admins"], days=arguments.days)
+    _check_client(client)
+    leaves = {"server": server, arguments.cn: client}
+    PkiDirectory.init(arguments.dir, authority, leaves, crl_days=arguments.crl_days, force=arguments.force)
+    _say(
+        f"The CA, a server and the client '{arguments.cn}' are in {arguments.dir}. Serve with them:",
+        f"  kdm serve --tls-cert {arguments.dir}/server.pem --tls-key {arguments.dir}/server-key.pem \\",
+        f"      --tls-client-ca {arguments.dir}/ca.pem --tls-client-crl {arguments.dir}/crl.pem",
+        f"Sign the revocation list anew within {arguments.crl_days} days: kdm certs revoke {arguments.dir}",
+    )
+    return 0
+
+
+def _issue(arguments: argparse.Namespace) -> int:
+    directory = PkiDirectory.open(arguments.dir)
+    purposes = [purpose for purpose in ("client", "server") if getattr(arguments, purpose)] or ["client"]
+    pair = directory.authority.issue(
+        arguments.cn, organizations=arguments.org, sans=arguments.san, purposes=purposes, days=arguments.days
+    )
+    if "client" in purposes:
+        _check_client(pair)
+    _say(*directory.add(arguments.name or arguments.cn, pair, force=arguments.force))
+    return 0
+
+
+def _renew(arguments: argparse.Namespace) -> int:
+    directory = PkiDirectory.open(arguments.dir)
+    successors = {
+        name: directory.authority.renew(directory.certificate(name), days=arguments.days) for name in arguments.names
+    }
+    for name, pair in successors.items():
+        _say(*directory.add(name, pair, force=True))
+    return 0
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    directory = PkiDirectory.open(arguments.dir)
+    certificates = [directory.certificate(name) for name in arguments.names]
+    _say(directory.revoke(certificates, crl_days=arguments.crl_days))
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    for path in arguments.files:
+        content = read(path)
+        if b"BEGIN X509 CRL" in content:
+            _say(path, *_describe_crl(read_crl(path)))
+            continue
+        try:
+            certificates = x509.load_pem_x509_certificates(content)
+        except ValueError as exc:
+            raise PkiError(f"{path} holds neither PEM certificates nor a revocation list") from exc
+        for certificate in certificates:
+            _say(path, *_describe(certificate))
+    return 0
+
+
+def _describe(certificate: x509.Certificate) -> list[str]:
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    lines = [
+        f"subject      {certificate.subject.rfc4514_string()}",
+        f"issuer       {certificate.issuer.rfc4514_string()}",
+        f"serial       {certificate.serial_number:x}",
+        f"valid        {certificate.not_valid_before_utc:%FT%TZ} to {certificate.not_valid_after_utc:%FT%TZ}, "
+        + (f"{left.days} days left" if left.days >= 0 else "EXPIRED"),
+        f"fingerprint  {certificate.fingerprint(hashes.SHA256()).hex()}",
+    ]
+    try:
+        sans = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        lines.append("names        " + ", ".join(str(getattr(san, "value", san)) for san in sans))
+    except x509.ExtensionNotFound:
+        pass
+    try:
+        identity = Peer.from_der(certificate.public_bytes(serialization.Encoding.DER)).identity
+        lines.append(f"client       user {identity.user}, groups {', '.join(sorted(identity.groups)) or 'none'}")
+    except PeerRefused as exc:
+        lines.append(f"client       no: {exc}")
+    if is_development_certificate(certificate):
+        lines.append("DEVELOPMENT  its key is public: for 'kdm serve --dev' alone")
+    return [f"  {line}" for line in lines]
+
+
+def _describe_crl(crl: x509.CertificateRevocationList) -> list[str]:
+    stale = crl.next_update_utc is not None and crl.next_update_utc < datetime.now(UTC)
+    lines = [
+        f"issuer       {crl.issuer.rfc4514_string()}",
+        f"valid        {crl.last_update_utc:%FT%TZ} to "
+        + (f"{crl.next_update_utc:%FT%TZ}" if crl.next_update_utc else "no end")
+        + (", STALE" if stale else ""),
+    ]
+    lines += [f"revoked      {entry.serial_number:x} at {entry.revocation_date_utc:%FT%TZ}" for entry in crl]
+    return [f"  {line}" for line in lines]
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    crl = arguments.dir / "crl.pem"
+    trust = Trust((read_certificate(arguments.dir / "ca.pem"),), (read_crl(crl),) if crl.exists() else ())
+    refused = False
+    for path in arguments.files:
+        certificate = read_certificate(path)
+        try:
+            identity = Peer.from_der(certificate.public_bytes(serialization.Encoding.DER)).identity
+            reason = trust.refusal([certificate], datetime.now(UTC))
+            verdict = f"refused: {reason.value}" if reason else f"accepted as {identity.user}"
+        except PeerRefused as exc:
+            verdict = f"refused: {exc}"
+        refused = refused or verdict.startswith("refused")
+        _say(f"{path}: {verdict}")
+    return int(refused)
+
+
+def _dev(arguments: argparse.Namespace) -> int:
+    _say(*write_development_files(arguments.dir, force=arguments.force))
+    return 0
+
+
+def _check_client(pair: Pair) -> None:
+    """Make sure that the server would take it."""
+    try:
+        Peer.from_der(pair.certificate.public_bytes(serialization.Encoding.DER))
+    except PeerRefused as exc:
+        raise PkiError(f"kdm would refuse this client: {exc}") from exc

@@ -1,0 +1,281 @@
+"""A small certificate authority: makes, renews and revokes certificates. Pure: files are ``pki_directory``'s."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, Self
+
+from attrs import frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from kdm_http import spiffe
+
+SKEW: Final = timedelta(minutes=5)
+"""A new certificate is valid this long already, for the clocks that are behind."""
+
+_is_dns_name: Final = re.compile(
+    r"(?:\*\.)?[A-Za-z0-9_](?:[-A-Za-z0-9_]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_-]+)*", re.ASCII
+).fullmatch
+
+_PURPOSES: Final = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+
+
+DEVELOPMENT: Final = "kdm DEVELOPMENT ONLY - not secret"
+"""The organization of every development CA."""
+
+
+class PkiError(Exception):
+    """A certificate cannot be made, read or used; the message says why, on one line."""
+
+
+def is_development_certificate(certificate: x509.Certificate) -> bool:
+    """Return whether a certificate is a development CA's, or signed by one: anybody may have its key."""
+    return any(
+        attribute.value == DEVELOPMENT
+        for name in (certificate.subject, certificate.issuer)
+        for attribute in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    )
+
+
+def parse_san(text: str) -> x509.GeneralName:
+    """Read a subject alternative name: an IP address, a URI (anything with ``://``) or a DNS name.
+
+    Raises:
+        PkiError: It is none of them.
+    """
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        pass
+    if "://" in text:
+        if text.lower().startswith("spiffe:"):
+            try:
+                spiffe.check_id(text)
+            except ValueError as exc:
+                raise PkiError(f"bad name {text!r}: {exc}") from exc
+        if text.isascii() and text.isprintable() and " " not in text:
+            return x509.UniformResourceIdentifier(text)
+    elif len(text) <= 253 and _is_dns_name(text):
+        return x509.DNSName(text)
+    raise PkiError(f"bad name {text!r}: expected a DNS name, an IP address or a URI")
+
+
+@frozen
+class Pair:
+    """A certificate and its private key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def certificate_pem(self) -> bytes:
+        """Return the certificate as PEM."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def key_pem(self) -> bytes:
+        """Return the private key as PEM, unencrypted PKCS #8."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    @classmethod
+    def from_pem(cls, certificate: bytes, key: bytes) -> Self:
+        """Read both.
+
+        Raises:
+            PkiError: One of them cannot be read, or they do not belong together.
+        """
+        try:
+            read = x509.load_pem_x509_certificate(certificate)
+            private = serialization.load_pem_private_key(key, password=None)
+        except (ValueError, TypeError) as exc:
+            raise PkiError(f"cannot read the certificate or its key: {exc}") from exc
+        if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != read.public_key():
+            raise PkiError("the key does not fit the certificate")
+        return cls(read, private)
+
+
+@frozen
+class Authority:
+    """A CA that signs leaf certificates and their revocation list."""
+
+    pair: Pair
+
+    @classmethod
+    def create(cls, name: str, organization: str | None = None, *, days: int, now: datetime | None = None) -> Self:
+        """Make a new CA, with a new ECDSA P-256 key. It may sign leaves alone (RFC 5280, pathLenConstraint 0).
+
+        Args:
+            name: Its common name.
+            organization: Its organization.
+            days: How long it is valid, in days.
+            now: When its validity begins; now where None.
+
+        Raises:
+            PkiError: A name is empty or too long, or the days are too many.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = _subject(name, [organization] if organization else [])
+        builder = _builder(subject, subject, key, days, now)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(_key_usage(ca=True), critical=True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        return cls(Pair(builder.sign(key, hashes.SHA256()), key))
+
+    def issue(
+        self,
+        name: str,
+        *,
+        organizations: Iterable[str] = (),
+        sans: Sequence[str] = (),
+        purposes: Iterable[str] = ("client",),
+        days: int,
+        now: datetime | None = None,
+    ) -> Pair:
+        """Make a leaf certificate with a new ECDSA P-256 key.
+
+        Args:
+            name: Its common name: for a client, the user.
+            organizations: For a client, its groups.
+            sans: Subject alternative names, as ``parse_san`` reads them. A server needs at least one.
+            purposes: "client", "server" or both.
+            days: How long it is valid, in days, at most as long as the CA.
+            now: When its validity begins; now where None.
+
+        Raises:
+            PkiError: A name is bad, or a server has no SAN.
+        """
+        purposes = tuple(purposes)
+        if "server" in purposes and not sans:
+            raise PkiError("a server's certificate needs a subject alternative name: clients look at nothing else")
+        extensions: list[x509.ExtensionType] = [x509.ExtendedKeyUsage([_PURPOSES[purpose] for purpose in purposes])]
+        if sans:
+            extensions.append(x509.SubjectAlternativeName([parse_san(san) for san in sans]))
+        return self._sign(_subject(name, organizations), extensions, days, now)
+
+    def renew(self, certificate: x509.Certificate, *, days: int, now: datetime | None = None) -> Pair:
+        """Make a successor of a leaf certificate: same names and purposes, new key, new dates, new serial number.
+
+        Raises:
+            PkiError: It is not a leaf of this CA.
+        """
+        self.check_issued(certificate)
+        kept = (x509.ExtendedKeyUsage, x509.SubjectAlternativeName)
+        extensions = [each.value for each in certificate.extensions if isinstance(each.value, kept)]
+        return self._sign(certificate.subject, extensions, days, now)
+
+    def check_issued(self, certificate: x509.Certificate) -> None:
+        """Make sure that this CA signed a certificate.
+
+        Raises:
+            PkiError: It did not.
+        """
+        try:
+            certificate.verify_directly_issued_by(self.pair.certificate)
+        except Exception as exc:
+            raise PkiError(
+                f"'{certificate.subject.rfc4514_string()}' was not issued by "
+                f"'{self.pair.certificate.subject.rfc4514_string()}'"
+            ) from exc
+
+    def sign_crl(
+        self,
+        previous: x509.CertificateRevocationList | None = None,
+        revoked: Iterable[x509.Certificate] = (),
+        *,
+        days: int,
+        now: datetime | None = None,
+    ) -> x509.CertificateRevocationList:
+        """Make a revocation list: what the previous one has, and more.
+
+        Args:
+            previous: The list before this one.
+            revoked: What to revoke in addition. What is revoked already stays as it is.
+            days: After how many days the list is stale, and every client of this CA refused: sign anew before.
+            now: The time of the list; now where None.
+        """
+        now = now or datetime.now(UTC)
+        number = 1
+        entries: dict[int, x509.RevokedCertificate] = {}
+        if previous is not None:
+            entries = {entry.serial_number: entry for entry in previous}
+            number = previous.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number + 1
+        for certificate in revoked:
+            entry = x509.RevokedCertificateBuilder(certificate.serial_number, now).build()
+            entries.setdefault(certificate.serial_number, entry)
+        ca = self.pair.certificate
+        builder = x509.CertificateRevocationListBuilder(ca.subject, now, now + timedelta(days=days))
+        for entry in entries.values():
+            builder = builder.add_revoked_certificate(entry)
+        builder = builder.add_extension(x509.CRLNumber(number), critical=False)
+        builder = builder.add_extension(_authority_key(ca), critical=False)
+        return builder.sign(self.pair.key, hashes.SHA256())
+
+    def _sign(
+        self, subject: x509.Name, extensions: Iterable[x509.ExtensionType], days: int, now: datetime | None
+    ) -> Pair:
+        ca = self.pair.certificate
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = _builder(subject, ca.subject, key, days, now, latest=ca.not_valid_after_utc)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_key_usage(ca=False), critical=True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        builder = builder.add_extension(_authority_key(ca), critical=False)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return Pair(builder.sign(self.pair.key, hashes.SHA256()), key)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    days: int,
+    now: datetime | None,
+    latest: datetime | None = None,
+) -> x509.CertificateBuilder:
+    begin = now or datetime.now(UTC)
+    try:
+        end = begin + timedelta(days=days)
+        return x509.CertificateBuilder(
+            issuer_name=issuer,
+            subject_name=subject,
+            public_key=key.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=begin - SKEW,
+            not_valid_after=min(end, latest) if latest else end,
+        )
+    except (ValueError, OverflowError) as exc:
+        raise PkiError(f"cannot make a certificate for {days} days: {exc}") from exc
+
+
+def _subject(name: str, organizations: Iterable[str]) -> x509.Name:
+    pairs = [(NameOID.ORGANIZATION_NAME, each) for each in organizations] + [(NameOID.COMMON_NAME, name)]
+    for _, value in pairs:
+        if not value or not value.isprintable() or value != value.strip() or len(value) > 64:
+            raise PkiError(f"bad name {value!r}: expected 1 to 64 printable characters")
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in pairs])
+
+
+def _authority_key(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    own = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
