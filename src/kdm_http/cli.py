@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from kdm_core import KdmError
-from kdm_http import logs, policy_command, settings
+from kdm_http import certs_command, logs, policy_command, settings
 from kdm_http.container import Container, dev_directory
 from kdm_http.server import Addresses, BindError, ServerError, TlsConfigurationError, run
 from kdm_http.settings import BadSetting, Settings
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     settings.add_flags(serve)
     serve.set_defaults(handler=_serve)
+    certs_command.register(commands)
     policy_command.register(commands)
     arguments = parser.parse_args(argv)
     code: int = arguments.handler(arguments)

@@ -104,6 +104,7 @@ def _server_config(settings: Settings) -> ServerConfig:
         ops_port=settings.ops_port,
         limits=settings.limits,
         minimum_tls_version=versions[settings.tls_min_version],
+        development=settings.dev,
         loop=settings.loop,
     )
 
