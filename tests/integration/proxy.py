@@ -64,8 +64,7 @@ class Proxy:
         self.passed_bytes: Counter[Direction] = Counter()
         self._server_address = (host, port)
         self._faults = _Faults()
-        self._connections: set[_Connection] = set()
-        self._serving: set[asyncio.Future[None]] = set()
+        self._connections: dict[_Connection, asyncio.Task[None]] = {}
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="proxy", daemon=True)
         self._started: Future[int] = Future()
@@ -89,6 +88,8 @@ class Proxy:
         """Reset every connection and listen no more."""
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(CONTROL_TIMEOUT_S)
+        if self._thread.is_alive():
+            raise TimeoutError("the proxy did not end")
 
     def __enter__(self) -> Self:
         return self.start()
@@ -174,27 +175,24 @@ class Proxy:
         self._started.set_result(server.sockets[0].getsockname()[1])
         await self._stopping.wait()
         server.close()
+        await asyncio.sleep(0)  # whom we accepted a moment ago is served first
         for connection in self._connections:
             connection.end(reset=True)
-        await asyncio.gather(*self._serving)
+        await asyncio.gather(*self._connections.values())
 
     async def _serve(self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
-        serving = asyncio.ensure_future(self._forward((client_reader, client_writer)))
-        self._serving.add(serving)
-        await serving
-        self._serving.discard(serving)
-
-    async def _forward(self, client: _Stream) -> None:
-        connection = _Connection(client, self._server_address, self._faults, self._count)
+        serving = asyncio.current_task()
+        assert serving
+        connection = _Connection((client_reader, client_writer), self._server_address, self._faults, self._count)
         with self._changed:
             self.accepted += 1
-            self._connections.add(connection)
+            self._connections[connection] = serving
             self._changed.notify_all()
         try:
             await connection.run()
         finally:
             with self._changed:
-                self._connections.discard(connection)
+                del self._connections[connection]
                 self._changed.notify_all()
 
     def _count(self, direction: Direction, passed_bytes: int) -> None:

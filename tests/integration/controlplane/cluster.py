@@ -79,7 +79,8 @@ class ControlPlane(Cluster):
         self._apiserver_flags = tuple(apiserver_flags)
         self._authority = Authority()
         self._files = self._write_certificates()
-        self._trust = ssl.create_default_context(cadata=self._authority.certificate.decode("ascii"))
+        self._tls = ssl.create_default_context(cadata=self._authority.certificate.decode("ascii"))
+        self._tls.load_cert_chain(*self._files["admin"])
         self.controllers: Mapping[str, Process] = {}
         self._choose_ports()
 
@@ -205,10 +206,8 @@ class ControlPlane(Cluster):
 
     def _until_found(self, path: str, needed: Sequence[Process], deadline_s: float) -> None:
         url = f"https://{LOOPBACK}:{self.port}{path}"
-        client_files = self._files["admin"]
-        self._trust.load_cert_chain(*client_files)
         answer = "nothing was asked"
-        with httpx.Client(verify=self._trust, trust_env=False, timeout=REQUEST_TIMEOUT_S) as client:
+        with httpx.Client(verify=self._tls, trust_env=False, timeout=REQUEST_TIMEOUT_S) as client:
             while time.monotonic() < deadline_s:
                 if ended := [process for process in needed if not process.running]:
                     raise StartFailed(_logs(f"{ended[0].name} has ended", ended))
