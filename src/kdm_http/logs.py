@@ -37,7 +37,7 @@ def configure(level: str, style: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("aiohttp", "asyncio", "kubernetes", "urllib3"):
+    for chatty in ("aiohttp", "asyncio", "kubernetes", "urllib3", "uvicorn"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.configure(
         processors=[
