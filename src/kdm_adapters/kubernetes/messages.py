@@ -90,6 +90,7 @@ class Undecodable(NamedTuple):
     resource_version: str = ""
     namespace: str = ""
     name: str = ""
+    uid: str = ""
 
 
 class Page(NamedTuple):

@@ -39,14 +39,16 @@ class Overlays:
 
     def __init__(self) -> None:
         self._written: dict[tuple[str, str], Deployment] = {}
-        self._settled: tuple[tuple[str, str], ...] = ()
+        self._settled: set[tuple[str, str]] = set()
 
     def __len__(self) -> int:
         return len(self._written)
 
     def add(self, written: Deployment) -> None:
         """Keep a write until it is told."""
-        self._written[written.ref.namespace, written.ref.name] = written
+        key = (written.ref.namespace, written.ref.name)
+        self._written[key] = written
+        self._settled.discard(key)
 
     def discard(self, namespace: str, name: str) -> None:
         """The source told something at least as new of this one."""
@@ -57,13 +59,13 @@ class Overlays:
 
         That matters after a cluster was restored from a backup: its versions then begin anew, below the writes'.
         """
-        self._settled = tuple(self._written) if newest else ()
+        self._settled = set(self._written) if newest else set()
 
     def merge(self, listed: Objects, resource_version: str) -> None:
         """Lay the writes over a list's result that does not have them yet; forget the others."""
         for key in self._settled:
             self._written.pop(key, None)
-        self._settled = ()
+        self._settled = set()
         for key, written in list(self._written.items()):
             if older(resource_version, written.resource_version):
                 listed.setdefault(key[0], {})[key[1]] = written

@@ -76,7 +76,7 @@ class Store:
                 in_namespace[name] = deployment
                 self._changed(ChangeKind.MODIFIED, deployment)
                 return
-            self.remove(namespace, name, as_last_seen=old)
+            self.remove(namespace, name)
             in_namespace = self._objects.setdefault(namespace, {})
         in_namespace[name] = deployment
         self._count += 1
@@ -84,7 +84,7 @@ class Store:
         self._changed(ChangeKind.ADDED, deployment)
 
     def remove(self, namespace: str, name: str, *, as_last_seen: Deployment | None = None) -> None:
-        """Remove one, if it is there, telling how it last was."""
+        """Remove one, if it is there, telling how it last was (as last seen, if that is the same one)."""
         in_namespace = self._objects.get(namespace)
         old = in_namespace.pop(name, None) if in_namespace is not None else None
         if old is None:
@@ -93,7 +93,8 @@ class Store:
             del self._objects[namespace]
         self._count -= 1
         self._unindex(namespace, name)
-        self._changed(ChangeKind.DELETED, as_last_seen or old)
+        last = as_last_seen if as_last_seen is not None and as_last_seen.uid == old.uid else old
+        self._changed(ChangeKind.DELETED, last)
 
     def replace(self, namespace: str | None, objects: Mapping[str, Mapping[str, Deployment]]) -> None:
         """Make the objects (of one namespace) be these, telling only the differences."""

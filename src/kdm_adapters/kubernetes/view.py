@@ -447,7 +447,7 @@ class View:
         for each in poison:
             self._poison = True
             held = self._store.get(each.namespace, each.name)
-            if held is not None:
+            if held is not None and each.uid in {held.uid, ""}:
                 self._stage(held)
 
     def _publish(self, resource_version: str, mode: Literal["list", "watch-list"], now: float) -> None:

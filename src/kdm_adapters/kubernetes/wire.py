@@ -350,6 +350,7 @@ def scale(body: bytes) -> Scale:
 class _LooseMetadata(msgspec.Struct, gc=False, frozen=True):
     namespace: msgspec.Raw = msgspec.Raw()
     name: msgspec.Raw = msgspec.Raw()
+    uid: msgspec.Raw = msgspec.Raw()
     resource_version: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="resourceVersion")
 
 
@@ -370,7 +371,8 @@ def _undecodable(line: bytes, detail: str) -> Undecodable:
         metadata = _decode_loose(line).object.metadata
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Undecodable(detail)
-    return Undecodable(detail, *map(_text, (metadata.resource_version, metadata.namespace, metadata.name)))
+    readable = (metadata.resource_version, metadata.namespace, metadata.name, metadata.uid)
+    return Undecodable(detail, *map(_text, readable))
 
 
 def _text(raw: msgspec.Raw) -> str:

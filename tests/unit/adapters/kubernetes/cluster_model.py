@@ -22,7 +22,7 @@ class ClusterModel:
         self.states: dict[int, State] = {1: {}}
         self.events: list[tuple[int, Event]] = []
         self.floor = 0
-        self.ended: set[str] = set()
+        self.ended: dict[str, int] = {}  # uid to the version it was deleted at
         self._born = 0
 
     def create(self, name: str) -> None:
@@ -49,7 +49,7 @@ class ClusterModel:
         """Delete a Deployment, if it exists."""
         held = self.state.get(name)
         if held is not None:
-            self.ended.add(held.uid)
+            self.ended[held.uid] = self.version + 1
             self._store("DELETED", evolve(held, resource_version=str(self.version + 1)))
 
     def compact(self) -> None:

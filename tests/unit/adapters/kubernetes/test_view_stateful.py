@@ -242,6 +242,12 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         assert all(self.store.find(d.ref.name) == (d,) for d in listed)
 
     @invariant()
+    def there_are_no_ghosts(self) -> None:
+        for held in self.mirror.values():
+            ended_at = self.cluster.ended.get(held.uid)
+            assert ended_at is None or int(self.view.resource_version or 0) < ended_at, "a deletion was undone"
+
+    @invariant()
     def writes_stay_visible(self) -> None:
         for uid, (name, version) in self.promised.items():
             held = self.store.get(NAMESPACE, name)
@@ -304,7 +310,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
     def sorted_out(self, items: Sequence[Deployment]) -> tuple[list[Deployment], list[Undecodable]]:
         bad = [d for d in items if self.is_poison(d)]
         return [d for d in items if not self.is_poison(d)], [
-            Undecodable("poison", d.resource_version, NAMESPACE, d.ref.name) for d in bad
+            Undecodable("poison", d.resource_version, NAMESPACE, d.ref.name, d.uid) for d in bad
         ]
 
     def is_poison(self, item: Deployment) -> bool:
@@ -332,7 +338,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         poisoned = self.is_poison(item)
         for _ in range(times):
             if poisoned and readable:
-                self.apply(Undecodable("poison", item.resource_version, NAMESPACE, item.ref.name))
+                self.apply(Undecodable("poison", item.resource_version, NAMESPACE, item.ref.name, item.uid))
             elif poisoned:
                 self.apply(Undecodable("poison"))
             else:
