@@ -87,6 +87,13 @@ class Writer:
         answer = await self._send("PATCH", _path(*place(number)), {"spec": {"replicas": replicas}}, {200})
         return int(json.loads(answer)["metadata"]["resourceVersion"])
 
+    async def list(self) -> list[dict[str, Any]]:
+        """Return all Deployments there are, as the store has them."""
+        answer: dict[str, list[dict[str, Any]]] = json.loads(
+            await self._send("GET", "/apis/apps/v1/deployments", None, {200})
+        )
+        return answer["items"]
+
     async def size_bytes(self, number: int) -> int:
         """Return how large one Deployment is in JSON."""
         return len(await self._send("GET", _path(*place(number)), None, {200}))

@@ -8,23 +8,18 @@ import math
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from benchmarks.child import Child, output, running
 from integration.controlplane.cluster import ControlPlane
 
 __all__ = ["Plan", "Sample", "measure", "traced_heap_bytes"]
 
-ANSWER_TIMEOUT_S = 600.0
-END_TIMEOUT_S = 10.0
 LAST_EVENT_S = 1.0
-LINE_LIMIT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ class Sample:
 
 async def measure(reader: str, command: Sequence[str], plane: ControlPlane, plan: Plan) -> Sample:
     """Measure a reader once."""
-    async with _running(command) as process:
+    async with running(command) as process:
         baseline = await process.answer()
         before = _Cores.now(plane, process.pid)
         synced = await process.ask(f"start {plan.objects}")
@@ -137,54 +132,14 @@ async def measure(reader: str, command: Sequence[str], plane: ControlPlane, plan
 
 async def traced_heap_bytes(command: Sequence[str], objects: int) -> int:
     """Count what a reader in Python allocates, with tracemalloc: in a run of its own, for that is slow."""
-    async with _running([*command, "--traced"]) as process:
+    async with running([*command, "--traced"]) as process:
         await process.answer()
         await process.ask(f"start {objects}")
         heap = await process.ask("heap")
     return int(heap["heap_bytes"])
 
 
-class _Process:
-    """A reader that obeys commands."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self.pid = process.pid
-        self._stdin, self._stdout = process.stdin, process.stdout
-
-    async def ask(self, command: str) -> dict[str, Any]:
-        self._stdin.write(f"{command}\n".encode())
-        return await self.answer()
-
-    async def answer(self) -> dict[str, Any]:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            line = await self._stdout.readline()
-        if not line:
-            raise AssertionError("the reader has ended; what it wrote is above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
-@asynccontextmanager
-async def _running(command: Sequence[str]) -> AsyncIterator[_Process]:
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=LINE_LIMIT_BYTES
-    )
-    try:
-        obeying = _Process(process)
-        yield obeying
-        assert process.stdin is not None
-        process.stdin.write(b"quit\n")
-        async with asyncio.timeout(END_TIMEOUT_S):
-            await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def _burst(process: _Process, kubeconfig: Path, plan: Plan) -> float:
+async def _burst(process: Child, kubeconfig: Path, plan: Plan) -> float:
     """Stop the reader, change Deployments, let it go on, and return the processor time per change, in microseconds."""
     before = await process.ask("events")
     os.kill(process.pid, signal.SIGSTOP)
@@ -202,20 +157,8 @@ async def _burst(process: _Process, kubeconfig: Path, plan: Plan) -> float:
 
 async def _change(kubeconfig: Path, objects: int, changes: int, rate_per_s: float) -> list[tuple[int, int, int]]:
     options = {"kubeconfig": kubeconfig, "objects": objects, "changes": changes, "rate": rate_per_s}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "benchmarks.cache.changing",
-        *(f"--{name}={value}" for name, value in options.items()),
-        stdout=subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            answer, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    command = [sys.executable, "-m", "benchmarks.cache.changing"]
+    answer = await output([*command, *(f"--{name}={value}" for name, value in options.items())])
     done: list[tuple[int, int, int]] = json.loads(answer)
     return done
 
