@@ -31,7 +31,8 @@ _InFlight: TypeAlias = tuple[float, bytes | None]
 LOOPBACK = "127.0.0.1"
 CHUNK_BYTES = 65536
 IN_FLIGHT_CHUNKS = 16  # a network buffers about this much
-CONTROL_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 5.0
+CONTROL_TIMEOUT_S = 10.0  # longer: a cut waits for a connection that is being made
 SLICES_PER_S = 20  # how evenly a throttled stream flows
 LINGER_S = 5.0  # how long a half-closed peer has to close its half
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of zero: close() sends RST, see socket(7)
@@ -259,6 +260,8 @@ class _Connection:
         """Connect to the server and forward until the end."""
         if self._faults.refusing:
             self.end(reset=True)
+        else:
+            await self._connect()
         forwarding = asyncio.ensure_future(self._forward())
         try:
             reset = await self._ending
@@ -271,13 +274,17 @@ class _Connection:
             self._ended.set_result(None)
         await asyncio.gather(*closing)
 
-    async def _forward(self) -> None:
+    async def _connect(self) -> None:
+        """Connect to the server; whoever asks for the end meanwhile gets it on both sides."""
         try:
-            server = await asyncio.open_connection(*self._server_address)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                self._sides.append(await asyncio.open_connection(*self._server_address))
         except OSError:
             self.end(reset=True)  # as from a host where nobody listens
+
+    async def _forward(self) -> None:
+        if self._ending.done():
             return
-        self._sides.append(server)
         (client_reader, client_writer), (server_reader, server_writer) = self._sides
         async with asyncio.TaskGroup() as pumps:
             for direction, source, sink in (
