@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import structlog
@@ -11,6 +11,7 @@ from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.enums import ScopeType
+from litestar.routes import HTTPRoute
 from litestar.types import Message, Receive, Scope, Send
 
 from kdm_core import DeploymentService, Identity
@@ -47,6 +48,7 @@ class Api:
     def __init__(self, litestar: Litestar, observe: Observe) -> None:
         self._litestar = litestar
         self._observe = observe
+        self._methods = {route.path_format: route.methods for route in litestar.routes if isinstance(route, HTTPRoute)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI wants it."""
@@ -63,7 +65,7 @@ class Api:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*map(_with_head, message["headers"]), *headers]
+                message["headers"] = [*self._exact(message["headers"], scope), *headers]
             await send(message)
 
         state: dict[str, Any] = scope.setdefault("state", {})
@@ -83,14 +85,14 @@ class Api:
             user = peer.identity.user if peer else ""
             _log.info("request", method=method, path=path[:200], status=status, user=user, seconds=round(seconds, 6))
 
-
-def _with_head(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    """Add to an Allow header the method that :class:`Api` answers for the routes."""
-    name, value = header
-    if name.lower() != b"allow":
-        return header
-    methods = {method.strip() for method in value.split(b",")}
-    return name, b", ".join(sorted(methods | ({b"HEAD"} if b"GET" in methods else set())))
+    def _exact(self, headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> Iterator[tuple[bytes, bytes]]:
+        """Make an Allow header say all: Litestar's OPTIONS knows the first method of a route, and not our HEAD."""
+        for name, value in headers:
+            if name.lower() == b"allow":
+                methods = self._methods.get(scope.get("path_template", "")) or value.decode().split(", ")
+                yield name, ", ".join(sorted({*methods, "HEAD"})).encode()
+            else:
+                yield name, value
 
 
 def create_app(service: DeploymentService, *, observe: Observe = _unobserved) -> Api:

@@ -1,4 +1,8 @@
-"""What the API is, for machines: an OpenAPI 3.1 document of both dialects, made from one table of routes."""
+"""What the API is, for machines: an OpenAPI document of both dialects, made from one table of routes.
+
+It is OpenAPI 3.0, whose integer is "a JSON number without a fraction or exponent part" (JSON Schema Wright-00, 4.2), as
+here; the integer of 3.1 takes ``1.0`` too. What 3.0 cannot say, that clients need a certificate, stands in the text.
+"""
 
 from __future__ import annotations
 
@@ -62,23 +66,24 @@ def describe(max_replicas: int) -> Json:
     }
     schemas = {
         "Error": _object({"error": {"type": "string"}}),
-        "Healthy": _object({"status": {"const": "healthy"}, "kubernetes": {"const": "connected"}}),
-        "Unhealthy": _object({"status": {"const": "unhealthy"}, "error": {"type": "string"}}),
+        "Healthy": _object(
+            {"status": {"type": "string", "enum": ["healthy"]}, "kubernetes": {"type": "string", "enum": ["connected"]}}
+        ),
+        "Unhealthy": _object({"status": {"type": "string", "enum": ["unhealthy"]}, "error": {"type": "string"}}),
         "ReplicaCountRequest": _object({"replicaCount": asked}),
         "Rfd001ReplicaCount": _object({"deploymentName": name, "replicaCount": count}),
         "Rfd001UpdatedReplicaCount": _object({"deploymentName": name, "updatedReplicaCount": asked}),
         "Rfd156ReplicaCount": _object({"name": name, "replicaCount": count}),
-        "Rfd156Updated": _object({"message": {"const": "Replica count updated successfully."}}),
+        "Rfd156Updated": _object({"message": {"type": "string", "enum": ["Replica count updated successfully."]}}),
     }
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.0.3",
         "info": {
             "title": "kdm",
             "version": version("kdm-service"),
-            "summary": "Read and change how many replicas Kubernetes Deployments run.",
-            "description": "RFD 001's API at the root, RFD 156's under /api/v1. Both need a client certificate (mTLS).",
+            "description": "Read and change how many replicas Kubernetes Deployments run. RFD 001's API is at the "
+            "root, RFD 156's under /api/v1. Every route needs a client certificate (mutual TLS).",
         },
-        "security": [{"mutualTLS": []}],
         "paths": {
             **_dialect(
                 "", "rfd001", "post", "Rfd001UpdatedReplicaCount", {"deploymentName": _N, "updatedReplicaCount": 5}
@@ -87,7 +92,6 @@ def describe(max_replicas: int) -> Json:
         },
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"mutualTLS": {"type": "mutualTLS"}},
             "parameters": {
                 "name": {
                     "name": "name",
