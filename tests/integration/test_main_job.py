@@ -187,9 +187,14 @@ def test_a_missing_permission_is_named(control_plane: ControlPlane, tmp_path: Pa
     """Without the right to scale: 502, and the operator learns which verb on which resource is missing."""
     with control_plane.fresh_namespace() as namespace:
         create_deployments(control_plane.kubeconfig, namespace, [deployment("web", 2)])
-        control_plane.kubectl("create", "clusterrolebinding", namespace, "--clusterrole=view", f"--user={namespace}")
+        control_plane.kubectl(
+            "create", "role", "reader", "-n", namespace, "--verb=get,list,watch", "--resource=deployments.apps"
+        )
+        control_plane.kubectl(
+            "create", "rolebinding", "reader", "-n", namespace, "--role=reader", f"--user={namespace}"
+        )
         kubeconfig = control_plane.kubeconfig_for(namespace)
-        settings = {"REPOSITORY": "kubernetes", "KUBECONFIG": str(kubeconfig)}
+        settings = {"REPOSITORY": "kubernetes", "KUBECONFIG": str(kubeconfig), "NAMESPACES": namespace}
         with KdmProcess(settings, tmp_path / "log") as kdm, kdm.client() as client:
             kdm.wait_ready()
             for dialect in (RFD_001, RFD_156):
@@ -198,7 +203,6 @@ def test_a_missing_permission_is_named(control_plane: ControlPlane, tmp_path: Pa
                 assert "patch" in answer.json()["error"]
                 assert "deployments/scale" in answer.json()["error"]
                 assert dialect.read(client, "web", namespace) == 2
-        control_plane.kubectl("delete", "clusterrolebinding", namespace)
 
 
 def test_before_the_first_sync_reads_are_refused_and_readiness_says_so(
