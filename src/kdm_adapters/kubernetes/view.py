@@ -386,7 +386,7 @@ class View:
         if self._phase is _Phase.WATCH and now >= self._relist_at:
             self._ended(self._relist_reason)
             self._relist(self._relist_reason)
-        elif now < self._heard_at + self._tuning.silence_s:
+        elif self._phase is _Phase.WATCH_LIST and now >= self._staged_at + self._tuning.watch_list_deadline_s:
             self._watch_list_from = now + WATCH_LIST_PAUSE_S
             self._on_failure(Failure(200, "Deadline", "the bookmark that ends the state did not come"), now)
         elif self._phase is _Phase.WATCH:

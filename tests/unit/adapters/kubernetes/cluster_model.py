@@ -1,4 +1,7 @@
-"""A cluster as a plain dict and its history: what the adapter's view of it has to equal in the end."""
+"""A cluster as a plain dict and its history: what the adapter's view of it has to equal in the end.
+
+A name is one in the namespace "shop"; "blog/web" is one in another.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from attrs import evolve
 
 from kdm_adapters.kubernetes.messages import Event
 from kdm_core.model import Deployment
-from unit.adapters.kubernetes.objects import deployment
+from unit.adapters.kubernetes.objects import NAMESPACE, deployment
 
 State = dict[str, Deployment]
 
@@ -25,13 +28,15 @@ class ClusterModel:
         self.ended: dict[str, int] = {}  # uid to the version it was deleted at
         self._born = 0
 
-    def create(self, name: str) -> None:
+    def create(self, name: str, **labels: str) -> None:
         """Create a Deployment, or touch it where it exists."""
         if name in self.state:
             self.scale(name, self.state[name].replicas.desired + 1)
             return
         self._born += 1
-        self._store("ADDED", deployment(name, self.version + 1, uid=f"uid-{self._born}"))
+        namespace, _, bare = name.rpartition("/")
+        born = deployment(bare, self.version + 1, namespace=namespace or NAMESPACE, uid=f"uid-{self._born}")
+        self._store("ADDED", evolve(born, labels=dict(labels)) if labels else born)
 
     def scale(self, name: str, desired: int) -> Deployment | None:
         """Change a Deployment's count. Returns it, or None where there is none."""
@@ -63,9 +68,10 @@ class ClusterModel:
     def _store(self, kind: str, changed: Deployment) -> None:
         self.version += 1
         state = dict(self.state)
+        name = changed.ref.name if changed.ref.namespace == NAMESPACE else str(changed.ref)
         if kind == "DELETED":
-            del state[changed.ref.name]
+            del state[name]
         else:
-            state[changed.ref.name] = changed
+            state[name] = changed
         self.state = self.states[self.version] = state
         self.events.append((self.version, Event(kind, changed)))
