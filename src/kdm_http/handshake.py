@@ -34,7 +34,7 @@ class Handshake:
 
     Attributes:
         address: Where the client connects from.
-        failed: Called once, when the handshake has failed and the alert is about to be sent.
+        failed: Called once, when the handshake has failed; the alert, if there is one, is about to be sent.
         peer: The client its certificate names, once shown. Not proven before the handshake is complete.
         sent: The certificates the client sent, its own first.
         failure: Why the handshake failed; None while it has not.
@@ -48,7 +48,7 @@ class Handshake:
     refusal: PeerRefused | None = None
 
     def show(self, ders: list[bytes]) -> bool:
-        """Take note of the certificates a client sends, and return whether the first can be a client's."""
+        """Take note of the certificates a client sends, and return whether OpenSSL can be left to judge them."""
         try:
             self.sent = tuple(x509.load_der_x509_certificate(der) for der in ders)
             self.peer = Peer.from_der(ders[0], self.address)
@@ -56,16 +56,18 @@ class Handshake:
             self.refusal = exc
         except ValueError:
             self.refusal = PeerRefused(Reason.MALFORMED, "the client sent a malformed certificate")
-        return self.refusal is None
+        # A wrong purpose OpenSSL refuses by itself, with the more telling unsupported_certificate.
+        return self.refusal is None or self.refusal.reason is Reason.WRONG_PURPOSE
 
     def fail(self, error: OSError) -> None:
-        """Take note of why the handshake failed. The first reason stays."""
-        if self.failure is None:
-            reason, detail = explain(error)
-            if self.refusal is not None and reason is Reason.UNTRUSTED:
-                reason, detail = self.refusal.reason, str(self.refusal)
-            self.failure = (reason, detail)
-            self.failed()
+        """Take note of why the handshake failed, and tell. The first reason stays."""
+        if self.failure is not None:
+            return
+        reason, detail = explain(error)
+        if self.refusal is not None and reason is Reason.UNTRUSTED:
+            reason, detail = self.refusal.reason, str(self.refusal)
+        self.failure = (reason, detail)
+        self.failed()
 
 
 current: Final[contextvars.ContextVar[Handshake]] = contextvars.ContextVar("kdm_handshake")

@@ -209,13 +209,18 @@ class Listener:
         current.set(handshake)
         try:
             async with asyncio.timeout(front.limits.handshake_s) as deadline:
-                handshake.failed = lambda: deadline.reschedule(loop.time() + ALERT_S)
+
+                def failed() -> None:
+                    self._reject(handshake)
+                    deadline.reschedule(loop.time() + ALERT_S)
+
+                handshake.failed = failed
                 await loop.connect_accepted_socket(
                     protocol, sock, ssl=front.tls.material.context, ssl_shutdown_timeout=TLS_CLOSE_S
                 )
         except OSError as exc:  # of which both ssl.SSLError and TimeoutError are
+            handshake.failed = functools.partial(self._reject, handshake)
             handshake.fail(exc)
-            self._reject(handshake)
 
     def _reject(self, handshake: Handshake) -> None:
         reason, detail = handshake.failure or (Reason.DISCONNECTED, "")

@@ -90,7 +90,7 @@ def _check_purpose(certificate: x509.Certificate) -> None:
     try:
         usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
-        raise PeerRefused(Reason.WRONG_PURPOSE, "the certificate has no extended key usage") from None
+        raise PeerRefused(Reason.NO_PURPOSE, "the certificate has no extended key usage") from None
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
         raise PeerRefused(Reason.WRONG_PURPOSE, "the certificate's extended key usage lacks clientAuth")
 
@@ -105,6 +105,8 @@ def _identity(certificate: x509.Certificate, fingerprint: str) -> Identity:
         if len(names) != 1:
             raise PeerRefused(Reason.NO_IDENTITY, f"the certificate has {len(names)} common names, not one")
         user = names[0]
+        if user.casefold().startswith("spiffe:"):  # else a CA that vouches for names alone could hand out SPIFFE IDs
+            raise PeerRefused(Reason.NO_IDENTITY, "a common name cannot be a SPIFFE ID: that takes a URI SAN")
     return Identity(user, frozenset(_values(certificate, NameOID.ORGANIZATION_NAME)), fingerprint)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -74,7 +75,10 @@ class Front:
 
     def reject(self, rejection: Rejection) -> None:
         """Log that a client was turned away, and tell."""
-        _log.warning(
+        # Port scanners and TCP probes come and go all the time.
+        level = logging.INFO if rejection.reason is Reason.DISCONNECTED else logging.WARNING
+        _log.log(
+            level,
             "client rejected",
             address=rejection.address,
             reason=rejection.reason.value,
@@ -203,7 +207,7 @@ class BoundedProtocol(HttpToolsProtocol):
             Whether the peer is still good.
         """
         tls, peer = self._front.tls, self._peer
-        if tls is None or peer is None:
+        if self._finished or tls is None or peer is None:
             return tls is None
         now = self._front.now()
         if self._judged_by is not tls.material or self._good_until is None:
@@ -269,7 +273,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field came."""
         self._count_header(len(name) + len(value) + _FIELD_OVERHEAD)
-        super().on_header(name, value)
+        if self._phase is Phase.HEADER:  # RFC 9110, section 6.5.1: a trailer field does not join the header
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The header is whole: judge the peer, and give the request to the application or refuse it."""
