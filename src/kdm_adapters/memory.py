@@ -99,11 +99,11 @@ class MemoryDeploymentRepository(DeploymentRepository):
         * several processes, or keeping anything when this one ends
 
     Args:
-        deployments: What is there in the beginning; uids, versions and statuses are given anew.
+        deployments: What to create in the cluster; uids, versions and statuses are given anew.
+        cluster: The cluster, for several repositories of one; None for one of its own.
         namespaces: The namespaces to watch; empty for all of them.
         stale_after_s: After how many seconds without proof of freshness the snapshot counts as stale.
         refuse_stale: Whether reads of a stale snapshot are refused.
-        settle: Whether the status follows a scale by itself. If not, it stays until ``cluster.settle`` is called.
         buffer: How many changes a follower may fall behind.
         instrument: Told of subscribers that lag.
         clock: Monotonic seconds, for the age.
@@ -116,16 +116,16 @@ class MemoryDeploymentRepository(DeploymentRepository):
         self,
         deployments: Iterable[Deployment] = (),
         *,
+        cluster: MemoryCluster | None = None,
         namespaces: Collection[str] = (),
         stale_after_s: float = math.inf,
         refuse_stale: bool = False,
-        settle: bool = True,
         buffer: int = SUBSCRIBER_BUFFER,
         instrument: Instrument | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.faults = Faults(self._look)
-        self.cluster = MemoryCluster(settle=settle)
+        self.cluster = cluster or MemoryCluster()
         self._namespaces = tuple(sorted({check_namespace(each) for each in namespaces}))
         self._stale_after_s = stale_after_s
         self._refuse_stale = refuse_stale
@@ -142,13 +142,13 @@ class MemoryDeploymentRepository(DeploymentRepository):
         self._subscribers: set[_Subscriber] = set()
         self._running = False
         self._closed = False
-        self.cluster.on_change = self._on_change
         for each in deployments:
             self.cluster.create(each.ref, each.replicas.desired, labels=each.labels, paused=each.paused)
 
     async def __aenter__(self) -> Self:
         """Start, and read what is there unless a fault is in the way."""
         self._running = True
+        self.cluster.watchers.append(self._on_change)
         self._look()
         return self
 
@@ -157,6 +157,7 @@ class MemoryDeploymentRepository(DeploymentRepository):
     ) -> None:
         """End the ``changes`` iterators."""
         self._running, self._closed = False, True
+        self.cluster.watchers.remove(self._on_change)
         self._look()
         for subscriber in self._subscribers:
             subscriber.end()

@@ -17,12 +17,18 @@ class MemoryCluster:
 
     Args:
         settle: Whether the status follows the spec by itself: on the event loop's next turn, or at once without a loop.
+            If not, it stays until ``settle`` is called.
+
+    Attributes:
+        deployments: All there are.
+        version: The newest resourceVersion.
+        watchers: Called with every change; None for a deletion.
     """
 
     def __init__(self, *, settle: bool = True) -> None:
         self.deployments: dict[DeploymentRef, Deployment] = {}
         self.version = 0
-        self.on_change: Callable[[DeploymentRef, Deployment | None], None] = lambda _ref, _deployment: None
+        self.watchers: list[Callable[[DeploymentRef, Deployment | None], None]] = []
         self._settle = settle
 
     def create(
@@ -80,7 +86,7 @@ class MemoryCluster:
         """Delete a Deployment."""
         del self.deployments[ref]
         self.version += 1
-        self.on_change(ref, None)
+        self._tell(ref, None)
 
     def settle(self, ref: DeploymentRef) -> None:
         """Let the status follow the spec, as the controllers would. Does nothing to one that is settled or gone."""
@@ -96,10 +102,14 @@ class MemoryCluster:
         self.version += 1
         ref = deployment.ref
         self.deployments[ref] = stored = evolve(deployment, resource_version=str(self.version))
-        self.on_change(ref, stored)
+        self._tell(ref, stored)
         if self._settle and not settled:
             try:
                 asyncio.get_running_loop().call_soon(self.settle, ref)
             except RuntimeError:  # no loop: a program that only reads, or is being set up
                 self.settle(ref)
         return self.deployments[ref]
+
+    def _tell(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
+        for watcher in self.watchers:
+            watcher(ref, deployment)
