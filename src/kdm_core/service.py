@@ -264,25 +264,33 @@ class DeploymentService:
         check_name(name)
         where = self._where(namespace)
         if where is None:
-            candidates = self._repository.find(name)
-            allowed = [d for d in candidates if self.policy.allows(actor, verb, d.ref, d.labels, replicas)]
-            if len(allowed) == 1:
-                return allowed[0]
-            if allowed:
-                raise AmbiguousName(name, [d.ref.namespace for d in allowed])
-            if candidates or not self.policy.may_list(actor, None):
+            known = [d for d in self._repository.find(name) if self._knows(actor, d)]
+            if len(known) > 1:
+                raise AmbiguousName(name, [d.ref.namespace for d in known])
+            if known:
+                if not self.policy.allows(actor, verb, known[0].ref, known[0].labels, replicas):
+                    raise Forbidden(actor, verb, _target(str(known[0].ref), replicas))
+                return known[0]
+            if not self.policy.may_list(actor, None):
                 raise Forbidden(actor, verb, _target(name, replicas))
             raise DeploymentNotFound(name)
         ref = DeploymentRef(where, name)
+        found: Deployment | None = None
+        missing: DeploymentNotFound | None = None
         try:
-            found: Deployment | None = self._repository.get(ref)
-        except NamespaceNotWatched:
-            raise
-        except DeploymentNotFound:
-            found = None
+            found = self._repository.get(ref)
+        except DeploymentNotFound as error:
+            missing = error
         if not self.policy.allows(actor, verb, ref, found.labels if found else {}, replicas):
             raise Forbidden(actor, verb, _target(str(ref), replicas))
+        if isinstance(missing, NamespaceNotWatched):
+            raise missing
         return found or ref
+
+    def _knows(self, actor: Identity, deployment: Deployment) -> bool:
+        """Whether the actor may know of it: may read it, or scale it to some count."""
+        ref, labels = deployment.ref, deployment.labels
+        return any(self.policy.allows(actor, verb, ref, labels) for verb in (Verb.READ, Verb.SCALE))
 
     def _record_refusal(
         self, error: Forbidden, actor: Identity, namespace: str | None, name: str, request_id: str

@@ -12,7 +12,7 @@ from kubernetes import client, config
 __all__ = ["create_deployments", "deployment"]
 
 CONNECTIONS = 32
-IMAGE = "registry.k8s.io/pause:3.10"  # any cluster can pull it, and it does nothing
+IMAGE = "busybox:1.37"  # any cluster can pull it
 
 
 def deployment(
@@ -32,7 +32,7 @@ def deployment(
         never_ready: Whether its Pods never become Ready, as in a rollout that hangs.
         padding_bytes: How much larger to make the object, in an annotation. Real ones take about 4,500 bytes.
     """
-    container: dict[str, Any] = {"name": "app", "image": IMAGE}
+    container: dict[str, Any] = {"name": "app", "image": IMAGE, "command": ["sleep", "infinity"]}
     pod_annotations = {}
     if never_ready:
         container["readinessProbe"] = {"exec": {"command": ["/there-is-no-such-program"]}}
