@@ -66,6 +66,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             config=config,
             lifespan=container.repository(),
             started=lambda addresses: _greet(chosen, addresses),
+            events=container.traffic(),
         )
     except BadSetting as error:
         return _fail(error, EXIT_BAD_USAGE)

@@ -27,9 +27,10 @@ from kdm_core import (
     parse_policy,
 )
 from kdm_http.app import create_app
-from kdm_http.ops import create_ops_app
+from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.server import ServerConfig, TlsFiles
 from kdm_http.settings import BadSetting, Settings
+from kdm_http.traffic import Traffic
 
 DEV_CERTS: Final = "certs"
 
@@ -74,10 +75,10 @@ def _kubernetes(settings: Settings, instrument: Instrument) -> DeploymentReposit
     )
 
 
-def _audit(settings: Settings) -> AuditSink | None:
+def _audit(settings: Settings, instrument: Instrument) -> AuditSink | None:
     if not settings.audit_file:
         return None
-    return JsonLinesAuditSink(settings.audit_file, required=settings.audit_required)
+    return JsonLinesAuditSink(settings.audit_file, required=settings.audit_required, instrument=instrument)
 
 
 def _policy(settings: Settings) -> Policy:
@@ -92,6 +93,11 @@ def _policy(settings: Settings) -> Policy:
         raise PolicyError(f"cannot read the policy {path}: {error}") from error
     except PolicyError as error:
         raise PolicyError(f"{path}: {error}") from error
+
+
+def _metrics(instrument: PrometheusInstrument, repository: DeploymentRepository) -> Metrics:
+    instrument.observe(repository.sync_status)
+    return instrument.render
 
 
 def _server_config(settings: Settings) -> ServerConfig:
@@ -135,7 +141,7 @@ class Container(containers.DeclarativeContainer):
         memory=providers.Singleton(_memory, settings, instrument),
         kubernetes=providers.Singleton(_kubernetes, settings, instrument),
     )
-    audit = providers.Singleton(_audit, settings)
+    audit = providers.Singleton(_audit, settings, instrument)
     policy = providers.Singleton(_policy, settings)
     service = providers.Singleton(
         DeploymentService,
@@ -146,6 +152,8 @@ class Container(containers.DeclarativeContainer):
         namespace=settings.provided.namespace,
         max_replicas=settings.provided.max_replicas,
     )
-    api = providers.Singleton(create_app, service)
-    ops = providers.Singleton(create_ops_app, service, instrument.provided.render)
+    traffic = providers.Singleton(Traffic, instrument.provided.registry, audit)
+    metrics = providers.Singleton(_metrics, instrument, repository)
+    api = providers.Singleton(create_app, service, observe=traffic.provided.request)
+    ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)

@@ -20,14 +20,17 @@ _ERRORS: Final = {
     401: "No client certificate.",
     403: "The policy does not let this caller do this.",
     404: "There is no such Deployment, or the namespace is not managed here.",
-    405: "The route does not allow this method.",
+    408: "The body came too slowly.",
     409: "Several namespaces have a Deployment of this name, or it was changed at the same time.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not application/json.",
     422: "The cluster, or an admission webhook in it, refused the count.",
+    429: "This client has too many connections or requests; Retry-After says when to try again.",
+    431: "The request's header is too large.",
+    500: "A defect in kdm. The log has more under the request id of the answer.",
     502: "The cluster does not let kdm do this: an RBAC permission is missing.",
     503: "The cluster cannot be reached, or the cache is not in sync.",
-    504: "The cluster did not answer in time; a write may have happened.",
+    504: "The cluster or kdm did not answer in time; a write may have happened.",
 }
 
 _ERROR_EXAMPLES: Final = {
@@ -35,19 +38,23 @@ _ERROR_EXAMPLES: Final = {
     401: "a client certificate is required",
     403: "user 'dev-viewer' lacks the permission 'scale' on Deployment 'default/nginx-deployment' to 5 replicas",
     404: "Deployment 'default/nginx-deployment' not found",
-    405: "this route does not allow that method; see the Allow header",
+    408: "the body did not come within 20 s",
     409: "Deployment 'api' exists in several namespaces, say which: payments, shop; choose one with ?namespace=",
     413: "the body is larger than 65536 bytes",
     415: "the media type 'text/plain' is not supported; send application/json",
     422: 'the cluster refused: admission webhook "limits" denied the request: at most 20',
+    429: "more than 1000 requests a second of one identity",
+    431: "the request's header is too large",
+    500: "internal error; the log has more under request id 4f2c9a1be07d3386",
     502: "kdm's identity lacks the RBAC permission 'patch' on 'deployments/scale' in namespace 'default'",
     503: "the cluster cannot be reached",
     504: "the cluster did not answer within 10 s",
 }
 
-_READ_ERRORS: Final = (400, 401, 403, 404, 409, 503)
-_LIST_ERRORS: Final = (400, 401, 403, 404, 503)
-_WRITE_ERRORS: Final = (400, 401, 403, 404, 409, 413, 415, 422, 502, 503, 504)
+_ANY_ERRORS: Final = (400, 401, 429, 431, 500, 504)
+_LIST_ERRORS: Final = (*_ANY_ERRORS, 403, 404, 503)
+_READ_ERRORS: Final = (*_LIST_ERRORS, 409)
+_WRITE_ERRORS: Final = (*_READ_ERRORS, 408, 413, 415, 422, 502)
 
 
 def describe(max_replicas: int) -> Json:
@@ -175,7 +182,7 @@ def _dialect(base: str, tag: str, write: str, written: str, written_example: Jso
                 "summary": "Tell whether kdm can do its job now",
                 "responses": {
                     "200": _response("It can.", "Healthy", {"status": "healthy", "kubernetes": "connected"}),
-                    **_errors((400, 401)),
+                    **_errors(_ANY_ERRORS),
                     "503": _response(
                         "It cannot; the error says why.",
                         "Unhealthy",
@@ -189,7 +196,7 @@ def _dialect(base: str, tag: str, write: str, written: str, written_example: Jso
 
 
 def _errors(statuses: tuple[int, ...]) -> Json:
-    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses}
+    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
 
 def _response(description: str, schema: str | Json, example: object, status: int = 200) -> Json:
@@ -199,7 +206,7 @@ def _response(description: str, schema: str | Json, example: object, status: int
         "description": description,
         "content": {"application/json": {"schema": schema, "example": example}},
     }
-    if status == 503:
+    if status in {429, 503}:
         response["headers"] = {
             "Retry-After": {"schema": {"type": "integer"}, "description": "When to ask again, in seconds."}
         }

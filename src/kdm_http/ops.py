@@ -10,13 +10,16 @@ from litestar import Litestar, Request, Response, get
 from kdm_core import DeploymentService
 from kdm_http.problems import HANDLERS, problem
 
+Metrics = Callable[[str], tuple[bytes, str]]
+"""Renders the metrics for an ``Accept`` header: their bytes and content type."""
 
-def create_ops_app(service: DeploymentService, metrics: Callable[[], tuple[bytes, str]]) -> Litestar:
+
+def create_ops_app(service: DeploymentService, metrics: Metrics) -> Litestar:
     """Make the probes and metrics.
 
     Args:
         service: Asked for its cache's state, never for the cluster's.
-        metrics: Renders the metrics: their bytes and media type.
+        metrics: What ``/metrics`` answers.
     """
 
     @get("/livez", sync_to_thread=False)
@@ -34,15 +37,19 @@ def create_ops_app(service: DeploymentService, metrics: Callable[[], tuple[bytes
         return Response({"status": "ready"}) if sync.synced else problem(503, sync.reason or "not synced yet")
 
     @get("/metrics", sync_to_thread=False)
-    def get_metrics() -> Response[bytes]:
+    def get_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Tell Prometheus."""
-        body, media_type = metrics()
+        body, media_type = metrics(request.headers.get("accept", ""))
         return Response(body, media_type=media_type)
 
     return Litestar(
         [livez, readyz, get_metrics],
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, 404: _no_such_route},
         openapi_config=None,
         logging_config=None,
         request_max_body_size=0,
     )
+
+
+def _no_such_route(_: Request[Any, Any, Any], __: Exception) -> Response[dict[str, str]]:
+    return problem(404, "no such route here; there are /livez, /readyz and /metrics")

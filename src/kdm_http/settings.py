@@ -9,7 +9,7 @@ import textwrap
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 from attrs import Attribute, field, frozen
@@ -146,7 +146,7 @@ class Settings:
 
     log_level: str = knob("info", _one_of("debug", "info", "warning", "error"), "The least severity that is logged.")
     log_format: str = knob("console", _one_of("console", "json"), "How a log line looks.")
-    loop: str = knob(
+    loop: Literal["auto", "uvloop", "asyncio"] = knob(
         "auto", _one_of("auto", "uvloop", "asyncio"), "The event loop; auto is uvloop where it is installed."
     )
     limits: Limits = field(factory=Limits)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import NamedTuple
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ import kdm_core.errors
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import DeploymentService, KdmError, WriteInvalid
 from kdm_http.app import create_app
-from kdm_http.problems import STATUS
+from kdm_http.problems import STATUS, status_of
 
 from .conftest import Admitted
 
@@ -115,7 +116,7 @@ async def test_a_chunked_body_past_64_kib_is_413_without_reading_it_all(
 ) -> None:
     sent = 0
 
-    async def endless():  # type: ignore[no-untyped-def] # httpx wants any async iterable
+    async def endless() -> AsyncIterator[bytes]:
         nonlocal sent
         while sent < 10_000_000:
             sent += 16_384
@@ -182,6 +183,93 @@ async def test_a_wrong_method_is_405_with_what_is_allowed(client: httpx.AsyncCli
             answer = await client.request(method, dialect.base + path)
             error(answer, 405)
             assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+async def test_options_and_head_answer_what_allow_says(client: httpx.AsyncClient, dialect: Dialect) -> None:
+    for path, allowed in (
+        (dialect.replicas(), f"GET, HEAD, OPTIONS, {dialect.write}"),
+        ("/health", "GET, HEAD, OPTIONS"),
+    ):
+        answer = await client.options(path)
+        assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allowed, b"")
+        answer = await client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-length"] == str(len((await client.get(path)).content))
+    assert (await client.head(dialect.replicas("absent"))).status_code == 404
+
+
+@pytest.mark.parametrize("spelling", ["/deployments/", "//deployments", "/%64eployments"])
+async def test_other_spellings_of_a_path_mean_the_same(
+    client: httpx.AsyncClient, dialect: Dialect, spelling: str
+) -> None:
+    answer = await client.get(f"https://kdm.test{dialect.base}{spelling}")
+    assert answer.json() == (await client.get(f"{dialect.base}/deployments")).json()
+
+
+async def test_a_wrong_query_is_400_on_health_and_the_description_too(client: httpx.AsyncClient) -> None:
+    for path in ("/health", "/api/v1/health", "/api/v1/openapi.json"):
+        assert "unknown query parameter 'verbose'" in error(await client.get(f"{path}?verbose=1"), 400)
+        assert "DNS-1123" in error(await client.get(f"{path}?namespace=UPPER"), 400)
+
+
+async def test_a_compressed_body_is_415(client: httpx.AsyncClient, dialect: Dialect) -> None:
+    answer = await client.request(
+        dialect.write, dialect.replicas(), content=b"\x1f\x8b", headers={**JSON, "content-encoding": "gzip"}
+    )
+    assert "Content-Encoding" in error(answer, 415)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_defect_of_kdm(
+    service: DeploymentService, dialect: Dialect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The edge gets an answer it will not deliver, and nothing is logged as an internal error."""
+    messages: list[Any] = [
+        {"type": "http.request", "body": b'{"replica', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": dialect.write,
+        "path": dialect.replicas(),
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    await Admitted(create_app(service))(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert "internal error" not in caplog.text
+
+
+def test_an_unknown_subclass_has_the_status_of_its_class() -> None:
+    """Adapters refine the core's errors without telling the table."""
+
+    class Refined(WriteInvalid):
+        pass
+
+    assert status_of(Refined("no")) == 422
+    assert status_of(KdmError("never mapped")) == 500
+
+
+async def test_each_answer_is_observed_with_its_route(service: DeploymentService) -> None:
+    observed: list[tuple[str, str, int]] = []
+    app = create_app(service, observe=lambda method, route, status, _: observed.append((method, route, status)))
+    transport = httpx.ASGITransport(Admitted(app))
+    async with httpx.AsyncClient(transport=transport, base_url="https://kdm.test") as client:
+        await client.get("/deployments/nginx-deployment/replicas")
+        await client.head("/api/v1/deployments")
+        await client.get("/nowhere")
+    assert observed == [
+        ("GET", "/deployments/{name}/replicas", 200),
+        ("HEAD", "/api/v1/deployments", 200),
+        ("GET", "", 404),
+    ]
 
 
 async def test_an_ambiguous_name_is_409_and_names_the_candidates(client: httpx.AsyncClient, dialect: Dialect) -> None:
@@ -253,9 +341,8 @@ async def test_an_unforeseen_error_is_500_and_tells_nothing_of_the_inside(
 
 
 async def test_without_a_client_certificate_nothing_is_served(service: DeploymentService) -> None:
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(create_app(service)), base_url="https://kdm.test"
-    ) as client:
+    stranger: Any = create_app(service)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(stranger), base_url="https://kdm.test") as client:
         for path in ("/deployments", "/api/v1/deployments", "/health", "/nowhere", "/api/v1/openapi.json"):
             assert "client certificate" in error(await client.get(path), 401)
 

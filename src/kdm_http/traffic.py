@@ -1,0 +1,120 @@
+"""What the edge does and refuses, told to Prometheus and, where a client was turned away, to the audit trail."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from http import HTTPMethod
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from kdm_core import AuditEvent, AuditSink, AuditUnavailable, Identity, Outcome, Verb
+from kdm_http.events import ServerEvents
+from kdm_http.peer import Peer
+from kdm_http.rejection import Reason, Rejection
+
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+"""Buckets, in seconds: a read from memory takes less than a millisecond, a write as long as the cluster takes."""
+
+_NOBODY: Final = frozenset({Reason.DISCONNECTED, Reason.TIMEOUT})
+"""Probes and scanners that showed nothing: no attempt that an audit would want to know of."""
+
+_METHODS: Final = frozenset(HTTPMethod)
+_log = logging.getLogger(__name__)
+
+
+class Traffic(ServerEvents):
+    """Counts requests, connections and refusals. No label holds what a caller made up.
+
+    Args:
+        registry: Where the metrics are registered.
+        audit: Where clients that were turned away are recorded; None for nowhere.
+    """
+
+    def __init__(self, registry: CollectorRegistry, audit: AuditSink | None = None) -> None:
+        self._audit = audit
+        self._requests = Counter(
+            "kdm_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "kdm_http_request_duration_seconds",
+            "From a request's header to the end of its answer.",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._connections = Gauge("kdm_connections", "Open connections.", ["listener"], registry=registry)
+        self._dropped = Counter(
+            "kdm_connections_dropped",
+            "Connections closed because there were too many.",
+            ["listener"],
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "kdm_clients_rejected", "Clients turned away, by reason.", ["reason"], registry=registry
+        )
+        self._refused = Counter(
+            "kdm_requests_refused",
+            "Requests the server refused before the API saw them.",
+            ["listener", "status"],
+            registry=registry,
+        )
+        self._reloads = Counter(
+            "kdm_certificate_reloads", "Changed certificate files, used or not.", ["result"], registry=registry
+        )
+        self._not_after = Gauge(
+            "kdm_certificate_not_after_timestamp_seconds", "When the server's certificate expires.", registry=registry
+        )
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answer of the API; see :func:`kdm_http.app.create_app`."""
+        self._requests.labels(method if method in _METHODS else "other", route or "none", status).inc()
+        self._seconds.labels(route or "none").observe(seconds)
+
+    def rejected(self, rejection: Rejection) -> None:
+        """Count and audit a client that was turned away."""
+        self._rejected.labels(rejection.reason.value).inc()
+        if self._audit is None or rejection.reason in _NOBODY:
+            return
+        try:
+            self._audit.record(
+                AuditEvent(
+                    time=rejection.time,
+                    request_id="",
+                    actor=Identity(rejection.user, fingerprint=rejection.fingerprint),
+                    verb=Verb.CONNECT,
+                    namespace="",
+                    name="",
+                    outcome=Outcome.DENIED,
+                    reason=f"{rejection.reason.value}: {rejection.detail}",
+                    peer=rejection.address,
+                )
+            )
+        except AuditUnavailable as error:
+            _log.error("an audit event was lost: %s", error)
+
+    def connection_opened(self, listener: str) -> None:
+        """Count it as open."""
+        self._connections.labels(listener).inc()
+
+    def connection_closed(self, listener: str) -> None:
+        """Count it no longer."""
+        self._connections.labels(listener).dec()
+
+    def connection_dropped(self, listener: str) -> None:
+        """Count it."""
+        self._dropped.labels(listener).inc()
+
+    def request_refused(self, listener: str, status: int, peer: Peer | None) -> None:  # noqa: ARG002 - no label
+        """Count it."""
+        self._refused.labels(listener, status).inc()
+
+    def reloaded(self, certificate_not_after: datetime) -> None:
+        """Tell until when the certificate is good."""
+        self._reloads.labels("used").inc()
+        self._not_after.set(certificate_not_after.timestamp())
+
+    def reload_refused(self, reason: str) -> None:  # noqa: ARG002 - the log has it
+        """Count it."""
+        self._reloads.labels("refused").inc()

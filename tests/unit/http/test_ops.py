@@ -1,0 +1,81 @@
+"""The plain listener: whether kdm lives, is ready, and what it counts. Nothing of the API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_core import DeploymentService
+from kdm_http.ops import create_ops_app
+
+
+@pytest.fixture
+def stopping() -> asyncio.Event:
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def ops(service: DeploymentService, stopping: asyncio.Event) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_ops_app(
+        service, lambda accept: (b"up 1\n", "text/plain; version=0.0.4; charset=utf-8" if accept != "x/y" else accept)
+    )
+
+    async def as_served(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"] = {"stopping": stopping}
+        await app(scope, receive, send)
+
+    transport = httpx.ASGITransport(as_served, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://ops.test") as client:
+        yield client
+
+
+async def test_alive_whatever_the_cluster_does(ops: httpx.AsyncClient, repository: MemoryDeploymentRepository) -> None:
+    repository.faults.unreachable = True
+    repository.faults.not_synced = True
+    assert (await ops.get("/livez")).status_code == 200
+
+
+async def test_ready_once_synced_and_until_it_stops(
+    ops: httpx.AsyncClient, repository: MemoryDeploymentRepository, stopping: asyncio.Event
+) -> None:
+    assert (await ops.get("/readyz")).status_code == 200
+    repository.faults.unreachable = True  # the cache still answers reads
+    assert (await ops.get("/readyz")).status_code == 200
+    stopping.set()
+    answer = await ops.get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"error": "stopping"})
+
+
+async def test_not_ready_before_the_first_sync_and_says_why(
+    ops: httpx.AsyncClient, repository: MemoryDeploymentRepository
+) -> None:
+    repository.faults.not_synced = True
+    answer = await ops.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"error": repository.sync_status().reason}
+
+
+async def test_metrics_are_what_they_are_rendered_as(ops: httpx.AsyncClient) -> None:
+    answer = await ops.get("/metrics")
+    assert (answer.content, answer.headers["content-type"]) == (b"up 1\n", "text/plain; version=0.0.4; charset=utf-8")
+    assert (await ops.get("/metrics", headers={"accept": "x/y"})).headers["content-type"] == "x/y"
+
+
+@pytest.mark.parametrize(
+    "path", ["/deployments", "/api/v1/deployments", "/health", "/api/v1/openapi.json", "/", "/schema"]
+)
+async def test_no_route_of_the_api_is_here(ops: httpx.AsyncClient, path: str) -> None:
+    answer = await ops.get(path)
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "no such route here; there are /livez, /readyz and /metrics"}
+
+
+async def test_a_wrong_method_is_405_in_the_api_s_form(ops: httpx.AsyncClient) -> None:
+    answer = await ops.post("/livez")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, OPTIONS")
+    assert answer.json().keys() == {"error"}
