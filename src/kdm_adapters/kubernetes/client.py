@@ -23,7 +23,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
 from kdm_adapters.kubernetes.credentials import Credentials, discard_private_file
-from kdm_adapters.kubernetes.messages import UNANSWERED, UNREACHABLE, Failure
+from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.wire import failure
 from kdm_core.errors import ClusterUnreachable
 from kdm_core.ports import Instrument
@@ -156,7 +156,7 @@ class Client:
             ):
                 return await answer.read()
         except TimeoutError as error:
-            raise ApiError(Failure(0, UNANSWERED, f"the cluster did not answer within {timeout_s:g} s")) from error
+            raise ApiError(Failure(0, TIMED_OUT, f"the cluster did not answer within {timeout_s:g} s")) from error
         except (aiohttp.ClientError, OSError) as error:
             raise ApiError(Failure(0, UNANSWERED, f"the cluster's answer broke off: {_text(error)}")) from error
 

@@ -16,6 +16,9 @@ UNREACHABLE: Final = "Unreachable"
 UNANSWERED: Final = "Unanswered"
 """The reason of a failure without an answer, where the request may have been carried out."""
 
+TIMED_OUT: Final = "TimedOut"
+"""The same, where time ran out."""
+
 
 class Wait(NamedTuple):
     """Do nothing for so many seconds."""

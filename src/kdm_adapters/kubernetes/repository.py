@@ -18,6 +18,7 @@ from kdm_adapters.kubernetes.changes import BUFFER, Changes
 from kdm_adapters.kubernetes.client import ApiError, Client
 from kdm_adapters.kubernetes.consistency import check_consistency
 from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials, InvalidClusterConfig
+from kdm_adapters.kubernetes.messages import TIMED_OUT
 from kdm_adapters.kubernetes.overlays import older, written_over
 from kdm_adapters.kubernetes.reflector import Reflector, deployments_path
 from kdm_adapters.kubernetes.refusals import explain, write_error
@@ -155,13 +156,13 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
         """Stop watching and close every connection."""
-        self._changes.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._client.close()
         for view in self._views.values():
             view.stop()
+        self._changes.close()
+        await self._client.close()
 
     def get(self, ref: DeploymentRef) -> Deployment:
         """See the port."""
@@ -222,7 +223,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             failure = error.failure
             if failure.code and failure.code < 500 and failure.code != 401:
                 return
-            if failure.reason == "Unanswered":
+            if failure.reason == TIMED_OUT:
                 raise ClusterTimeout(failure.message) from error
             raise ClusterUnreachable(
                 failure.message

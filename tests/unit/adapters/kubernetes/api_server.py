@@ -49,6 +49,7 @@ class Reply:
     """How to answer one request."""
 
     request: Request
+    reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     cursor: int = 0
 
@@ -190,7 +191,7 @@ class ApiServer:
                 self.requests.append(request)
                 await self.notify()
                 faults = self.faults[request.verb]
-                reply = Reply(request, writer)
+                reply = Reply(request, reader, writer)
                 await (faults.popleft() if faults else self._answer)(reply)
                 if writer.is_closing():
                     break
@@ -246,6 +247,10 @@ class ApiServer:
                 await reply.line(bookmark_line(reply.cursor, initial_events_end="true"))
         self.watches.append(reply)
         await self.notify()
+        serving = asyncio.current_task()
+        assert serving is not None
+        left = asyncio.create_task(reply.reader.read(1))
+        left.add_done_callback(lambda _: serving.cancel())
         try:
             while not reply.writer.is_closing():
                 for version, event in list(self.cluster.after(reply.cursor)):
@@ -255,7 +260,9 @@ class ApiServer:
                 async with self._happened:
                     await self._happened.wait()
         finally:
-            self.watches.remove(reply) if reply in self.watches else None
+            left.cancel()
+            if reply in self.watches:
+                self.watches.remove(reply)
 
     async def _scale(self, reply: Reply) -> None:
         *_, namespace, _, name, _ = reply.request.path.split("/")
