@@ -29,6 +29,10 @@ SHARED: Final = 4096
 """How many strings, label maps and counts are remembered for sharing, each. When full, they are forgotten."""
 
 
+_BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that it cannot read; the last for nesting without end."""
+
+
 class Garbage(Exception):
     """What arrived is not the Kubernetes API's JSON at all: an error page, a truncated line, another protocol."""
 
@@ -159,14 +163,14 @@ class Decoder:
         """
         try:
             event = _decode_event(line)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, RecursionError) as error:
             return self._odd_event(line, str(error))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             raise Garbage(f"a watch event is no JSON: {_shown(line)}") from error
         if event.type in _CHANGES:
             try:
                 return Event(event.type, self._deployment(event.object))
-            except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+            except (*_BROKEN, ValueError) as error:
                 return _undecodable(line, str(error))
         if event.type == "BOOKMARK" and event.object.metadata.resource_version:
             metadata = event.object.metadata
@@ -184,7 +188,7 @@ class Decoder:
         """
         try:
             answer = _decode_list(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             raise Garbage(f"the answer to a list is none: {_shown(body)}") from error
         if answer.kind != "DeploymentList" or not answer.metadata.resource_version:
             raise Garbage(f"the answer to a list is none: {_shown(body)}")
@@ -195,7 +199,7 @@ class Decoder:
             for item in items[start : start + _PART]:
                 try:
                     deployments.append(self._deployment(_decode_object(item)))
-                except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+                except (*_BROKEN, ValueError) as error:
                     undecodable.append(_undecodable(b'{"object":%b}' % bytes(item), str(error)))
             last = start + _PART >= len(items)
             yield Page(
@@ -205,7 +209,7 @@ class Decoder:
     def _odd_event(self, line: bytes, detail: str) -> Failure | Undecodable:
         try:
             event = _decode_raw_event(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _BROKEN:
             return _undecodable(line, detail)
         if event.type == "ERROR":
             return failure(bytes(event.object), 0)
@@ -318,7 +322,7 @@ def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
     """
     try:
         status = _decode_failure(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _BROKEN:
         return Failure(code or 500, "", _shown(body) or "no explanation", (), retry_after_s)
     details = status.details or _Details()
     return Failure(
@@ -338,7 +342,7 @@ def scale(body: bytes) -> Scale:
     """
     try:
         answer = _decode_scale(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         raise Garbage(f"the answer to a write is none: {_shown(body)}") from error
     metadata = answer.metadata
     if answer.kind != "Scale" or not (metadata.name and metadata.namespace and metadata.resource_version):
@@ -369,7 +373,7 @@ def _undecodable(line: bytes, detail: str) -> Undecodable:
     """Read of an event what can be read."""
     try:
         metadata = _decode_loose(line).object.metadata
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _BROKEN:
         return Undecodable(detail)
     readable = (metadata.resource_version, metadata.namespace, metadata.name, metadata.uid)
     return Undecodable(detail, *map(_text, readable))
@@ -378,14 +382,14 @@ def _undecodable(line: bytes, detail: str) -> Undecodable:
 def _text(raw: msgspec.Raw) -> str:
     try:
         return msgspec.json.decode(raw, type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _BROKEN:
         return ""
 
 
 def _ends_initial_events(annotations: msgspec.Raw) -> bool:
     try:
         return (_decode_annotations(annotations) or {}).get(INITIAL_EVENTS_END) == "true"
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _BROKEN:
         return False
 
 

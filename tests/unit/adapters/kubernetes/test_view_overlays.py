@@ -137,3 +137,15 @@ def test_versions_that_are_no_numbers_cannot_freeze_a_deployment() -> None:
     driver = Driver(LISTS).watching(deployment("web", "zz"), rv="zz")
     driver.apply(Event("MODIFIED", deployment("web", "aa", desired=3)))
     assert driver.held == {"web": "aa"}
+
+
+def test_a_second_write_during_a_list_of_the_newest_state_is_kept() -> None:
+    """Such a list settles the writes made before it was asked for, not those of the same Deployment made since."""
+    driver = written()
+    driver.apply(Bookmark("6"), EXPIRED)
+    driver.next(ListPage)
+    driver.apply(EXPIRED)
+    assert driver.next(ListPage).resource_version == ""
+    driver.view.overlay(written_over(WRITTEN, "12", 8))
+    driver.apply(Page((deployment("web", 10, desired=7),), "11"))
+    assert driver.held == {"web": "12"}

@@ -78,3 +78,12 @@ def test_without_a_readable_version_the_position_stays() -> None:
     assert driver.view.resource_version == "2"
     driver.time_up()
     driver.next(ListPage)
+
+
+def test_what_was_known_is_not_kept_for_a_successor_of_the_same_name() -> None:
+    driver = Driver(LISTS).watching(deployment("web", 1, uid="old"), rv=2)
+    driver.apply(POISON)
+    driver.time_up()
+    driver.next(ListPage)
+    driver.apply(Page((), "7", undecodable=(POISON._replace(uid="new"),)))
+    assert driver.held == {}
