@@ -7,5 +7,8 @@ import pytest
 
 # So that a failed assertion in them shows its values wherever they are subclassed.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("changing", "contract", "following", "reading", "syncing", "writing"))
+    *(
+        f"{__name__}.{module}"
+        for module in ("changing", "contract", "following", "reading", "stateful", "syncing", "writing")
+    )
 )
