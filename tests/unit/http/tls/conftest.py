@@ -74,7 +74,8 @@ async def start(credentials: Credentials, tmp_path: Path) -> AsyncIterator[Start
             stack.push_async_callback(running.stop)
             await asyncio.wait({running.task, listening}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
             if running.task.done():
-                running.task.result()
+                failed, running.task = running.task, None
+                failed.result()
             running.addresses = await listening
             return running
 

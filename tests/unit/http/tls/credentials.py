@@ -27,12 +27,18 @@ class Leaf:
 
     certificate: x509.Certificate
     chain: bytes
-    key: bytes
+    signing_key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+    @property
+    def key(self) -> bytes:
+        return self.signing_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
 
     @classmethod
     def of(cls, pair: Pair, *intermediates: x509.Certificate) -> Leaf:
         chain = b"".join(c.public_bytes(serialization.Encoding.PEM) for c in (pair.certificate, *intermediates))
-        return cls(pair.certificate, chain, pair.key_pem())
+        return cls(pair.certificate, chain, pair.key)
 
 
 def craft(
@@ -62,8 +68,7 @@ def craft(
     if sans:
         builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
     certificate = builder.sign(authority.pair.key if authority else key, hashes.SHA256())
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return Leaf(certificate, certificate.public_bytes(serialization.Encoding.PEM), pem)
+    return Leaf(certificate, certificate.public_bytes(serialization.Encoding.PEM), key)
 
 
 class Credentials:

@@ -85,6 +85,11 @@ class Running:
     def ops(self) -> tuple[str, int]:
         return self.addresses.ops[0]
 
+    @property
+    def crl(self) -> Path:
+        assert self.files.crl is not None
+        return self.files.crl
+
     async def stop(self) -> None:
         """Stop, and raise what made the server end if anything did."""
         self.stopping.set()
@@ -109,9 +114,8 @@ class Running:
         async with asyncio.timeout(DEADLINE_S):
             return await self.events.refused_reloads.get()
 
-    def replace(self, path: Path | None, content: bytes) -> None:
+    def replace(self, path: Path, content: bytes) -> None:
         """Replace a file, as an atomic writer does."""
-        assert path is not None
         new = path.with_suffix(".new")
         new.write_bytes(content)
         new.replace(path)

@@ -79,7 +79,7 @@ async def test_a_bad_client_gets_its_alert(
 
 async def test_a_revoked_client_is_told_so(start: Any, connect: Any, credentials: Credentials) -> None:
     server = await start(crl=True)
-    server.replace(server.files.crl, credentials.crl(credentials.bob))
+    server.replace(server.crl, credentials.crl(credentials.bob))
     await server.reloaded()
     await server.reloaded()
 
@@ -125,7 +125,7 @@ async def test_a_session_does_not_outlive_a_revocation(
     context = credentials.client_context(identity=credentials.bob, version=version)
     first = await Client.open(server.api, context)
     assert (await first.request()).status == 200
-    server.replace(server.files.crl, credentials.crl(credentials.bob))
+    server.replace(server.crl, credentials.crl(credentials.bob))
     await server.reloaded()
     await server.reloaded()
 
