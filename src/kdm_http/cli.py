@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     serve = commands.add_parser(
         "serve",
         help="serve the API over mutual TLS",
+        allow_abbrev=False,
         description="Serve both RFDs' APIs over mutual TLS. Each setting is a flag or an environment variable.",
     )
     settings.add_flags(serve)

@@ -52,6 +52,9 @@ def dev_directory() -> Path:
 
 
 def _memory(settings: Settings, instrument: Instrument) -> DeploymentRepository:
+    for name in ("kubeconfig", "context", "label_selector"):
+        if getattr(settings, name):
+            raise BadSetting(f"--{name.replace('_', '-')} needs --repository kubernetes")
     repository = MemoryDeploymentRepository(
         namespaces=settings.namespaces, refuse_stale=settings.refuse_stale, instrument=instrument
     )
@@ -78,7 +81,9 @@ def _kubernetes(settings: Settings, instrument: Instrument) -> DeploymentReposit
 def _audit(settings: Settings, instrument: Instrument) -> AuditSink | None:
     if not settings.audit_file:
         return None
-    return JsonLinesAuditSink(settings.audit_file, required=settings.audit_required, instrument=instrument)
+    sink = JsonLinesAuditSink(settings.audit_file, required=settings.audit_required, instrument=instrument)
+    sink.check()  # better no start than a service that refuses every write
+    return sink
 
 
 def _policy(settings: Settings) -> Policy:

@@ -40,7 +40,7 @@ def create_ops_app(service: DeploymentService, metrics: Metrics) -> Litestar:
     def get_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Tell Prometheus."""
         body, media_type = metrics(request.headers.get("accept", ""))
-        return Response(body, media_type=media_type)
+        return Response(body, headers={"Content-Type": media_type})  # as it is: Litestar would add a second charset
 
     return Litestar(
         [livez, readyz, get_metrics],

@@ -23,6 +23,13 @@ IGNORED_PREFIXES: Final = ("KDM_TEST_", "KDM_CACHE_DIR")
 """Variables of the test suite, which runs kdm among others."""
 
 
+_is_service_link: Final = re.compile(
+    r"KDM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
+).fullmatch
+_is_service_url: Final = re.compile(r"(tcp|udp|sctp)://.+").fullmatch
+"""Kubernetes puts these into each Pod for a Service called ``kdm`` or ``kdm-...`` ("Discovering services")."""
+
+
 class BadSetting(ValueError):
     """A setting that is unknown or has a value it cannot have. The message names it and says what is allowed."""
 
@@ -134,7 +141,7 @@ class Settings:
     tls_client_crl: Path | None = knob(
         None, _path, "The revocation lists of those CAs, PEM; without one nothing is revoked."
     )
-    tls_min_version: str = knob("1.3", _one_of("1.3", "1.2"), "The oldest TLS version to speak.")
+    tls_min_version: str = knob("1.3", _one_of("1.3", "1.2"), "The oldest TLS version to speak: 1.3 or 1.2.")
 
     policy_file: Path | None = knob(
         None, _path, "Who may do what, TOML. Default: every client with a certificate of the client CA may do all."
@@ -144,10 +151,16 @@ class Settings:
     )
     audit_required: bool = knob(True, _switch, "Refuse writes that cannot be recorded.")
 
-    log_level: str = knob("info", _one_of("debug", "info", "warning", "error"), "The least severity that is logged.")
-    log_format: str = knob("console", _one_of("console", "json"), "How a log line looks.")
+    log_level: str = knob(
+        "info",
+        _one_of("debug", "info", "warning", "error"),
+        "The least severity that is logged: debug, info, warning or error.",
+    )
+    log_format: str = knob("console", _one_of("console", "json"), "How a log line looks: console, for people, or json.")
     loop: Literal["auto", "uvloop", "asyncio"] = knob(
-        "auto", _one_of("auto", "uvloop", "asyncio"), "The event loop; auto is uvloop where it is installed."
+        "auto",
+        _one_of("auto", "uvloop", "asyncio"),
+        "The event loop: uvloop, asyncio, or auto, which is uvloop where it is installed.",
     )
     limits: Limits = field(factory=Limits)
 
@@ -168,8 +181,10 @@ class Settings:
         for name, value in environment.items():
             if not name.startswith(PREFIX) or name.startswith(IGNORED_PREFIXES):
                 continue
+            if _is_service_link(name) or (name.endswith("_PORT") and _is_service_url(value)):
+                continue
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
                 hint = f"; did you mean {close[0]}?" if close else "; `kdm serve --help` lists them all"
                 raise BadSetting(f"unknown setting {name}{hint}")
             each = known[name]
