@@ -11,10 +11,8 @@ from typing import Final
 import structlog
 
 from kdm_http.events import ServerEvents
+from kdm_http.file_changes import POLL_S, FileChanges
 from kdm_http.tls import Material, TlsConfigurationError, TlsFiles, load
-
-POLL_S: Final = 1.0
-"""How often the files are looked at, in seconds. Contents are compared: a Secret's mount swaps a symlink."""
 
 WARN_AHEAD: Final = timedelta(days=7)
 WARN_EVERY: Final = timedelta(days=1)
@@ -74,20 +72,15 @@ class ServerTls:
             changed: Called after each accepted reload.
             interval_s: How often to look, in seconds.
         """
-        handled = pending = self.material.digest
+        changes = FileChanges(self._state, self.material.digest)
         warned_at: datetime | None = None
         while True:
             await asyncio.sleep(interval_s)
             if warned_at is None or self._now() - warned_at >= WARN_EVERY:
                 self._warn_ahead()
                 warned_at = self._now()
-            state = self._state()
-            if state == handled or state != pending:
-                pending = state
-            else:
-                handled = state
-                if self.reload():
-                    changed()
+            if changes.settled() and self.reload():
+                changed()
 
     def _warn_ahead(self) -> None:
         """Warn of what will soon turn clients away."""

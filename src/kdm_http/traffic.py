@@ -20,6 +20,7 @@ SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0
 _NOBODY: Final = frozenset({Reason.DISCONNECTED, Reason.TIMEOUT})
 """Probes and scanners that showed nothing: no attempt that an audit would want to know of."""
 
+_RELOADS: Final = {True: "used", False: "refused"}
 _METHODS: Final = frozenset(HTTPMethod)
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,11 @@ class Traffic(ServerEvents):
         self._reloads = Counter(
             "kdm_certificate_reloads", "Changed certificate files, used or not.", ["result"], registry=registry
         )
+        self._policy_reloads = Counter(
+            "kdm_policy_reloads", "Changed policy files, used or refused.", ["outcome"], registry=registry
+        )
+        for outcome in _RELOADS.values():
+            self._policy_reloads.labels(outcome)  # there from the start, so that a first one is seen as a rise
         self._not_after = Gauge(
             "kdm_certificate_not_after_timestamp_seconds", "When the server's certificate expires.", registry=registry
         )
@@ -118,3 +124,7 @@ class Traffic(ServerEvents):
     def reload_refused(self, reason: str) -> None:  # noqa: ARG002 - the log has it
         """Count it."""
         self._reloads.labels("refused").inc()
+
+    def policy_reloaded(self, used: bool) -> None:
+        """Count a changed policy file; see :class:`kdm_http.policy_file.PolicyFile`."""
+        self._policy_reloads.labels(_RELOADS[used]).inc()
