@@ -65,7 +65,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             cast("ASGI3Application", container.api()),  # litestar and uvicorn type ASGI each in their own way
             cast("ASGI3Application", container.ops()),
             config=config,
-            lifespan=container.repository(),
+            lifespan=container.lifespan(),
             started=lambda addresses: _greet(chosen, addresses),
             events=container.traffic(),
         )

@@ -6,6 +6,8 @@ Nothing else sees the container: what it makes is handed over as plain arguments
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
@@ -23,11 +25,10 @@ from kdm_core import (
     DeploymentService,
     Instrument,
     Policy,
-    PolicyError,
-    parse_policy,
 )
 from kdm_http.app import create_app
 from kdm_http.ops import Metrics, create_ops_app
+from kdm_http.policy_file import PolicyFile
 from kdm_http.server import ServerConfig, TlsFiles
 from kdm_http.settings import BadSetting, Settings
 from kdm_http.traffic import Traffic
@@ -86,18 +87,26 @@ def _audit(settings: Settings, instrument: Instrument) -> AuditSink | None:
     return sink
 
 
-def _policy(settings: Settings) -> Policy:
+def _policy_file(settings: Settings, reloaded: Callable[[bool], None]) -> PolicyFile | None:
     path = settings.policy_file
-    if path is None:
-        if not settings.dev:
-            return ALLOW_ALL
+    if path is None and settings.dev:
         path = dev_directory() / "dev-policy.toml"
-    try:
-        return parse_policy(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PolicyError(f"cannot read the policy {path}: {error}") from error
-    except PolicyError as error:
-        raise PolicyError(f"{path}: {error}") from error
+    return None if path is None else PolicyFile(path, reloaded=reloaded)
+
+
+def _policy(file: PolicyFile | None) -> Policy:
+    return ALLOW_ALL if file is None else file.policy
+
+
+@asynccontextmanager
+async def _lifespan(
+    repository: DeploymentRepository, service: DeploymentService, policy_file: PolicyFile | None
+) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(repository)
+        if policy_file is not None:
+            await stack.enter_async_context(policy_file.followed_by(service))
+        yield
 
 
 def _metrics(instrument: PrometheusInstrument, repository: DeploymentRepository) -> Metrics:
@@ -147,7 +156,9 @@ class Container(containers.DeclarativeContainer):
         kubernetes=providers.Singleton(_kubernetes, settings, instrument),
     )
     audit = providers.Singleton(_audit, settings, instrument)
-    policy = providers.Singleton(_policy, settings)
+    traffic = providers.Singleton(Traffic, instrument.provided.registry, audit)
+    policy_file = providers.Singleton(_policy_file, settings, traffic.provided.policy_reloaded)
+    policy = providers.Callable(_policy, policy_file)
     service = providers.Singleton(
         DeploymentService,
         repository,
@@ -157,8 +168,9 @@ class Container(containers.DeclarativeContainer):
         namespace=settings.provided.namespace,
         max_replicas=settings.provided.max_replicas,
     )
-    traffic = providers.Singleton(Traffic, instrument.provided.registry, audit)
     metrics = providers.Singleton(_metrics, instrument, repository)
     api = providers.Singleton(create_app, service, observe=traffic.provided.request)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
+    lifespan = providers.Factory(_lifespan, repository, service, policy_file)
+    """What has to live as long as requests do: the cache, and the watch over the policy file."""
