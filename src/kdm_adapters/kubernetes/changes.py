@@ -93,7 +93,7 @@ class Changes:
                     if self._over(subscriber):
                         break
                     yield DeploymentChange(ChangeKind.PRESENT, deployment)
-                else:
+                if not self._over(subscriber):
                     yield _SYNCED
                 while not self._over(subscriber):
                     if subscriber.pending:

@@ -223,7 +223,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             failure = error.failure
             if failure.code and failure.code < 500 and failure.code != 401:
                 return
-            if failure.reason == TIMED_OUT:
+            if failure.reason == TIMED_OUT or failure.code == 504:
                 raise ClusterTimeout(failure.message) from error
             raise ClusterUnreachable(
                 failure.message

@@ -99,6 +99,7 @@ class ApiServer:
         requests: Every request so far.
         watches: The watches that are open.
         faults: By verb: how the next requests are answered instead.
+        standing_faults: By verb: how all requests are answered instead.
     """
 
     cluster: ClusterModel = field(factory=ClusterModel)
@@ -107,6 +108,7 @@ class ApiServer:
     requests: list[Request] = field(factory=list)
     watches: list[Reply] = field(factory=list)
     faults: dict[str, deque[Answer]] = field(factory=lambda: defaultdict(deque))
+    standing_faults: dict[str, Answer] = field(factory=dict)
     port: int = 0
     _happened: asyncio.Condition = field(factory=asyncio.Condition)
     _server: asyncio.Server | None = None
@@ -172,6 +174,10 @@ class ApiServer:
         await self.until(lambda: self.watches and self.count("watch") >= number)
         return self.watches[-1]
 
+    async def until_asked_or_watched(self, requests: int) -> None:
+        """Wait until there were more requests than these, unless a watch is open."""
+        await self.until(lambda: self.watches or len(self.requests) > requests)
+
     def count(self, verb: str) -> int:
         """Return how many requests of a verb came so far."""
         return sum(request.verb == verb for request in self.requests)
@@ -192,7 +198,8 @@ class ApiServer:
                 await self.notify()
                 faults = self.faults[request.verb]
                 reply = Reply(request, reader, writer)
-                await (faults.popleft() if faults else self._answer)(reply)
+                fault = faults.popleft() if faults else self.standing_faults.get(request.verb)
+                await (fault or self.answer)(reply)
                 if writer.is_closing():
                     break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -201,7 +208,8 @@ class ApiServer:
             self._connections.discard(task)
             writer.transport.abort()
 
-    async def _answer(self, reply: Reply) -> None:
+    async def answer(self, reply: Reply) -> None:
+        """Answer without faults."""
         request = reply.request
         if request.verb == "watch":
             await self._watch(reply)

@@ -28,15 +28,22 @@ class ClusterModel:
         self.ended: dict[str, int] = {}  # uid to the version it was deleted at
         self._born = 0
 
-    def create(self, name: str, **labels: str) -> None:
+    def create(self, name: str, *, desired: int = 1, paused: bool = False, **labels: str) -> None:
         """Create a Deployment, or touch it where it exists."""
         if name in self.state:
             self.scale(name, self.state[name].replicas.desired + 1)
             return
         self._born += 1
         namespace, _, bare = name.rpartition("/")
-        born = deployment(bare, self.version + 1, namespace=namespace or NAMESPACE, uid=f"uid-{self._born}")
-        self._store("ADDED", evolve(born, labels=dict(labels)) if labels else born)
+        born = deployment(
+            bare,
+            self.version + 1,
+            namespace=namespace or NAMESPACE,
+            uid=f"uid-{self._born}",
+            desired=desired,
+            labels=labels,
+        )
+        self._store("ADDED", evolve(born, paused=paused))
 
     def scale(self, name: str, desired: int) -> Deployment | None:
         """Change a Deployment's count. Returns it, or None where there is none."""
@@ -49,6 +56,12 @@ class ClusterModel:
             changed = evolve(held, resource_version=version, replicas=replicas, generation=held.generation + 1)
             self._store("MODIFIED", changed)
         return self.state[name]
+
+    def relabel(self, name: str, **labels: str) -> None:
+        """Change a Deployment's labels."""
+        held = self.state[name]
+        if held.labels != labels:
+            self._store("MODIFIED", evolve(held, labels=labels, resource_version=str(self.version + 1)))
 
     def delete(self, name: str) -> None:
         """Delete a Deployment, if it exists."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,6 @@ async def following(
 ) -> AsyncIterator[AsyncIterator[DeploymentChange]]:
     """Follow a repository's changes, and close the iterator in the end."""
     changes = repository.changes(namespace)
-    assert isinstance(changes, AsyncGenerator)
     async with asyncio.timeout(DEADLINE_S), aclosing(changes):
         yield changes
 
