@@ -15,10 +15,11 @@ nox.options.sessions = ["lint", "types", "imports", "unit", "integration"]
 
 CODE = ["src", "tests", "noxfile.py"]
 LOCKS = {
-    "runtime.txt": [],
-    "dev.txt": ["--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
+    "runtime.txt": ["pyproject.toml"],
+    "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
     "go.txt": ["--group", "go"],
     "bench.txt": ["--group", "bench", "--constraints", "requirements/dev.txt"],
+    "sslyze.txt": ["--group", "sslyze"],
 }
 
 
@@ -121,8 +122,7 @@ def lock(session: nox.Session) -> None:
     for name, options in LOCKS.items():
         session.run(
             "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes",
-            "--no-annotate", "--no-header", *options, *session.posargs,
-            *([] if name in {"go.txt", "bench.txt"} else ["pyproject.toml"]), "--output-file", f"requirements/{name}",
+            "--no-annotate", "--no-header", *options, *session.posargs, "--output-file", f"requirements/{name}",
         )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """The server's TLS: TLS 1.3 with required client certificates, swapped for new files with no connection dropped.
 
 Key exchange: Python 3.11 can name one curve or leave OpenSSL's list alone (``SSLContext.set_groups`` is of 3.15). One
-curve would cost most clients a second round trip, so the list stays OpenSSL's: X25519, P-256, P-384, and X448, P-521
-and ffdhe groups. A process that is to offer the first three alone is started with ``OPENSSL_CONF`` naming the
-``openssl.cnf`` that lies beside this module; OpenSSL reads it once, when the process starts.
+curve would cost most clients a second round trip, so the list is OpenSSL's. The command ``kdm`` cuts it down to
+X25519, P-256 and P-384 by means of the ``openssl.cnf`` beside this module (see ``__main__``); a process that embeds the
+server, or has an ``OPENSSL_CONF`` of its own, has the list it chose.
 """
 
 from __future__ import annotations
@@ -29,9 +29,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from kdm_http.handshake import HandshakeContext
 from kdm_http.pki import is_development_certificate
 from kdm_http.trust import Trust
-
-OPENSSL_CONF: Final = Path(__file__).with_name("openssl.cnf")
-"""An OpenSSL configuration that offers X25519, P-256 and P-384 alone."""
 
 # Mozilla's intermediate profile, version 5.7, without its DHE suites (they need parameters and serve old clients).
 # https://wiki.mozilla.org/Security/Server_Side_TLS.

