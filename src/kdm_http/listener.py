@@ -21,14 +21,17 @@ from kdm_http.rejection import Reason, Rejection
 BACKLOG: Final = 2048
 """Connections the system holds until they are accepted; it may cut this to its own maximum."""
 
+ACCEPT_BATCH: Final = 64
+"""Connections accepted in a row before requests get their turn."""
+
 ALERT_S: Final = 1.0
 """How long a client may take to read the alert of a failed handshake and close, in seconds."""
 
 TLS_CLOSE_S: Final = 10.0
 """How long a client may take to read the rest and to answer close_notify, in seconds."""
 
-STOP_IDLE_S: Final = 0.5
-"""How long an idle client may take to answer close_notify during a stop, in seconds."""
+CUT_S: Final = 0.5
+"""How long the tasks that are cancelled at the end of the grace may take to end, in seconds."""
 
 _FULL: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_FAMILY: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -53,8 +56,8 @@ async def bind(host: str, port: int) -> tuple[socket.socket, ...]:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as exc:
-        raise BindError(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+    except (OSError, UnicodeError) as exc:  # the latter for what IDNA cannot encode
+        raise BindError(f"cannot listen on {host}:{port}: {getattr(exc, 'strerror', None) or exc}") from exc
     bound: list[socket.socket] = []
     lacking: OSError | None = None
     with contextlib.ExitStack() as opened:
@@ -93,6 +96,7 @@ class Listener:
         self._front = front
         self._state = state
         self._admitting: set[asyncio.Task[None]] = set()
+        self._ticking: asyncio.TimerHandle | None = None
         front.emptied.set()
 
     @property
@@ -100,20 +104,18 @@ class Listener:
         """The addresses listened on, as host and port."""
         return tuple(sock.getsockname()[:2] for sock in self._sockets)
 
-    async def serve(self) -> None:
-        """Accept connections until cancelled. Connections live on; ``drain`` ends them."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for sock in self._sockets:
-                    group.create_task(self._accept(sock))
-                group.create_task(self._tick())
-        finally:
-            self.close()
+    def open(self) -> None:
+        """Begin to accept connections."""
+        self._tick()
+        for sock in self._sockets:
+            asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
     def close(self) -> None:
-        """Stop listening. May be called again."""
+        """Accept no more connections. The ones there are live on; ``drain`` ends them."""
         for sock in self._sockets:
+            asyncio.get_running_loop().remove_reader(sock)
             sock.close()
+        self._sockets = ()
 
     def judge(self) -> None:
         """Judge every connection's peer anew, and close those that are refused. Called after a reload."""
@@ -128,25 +130,22 @@ class Listener:
             grace_s: How long to wait for those, in seconds. Then they are cut and their tasks cancelled.
             hurry: Cuts the wait short when set.
         """
-        connections = [c for c in self._front.state.connections if isinstance(c, BoundedProtocol)]
-        idle = [connection for connection in connections if not connection.busy]
-        for connection in connections:
+        for connection in list(self._front.state.connections):
             connection.shutdown()
         for task in self._admitting:
             task.cancel()
         if self._admitting:
             await asyncio.wait(self._admitting)
-        tasks: set[asyncio.Task[Any]] = {asyncio.create_task(self._emptied()), asyncio.create_task(hurry.wait())}
+        ends: set[asyncio.Task[Any]] = {asyncio.create_task(self._emptied()), asyncio.create_task(hurry.wait())}
         try:
-            await asyncio.wait(tasks, timeout=min(STOP_IDLE_S, grace_s), return_when=asyncio.FIRST_COMPLETED)
-            for connection in idle:
-                connection.transport.abort()
-            await asyncio.wait(tasks, timeout=max(0.0, grace_s - STOP_IDLE_S), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            for end in ends:
+                end.cancel()
+            await asyncio.wait(ends)
         await self._cut()
+        if self._ticking is not None:
+            self._ticking.cancel()
 
     async def _emptied(self) -> None:
         await self._front.emptied.wait()
@@ -162,38 +161,55 @@ class Listener:
         for task in list(self._front.state.tasks):
             task.cancel()
         if self._front.state.tasks:
-            await asyncio.wait(self._front.state.tasks, timeout=STOP_IDLE_S)
+            await asyncio.wait(self._front.state.tasks, timeout=CUT_S)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_IDLE_S):
+            async with asyncio.timeout(CUT_S):
                 await self._front.emptied.wait()
 
-    async def _tick(self) -> None:
+    def _tick(self) -> None:
         """Keep the date field current, and forget the users who left."""
-        while True:
-            date = (b"date", formatdate(usegmt=True).encode())
-            self._front.state.default_headers = [date, *self._config.encoded_headers]
-            self._front.shares.forget_quiet()
-            await asyncio.sleep(1)
+        date = (b"date", formatdate(usegmt=True).encode())
+        self._front.state.default_headers = [date, *self._config.encoded_headers]
+        self._front.shares.forget_quiet()
+        self._ticking = asyncio.get_running_loop().call_later(1, self._tick)
 
-    async def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket) -> None:
+        """Accept what is waiting. Not a task: one that is cancelled can lose the connection it was just given."""
         loop = asyncio.get_running_loop()
-        while True:
+        for _ in range(ACCEPT_BATCH):
             try:
-                sock, _ = await loop.sock_accept(listening)
+                sock, _ = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
             except OSError as exc:
                 if exc.errno in _FULL:
                     _log.error("cannot accept connections", listener=self._front.name, reason=exc.strerror)
-                    await asyncio.sleep(1)
-                continue
-            if len(self._front.state.connections) + len(self._admitting) >= self._front.limits.connections:
-                sock.close()
-                self._front.events.connection_dropped(self._front.name)
-                continue
-            with contextlib.suppress(OSError):  # it may be gone already
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = loop.create_task(self._admit(sock))
-            self._admitting.add(task)
-            task.add_done_callback(self._admitting.discard)
+                    loop.remove_reader(listening)
+                    loop.call_later(1, self._resume, listening)
+                    return
+                continue  # the client has gone already
+            self._take(sock)
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _take(self, sock: socket.socket) -> None:
+        if len(self._front.state.connections) + len(self._admitting) >= self._front.limits.connections:
+            sock.close()
+            self._front.events.connection_dropped(self._front.name)
+            return
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):  # it may be gone already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = asyncio.get_running_loop().create_task(self._admit(sock))
+        self._admitting.add(task)
+        task.add_done_callback(functools.partial(self._admitted, sock))
+
+    def _admitted(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        self._admitting.discard(task)
+        if task.cancelled():
+            sock.close()  # it may have been cancelled before its first step; closing twice is fine
 
     async def _admit(self, sock: socket.socket) -> None:
         """See one connection through its handshake, to where its protocol takes over."""

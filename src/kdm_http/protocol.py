@@ -33,6 +33,9 @@ from kdm_http.tls import Material
 _FIELD_OVERHEAD: Final = 4
 """Bytes of a header field besides its name and value: ": " and CRLF."""
 
+LEAVE_S: Final = 0.5
+"""How long a client may take to answer close_notify when the server is leaving, in seconds. Pooled ones never do."""
+
 _log = structlog.get_logger("kdm.server")
 
 
@@ -115,7 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._good_until: tuple[datetime, Reason] | None = None
         self._joined = False
         self._opened = False
-        self._retired = False
+        self._leaving = False
         self._finished = False
         self._messages = 0
         self._fed_bytes = 0
@@ -179,9 +182,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
+        self._leave_if_done()
+
+    def shutdown(self) -> None:
+        """Begin a graceful end: close now, or after the response under way. A client that lingers is then cut."""
+        self._leaving = True
+        super().shutdown()
+        self._leave_if_done()
+
+    def _leave_if_done(self) -> None:
+        if self._leaving and not self.busy and self._age is not None:
+            self._age.cancel()
+            self._age = self.loop.call_later(LEAVE_S, self.transport.abort)
 
     def _retire(self) -> None:
-        self._retired = True
         # A stream would go on for good otherwise.
         self._age = self.loop.call_later(self._limits.request_s, self.transport.abort)
         self.shutdown()
@@ -283,7 +297,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._enter(Phase.BODY)
         self.app = self._admit()
         super().on_headers_complete()
-        if self._retired or self.parser.should_upgrade():
+        if self._leaving or self.parser.should_upgrade():
             # No upgrade is offered, and the parser does not look past a request that asks for one.
             self.cycle.keep_alive = False
 
@@ -303,6 +317,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """A response is written: go on with the next request, or wait for one."""
         super().on_response_complete()
         self._unset_keepalive_if_required()  # the phases have a timer of their own
+        self._leave_if_done()
         if self._phase is Phase.RESPONSE and not self.busy and not self._finished:
             self._enter(Phase.IDLE)
 

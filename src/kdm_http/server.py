@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import structlog
 from attrs import evolve, field, frozen
@@ -41,6 +41,9 @@ __all__ = [
     "run",
     "serve",
 ]
+
+OPS_GRACE_S: Final = 0.2
+"""How long the ops listener waits for probes under way at its end, in seconds."""
 
 _log = structlog.get_logger("kdm.server")
 
@@ -155,25 +158,25 @@ async def serve(
         ops_limits = evolve(limits, connections=config.ops_connections)
         ops = await _listener(stack, "ops", ops_sockets, ops_app, ops_limits, config, events, stopping, None)
 
-        accepting = asyncio.create_task(api.serve())
-        probing = asyncio.create_task(ops.serve())
         watching = asyncio.create_task(tls.watch(api.judge, config.reload_poll_s))
         told = asyncio.create_task(stop.wait())
         try:
             addresses = Addresses(api.addresses, ops.addresses)
+            api.open()
+            ops.open()
             _log.info("serving", api=addresses.api, ops=addresses.ops)
             started(addresses)
-            await asyncio.wait({accepting, probing, watching, told}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({watching, told}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.set()
             _log.info("stopping")
-            await _end(accepting, watching, told)
+            api.close()
+            await _end(watching, told)
             await api.drain(limits.grace_s, hurry)
-            await _end(probing)
-            await ops.drain(0.2, hurry)
-        for task in (accepting, probing, watching):
-            if not task.cancelled():
-                task.result()
+            ops.close()
+            await ops.drain(OPS_GRACE_S, hurry)
+        if not watching.cancelled():
+            watching.result()
     _log.info("stopped")
 
 

@@ -49,9 +49,9 @@ async def start(credentials: Credentials, tmp_path: Path) -> AsyncIterator[Start
             )
             credentials.write(files)
             running = Running(files, credentials)
+            settings.setdefault("host", "127.0.0.1")
             config = ServerConfig(
                 files,
-                host="127.0.0.1",
                 port=0,
                 ops_host="127.0.0.1",
                 ops_port=0,

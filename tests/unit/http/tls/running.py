@@ -36,6 +36,7 @@ class Recorder(ServerEvents):
         self.refused_reloads: asyncio.Queue[str] = asyncio.Queue()
         self.refusals: list[int] = []
         self.open = 0
+        self._closed = asyncio.Event()
         self.dropped = asyncio.Event()
 
     def rejected(self, rejection: Rejection) -> None:
@@ -46,6 +47,14 @@ class Recorder(ServerEvents):
 
     def connection_closed(self, listener: str) -> None:
         self.open -= listener == "api"
+        self._closed.set()
+
+    async def until_open(self, connections: int) -> None:
+        """Wait until at most so many connections are left."""
+        async with asyncio.timeout(DEADLINE_S):
+            while self.open > connections:
+                self._closed.clear()
+                await self._closed.wait()
 
     def connection_dropped(self, listener: str) -> None:
         del listener
