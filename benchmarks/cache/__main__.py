@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.cache import report
 from benchmarks.cache.contestants import KDM, READERS, command
-from benchmarks.cache.measurement import Plan, Sample, measure, traced_heap_bytes
+from benchmarks.cache.measurement import Plan, Sample, measure_in_quiet, traced_heap_bytes
 from benchmarks.deployments import Writer
 from integration.controlplane.cluster import ControlPlane
 
@@ -29,9 +29,10 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 50_000], help="Deployments")
     parser.add_argument("--rounds", type=int, nargs="+", default=[3, 3, 1], help="for each size, or for all")
     parser.add_argument("--readers", nargs="+", default=READERS, choices=READERS)
-    parser.add_argument("--settle", type=float, default=10.0, help="seconds of rest before a reader is weighed")
+    parser.add_argument("--settle", type=float, default=5.0, help="seconds of rest before a reader is weighed")
     parser.add_argument("--rate", type=float, default=100.0, help="changes a second")
-    parser.add_argument("--changing", type=float, default=20.0, help="seconds of changes")
+    parser.add_argument("--changing", type=float, default=10.0, help="seconds of changes")
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for a quiet machine, per reader")
     parser.add_argument("--output", type=Path, help="where to keep the figures; default: benchmarks/results/cache-DATE")
     parser.add_argument("--burst", type=int, default=500, help="changes at once")
     arguments = parser.parse_args()
@@ -43,13 +44,13 @@ def main() -> None:
     ]
     output = arguments.output or RESULTS / f"cache-{datetime.now(UTC):%Y-%m-%d}"
 
-    results = asyncio.run(_run(plans, rounds, arguments.readers))
+    results = asyncio.run(_run(plans, rounds, arguments.readers, arguments.patience))
     output.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     output.with_suffix(".md").write_text(report.tables(results))
     print(report.tables(results))
 
 
-async def _run(plans: list[Plan], rounds: list[int], readers: list[str]) -> report.Results:
+async def _run(plans: list[Plan], rounds: list[int], readers: list[str], patience_s: float) -> report.Results:
     samples: list[Sample] = []
     traced: dict[int, int] = {}
     with ControlPlane() as plane:
@@ -64,7 +65,7 @@ async def _run(plans: list[Plan], rounds: list[int], readers: list[str]) -> repo
             for turn in range(times):
                 # There and back again, so that no reader is always the one after the greediest.
                 for reader in readers if turn % 2 == 0 else reversed(readers):
-                    sample = await measure(reader, commands[reader], plane, plan)
+                    sample = await measure_in_quiet(reader, commands[reader], plane, plan, patience_s)
                     samples.append(sample)
                     _say(report.line(sample))
             if KDM in commands:
