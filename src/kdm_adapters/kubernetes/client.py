@@ -226,7 +226,7 @@ class Client:
         """Return a transport with valid credentials. The old one lives until its last watch ends."""
         async with self._renewing:
             old = self._transport
-            if old is not None and not self._credentials.outdated:
+            if old is not None and not self._credentials.is_outdated():
                 return old
             try:
                 new = _transport(await self._credentials.load())

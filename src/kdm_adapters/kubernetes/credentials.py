@@ -97,8 +97,7 @@ class Credentials:
             else:
                 self._kubeconfig_loader()
 
-    @property
-    def outdated(self) -> bool:
+    def is_outdated(self) -> bool:
         """Whether to load again: a file changed, the credential is about to expire, or the cluster refused it."""
         if self._now() - self._failed_at < RENEW_PAUSE_S:
             return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -33,6 +34,8 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    client: str = ""
+    """The common name of the client's certificate."""
 
     @property
     def verb(self) -> str:
@@ -100,6 +103,7 @@ class ApiServer:
         watches: The watches that are open.
         faults: By verb: how the next requests are answered instead.
         standing_faults: By verb: how all requests are answered instead.
+        tls: To speak TLS.
     """
 
     cluster: ClusterModel = field(factory=ClusterModel)
@@ -109,6 +113,7 @@ class ApiServer:
     watches: list[Reply] = field(factory=list)
     faults: dict[str, deque[Answer]] = field(factory=lambda: defaultdict(deque))
     standing_faults: dict[str, Answer] = field(factory=dict)
+    tls: ssl.SSLContext | None = None
     port: int = 0
     _happened: asyncio.Condition = field(factory=asyncio.Condition)
     _server: asyncio.Server | None = None
@@ -125,7 +130,7 @@ class ApiServer:
 
     async def start(self) -> None:
         """Listen, on the same port as the last time."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, limit=2**20)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, limit=2**20, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -138,16 +143,17 @@ class ApiServer:
         self._connections.clear()
         self.watches.clear()
 
-    def kubeconfig(self, directory: Path) -> Path:
-        """Write a kubeconfig that leads here."""
+    def kubeconfig(self, directory: Path, *, user: object = None, **cluster: object) -> Path:
+        """Write a kubeconfig that leads here, as this user."""
+        url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
         path = directory / "kubeconfig"
         path.write_text(
             json.dumps(
                 {
                     "current-context": "test",
                     "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-                    "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
-                    "users": [{"name": "test", "user": {"token": "let-me-in"}}],
+                    "clusters": [{"name": "test", "cluster": {"server": url, **cluster}}],
+                    "users": [{"name": "test", "user": user or {"token": "let-me-in"}}],
                 }
             )
         )
@@ -193,7 +199,7 @@ class ApiServer:
         assert task is not None
         self._connections.add(task)
         try:
-            while (request := await _read_request(reader)) is not None:
+            while (request := await _read_request(reader, _common_name(writer))) is not None:
                 self.requests.append(request)
                 await self.notify()
                 faults = self.faults[request.verb]
@@ -377,7 +383,12 @@ def _head(code: int, fields: Mapping[str, str]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-async def _read_request(reader: asyncio.StreamReader) -> Request | None:
+def _common_name(writer: asyncio.StreamWriter) -> str:
+    certificate = writer.get_extra_info("peercert") or {}
+    return "".join(value for field in certificate.get("subject", ()) for name, value in field if name == "commonName")
+
+
+async def _read_request(reader: asyncio.StreamReader, client: str) -> Request | None:
     line = await reader.readline()
     if not line:
         return None
@@ -388,4 +399,4 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
         headers[name.strip().lower()] = value.strip()
     body = await reader.readexactly(int(headers.get("content-length", 0)))
     parts = urlsplit(target)
-    return Request(method, parts.path, dict(parse_qsl(parts.query, keep_blank_values=True)), headers, body)
+    return Request(method, parts.path, dict(parse_qsl(parts.query, keep_blank_values=True)), headers, body, client)
