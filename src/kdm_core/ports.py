@@ -145,7 +145,8 @@ class DeploymentRepository(Protocol):
         """Follow what happens: first the present state, then each change once, in order per Deployment.
 
         The iterator yields ``PRESENT`` for each Deployment, then ``SYNCED``, then ``ADDED``, ``MODIFIED`` and
-        ``DELETED`` as they come. Before the first sync it waits. A subscriber that is slower than the changes gets
+        ``DELETED`` as they come; one that was deleted and created anew under the same name is told as both, seen or
+        missed. Before the first sync it waits. A subscriber that is slower than the changes gets
         ``LAGGED`` and then the present state anew; it never slows anybody else and costs a bounded amount of memory.
         It ends when the repository stops. Close it (``aclose``) when done.
 

@@ -94,6 +94,7 @@ class Follower:
         before = self._state.get(ref)
         if before is not None:
             assert before != deployment, f"the same change of {ref} twice"
+            assert before.uid == deployment.uid, f"MODIFIED tells of another {ref}: its predecessor was deleted"
             assert int(before.resource_version) <= int(deployment.resource_version), f"{ref} went backward"
         self._state[ref] = deployment
 
