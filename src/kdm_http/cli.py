@@ -83,11 +83,13 @@ def _fail(error: Exception, code: int) -> int:
 
 def _greet(chosen: Settings, addresses: Addresses) -> None:
     """Tell where kdm listens; in development, how to talk to it."""
+    # Whoever reads an audit trail from standard output wants nothing else there.
+    out = sys.stderr if chosen.audit_destination == "-" else sys.stdout
     api, ops = (_url(scheme, where[0]) for scheme, where in (("https", addresses.api), ("http", addresses.ops)))
-    print(f"kdm serves {api} (mTLS) from {chosen.repository}; probes and metrics on {ops}")
+    print(f"kdm serves {api} (mTLS) from {chosen.repository}; probes and metrics on {ops}", file=out)
     if chosen.dev:
-        print(_examples(api, ops))
-    sys.stdout.flush()
+        print(_examples(api, ops), file=out)
+    out.flush()
 
 
 def _url(scheme: str, address: tuple[str, int]) -> str:

@@ -5,6 +5,7 @@ Nothing else sees the container: what it makes is handed over as plain arguments
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,7 +21,6 @@ from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_core import (
     ALLOW_ALL,
-    AuditSink,
     DeploymentRepository,
     DeploymentService,
     Instrument,
@@ -30,10 +30,12 @@ from kdm_http.app import create_app
 from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.policy_file import PolicyFile
 from kdm_http.server import ServerConfig, TlsFiles
-from kdm_http.settings import BadSetting, Settings
+from kdm_http.settings import ALLOW_ALL_WORD, BadSetting, Settings
 from kdm_http.traffic import Traffic
 
 DEV_CERTS: Final = "certs"
+
+_log = logging.getLogger("kdm.policy")
 
 
 def dev_directory() -> Path:
@@ -79,30 +81,43 @@ def _kubernetes(settings: Settings, instrument: Instrument) -> DeploymentReposit
     )
 
 
-def _audit(settings: Settings, instrument: Instrument) -> AuditSink | None:
-    if not settings.audit_file:
+def _audit(settings: Settings, instrument: Instrument) -> JsonLinesAuditSink | None:
+    if not settings.audit_destination:
         return None
-    sink = JsonLinesAuditSink(settings.audit_file, required=settings.audit_required, instrument=instrument)
-    sink.check()  # better no start than a service that refuses every write
-    return sink
+    return JsonLinesAuditSink(settings.audit_destination, required=settings.audit_required, instrument=instrument)
 
 
 def _policy_file(settings: Settings, reloaded: Callable[[bool], None]) -> PolicyFile | None:
-    path = settings.policy_file
-    if path is None and settings.dev:
-        path = dev_directory() / "dev-policy.toml"
-    return None if path is None else PolicyFile(path, reloaded=reloaded)
+    if settings.policy_file == ALLOW_ALL_WORD:
+        return None
+    if settings.policy_file:
+        return PolicyFile(Path(settings.policy_file).expanduser(), reloaded=reloaded)
+    if settings.dev:
+        return PolicyFile(dev_directory() / "dev-policy.toml", reloaded=reloaded)
+    raise BadSetting(
+        "who may do what needs --policy-file (or KDM_POLICY_FILE): a TOML file, see `kdm policy check`, or the word "
+        f"{ALLOW_ALL_WORD}, which lets every client with a certificate of the client CA do everything"
+    )
 
 
 def _policy(file: PolicyFile | None) -> Policy:
-    return ALLOW_ALL if file is None else file.policy
+    if file is None:
+        _log.warning("%s: every client with a certificate of the client CA may do everything", ALLOW_ALL_WORD)
+        return ALLOW_ALL
+    return file.policy
 
 
 @asynccontextmanager
 async def _lifespan(
-    repository: DeploymentRepository, service: DeploymentService, policy_file: PolicyFile | None
+    repository: DeploymentRepository,
+    service: DeploymentService,
+    audit: JsonLinesAuditSink | None,
+    policy_file: PolicyFile | None,
 ) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
+        if audit is not None:
+            stack.enter_context(audit)
+            audit.check()  # better no start than a service that refuses every write
         await stack.enter_async_context(repository)
         if policy_file is not None:
             await stack.enter_async_context(policy_file.followed_by(service))
@@ -172,5 +187,5 @@ class Container(containers.DeclarativeContainer):
     api = providers.Singleton(create_app, service, observe=traffic.provided.request)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
-    lifespan = providers.Factory(_lifespan, repository, service, policy_file)
-    """What has to live as long as requests do: the cache, and the watch over the policy file."""
+    lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file)
+    """What has to live as long as requests do: the audit trail, the cache, and the watch over the policy file."""

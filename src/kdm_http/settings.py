@@ -22,6 +22,11 @@ PREFIX: Final = "KDM_"
 IGNORED_PREFIXES: Final = ("KDM_TEST_", "KDM_CACHE_DIR")
 """Variables of the test suite, which runs kdm among others."""
 
+ALLOW_ALL_WORD: Final = "allow-all"
+"""As the policy's file: no policy. One that has this name is ``./allow-all``."""
+
+NO_AUDIT_WORD: Final = "none"
+"""As the audit trail's file: no audit trail."""
 
 _is_service_link: Final = re.compile(
     r"KDM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
@@ -143,11 +148,17 @@ class Settings:
     )
     tls_min_version: str = knob("1.3", _one_of("1.3", "1.2"), "The oldest TLS version to speak: 1.3 or 1.2.")
 
-    policy_file: Path | None = knob(
-        None, _path, "Who may do what, TOML. Default: every client with a certificate of the client CA may do all."
+    policy_file: str = knob(
+        "",
+        _text,
+        f"Who may do what, TOML, or the word {ALLOW_ALL_WORD}: every client with a certificate of the client CA may do "
+        "everything. Must be given without --dev.",
     )
     audit_file: str = knob(
-        "", _text, "Where the audit trail goes: a file, or '-' for standard output. Default: nowhere."
+        "",
+        _text,
+        f"Where the audit trail goes: a file, '-' for standard output, or the word {NO_AUDIT_WORD}. "
+        f"Default: '-', and with --dev {NO_AUDIT_WORD}.",
     )
     audit_required: bool = knob(True, _switch, "Refuse writes that cannot be recorded.")
 
@@ -163,6 +174,12 @@ class Settings:
         "The event loop: uvloop, asyncio, or auto, which is uvloop where it is installed.",
     )
     limits: Limits = field(factory=Limits)
+
+    @property
+    def audit_destination(self) -> str:
+        """Where the audit trail goes: a file, "-" for standard output, "" for nowhere."""
+        destination = self.audit_file or (NO_AUDIT_WORD if self.dev else "-")
+        return "" if destination == NO_AUDIT_WORD else destination
 
     @classmethod
     def read(cls, environment: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Settings:

@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("KDM_")}
 KDM = [sys.executable, "-m", "kdm_http"]
+NOWHERE = ["--tls-cert", "/nowhere", "--tls-key", "/nowhere", "--tls-client-ca", "/nowhere"]
 DEADLINE_S = 60.0
 
 
@@ -98,9 +99,12 @@ def test_a_port_in_use_is_one_clear_line_and_1() -> None:
 @pytest.mark.parametrize(
     ("argv", "code", "told"),
     [
-        (["--tls-cert", "/nowhere", "--tls-key", "/nowhere", "--tls-client-ca", "/nowhere"], 1, "/nowhere"),
+        ([*NOWHERE, "--policy-file", "allow-all"], 1, "/nowhere"),
         (["--dev", "--repository", "kubernetes", "--kubeconfig", "/nowhere"], 1, "/nowhere"),
         ([], 2, "--tls-cert"),
+        (NOWHERE, 2, "the word allow-all"),
+        (["--dev", "--audit-file", "/nowhere/audit.log"], 1, "the audit trail on /nowhere/audit.log"),
+        (["--dev", "--policy-file", "/nowhere/policy.toml"], 1, "/nowhere/policy.toml: No such file"),
         (["--port", "many"], 2, "--port"),
     ],
 )
@@ -125,6 +129,7 @@ def test_development_certificates_are_refused_without_dev() -> None:
         f"--tls-cert={certs / 'dev-server.pem'}",
         f"--tls-key={certs / 'dev-server-key.pem'}",
         f"--tls-client-ca={certs / 'dev-ca.pem'}",
+        "--policy-file=allow-all",
     )
     assert done.returncode == 1
     assert "--dev" in done.stderr
