@@ -14,8 +14,9 @@ import structlog
 from cryptography.hazmat.primitives import hashes
 from uvicorn.config import Config
 
+from kdm_http.front import Front
 from kdm_http.handshake import Handshake, current
-from kdm_http.protocol import BoundedProtocol, Front
+from kdm_http.protocol import BoundedProtocol
 from kdm_http.rejection import Reason, Rejection
 
 BACKLOG: Final = 2048

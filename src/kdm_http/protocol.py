@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import logging
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-import structlog
-from attrs import define, field
 from cryptography import x509
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
@@ -22,12 +18,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from kdm_http.answers import error_bytes, refuse
-from kdm_http.events import ServerEvents
+from kdm_http.front import Front
 from kdm_http.handshake import Handshake
-from kdm_http.limits import Limits, Shares
 from kdm_http.peer import Peer, PeerRefused
 from kdm_http.rejection import Reason, Rejection
-from kdm_http.reload import ServerTls
 from kdm_http.tls import Material
 
 _FIELD_OVERHEAD: Final = 4
@@ -35,8 +29,6 @@ _FIELD_OVERHEAD: Final = 4
 
 LEAVE_S: Final = 0.5
 """How long a client may take to answer close_notify when the server is leaving, in seconds. Pooled ones never do."""
-
-_log = structlog.get_logger("kdm.server")
 
 
 class _HeaderTooLarge(Exception):
@@ -50,48 +42,6 @@ class Phase(enum.Enum):
     HEADER = "header"
     BODY = "body"
     RESPONSE = "response"
-
-
-@define(eq=False)
-class Front:
-    """What the connections of one listener share. Belongs to one event loop.
-
-    Attributes:
-        name: "api" or "ops".
-        limits: The bounds.
-        events: Told about what happens.
-        now: The time, in UTC, to judge certificates at.
-        shares: What each user takes.
-        state: The server's connections, tasks and default header fields, as uvicorn keeps them.
-        tls: The TLS in use; None on a plain listener.
-        emptied: Set while there is no connection.
-    """
-
-    name: str
-    limits: Limits
-    events: ServerEvents
-    now: Callable[[], datetime]
-    shares: Shares
-    state: ServerState
-    tls: ServerTls | None = None
-    emptied: asyncio.Event = field(factory=asyncio.Event)
-
-    def reject(self, rejection: Rejection) -> None:
-        """Log that a client was turned away, and tell."""
-        # Port scanners and TCP probes come and go all the time.
-        level = logging.INFO if rejection.reason is Reason.DISCONNECTED else logging.WARNING
-        _log.log(
-            level,
-            "client rejected",
-            address=rejection.address,
-            reason=rejection.reason.value,
-            detail=rejection.detail,
-            established=rejection.established,
-            user=rejection.user,
-            subject=rejection.subject,
-            fingerprint=rejection.fingerprint,
-        )
-        self.events.rejected(rejection)
 
 
 class BoundedProtocol(HttpToolsProtocol):

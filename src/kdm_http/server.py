@@ -23,9 +23,10 @@ from uvicorn.server import ServerState
 from kdm_http.answers import within
 from kdm_http.events import ServerEvents
 from kdm_http.file_changes import POLL_S
+from kdm_http.front import Front
 from kdm_http.limits import Limits, Shares
 from kdm_http.listener import BindError, Listener, bind
-from kdm_http.protocol import BoundedProtocol, Front
+from kdm_http.protocol import BoundedProtocol
 from kdm_http.reload import ServerTls
 from kdm_http.tls import TlsConfigurationError, TlsFiles
 

@@ -1,0 +1,61 @@
+"""What the connections of one listener have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from attrs import define, field
+from uvicorn.server import ServerState
+
+from kdm_http.events import ServerEvents
+from kdm_http.limits import Limits, Shares
+from kdm_http.rejection import Reason, Rejection
+from kdm_http.reload import ServerTls
+
+_log = structlog.get_logger("kdm.server")
+
+
+@define(eq=False)
+class Front:
+    """What the connections of one listener share. Belongs to one event loop.
+
+    Attributes:
+        name: "api" or "ops".
+        limits: The bounds.
+        events: Told about what happens.
+        now: The time, in UTC, to judge certificates at.
+        shares: What each user takes.
+        state: The server's connections, tasks and default header fields, as uvicorn keeps them.
+        tls: The TLS in use; None on a plain listener.
+        emptied: Set while there is no connection.
+    """
+
+    name: str
+    limits: Limits
+    events: ServerEvents
+    now: Callable[[], datetime]
+    shares: Shares
+    state: ServerState
+    tls: ServerTls | None = None
+    emptied: asyncio.Event = field(factory=asyncio.Event)
+
+    def reject(self, rejection: Rejection) -> None:
+        """Log that a client was turned away, and tell."""
+        # Port scanners and TCP probes come and go all the time.
+        level = logging.INFO if rejection.reason is Reason.DISCONNECTED else logging.WARNING
+        _log.log(
+            level,
+            "client rejected",
+            address=rejection.address,
+            reason=rejection.reason.value,
+            detail=rejection.detail,
+            established=rejection.established,
+            user=rejection.user,
+            subject=rejection.subject,
+            fingerprint=rejection.fingerprint,
+        )
+        self.events.rejected(rejection)
