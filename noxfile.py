@@ -11,7 +11,7 @@ nox.needs_version = ">=2025.10"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
-nox.options.sessions = ["lint", "types", "imports", "unit", "integration"]
+nox.options.sessions = ["lint", "types", "imports", "audit", "unit", "integration"]
 
 CODE = ["src", "tests", "noxfile.py"]
 LOCKS = {
@@ -57,6 +57,23 @@ def imports(session: nox.Session) -> None:
     """Check who may import whom: the hexagon's contracts."""
     install(session)
     session.run("lint-imports")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Check the supply chain: every locked requirement is pinned and hashed; runtime.txt alone runs kdm.
+
+    Nothing is looked up on the network beyond the packages themselves. Bandit's rules, as ruff's S, are part of lint.
+    """
+    for path in sorted(Path("requirements").glob("*.txt")):
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        requirements = [line for line in text.splitlines() if line and not line.startswith("#")]
+        loose = [each for each in requirements if "==" not in each or "--hash=sha256:" not in each]
+        if loose or not requirements:
+            session.error(f"{path}: not pinned and hashed: {'; '.join(loose) or 'it is empty'}")
+    session.run("uv", "pip", "sync", "--quiet", "--require-hashes", "requirements/runtime.txt")
+    session.run("uv", "pip", "check")
+    session.run("python", "-W", "error", "-c", "import kdm_http.cli, kdm_adapters.kubernetes", env={"PYTHONPATH": "src"})
 
 
 @nox.session

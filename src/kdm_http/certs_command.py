@@ -136,7 +136,8 @@ def _init(arguments: argparse.Namespace) -> int:
     _say(
         f"The CA, a server and the client '{arguments.cn}' are in {arguments.dir}. Serve with them:",
         f"  kdm serve --tls-cert {arguments.dir}/server.pem --tls-key {arguments.dir}/server-key.pem \\",
-        f"      --tls-client-ca {arguments.dir}/ca.pem --tls-client-crl {arguments.dir}/crl.pem",
+        f"      --tls-client-ca {arguments.dir}/ca.pem --tls-client-crl {arguments.dir}/crl.pem \\",
+        "      --policy-file policy.toml",
         f"Sign the revocation list anew within {arguments.crl_days} days: kdm certs revoke {arguments.dir}",
     )
     return 0
