@@ -263,7 +263,7 @@ class AuditEvent:
         request_id: Ties it to the log; "" for library use.
         actor: Who tried; for ``CONNECT``, who the certificate claims to be, proven or not ("" where it says nothing).
         verb: What was tried.
-        namespace: Where; "" when none was determined.
+        namespace: Where; "*" for any or all of them, "" where there is no saying.
         name: On what; "" for a list.
         old_replicas: The count that was cached before, where known.
         new_replicas: The count asked for, where one was.

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,6 +24,7 @@ from kdm_core.errors import (
 )
 from kdm_core.model import (
     LOCAL,
+    MAX_REPLICAS,
     AuditEvent,
     Deployment,
     DeploymentRef,
@@ -72,6 +74,7 @@ class DeploymentService:
         instrument: Told what is served.
         namespace: What a call that names no namespace means: one namespace, or "*" for every watched one.
         max_replicas: The largest count that may be asked for, inclusive.
+        clock: Monotonic seconds, for latencies and the age of a probe.
 
     Raises:
         InvalidName: ``namespace`` is no namespace.
@@ -87,6 +90,7 @@ class DeploymentService:
         instrument: Instrument | None = None,
         namespace: str = ALL_NAMESPACES,
         max_replicas: int = DEFAULT_MAX_REPLICAS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.policy = policy
         self._repository = repository
@@ -94,7 +98,8 @@ class DeploymentService:
         self._instrument = instrument or Instrument()
         self._namespace = namespace if namespace == ALL_NAMESPACES else check_namespace(namespace)
         self._max_replicas = check_replicas(max_replicas)
-        self._probe = _SharedProbe(repository)
+        self._clock = clock
+        self._probe = _SharedProbe(repository, clock)
 
     @property
     def max_replicas(self) -> int:
@@ -129,7 +134,7 @@ class DeploymentService:
             raise
         if isinstance(found, DeploymentRef):
             raise DeploymentNotFound(found)
-        self._instrument.read_served("get")
+        self._instrument.read_served("find" if self._asked(namespace) == ALL_NAMESPACES else "get")
         return found
 
     def list(
@@ -190,9 +195,9 @@ class DeploymentService:
             WriteRejected: The cluster refused; nothing was written.
             Unavailable: The cluster or the cache could not serve.
         """
-        started = time.monotonic()
+        started = self._clock()
         old: int | None = None
-        where = namespace or self._namespace
+        where = self._asked(namespace)
         outcome, reason = Outcome.FAILED, "cancelled: it may have been written"
         try:
             check_replicas(replicas, maximum=self._max_replicas)
@@ -214,7 +219,7 @@ class DeploymentService:
             reason = f"internal error: {type(error).__name__}"
             raise
         finally:
-            latency_s = time.monotonic() - started
+            latency_s = self._clock() - started
             self._instrument.write(outcome.value, latency_s)
             self._record(
                 AuditEvent(
@@ -225,7 +230,7 @@ class DeploymentService:
                     namespace=where,
                     name=name,
                     old_replicas=old,
-                    new_replicas=replicas if type(replicas) is int else None,
+                    new_replicas=replicas if type(replicas) is int and abs(replicas) <= MAX_REPLICAS else None,
                     outcome=outcome,
                     reason=reason,
                     latency_s=latency_s,
@@ -246,11 +251,14 @@ class DeploymentService:
             return Health(sync.reason or "the cache is not in sync with the cluster", sync)
         return Health(await self._probe.error(), sync)
 
+    def _asked(self, namespace: str | None) -> str:
+        """Return the namespace a caller means, "*" for every one. It may be no valid one."""
+        return self._namespace if namespace is None else namespace
+
     def _where(self, namespace: str | None) -> str | None:
         """Turn a caller's namespace into the repository's: None for every one."""
-        if namespace is None:
-            namespace = self._namespace
-        return None if namespace == ALL_NAMESPACES else check_namespace(namespace)
+        asked = self._asked(namespace)
+        return None if asked == ALL_NAMESPACES else check_namespace(asked)
 
     def _resolve(
         self, name: str, namespace: str | None, verb: Verb, actor: Identity, replicas: int | None = None
@@ -301,7 +309,7 @@ class DeploymentService:
                 request_id=request_id,
                 actor=actor,
                 verb=Verb.READ,
-                namespace=namespace or self._namespace,
+                namespace=self._asked(namespace),
                 name=name,
                 outcome=Outcome.DENIED,
                 reason=str(error),
@@ -314,7 +322,7 @@ class DeploymentService:
         try:
             self._audit.record(event)
         except AuditUnavailable as error:
-            _log.error("an audit event was lost: %s", error)
+            _log.error("an audit event was lost: %s: %s", error, event)
             if event.outcome is Outcome.SUCCESS:
                 raise AuditUnavailable(f"the write was done, but not recorded: {error}") from error
 
@@ -332,13 +340,14 @@ def _target(name: str, replicas: int | None) -> str:
 class _SharedProbe:
     """Asks the cluster at most once a ``PROBE_MAX_AGE_S``, however many want to know."""
 
-    def __init__(self, repository: DeploymentRepository) -> None:
+    def __init__(self, repository: DeploymentRepository, clock: Callable[[], float]) -> None:
         self._repository = repository
+        self._clock = clock
         self._asked_at = -math.inf
         self._task: asyncio.Task[str | None] | None = None
 
     async def error(self) -> str | None:
-        now = time.monotonic()
+        now = self._clock()
         if self._task is None or (self._task.done() and now - self._asked_at > PROBE_MAX_AGE_S):
             self._asked_at = now
             self._task = asyncio.create_task(self._ask(), name="kdm-probe")
