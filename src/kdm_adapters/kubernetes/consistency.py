@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from kdm_adapters.kubernetes.client import ApiError, Client
-from kdm_adapters.kubernetes.messages import Page
+from kdm_adapters.kubernetes.framing import read_page
 from kdm_adapters.kubernetes.reflector import deployments_path
 from kdm_adapters.kubernetes.store import Store
 from kdm_adapters.kubernetes.view import View
@@ -53,9 +53,8 @@ async def check_consistency(
         while query:
             path = deployments_path(view.namespace)
             body = await client.request("list", "GET", path, query, timeout_s=CHECK_TIMEOUT_S)
-            page = Page((), "")
-            for page in decoder.page(body):
-                listed.update((each.ref, each) for each in page.deployments)
+            page = read_page(body, decoder)
+            listed.update((each.ref, each) for each in page.deployments)
             following = {"continue": page.continue_token, "limit": str(_PAGE_SIZE), **selector}
             query = following if page.continue_token else {}
     except (ApiError, Garbage) as error:

@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 
 from kdm_adapters.kubernetes.client import ApiError, Client
+from kdm_adapters.kubernetes.framing import Lines, ListReader
 from kdm_adapters.kubernetes.messages import (
     UNANSWERED,
     Action,
@@ -26,7 +27,7 @@ from kdm_adapters.kubernetes.messages import (
 )
 from kdm_adapters.kubernetes.refusals import explain
 from kdm_adapters.kubernetes.view import View
-from kdm_adapters.kubernetes.wire import Decoder, Garbage, Lines
+from kdm_adapters.kubernetes.wire import Decoder, Garbage
 from kdm_core.ports import Instrument
 
 _log = logging.getLogger(__name__)
@@ -107,16 +108,15 @@ class Reflector:
         self._view.apply(failure, self._clock())
 
     async def _list(self, body: aiohttp.StreamReader) -> None:
-        answer = bytearray()
+        reader = ListReader(self._decoder)
         try:
             while chunk := await body.readany():
-                answer += chunk
                 self._view.heard(self._clock())
+                if page := reader.feed(chunk):
+                    self._view.apply(page, self._clock())
         except (aiohttp.ClientError, OSError) as error:
             raise ApiError(Failure(0, UNANSWERED, f"the answer broke off: {error}")) from error
-        for page in self._decoder.page(answer):
-            self._view.apply(page, self._clock())
-            await asyncio.sleep(0)  # a list may be long: let readers in between
+        self._view.apply(reader.end(), self._clock())
 
     async def _watch(self, body: aiohttp.StreamReader) -> None:
         view, decode, lines = self._view, self._decoder.event, Lines()

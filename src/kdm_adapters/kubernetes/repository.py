@@ -18,6 +18,7 @@ from kdm_adapters.kubernetes.changes import BUFFER, Changes
 from kdm_adapters.kubernetes.client import ApiError, Client
 from kdm_adapters.kubernetes.consistency import check_consistency
 from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials, InvalidClusterConfig
+from kdm_adapters.kubernetes.framing import read_page
 from kdm_adapters.kubernetes.messages import TIMED_OUT
 from kdm_adapters.kubernetes.overlays import older, written_over
 from kdm_adapters.kubernetes.reflector import Reflector, deployments_path
@@ -280,13 +281,13 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             answer = await self._client.request(
                 "list", "GET", deployments_path(ref.namespace), query, timeout_s=self._write_timeout_s
             )
-            pages = [*self._decoder.page(answer)]
+            found = read_page(answer, self._decoder).deployments
         except ApiError as error:
             message = explain(error.failure, "list", "deployments", ref.namespace)
             raise ClusterUnreachable(f"Deployment '{ref}' cannot be looked up: {message}") from error
         except Garbage as error:
             raise ClusterUnreachable(f"Deployment '{ref}' cannot be looked up: {error}") from error
-        return next((each for page in pages for each in page.deployments if each.ref == ref), None)
+        return next((each for each in found if each.ref == ref), None)
 
     def _view(self, namespace: str) -> View:
         return self._views[None if self._namespaces is None else namespace]

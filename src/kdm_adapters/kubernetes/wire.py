@@ -6,7 +6,7 @@ a Deployment costs little more than its names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -17,13 +17,9 @@ from kdm_adapters.kubernetes.messages import (
     Bookmark,
     Event,
     Failure,
-    Page,
     Undecodable,
 )
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
-
-MAX_LINE_BYTES: Final = 32 * 2**20
-"""Longest watch event accepted, in bytes. etcd stores objects of at most 1.5 MiB; their JSON is a few times that."""
 
 SHARED: Final = 4096
 """How many strings, label maps and counts are remembered for sharing, each. When full, they are forgotten."""
@@ -93,8 +89,8 @@ class _ListMetadata(msgspec.Struct, gc=False, frozen=True):
 
 
 class _List(msgspec.Struct, gc=False, frozen=True):
-    kind: str
-    metadata: _ListMetadata
+    kind: str = ""
+    metadata: _ListMetadata = _ListMetadata()
     items: list[msgspec.Raw] | None = None
 
 
@@ -177,34 +173,19 @@ class Decoder:
             return Bookmark(metadata.resource_version, _ends_initial_events(metadata.annotations))
         return self._odd_event(line, f"an event of type {event.type!r}")
 
-    def page(self, body: bytes | bytearray) -> Iterator[Page]:
-        """Decode the answer to a list, or one page of it, in parts small enough not to hold up an event loop.
+    def item(self, body: bytes) -> Deployment | Undecodable | None:
+        """Decode one item of a list.
 
-        Yields:
-            The parts, in order.
+        Args:
+            body: What may be an item, or the beginning of one.
 
-        Raises:
-            Garbage: It is no list of Deployments.
+        Returns:
+            The Deployment, or what could be read of it; None if this is only the beginning of an item.
         """
         try:
-            answer = _decode_list(body)
-        except _BROKEN as error:
-            raise Garbage(f"the answer to a list is none: {_shown(body)}") from error
-        if answer.kind != "DeploymentList" or not answer.metadata.resource_version:
-            raise Garbage(f"the answer to a list is none: {_shown(body)}")
-        items = answer.items or []
-        starts = range(0, len(items), _PART) or (0,)
-        for start in starts:
-            deployments, undecodable = [], []
-            for item in items[start : start + _PART]:
-                try:
-                    deployments.append(self._deployment(_decode_object(item)))
-                except (*_BROKEN, ValueError) as error:
-                    undecodable.append(_undecodable(b'{"object":%b}' % bytes(item), str(error)))
-            last = start + _PART >= len(items)
-            yield Page(
-                deployments, answer.metadata.resource_version, answer.metadata.continue_token, undecodable, last=last
-            )
+            return self._deployment(_decode_object(body))
+        except (*_BROKEN, ValueError) as error:
+            return _undecodable(b'{"object":%b}' % body, str(error)) if _is_whole(body) else None
 
     def _odd_event(self, line: bytes, detail: str) -> Failure | Undecodable:
         try:
@@ -273,43 +254,32 @@ class Decoder:
 
 
 _CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
-_PART: Final = 500
 
 
-class Lines:
-    """Cuts a stream of chunks into lines: however the chunks fall, however long the lines."""
+class ListEnvelope(NamedTuple):
+    """What surrounds the items of a list, and those items that are read with it."""
 
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
+    resource_version: str
+    continue_token: str
+    items: Sequence[bytes]
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Take in a chunk and return the lines it completes, without their line feeds.
 
-        Raises:
-            Garbage: A line is longer than any event can be.
-        """
-        if b"\n" not in chunk:
-            self._keep(chunk)
-            return []
-        if self._parts:
-            chunk = b"".join((*self._parts, chunk))
-            self._parts, self._size = [], 0
-        *lines, rest = chunk.split(b"\n")
-        self._keep(rest)
-        return [line for line in lines if line]
+def envelope(body: bytes | bytearray) -> ListEnvelope:
+    """Read a list's own fields, leaving its items as they are.
 
-    @property
-    def rest_bytes(self) -> int:
-        """How many bytes of a line that has not ended are waiting."""
-        return self._size
-
-    def _keep(self, part: bytes) -> None:
-        if part:
-            self._parts.append(part)
-            self._size += len(part)
-        if self._size > MAX_LINE_BYTES:
-            raise Garbage(f"a watch event of more than {MAX_LINE_BYTES} bytes")
+    Raises:
+        Garbage: It is no list of Deployments.
+    """
+    try:
+        answer = _decode_list(body)
+    except _BROKEN as error:
+        raise Garbage(f"the answer to a list is none: {_shown(body)}") from error
+    if answer.kind not in {"DeploymentList", ""}:
+        raise Garbage(f"the answer to a list is none: {_shown(body)}")
+    metadata = answer.metadata
+    return ListEnvelope(
+        metadata.resource_version, metadata.continue_token, [bytes(item) for item in answer.items or ()]
+    )
 
 
 def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
@@ -377,6 +347,14 @@ def _undecodable(line: bytes, detail: str) -> Undecodable:
         return Undecodable(detail)
     readable = (metadata.resource_version, metadata.namespace, metadata.name, metadata.uid)
     return Undecodable(detail, *map(_text, readable))
+
+
+def _is_whole(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except _BROKEN:
+        return False
+    return True
 
 
 def _text(raw: msgspec.Raw) -> str:

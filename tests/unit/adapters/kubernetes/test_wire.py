@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Undecodable
 from kdm_adapters.kubernetes.store import Store
-from kdm_adapters.kubernetes.wire import MAX_LINE_BYTES, SHARED, Decoder, Garbage, Lines, failure, scale
+from kdm_adapters.kubernetes.wire import SHARED, Decoder, Garbage, failure, scale
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.objects import (
     api_object,
@@ -20,7 +20,6 @@ from unit.adapters.kubernetes.objects import (
     deployment,
     error_line,
     event_line,
-    list_body,
     status,
 )
 
@@ -138,33 +137,6 @@ def test_no_object_makes_the_decoder_fail(item: object) -> None:
         Decoder().event(json.dumps({"type": kind, "object": item}).encode())
 
 
-def test_one_item_that_makes_no_sense_does_not_spoil_a_list() -> None:
-    body = json.loads(list_body(WEB, deployment("api", 4), resource_version=20, continue_token="next"))
-    body["items"][0]["spec"]["replicas"] = "three"
-    (page,) = Decoder().page(json.dumps(body).encode())
-    assert [d.ref.name for d in page.deployments] == ["api"]
-    assert [(bad.name, bad.resource_version) for bad in page.undecodable] == [("web", "12")]
-    assert (page.resource_version, page.continue_token, page.last) == ("20", "next", True)
-
-
-def test_a_long_list_comes_in_parts() -> None:
-    items = [deployment(f"web-{i}", i + 1) for i in range(1201)]
-    pages = [*Decoder().page(list_body(*items, resource_version=2000))]
-    assert [len(page.deployments) for page in pages] == [500, 500, 201]
-    assert [page.last for page in pages] == [False, False, True]
-
-
-def test_an_empty_list_is_one_page() -> None:
-    (page,) = Decoder().page(b'{"kind":"DeploymentList","metadata":{"resourceVersion":"5"},"items":null}')
-    assert (page.deployments, page.resource_version, page.last) == ([], "5", True)
-
-
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"kind":"PodList","metadata":{"resourceVersion":"1"}}'])
-def test_what_is_no_list_is_garbage(body: bytes) -> None:
-    with pytest.raises(Garbage):
-        list(Decoder().page(body))
-
-
 def test_what_is_alike_is_shared() -> None:
     decoder = Decoder()
     first, second = (
@@ -204,33 +176,6 @@ def test_labels_cannot_be_changed_by_whoever_reads_them() -> None:
     assert isinstance(told, Event)
     with pytest.raises(TypeError):
         told.deployment.labels["a"] = "b"  # type: ignore[index]  # that is the point
-
-
-@given(st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line)), st.lists(st.integers(1, 40)))
-def test_lines_are_the_same_however_the_chunks_fall(lines: list[bytes], sizes: list[int]) -> None:
-    stream = b"".join(line + b"\n" for line in lines)
-    framer, found = Lines(), []
-    for size in [*sizes, len(stream) + 1]:
-        chunk, stream = stream[:size], stream[size:]
-        found += framer.feed(chunk)
-    assert found == [line for line in lines if line]
-    assert framer.rest_bytes == 0
-
-
-def test_a_line_that_has_not_ended_is_waited_for() -> None:
-    framer = Lines()
-    assert framer.feed(b'{"type":') == []
-    assert framer.rest_bytes == 8
-    assert framer.feed(b"3}\n{") == [b'{"type":3}']
-    assert framer.rest_bytes == 1
-
-
-def test_a_line_without_end_is_given_up() -> None:
-    framer = Lines()
-    for _ in range(MAX_LINE_BYTES // 2**20):
-        framer.feed(b"x" * 2**20)
-    with pytest.raises(Garbage, match="more than"):
-        framer.feed(b"x")
 
 
 def test_a_refusal_is_read_from_a_status_or_from_whatever_came() -> None:

@@ -1,0 +1,138 @@
+"""Cuts what arrives into events and items, however the chunks fall, and holds little more than one of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kdm_adapters.kubernetes.messages import Page, Undecodable
+from kdm_adapters.kubernetes.wire import Decoder, Garbage, envelope
+from kdm_core.model import Deployment
+
+MAX_LINE_BYTES: Final = 32 * 2**20
+"""Longest watch event accepted, in bytes. etcd stores objects of at most 1.5 MiB; their JSON is a few times that."""
+
+_ITEMS: Final = b'"items":['
+_NEXT: Final = b'},{"metadata":'
+
+
+class Lines:
+    """Cuts a stream of chunks into lines: however the chunks fall, however long the lines."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take in a chunk and return the lines it completes, without their line feeds.
+
+        Raises:
+            Garbage: A line is longer than any event can be.
+        """
+        if b"\n" not in chunk:
+            self._keep(chunk)
+            return []
+        if self._parts:
+            chunk = b"".join((*self._parts, chunk))
+            self._parts, self._size = [], 0
+        *lines, rest = chunk.split(b"\n")
+        self._keep(rest)
+        return [line for line in lines if line]
+
+    @property
+    def rest_bytes(self) -> int:
+        """How many bytes of a line that has not ended are waiting."""
+        return self._size
+
+    def _keep(self, part: bytes) -> None:
+        if part:
+            self._parts.append(part)
+            self._size += len(part)
+        if self._size > MAX_LINE_BYTES:
+            raise Garbage(f"a watch event of more than {MAX_LINE_BYTES} bytes")
+
+
+class ListReader:
+    """Reads the answer to a list while it arrives. The API server answers a list at "0" whole, however long it is.
+
+    Items are cut where the API server's JSON has one end and another begin. That is a guess, which the decoder proves:
+    of all the beginnings of an object only the whole of it is valid. JSON in another form is read in the end, at once.
+
+    Args:
+        decoder: For the items.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._head = b""
+        self._resource_version = ""
+        self._continue_token = ""
+        self._rest = bytearray()
+        self._searched = 0
+
+    def feed(self, chunk: bytes) -> Page | None:
+        """Take in a chunk.
+
+        Returns:
+            The items it completes, as a part of a page; None if there are none.
+
+        Raises:
+            Garbage: It is no list of Deployments.
+        """
+        rest = self._rest
+        rest += chunk
+        if not self._head and not self._find_items():
+            return None
+        found: list[Deployment | Undecodable] = []
+        start = 0
+        at = rest.find(_NEXT, self._searched)
+        while at >= 0:
+            item = self._decoder.item(bytes(rest[start : at + 1]))
+            if item is not None:
+                found.append(item)
+                start = at + 2
+            at = rest.find(_NEXT, at + 2)
+        del rest[:start]
+        self._searched = max(0, len(rest) - len(_NEXT) + 1)
+        return self._page(found, last=False) if found else None
+
+    def end(self) -> Page:
+        """Return the last part of the page.
+
+        Raises:
+            Garbage: It was no list of Deployments, or not all of one.
+        """
+        tail = envelope((b'{"items":[' if self._head else b"") + self._rest)
+        self._resource_version = self._resource_version or tail.resource_version
+        self._continue_token = self._continue_token or tail.continue_token
+        if not self._resource_version:
+            raise Garbage("the answer to a list tells no resourceVersion")
+        found = [self._decoder.item(item) or Undecodable("an item that cannot be read") for item in tail.items]
+        return self._page(found, last=True)
+
+    def _find_items(self) -> bool:
+        at = self._rest.find(_ITEMS)
+        if at < 0:
+            return False
+        self._head = bytes(self._rest[: at + len(_ITEMS)])
+        del self._rest[: at + len(_ITEMS)]
+        head = envelope(self._head + b"]}")
+        self._resource_version, self._continue_token = head.resource_version, head.continue_token
+        return True
+
+    def _page(self, found: list[Deployment | Undecodable], *, last: bool) -> Page:
+        deployments = [item for item in found if isinstance(item, Deployment)]
+        undecodable = [item for item in found if isinstance(item, Undecodable)]
+        return Page(deployments, self._resource_version, self._continue_token, undecodable, last=last)
+
+
+def read_page(body: bytes, decoder: Decoder) -> Page:
+    """Read an answer to a list that is all there.
+
+    Raises:
+        Garbage: It is no list of Deployments.
+    """
+    reader = ListReader(decoder)
+    first, last = reader.feed(body) or Page((), ""), reader.end()
+    return last._replace(
+        deployments=[*first.deployments, *last.deployments], undecodable=[*first.undecodable, *last.undecodable]
+    )
