@@ -93,6 +93,9 @@ class HandshakeObject(ssl.SSLObject):
         except ssl.SSLError as exc:
             self.handshake.fail(exc)
             raise ssl.SSLWantReadError from exc
+        # The hook would be called for every record from now on. Nothing is verified any more: leave it behind.
+        if isinstance(self.context, HandshakeContext) and self.context.refusing is not None:
+            self.context = self.context.refusing
 
 
 class HandshakeContext(ssl.SSLContext):

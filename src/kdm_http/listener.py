@@ -216,10 +216,14 @@ class Listener:
         """See one connection through its handshake, to where its protocol takes over."""
         loop, front = asyncio.get_running_loop(), self._front
         handshake = Handshake(_address(sock))
-        protocol = functools.partial(
-            BoundedProtocol, self._config, front.state, self._state, loop, front=front, handshake=handshake
-        )
-        if front.tls is None:
+        material = front.tls.material if front.tls is not None else None
+
+        def protocol() -> BoundedProtocol:
+            return BoundedProtocol(
+                self._config, front.state, self._state, loop, front=front, handshake=handshake, material=material
+            )
+
+        if material is None:
             with contextlib.suppress(OSError):
                 await loop.connect_accepted_socket(protocol, sock)
             return
@@ -233,7 +237,7 @@ class Listener:
 
                 handshake.failed = failed
                 await loop.connect_accepted_socket(
-                    protocol, sock, ssl=front.tls.material.context, ssl_shutdown_timeout=TLS_CLOSE_S
+                    protocol, sock, ssl=material.context, ssl_shutdown_timeout=TLS_CLOSE_S
                 )
         except OSError as exc:  # of which both ssl.SSLError and TimeoutError are
             handshake.failed = functools.partial(self._reject, handshake)

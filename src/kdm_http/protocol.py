@@ -56,7 +56,18 @@ class BoundedProtocol(HttpToolsProtocol):
         *,
         front: Front,
         handshake: Handshake,
+        material: Material | None = None,
     ) -> None:
+        """Serve a connection.
+
+        Args:
+            config: uvicorn's.
+            server_state: uvicorn's.
+            app_state: What every request's ``scope["state"]`` begins with.
+            front: What the listener's connections have in common.
+            handshake: What is known of the client so far.
+            material: What OpenSSL verified the client by; None on a plain listener.
+        """
         super().__init__(config, server_state, app_state, _loop)
         self._served_app: ASGI3Application = self.app
         self._front = front
@@ -64,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._handshake = handshake
         self._peer: Peer | None = None
         self._chain: tuple[x509.Certificate, ...] = ()
-        self._judged_by: Material | None = None
+        self._judged_by = material
         self._good_until: tuple[datetime, Reason] | None = None
         self._joined = False
         self._opened = False
@@ -162,6 +173,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._cut(exc.reason, str(exc))
             return False
         self._chain = (self._peer.certificate, *self._handshake.sent[1:])
+        if self._judged_by is not None:
+            self._good_until = self._judged_by.trust.good_until(self._peer.certificate)
         return self.judge()
 
     def judge(self) -> bool:

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
+from kdm_http.handshake import HandshakeContext
 from kdm_http.rejection import Reason
 from unit.http.tls.client import Client
 from unit.http.tls.credentials import Credentials, Leaf, craft
@@ -153,6 +154,21 @@ async def test_a_resumed_tls_1_2_session_is_judged_by_the_time_of_now(start: Any
     assert server.served == ["/"]
     await first.close()
     await second.close()
+
+
+async def test_a_refusal_by_code_does_not_rest_on_the_alert(
+    start: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, credentials: Credentials
+) -> None:
+    """Without the standard library's message hook there is no alert, and still not a byte is served."""
+    monkeypatch.setattr(HandshakeContext, "watch_certificates", lambda *_: None)
+    server = await start()
+    client = await connect(server, identity=craft(credentials.authority, usages=None))
+    await client.handshake()
+    await client.send(b"GET / HTTP/1.1\r\nhost: kdm\r\n\r\n")
+
+    assert await client.closed()
+    assert (await server.rejection()).reason is Reason.NO_PURPOSE
+    assert server.served == []
 
 
 async def test_a_client_that_ignores_its_alert_is_closed(start: Any, connect: Any, credentials: Credentials) -> None:
