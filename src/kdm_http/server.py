@@ -20,6 +20,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from kdm_http import descriptors
 from kdm_http.answers import within
 from kdm_http.events import ServerEvents
 from kdm_http.file_changes import POLL_S
@@ -191,6 +192,7 @@ def run(
     events: ServerEvents | None = None,
 ) -> None:
     """Make an event loop and ``serve`` on it until a signal. See ``serve`` for arguments and errors."""
+    descriptors.provide(config.limits.connections + config.ops_connections)
     serving = serve(api_app, ops_app, config=config, lifespan=lifespan, started=started, events=events)
     with asyncio.Runner(loop_factory=_loop_factory(config.loop)) as runner:
         runner.run(serving)

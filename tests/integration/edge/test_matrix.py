@@ -28,8 +28,8 @@ namespaces = ["default"]
 names = ["nginx-*"]
 """
 
-# The admin and the viewer have a grant in `default` only, the viewer for one name there; the nobody has a certificate of
-# the client CA and no grant, the stranger one of another CA, and the last none at all.
+# The admin and the viewer have a grant in `default` only, the viewer for one name there. The nobody has a certificate
+# of the client CA and no grant, the stranger one of another CA, and the last none at all.
 CALLERS: Final = ("admin", "viewer", "nobody", "stranger", "none")
 
 ALERTS: Final = {"UNKNOWN_CA": "unknown_ca", "CERTIFICATE_REQUIRED": "required"}
