@@ -119,7 +119,7 @@ class DeploymentRepository(Protocol):
         """Ask for another number of replicas, through the ``scale`` subresource alone.
 
         Returns as soon as the cluster has stored the wish; Pods follow later. Setting the count it already has
-        succeeds and changes nothing.
+        succeeds and changes nothing but, perhaps, the version.
 
         Args:
             ref: Which Deployment.

@@ -33,8 +33,6 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final, Literal
 
-from attrs import frozen
-
 from kdm_adapters.kubernetes.backoff import Backoff
 from kdm_adapters.kubernetes.messages import (
     Action,
@@ -53,7 +51,9 @@ from kdm_adapters.kubernetes.messages import (
     WatchList,
 )
 from kdm_adapters.kubernetes.overlays import Overlays, older
-from kdm_adapters.kubernetes.store import Objects, Store
+from kdm_adapters.kubernetes.staging import Staging
+from kdm_adapters.kubernetes.store import Store
+from kdm_adapters.kubernetes.tuning import Tuning
 from kdm_core.model import Deployment, SyncStatus
 from kdm_core.ports import Instrument
 
@@ -62,29 +62,11 @@ _log = logging.getLogger(__name__)
 VERY_SHORT_WATCH_S: Final = 1.0
 """A watch that ends sooner than this is suspect, in seconds (client-go's VeryShortWatchError)."""
 
+RESUMED_S: Final = 1.0
+"""A watch that has been open for this long, in seconds, has told what had happened before it was opened."""
+
 WATCH_LIST_PAUSE_S: Final = 3600.0
 """How long to list instead, in seconds, after a watch-list whose last bookmark never came."""
-
-
-@frozen
-class Tuning:
-    """The view's numbers. The defaults suit a real cluster; tests shorten them.
-
-    Attributes:
-        watch_list: Whether to try watch-lists at all.
-        page_size: Deployments a page of a list (client-go's pager).
-        min_watch_timeout_s: Watches are asked to last from this to twice this, in seconds, so that the clients of a
-            restarted API server do not all come back at once.
-        silence_s: A stream without a byte for this long is dead, in seconds: a bookmark is due every 60 s.
-        watch_list_deadline_s: A watch-list must make progress at least this often, in seconds. (client-go only warns:
-            kubernetes/kubernetes#140890.)
-    """
-
-    watch_list: bool = True
-    page_size: int = 500
-    min_watch_timeout_s: int = 300
-    silence_s: float = 70.0
-    watch_list_deadline_s: float = 10.0
 
 
 class _Phase(enum.Enum):
@@ -134,9 +116,8 @@ class View:
         self._list_rv = ""  # the version asked for in the list under way
         self._continue = ""
         self._full_list = False  # a page expired: without a limit now
-        self._staging: Objects | None = None  # the list or watch-list under way
+        self._staging: Staging | None = None  # the list or watch-list under way
         self._staged_rv = ""
-        self._poison = False  # the list under way holds objects that were not understood
         self._list_started_at: float | None = None
         self._relist_at = math.inf  # for the sake of undecodable objects, or differences
         self._relist_reason = ""
@@ -154,6 +135,7 @@ class View:
         self.connected = False
         self.problem = "the first list has not been read yet"
         self._proof_at = -math.inf
+        self._resumed_at = math.inf  # when the watch under way was opened
         self._relist("initial")
 
     # What to do
@@ -173,8 +155,7 @@ class View:
             self._list_started_at = now
         if self._phase is _Phase.LIST and self._continue:
             return ListPage("", self._tuning.page_size, self._continue)
-        self._staging = {}
-        self._poison = False
+        self._staging = Staging(self._store)
         watch_list = self._phase is _Phase.WATCH_LIST
         self._list_rv = "" if self._rv_unavailable else self._rv or ("" if watch_list else "0")
         self._overlays.list_begins(newest=not self._list_rv)
@@ -217,7 +198,7 @@ class View:
     def status(self, now: float) -> SyncStatus:
         """Return how far this source can be trusted, without judging its age."""
         reason = "" if self.synced and self.connected else self.problem
-        return SyncStatus(self.synced, self.connected, self._rv, now - self._proof_at, reason=reason)
+        return SyncStatus(self.synced, self.connected, self._rv, now - self._fresh_at(now), reason=reason)
 
     # What happened
 
@@ -268,6 +249,7 @@ class View:
     def _on_opened(self, now: float) -> None:
         self._heard_at = self._staged_at = now
         if self._phase is _Phase.WATCH:
+            self._resumed_at = now
             self._connect()
 
     def _on_event(self, event: Event, now: float) -> None:
@@ -277,7 +259,7 @@ class View:
         if self._staging is not None:
             if event.kind == "ADDED":
                 self._staged_at = now
-            self._stage(deployment, deleted=event.kind == "DELETED")
+            (self._staging.remove if event.kind == "DELETED" else self._staging.put)(deployment)
             return
         self._proof_at = now
         self._progress = True
@@ -300,7 +282,7 @@ class View:
         self._events += 1
         self._tell_undecodable((poison,))
         if self._staging is not None:
-            self._stage_known((poison,))
+            self._staging.keep((poison,))
             return
         self._relist_for_poison(now)
         if poison.resource_version:
@@ -310,10 +292,11 @@ class View:
     def _on_page(self, page: Page, now: float) -> None:
         if not self._continue:
             self._staged_rv = page.resource_version
-        for deployment in page.deployments:
-            self._stage(deployment)
         self._tell_undecodable(page.undecodable)
-        self._stage_known(page.undecodable)
+        if self._staging is not None:
+            for deployment in page.deployments:
+                self._staging.put(deployment)
+            self._staging.keep(page.undecodable)
         if not page.last:
             return
         self._continue = page.continue_token
@@ -322,6 +305,7 @@ class View:
             self._publish(self._staged_rv, "list", now)
 
     def _on_failure(self, failure: Failure, now: float) -> None:
+        self._interrupted(now)
         self.problem = failure.message
         self.connected = False
         self._streaming = False
@@ -368,6 +352,7 @@ class View:
             self._relist(self._reason)
 
     def _on_ended(self, ended: Ended, now: float) -> None:
+        self._interrupted(now)
         short = now - self._started_at < VERY_SHORT_WATCH_S
         if self._phase is not _Phase.WATCH:
             self._on_failure(Failure(200, "Ended", ended.detail or "the answer ended before the state was told"), now)
@@ -383,6 +368,7 @@ class View:
     def _on_time_up(self, now: float) -> None:
         if now < self.deadline:
             return
+        self._interrupted(now)
         if self._phase is _Phase.WATCH and now >= self._relist_at:
             self._ended(self._relist_reason)
             self._relist(self._relist_reason)
@@ -395,6 +381,18 @@ class View:
             self._on_failure(Failure(0, "Silent", f"no answer for {self._tuning.silence_s:.0f} s"), now)
 
     # Transitions
+
+    def _fresh_at(self, now: float) -> float:
+        """Return when all there was to know is known to have been seen.
+
+        A watch that was accepted begins with all that is newer than its version. So where it has been open for a
+        little while, what was there when it was opened has been seen, be there nothing new for an hour.
+        """
+        resumed = now - self._resumed_at >= RESUMED_S
+        return max(self._proof_at, self._resumed_at) if resumed else self._proof_at
+
+    def _interrupted(self, now: float) -> None:
+        self._proof_at, self._resumed_at = self._fresh_at(now), math.inf
 
     def _wait(self, now: float, at_least_s: float = 0.0) -> None:
         delay_s = max(self._backoff.next_delay_s(now), at_least_s)
@@ -432,35 +430,17 @@ class View:
 
     # Objects
 
-    def _stage(self, deployment: Deployment, *, deleted: bool = False) -> None:
-        assert self._staging is not None  # noqa: S101 - for mypy: every caller has looked
-        namespace, name = deployment.ref.namespace, deployment.ref.name
-        if deleted:
-            self._staging.get(namespace, {}).pop(name, None)
-            return
-        held = self._store.get(namespace, name)
-        # One object in memory, not two, for all that did not change: a relist costs little more than its list.
-        self._staging.setdefault(namespace, {})[name] = held if held is not None and held == deployment else deployment
-
-    def _stage_known(self, poison: Iterable[Undecodable]) -> None:
-        """Keep what is known of objects that were not understood: they are there, whatever they say."""
-        for each in poison:
-            self._poison = True
-            held = self._store.get(each.namespace, each.name)
-            if held is not None and each.uid in {held.uid, ""}:
-                self._stage(held)
-
     def _publish(self, resource_version: str, mode: Literal["list", "watch-list"], now: float) -> None:
         """Make the staged state the published one."""
-        staging, self._staging = self._staging or {}, None
-        self._overlays.merge(staging, resource_version)
-        self._store.replace(self.namespace, staging)
+        staging, self._staging = self._staging or Staging(self._store), None
+        self._overlays.merge(staging.objects, resource_version)
+        self._store.replace(self.namespace, staging.objects)
         self._rv = resource_version
         self._rv_unavailable = self._full_list = self._progress = False
         self._proof_at = now
         self._phase = _Phase.WATCH
         self._relist_at = math.inf
-        if self._poison:
+        if staging.poisoned:
             self._relist_for_poison(now)
         self.problem = "the watch is not open yet"
         self._instrument.listed(self.source, mode, self._reason, now - (self._list_started_at or now))

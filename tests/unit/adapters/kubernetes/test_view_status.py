@@ -62,3 +62,27 @@ def test_after_a_stop_it_is_not_connected() -> None:
     driver = Driver(LISTS).watching(rv=3)
     driver.view.stop()
     assert driver.view.status(driver.now).reason == "stopped"
+
+
+def test_a_resumed_watch_that_has_been_open_for_a_second_proves_freshness() -> None:
+    """After an outage on a quiet cluster nothing is told until the next bookmark, but nothing is stale either."""
+    driver = Driver(LISTS).watching(rv=3)
+    driver.pass_time(200)
+    driver.ended_in_order(0)
+    driver.next(WatchFrom)
+    driver.apply(Opened())
+    assert driver.view.status(driver.now).age_s == 200, "what has happened meanwhile may be about to be told"
+    driver.pass_time(1)
+    assert driver.view.status(driver.now).age_s == 1
+
+
+def test_a_resumed_watch_that_breaks_at_once_proves_nothing() -> None:
+    driver = Driver(LISTS).watching(rv=3)
+    driver.pass_time(200)
+    driver.ended_in_order(0)
+    driver.next(WatchFrom)
+    driver.apply(Opened())
+    driver.pass_time(0.5)
+    driver.apply(REFUSED)
+    driver.pass_time(5)
+    assert driver.view.status(driver.now).age_s == 205.5
