@@ -9,6 +9,6 @@
 
 from kdm_adapters.kubernetes.credentials import ClusterConfig, InvalidClusterConfig
 from kdm_adapters.kubernetes.repository import KubernetesDeploymentRepository
-from kdm_adapters.kubernetes.view import Tuning
+from kdm_adapters.kubernetes.tuning import Tuning
 
 __all__ = ["ClusterConfig", "InvalidClusterConfig", "KubernetesDeploymentRepository", "Tuning"]

@@ -24,7 +24,8 @@ from kdm_adapters.kubernetes.overlays import older, written_over
 from kdm_adapters.kubernetes.reflector import Reflector, deployments_path
 from kdm_adapters.kubernetes.refusals import explain, write_error
 from kdm_adapters.kubernetes.store import Store
-from kdm_adapters.kubernetes.view import Tuning, View
+from kdm_adapters.kubernetes.tuning import Tuning
+from kdm_adapters.kubernetes.view import View
 from kdm_adapters.kubernetes.wire import Decoder, Garbage, Scale, scale
 from kdm_core.errors import (
     CacheNotSynced,

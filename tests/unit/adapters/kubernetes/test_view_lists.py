@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdm_adapters.kubernetes.messages import Bookmark, Failure, ListPage, Page, WatchFrom
-from kdm_adapters.kubernetes.view import Tuning
+from kdm_adapters.kubernetes.tuning import Tuning
 from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import EXPIRED, INTERNAL, LISTS, REFUSED, THROTTLED, TOO_LARGE, Driver
 

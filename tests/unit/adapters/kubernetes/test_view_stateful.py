@@ -27,7 +27,8 @@ from kdm_adapters.kubernetes.messages import (
 )
 from kdm_adapters.kubernetes.overlays import written_over
 from kdm_adapters.kubernetes.store import Store
-from kdm_adapters.kubernetes.view import Tuning, View
+from kdm_adapters.kubernetes.tuning import Tuning
+from kdm_adapters.kubernetes.view import View
 from kdm_core.model import ChangeKind, Deployment
 from unit.adapters.kubernetes.cluster_model import ClusterModel
 from unit.adapters.kubernetes.objects import NAMESPACE

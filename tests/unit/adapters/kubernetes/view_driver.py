@@ -22,7 +22,8 @@ from kdm_adapters.kubernetes.messages import (
     WatchList,
 )
 from kdm_adapters.kubernetes.store import Store
-from kdm_adapters.kubernetes.view import Tuning, View
+from kdm_adapters.kubernetes.tuning import Tuning
+from kdm_adapters.kubernetes.view import View
 from kdm_core.model import ChangeKind, Deployment
 from kdm_core.ports import Instrument
 
