@@ -65,7 +65,7 @@ class PolicyFile:
             try:
                 self.policy = service.policy = self._parse(self._read())
             except PolicyError as error:
-                _log.error("policy refused, the old one stays in use: %s", error)
+                _log.error("policy refused, the old one stays in use", extra={"reason": str(error)})
                 self._reloaded(False)
             else:
                 self._announce("policy reloaded")

@@ -121,10 +121,10 @@ async def test_a_bad_file_is_refused_and_the_old_policy_goes_on(
             assert await reloads.next() is True
             assert service.policy.unrestricted(ALICE, None)
     assert reloads.none_left
-    refusals = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
-    assert len(refusals) == 1
-    assert str(path) in refusals[0]
-    assert complaint in refusals[0]
+    (refusal,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert refusal.getMessage() == "policy refused, the old one stays in use"
+    assert str(path) in refusal.__dict__["reason"]
+    assert complaint in refusal.__dict__["reason"]
 
 
 async def test_a_kubernetes_configmap_swap_is_noticed(tmp_path: Path, reloads: Reloads) -> None:
