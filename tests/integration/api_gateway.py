@@ -41,7 +41,10 @@ async def administrator(kubeconfig: str) -> AsyncIterator[aiohttp.ClientSession]
         context.load_cert_chain(pem.name)
     connector = aiohttp.TCPConnector(ssl=context, limit=0)
     async with aiohttp.ClientSession(cluster["server"], connector=connector) as session:
-        yield session
+        try:
+            yield session
+        finally:
+            await connector.close(abort_ssl=True)
 
 
 class ApiGateway:
@@ -160,10 +163,15 @@ class ApiGateway:
                 status=answer.status,
                 headers={name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP},
             )
-            await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            await response.write_eof()
+            try:
+                await response.prepare(request)
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
+            except BaseException:
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()  # a close in good order would outlive the event loop
+                raise
             return response
 
 
