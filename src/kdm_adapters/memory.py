@@ -278,7 +278,7 @@ class MemoryDeploymentRepository(DeploymentRepository):
         if not self._version or self.faults.not_synced:
             raise CacheNotSynced("no complete state has been read from the cluster yet: " + self.sync_status().reason)
         if self._refuse_stale and (status := self.sync_status()).stale:
-            raise CacheStale(f"the cached state is stale: {status.reason}")
+            raise CacheStale(f"the cached state is {status.age_s:.0f} s old, past its bound: {status.reason}")
 
     async def _request(self, doing: str) -> None:
         """Reach the cluster, or fail to."""

@@ -30,8 +30,10 @@ class InvalidReplicas(InvalidInput):
     """A replica count that is no integer within the bounds."""
 
     def __init__(self, value: object, maximum: int) -> None:
-        # repr() of an int refuses to write more than some thousand digits
-        shown = "of many digits" if isinstance(value, int) and abs(value) > 10**38 else repr(value)
+        try:
+            shown = repr(value)
+        except ValueError:  # Python refuses to write an int of more than some thousand digits
+            shown = "of many digits"
         shown = shown if len(shown) <= 40 else shown[:40] + "..."
         super().__init__(f"invalid replica count {shown}: it must be an integer from 0 to {maximum}")
 

@@ -1,0 +1,70 @@
+"""What the tests of the service stand on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kdm_core import AuditEvent, AuditSink, AuditUnavailable, DeploymentRef, Identity, Instrument, Verb
+from kdm_core.policy import Globs, Grant, Policy, ReplicaBounds, Subjects
+
+WEB = DeploymentRef("shop", "web")
+ALICE = Identity("alice", frozenset({"kdm:shop"}), "ab" * 32)
+MALLORY = Identity("mallory")
+
+
+def grant(user: str, *verbs: Verb, namespaces: str = "*", names: str = "*", maximum: int = 100, **labels: str) -> Grant:
+    """Make a grant to one user."""
+    return Grant(
+        Subjects(users=frozenset({user})),
+        frozenset(verbs),
+        Globs((namespaces,)),
+        names=Globs((names,)),
+        labels=labels,
+        replicas=ReplicaBounds(max=maximum, allow_zero=True),
+    )
+
+
+def policy(*grants: Grant) -> Policy:
+    return Policy(grants)
+
+
+class ListedAudit(AuditSink):
+    """An audit trail in a list, which can be full before or after a write."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+        self.full = False
+        self.full_at_record = False
+
+    def check(self) -> None:
+        if self.full:
+            raise AuditUnavailable("the disk is full")
+
+    def record(self, event: AuditEvent) -> None:
+        if self.full or self.full_at_record:
+            raise AuditUnavailable("the disk is full")
+        self.events.append(event)
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Meter(Instrument):
+    """Remembers what the service tells."""
+
+    def __init__(self) -> None:
+        self.reads: list[str] = []
+        self.writes: list[tuple[str, float]] = []
+
+    def read_served(self, kind: Literal["get", "find", "list"]) -> None:
+        self.reads.append(kind)
+
+    def write(self, outcome: str, seconds: float) -> None:
+        self.writes.append((outcome, seconds))
