@@ -48,6 +48,11 @@ class Connection:
         name = "localhost" if context else None
         return cls(*await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name))
 
+    @property
+    def serial(self) -> str:
+        """The serial number of the server's certificate, in upper-case hex."""
+        return str(self._writer.get_extra_info("peercert")["serialNumber"])
+
     async def send(self, data: bytes) -> None:
         """Send some bytes.
 

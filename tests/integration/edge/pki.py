@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 from kdm_http.pki import Authority
@@ -49,14 +50,19 @@ class Pki:
             "TLS_CLIENT_CRL": str(self.path / "crl.pem"),
         }
 
-    def context(self, name: str | None, *, trusting: Pki | None = None) -> ssl.SSLContext:
+    def read(self, file: str) -> bytes:
+        """Return the content of one of its files."""
+        return (self.path / file).read_bytes()
+
+    def context(self, name: str | None, *, trusting: Sequence[Pki] = ()) -> ssl.SSLContext:
         """Make a client's context.
 
         Args:
             name: Whose certificate to show; None for none.
-            trusting: The CA of the server; this one where None.
+            trusting: The CAs that the server's certificate may come from; this one where empty.
         """
-        context = ssl.create_default_context(cafile=str((trusting or self).path / "ca.pem"))
+        authorities = [each.read("ca.pem").decode() for each in trusting or (self,)]
+        context = ssl.create_default_context(cadata="".join(authorities))
         if name is not None:
             context.load_cert_chain(self.path / f"{name}.pem", self.path / f"{name}-key.pem")
         return context

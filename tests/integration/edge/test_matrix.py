@@ -135,7 +135,7 @@ def callers(kdm: KdmProcess, pki: Pki, tmp_path_factory: pytest.TempPathFactory)
     strangers = Pki(tmp_path_factory.mktemp("strangers"), "another CA")
     strangers.issue("stranger", "admins")
     contexts = {name: pki.context(name) for name in ("admin", "viewer", "nobody")}
-    contexts |= {"stranger": strangers.context("stranger", trusting=pki), "none": pki.context(None)}
+    contexts |= {"stranger": strangers.context("stranger", trusting=[pki]), "none": pki.context(None)}
     with ExitStack() as opened:
         yield {
             name: opened.enter_context(httpx.Client(base_url=kdm.url, verify=contexts[name], trust_env=False))
