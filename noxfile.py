@@ -73,7 +73,9 @@ def audit(session: nox.Session) -> None:
             session.error(f"{path}: not pinned and hashed: {'; '.join(loose) or 'it is empty'}")
     session.run("uv", "pip", "sync", "--quiet", "--require-hashes", "requirements/runtime.txt")
     session.run("uv", "pip", "check")
-    session.run("python", "-W", "error", "-c", "import kdm_http.cli, kdm_adapters.kubernetes", env={"PYTHONPATH": "src"})
+    session.run(
+        "python", "-W", "error", "-c", "import kdm_http.cli, kdm_adapters.kubernetes", env={"PYTHONPATH": "src"}
+    )
 
 
 @nox.session
