@@ -86,33 +86,3 @@ def test_a_resumed_watch_that_breaks_at_once_proves_nothing() -> None:
     driver.apply(REFUSED)
     driver.pass_time(5)
     assert driver.view.status(driver.now).age_s == 205.5
-
-
-def test_a_resumed_watch_proves_freshness_once_it_has_been_open_for_a_second() -> None:
-    """After an outage of a quiet cluster nothing may be left to tell: it must not count as stale until a bookmark."""
-    driver = Driver(LISTS).watching(rv=3)
-    driver.pass_time(500)
-    driver.apply(REFUSED)
-    driver.wait_out()
-    driver.next(WatchFrom)
-    driver.apply(Opened())
-    driver.pass_time(0.5)
-    assert driver.view.status(driver.now).age_s > 500
-    driver.pass_time(0.5)
-    assert driver.view.status(driver.now).age_s == 1
-    driver.pass_time(30)
-    driver.apply(REFUSED)
-    assert driver.view.status(driver.now).age_s == 31
-
-
-def test_a_watch_that_breaks_right_after_it_opened_proves_nothing() -> None:
-    driver = Driver(LISTS).watching(rv=3)
-    driver.pass_time(500)
-    driver.apply(REFUSED)
-    driver.wait_out()
-    driver.next(WatchFrom)
-    driver.apply(Opened())
-    driver.pass_time(0.5)
-    driver.apply(Ended("connection reset by peer"))
-    driver.wait_out()
-    assert driver.view.status(driver.now).age_s > 500
