@@ -123,7 +123,7 @@ class DeploymentService:
         Raises:
             InvalidName: A name no Deployment or namespace can have.
             DeploymentNotFound: There is none.
-            AmbiguousName: "*", and several namespaces have one that the actor may read.
+            AmbiguousName: "*", and several namespaces have one that the actor may read or scale.
             Forbidden: The policy does not let the actor read it.
             CacheNotSynced, CacheStale: The repository cannot answer now.
         """
