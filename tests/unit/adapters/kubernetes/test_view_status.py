@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from kdm_adapters.kubernetes.messages import Bookmark, Ended, Event, Failure, ListPage, Opened, WatchFrom
+from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, ListPage, Opened, WatchFrom
 from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import LISTS, REFUSED, Driver
 
