@@ -115,6 +115,13 @@ def bench_cache(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.cache", *session.posargs)
 
 
+@nox.session(name="bench-edge")
+def bench_edge(session: nox.Session) -> None:
+    """Measure how much slower kdm serves under attack. Arguments go to benchmarks.edge_attack."""
+    install(session)
+    session.run("python", "-m", "benchmarks.edge_attack", *session.posargs)
+
+
 @nox.session
 def soak(session: nox.Session) -> None:
     """Change a cluster under kdm for ten minutes with a fault every 20 s. Arguments go to benchmarks.soak."""

@@ -88,6 +88,9 @@ async def attack(url: str, context: ssl.SSLContext, name: str, count: int) -> li
 
     Returns:
         What the server said on each.
+
+    Raises:
+        OSError: The server did not let one in.
     """
     handshaking = asyncio.Semaphore(HANDSHAKES_AT_A_TIME)
 
