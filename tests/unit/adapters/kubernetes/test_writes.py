@@ -132,7 +132,7 @@ async def test_each_refusal_becomes_one_error(
     make: MakeRepository, server: ApiServer, fault: Answer, error: type[KdmError], message: str
 ) -> None:
     """It is told in words a person can act on, and the write is not tried again."""
-    async with make(write_timeout_s=0.2) as repository:
+    async with make(write_timeout_s=0.2 if fault is hanging else DEADLINE_S) as repository:
         await synced(repository, server)
         server.faults["patch"].append(fault)
         with pytest.raises(error, match=message):
