@@ -181,7 +181,7 @@ def to_line(event: AuditEvent) -> bytes:
         "actor": _bounded(event.actor.user),
         "groups": groups,
         "fingerprint": _bounded(event.actor.fingerprint),
-        "peer": _bounded(event.peer),
+        "peer": _bounded(event.actor.address),
         "action": event.verb.value,
         "namespace": _bounded(event.namespace),
         "name": _bounded(event.name),

@@ -223,11 +223,14 @@ class Identity:
         user: The certificate's common name, or its one ``spiffe://`` URI SAN where it has one.
         groups: The certificate's organizations.
         fingerprint: SHA-256 of the certificate's DER bytes, in lower-case hex; "" where there was no certificate.
+        address: Where they ask from, ``host:port``; "" where nobody could tell. Told in the audit trail; two
+            identities that differ in it alone are equal.
     """
 
     user: str
     groups: frozenset[str] = frozenset()
     fingerprint: str = ""
+    address: str = field(default="", eq=False)
 
 
 LOCAL: Final = Identity("local")
@@ -270,7 +273,6 @@ class AuditEvent:
         outcome: How it ended.
         reason: Why, for a person; "" on success.
         latency_s: How long it took, in seconds.
-        peer: Where the client connected from, ``host:port``; "" where there was no connection or nobody could tell.
     """
 
     time: datetime
@@ -284,4 +286,3 @@ class AuditEvent:
     new_replicas: int | None = None
     reason: str = ""
     latency_s: float = 0.0
-    peer: str = ""

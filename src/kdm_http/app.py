@@ -43,11 +43,13 @@ class Api:
     Args:
         litestar: The routes.
         observe: Told of every answer: method, route template ("" where none matched), status, seconds.
+        log_requests: Whether to log one line for each request.
     """
 
-    def __init__(self, litestar: Litestar, observe: Observe) -> None:
+    def __init__(self, litestar: Litestar, observe: Observe, *, log_requests: bool = False) -> None:
         self._litestar = litestar
         self._observe = observe
+        self._log_requests = log_requests
         self._methods = {route.path_format: route.methods for route in litestar.routes if isinstance(route, HTTPRoute)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,8 +84,11 @@ class Api:
         finally:
             seconds = time.monotonic() - started
             self._observe(method, scope.get("path_template", ""), status, seconds)
-            user = peer.identity.user if peer else ""
-            _log.info("request", method=method, path=path[:200], status=status, user=user, seconds=round(seconds, 6))
+            if self._log_requests:
+                user = peer.identity.user if peer else ""
+                _log.info(
+                    "request", method=method, path=path[:200], status=status, user=user, seconds=round(seconds, 6)
+                )
 
     def _exact(self, headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> Iterator[tuple[bytes, bytes]]:
         """Make an Allow header say all: Litestar's OPTIONS knows the first method of a route, and not our HEAD."""
@@ -95,13 +100,14 @@ class Api:
                 yield name, value
 
 
-def create_app(service: DeploymentService, *, observe: Observe = _unobserved) -> Api:
+def create_app(service: DeploymentService, *, observe: Observe = _unobserved, log_requests: bool = False) -> Api:
     """Make the API over a service.
 
     Args:
         service: The use cases. Its repository is started and stopped by whoever made it.
         observe: Told of every answer: method, route template ("" where none matched), status (0 where the connection
             ended before one), seconds.
+        log_requests: Whether to log one line for each request.
 
     Returns:
         The ASGI application. Serve it behind the mTLS edge alone: it trusts ``scope["state"]["peer"]``.
@@ -129,6 +135,7 @@ def create_app(service: DeploymentService, *, observe: Observe = _unobserved) ->
             debug=False,
         ),
         observe,
+        log_requests=log_requests,
     )
 
 

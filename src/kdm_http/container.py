@@ -184,7 +184,9 @@ class Container(containers.DeclarativeContainer):
         max_replicas=settings.provided.max_replicas,
     )
     metrics = providers.Singleton(_metrics, instrument, repository)
-    api = providers.Singleton(create_app, service, observe=traffic.provided.request)
+    api = providers.Singleton(
+        create_app, service, observe=traffic.provided.request, log_requests=settings.provided.log_requests
+    )
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
     lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file)

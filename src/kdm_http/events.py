@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from kdm_http.peer import Peer
@@ -17,8 +18,8 @@ class ServerEvents:
     def rejected(self, rejection: Rejection) -> None:
         """A client was turned away, in the handshake or later because its certificate is no longer good."""
 
-    def connection_opened(self, listener: str) -> None:
-        """A connection passed its handshake. ``listener`` is "api" or "ops"."""
+    def connection_opened(self, listener: str, peer: Peer | None) -> None:
+        """A connection passed its handshake. ``listener`` is "api" or "ops"; the ops listener knows no peer."""
 
     def connection_closed(self, listener: str) -> None:
         """A connection that had been told as opened is closed."""
@@ -29,8 +30,13 @@ class ServerEvents:
     def request_refused(self, listener: str, status: int, peer: Peer | None) -> None:
         """The server itself refused a request: 400, 408, 429, 431 or 504."""
 
-    def reloaded(self, certificate_not_after: datetime) -> None:
-        """New certificate files were taken into use; also called once at the start."""
+    def reloaded(self, not_after: Mapping[str, datetime]) -> None:
+        """New certificate files were taken into use; also called once at the start.
+
+        Args:
+            not_after: When the "server" certificate ends, and the first "client_ca" and the first "crl" where there is
+                one.
+        """
 
     def reload_refused(self, reason: str) -> None:
         """Changed certificate files are no good: the ones in use stay."""

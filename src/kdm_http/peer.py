@@ -64,7 +64,7 @@ class Peer:
             _check_purpose(certificate)
             fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
             return cls(
-                identity=_identity(certificate, fingerprint),
+                identity=_identity(certificate, fingerprint, address),
                 subject=certificate.subject.rfc4514_string(),
                 serial=f"{certificate.serial_number:x}",
                 fingerprint=fingerprint,
@@ -95,7 +95,7 @@ def _check_purpose(certificate: x509.Certificate) -> None:
         raise PeerRefused(Reason.WRONG_PURPOSE, "the certificate's extended key usage lacks clientAuth")
 
 
-def _identity(certificate: x509.Certificate, fingerprint: str) -> Identity:
+def _identity(certificate: x509.Certificate, fingerprint: str, address: str) -> Identity:
     try:
         user = spiffe.find_id(certificate)
     except ValueError as exc:
@@ -107,7 +107,7 @@ def _identity(certificate: x509.Certificate, fingerprint: str) -> Identity:
         user = names[0]
         if user.casefold().startswith("spiffe:"):  # else a CA that vouches for names alone could hand out SPIFFE IDs
             raise PeerRefused(Reason.NO_IDENTITY, "a common name cannot be a SPIFFE ID: that takes a URI SAN")
-    return Identity(user, frozenset(_values(certificate, NameOID.ORGANIZATION_NAME)), fingerprint)
+    return Identity(user, frozenset(_values(certificate, NameOID.ORGANIZATION_NAME)), fingerprint, address)
 
 
 def _values(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> list[str]:

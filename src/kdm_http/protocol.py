@@ -100,7 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if front.tls is not None and not self._identify(transport):
             return
         self._opened = True
-        front.events.connection_opened(front.name)
+        front.events.connection_opened(front.name, self._peer)
         if self._peer is not None:
             self.app_state = {**self.app_state, "peer": self._peer}
             self._joined = front.shares.join(self._peer.identity.user)

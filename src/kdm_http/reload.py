@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
+from cryptography import x509
 
 from kdm_http.events import ServerEvents
 from kdm_http.file_changes import POLL_S, FileChanges
@@ -84,15 +85,22 @@ class ServerTls:
 
     def _warn_ahead(self) -> None:
         """Warn of what will soon turn clients away."""
-        material, now = self.material, self._now()
-        ends = [("certificate", material.certificate.subject, material.certificate.not_valid_after_utc)]
-        ends += [("client CA", ca.subject, ca.not_valid_after_utc) for ca in material.trust.authorities]
-        ends += [
-            ("CRL", crl.issuer, crl.next_update_utc) for crl in material.trust.revocation_lists if crl.next_update_utc
-        ]
-        for what, name, end in ends:
-            if end - now < WARN_AHEAD:
+        for what, name, end in self._ends():
+            if end - self._now() < WARN_AHEAD:
                 _log.warning("certificates near their end", what=what, name=name.rfc4514_string(), end=end.isoformat())
+
+    def _ends(self) -> list[tuple[str, x509.Name, datetime]]:
+        """Return what there is, whose it is, and when it ends."""
+        material = self.material
+        return [
+            ("server", material.certificate.subject, material.certificate.not_valid_after_utc),
+            *(("client_ca", ca.subject, ca.not_valid_after_utc) for ca in material.trust.authorities),
+            *(
+                ("crl", crl.issuer, crl.next_update_utc)
+                for crl in material.trust.revocation_lists
+                if crl.next_update_utc
+            ),
+        ]
 
     def _state(self) -> str:
         try:
@@ -112,4 +120,7 @@ class ServerTls:
             client_cas=[ca.subject.rfc4514_string() for ca in self.material.trust.authorities],
             crls=len(self.material.trust.revocation_lists),
         )
-        self._events.reloaded(certificate.not_valid_after_utc)
+        not_after: dict[str, datetime] = {}
+        for what, _, end in self._ends():
+            not_after[what] = min(end, not_after.get(what, end))
+        self._events.reloaded(not_after)

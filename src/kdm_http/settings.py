@@ -168,6 +168,7 @@ class Settings:
         "The least severity that is logged: debug, info, warning or error.",
     )
     log_format: str = knob("console", _one_of("console", "json"), "How a log line looks: console, for people, or json.")
+    log_requests: bool = knob(False, _switch, "Log one line for each request.")
     loop: Literal["auto", "uvloop", "asyncio"] = knob(
         "auto",
         _one_of("auto", "uvloop", "asyncio"),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPMethod
 from typing import Final
@@ -16,6 +19,9 @@ from kdm_http.rejection import Reason, Rejection
 
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 """Buckets, in seconds: a read from memory takes less than a millisecond, a write as long as the cluster takes."""
+
+REMEMBERED_CLIENTS: Final = 1000
+"""Users whose certificate's end is kept, the last seen ones."""
 
 _NOBODY: Final = frozenset({Reason.DISCONNECTED, Reason.TIMEOUT})
 """Probes and scanners that showed nothing: no attempt that an audit would want to know of."""
@@ -35,6 +41,7 @@ class Traffic(ServerEvents):
 
     def __init__(self, registry: CollectorRegistry, audit: AuditSink | None = None) -> None:
         self._audit = audit
+        self._clients: dict[str, float] = {}  # when each user's newest certificate ends, the last seen last
         self._requests = Counter(
             "kdm_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
         )
@@ -70,7 +77,10 @@ class Traffic(ServerEvents):
         for outcome in _RELOADS.values():
             self._policy_reloads.labels(outcome)  # there from the start, so that a first one is seen as a rise
         self._not_after = Gauge(
-            "kdm_certificate_not_after_timestamp_seconds", "When the server's certificate expires.", registry=registry
+            "kdm_certificate_not_after_timestamp_seconds",
+            "When the server's certificate, the first client CA, the first CRL and the first seen client's end.",
+            ["certificate"],
+            registry=registry,
         )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -88,21 +98,30 @@ class Traffic(ServerEvents):
                 AuditEvent(
                     time=rejection.time,
                     request_id="",
-                    actor=Identity(rejection.user, fingerprint=rejection.fingerprint),
+                    actor=Identity(rejection.user, fingerprint=rejection.fingerprint, address=rejection.address),
                     verb=Verb.CONNECT,
                     namespace="",
                     name="",
                     outcome=Outcome.DENIED,
                     reason=f"{rejection.reason.value}: {rejection.detail}",
-                    peer=rejection.address,
                 )
             )
         except AuditUnavailable as error:
             _log.error("an audit event was lost: %s", error)
 
-    def connection_opened(self, listener: str) -> None:
-        """Count it as open."""
+    def connection_opened(self, listener: str, peer: Peer | None) -> None:
+        """Count it as open, and note when its certificate ends."""
         self._connections.labels(listener).inc()
+        if peer is not None:
+            self._clients.pop(peer.identity.user, None)
+            self._clients[peer.identity.user] = peer.not_after.timestamp()
+            if len(self._clients) > REMEMBERED_CLIENTS:
+                del self._clients[next(iter(self._clients))]
+
+    def _first_client_end(self) -> float:
+        """Return when the first certificate ends that a client showed and that is still good; NaN for none."""
+        now = time.time()
+        return min((end for end in self._clients.values() if end >= now), default=math.nan)
 
     def connection_closed(self, listener: str) -> None:
         """Count it no longer."""
@@ -116,10 +135,13 @@ class Traffic(ServerEvents):
         """Count it."""
         self._refused.labels(listener, status).inc()
 
-    def reloaded(self, certificate_not_after: datetime) -> None:
-        """Tell until when the certificate is good."""
+    def reloaded(self, not_after: Mapping[str, datetime]) -> None:
+        """Tell until when the certificates are good."""
         self._reloads.labels("used").inc()
-        self._not_after.set(certificate_not_after.timestamp())
+        self._not_after.clear()
+        self._not_after.labels("client").set_function(self._first_client_end)
+        for certificate, end in not_after.items():
+            self._not_after.labels(certificate).set(end.timestamp())
 
     def reload_refused(self, reason: str) -> None:  # noqa: ARG002 - the log has it
         """Count it."""

@@ -26,7 +26,7 @@ from kdm_core import AuditEvent, AuditUnavailable, Identity, Instrument, Outcome
 EVENT = AuditEvent(
     time=datetime(2026, 7, 1, 12, 0, 0, 5, UTC),
     request_id="r-1",
-    actor=Identity("alice", frozenset({"kdm:shop", "kdm:admins"}), "ab12"),
+    actor=Identity("alice", frozenset({"kdm:shop", "kdm:admins"}), "ab12", "192.0.2.1:4711"),
     verb=Verb.SCALE,
     namespace="shop",
     name="web",
@@ -34,7 +34,6 @@ EVENT = AuditEvent(
     old_replicas=1,
     new_replicas=3,
     latency_s=0.0123456,
-    peer="192.0.2.1:4711",
 )
 
 
@@ -109,8 +108,7 @@ class TestLines:
             evolve(
                 EVENT,
                 request_id=request_id,
-                actor=Identity(user, frozenset({group}), fingerprint),
-                peer=peer,
+                actor=Identity(user, frozenset({group}), fingerprint, peer),
                 namespace=namespace,
                 name=name,
                 reason=reason,
@@ -127,8 +125,8 @@ class TestLines:
         """However long the strings of an event are, its line fits into what the disk must have free."""
         long = "\U0001f600" * 100_000
         groups = frozenset(f"{number:05}{long[:5000]}" for number in range(MAX_GROUPS + 10))
-        line = to_line(AuditEvent(EVENT.time, long, Identity(long, groups, long), Verb.READ, long, long, Outcome.DENIED,
-                                  reason=long, peer=long))  # fmt: skip
+        actor = Identity(long, groups, long, long)
+        line = to_line(AuditEvent(EVENT.time, long, actor, Verb.READ, long, long, Outcome.DENIED, reason=long))
         assert len(line) < audit_log.MIN_FREE_BYTES
         fields = json.loads(line)
         assert fields["actor"] == long[:MAX_FIELD_LENGTH] + f"...[{100_000 - MAX_FIELD_LENGTH} more]"

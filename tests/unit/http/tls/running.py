@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class Recorder(ServerEvents):
 
     def __init__(self) -> None:
         self.rejections: asyncio.Queue[Rejection] = asyncio.Queue()
-        self.reloads: asyncio.Queue[datetime] = asyncio.Queue()
+        self.reloads: asyncio.Queue[Mapping[str, datetime]] = asyncio.Queue()
         self.refused_reloads: asyncio.Queue[str] = asyncio.Queue()
         self.refusals: list[int] = []
         self.open = 0
@@ -42,7 +43,8 @@ class Recorder(ServerEvents):
     def rejected(self, rejection: Rejection) -> None:
         self.rejections.put_nowait(rejection)
 
-    def connection_opened(self, listener: str) -> None:
+    def connection_opened(self, listener: str, peer: Peer | None) -> None:
+        del peer
         self.open += listener == "api"
 
     def connection_closed(self, listener: str) -> None:
@@ -64,8 +66,8 @@ class Recorder(ServerEvents):
         del listener, peer
         self.refusals.append(status)
 
-    def reloaded(self, certificate_not_after: datetime) -> None:
-        self.reloads.put_nowait(certificate_not_after)
+    def reloaded(self, not_after: Mapping[str, datetime]) -> None:
+        self.reloads.put_nowait(not_after)
 
     def reload_refused(self, reason: str) -> None:
         self.refused_reloads.put_nowait(reason)
