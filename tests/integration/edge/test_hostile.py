@@ -148,7 +148,7 @@ def strict(pki: Pki) -> Iterator[KdmProcess]:
         pki.issue(name)
     limits = {"REQUESTS_PER_S": 1, "REQUESTS_BURST": 5, "CONNECTIONS": 8, "CONNECTIONS_PER_IDENTITY": 3}
     settings = pki.settings() | {f"LIMIT_{name}": str(value) for name, value in limits.items()}
-    with KdmProcess(settings, pki.path / "log") as process:
+    with KdmProcess(settings, pki.path / "strict.log") as process:
         yield process
 
 
