@@ -25,13 +25,13 @@ _ALWAYS: Final = [
     (b"cache-control", b"no-store"),  # a replica count from a proxy's cache would be a lie about freshness
     (b"x-content-type-options", b"nosniff"),
 ]
-Observe = Callable[[str, str, int, float], None]
+Observe = Callable[[str, str, int, float, str], None]
 
 _log = structlog.get_logger("kdm.access")
 _refuse_unproven: Final = refuse(401, "a client certificate is required")
 
 
-def _unobserved(method: str, route: str, status: int, seconds: float) -> None:
+def _unobserved(method: str, route: str, status: int, seconds: float, user: str) -> None:
     """Nobody counts."""
 
 
@@ -42,7 +42,7 @@ class Api:
 
     Args:
         litestar: The routes.
-        observe: Told of every answer: method, route template ("" where none matched), status, seconds.
+        observe: Told of every answer: method, route template ("" where none matched), status, seconds, user.
         log_requests: Whether to log one line for each request.
     """
 
@@ -83,9 +83,9 @@ class Api:
                 await self._litestar(scope, receive, send_with_headers)
         finally:
             seconds = time.monotonic() - started
-            self._observe(method, scope.get("path_template", ""), status, seconds)
+            user = peer.identity.user if peer else ""
+            self._observe(method, scope.get("path_template", ""), status, seconds, user)
             if self._log_requests:
-                user = peer.identity.user if peer else ""
                 _log.info(
                     "request", method=method, path=path[:200], status=status, user=user, seconds=round(seconds, 6)
                 )
@@ -106,7 +106,7 @@ def create_app(service: DeploymentService, *, observe: Observe = _unobserved, lo
     Args:
         service: The use cases. Its repository is started and stopped by whoever made it.
         observe: Told of every answer: method, route template ("" where none matched), status (0 where the connection
-            ended before one), seconds.
+            ended before one), seconds, the client's user ("" where there was no client certificate).
         log_requests: Whether to log one line for each request.
 
     Returns:

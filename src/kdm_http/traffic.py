@@ -20,6 +20,9 @@ from kdm_http.rejection import Reason, Rejection
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 """Buckets, in seconds: a read from memory takes less than a millisecond, a write as long as the cluster takes."""
 
+COUNTED_USERS: Final = 100
+"""Users with a time series of their own: a CA may certify any number, Prometheus cannot hold any number."""
+
 REMEMBERED_CLIENTS: Final = 1000
 """Users whose certificate's end is kept, the last seen ones."""
 
@@ -52,6 +55,13 @@ class Traffic(ServerEvents):
             buckets=SECONDS,
             registry=registry,
         )
+        self._by_user = Counter(
+            "kdm_http_requests_by_user",
+            f"Requests answered, for each of the first {COUNTED_USERS} users since the start; the others as one.",
+            ["user"],
+            registry=registry,
+        )
+        self._users: set[str] = set()
         self._connections = Gauge("kdm_connections", "Open connections.", ["listener"], registry=registry)
         self._dropped = Counter(
             "kdm_connections_dropped",
@@ -83,8 +93,14 @@ class Traffic(ServerEvents):
             registry=registry,
         )
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+    def request(self, method: str, route: str, status: int, seconds: float, user: str) -> None:
         """Count an answer of the API; see :func:`kdm_http.app.create_app`."""
+        if user not in self._users:
+            if len(self._users) < COUNTED_USERS:
+                self._users.add(user)
+            else:
+                user = "other"
+        self._by_user.labels(user).inc()
         self._requests.labels(method if method in _METHODS else "other", route or "none", status).inc()
         self._seconds.labels(route or "none").observe(seconds)
 

@@ -258,17 +258,17 @@ def test_an_unknown_subclass_has_the_status_of_its_class() -> None:
 
 
 async def test_each_answer_is_observed_with_its_route(service: DeploymentService) -> None:
-    observed: list[tuple[str, str, int]] = []
-    app = create_app(service, observe=lambda method, route, status, _: observed.append((method, route, status)))
+    observed: list[tuple[str, str, int, str]] = []
+    app = create_app(service, observe=lambda *told: observed.append((*told[:3], told[4])))
     transport = httpx.ASGITransport(Admitted(app))
     async with httpx.AsyncClient(transport=transport, base_url="https://kdm.test") as client:
         await client.get("/deployments/nginx-deployment/replicas")
         await client.head("/api/v1/deployments")
         await client.get("/nowhere")
     assert observed == [
-        ("GET", "/deployments/{name}/replicas", 200),
-        ("HEAD", "/api/v1/deployments", 200),
-        ("GET", "", 404),
+        ("GET", "/deployments/{name}/replicas", 200, "local"),
+        ("HEAD", "/api/v1/deployments", 200, "local"),
+        ("GET", "", 404, "local"),
     ]
 
 

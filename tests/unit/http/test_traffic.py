@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from kdm_core import Identity
 from kdm_http.peer import Peer
 from kdm_http.pki import Authority
-from kdm_http.traffic import REMEMBERED_CLIENTS, Traffic
+from kdm_http.traffic import COUNTED_USERS, REMEMBERED_CLIENTS, Traffic
 
 END: Final = "kdm_certificate_not_after_timestamp_seconds"
 
@@ -73,3 +73,15 @@ def test_clients_without_number_cost_bounded_memory(authority: Authority) -> Non
     for number in range(REMEMBERED_CLIENTS):
         traffic.connection_opened("api", evolve(other, identity=Identity(f"user-{number}")))
     assert ends(registry, "client") == other.not_after.timestamp()
+
+
+def test_users_without_number_cost_a_bounded_number_of_time_series() -> None:
+    registry = CollectorRegistry()
+    traffic = Traffic(registry)
+    for number in range(COUNTED_USERS + 50):
+        traffic.request("GET", "/deployments", 200, 0.001, f"user-{number}")
+    traffic.request("GET", "/deployments", 200, 0.001, "user-0")
+    name = "kdm_http_requests_by_user_total"
+    assert registry.get_sample_value(name, {"user": "user-0"}) == 2
+    assert registry.get_sample_value(name, {"user": "other"}) == 50
+    assert registry.get_sample_value(name, {"user": f"user-{COUNTED_USERS}"}) is None
