@@ -7,11 +7,11 @@ a Deployment costs little more than its names.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
 
+from kdm_adapters.kubernetes.labels import NO_LABELS, Labels
 from kdm_adapters.kubernetes.messages import (
     INITIAL_EVENTS_END,
     Bookmark,
@@ -21,7 +21,7 @@ from kdm_adapters.kubernetes.messages import (
 )
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
 
-SHARED: Final = 4096
+SHARED: Final = 1024
 """How many strings, label maps and counts are remembered for sharing, each. When full, they are forgotten."""
 
 
@@ -132,8 +132,6 @@ _decode_scale = msgspec.json.Decoder(_Scale).decode
 _decode_labels = msgspec.json.Decoder(dict[str, str] | None).decode
 _decode_annotations = msgspec.json.Decoder(dict[str, str] | None).decode
 
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
-
 
 class Decoder:
     """Turns objects into Deployments that share what they can.
@@ -146,6 +144,7 @@ class Decoder:
         self._known = known
         self._strings: dict[str, str] = {}
         self._labels: dict[bytes, Mapping[str, str]] = {}
+        self._label_keys: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._replicas: dict[tuple[int, int, int, int, int], ReplicaStatus] = {}
 
     def event(self, line: bytes) -> Event | Bookmark | Failure | Undecodable:
@@ -206,7 +205,7 @@ class Decoder:
         spec, status = item.spec, item.status
         desired = 1 if spec.replicas is None else spec.replicas  # as the API defaults it
         return Deployment(
-            DeploymentRef(self._string(metadata.namespace), metadata.name) if held is None else held.ref,
+            DeploymentRef(self._string(metadata.namespace), self._string(metadata.name)) if held is None else held.ref,
             metadata.uid if held is None or held.uid != metadata.uid else held.uid,
             metadata.resource_version,
             metadata.generation,
@@ -242,14 +241,23 @@ class Decoder:
             return shared
         labels = _decode_labels(key) if key else None
         if not labels:
-            return _NO_LABELS
+            return NO_LABELS
         if held is not None and held.labels == labels:
             shared = held.labels
         else:
-            shared = MappingProxyType({self._string(k): self._string(v) for k, v in labels.items()})
+            shared = Labels(self._keys_of(labels), tuple(self._string(value) for value in labels.values()))
         if len(self._labels) >= SHARED:
             self._labels.clear()
         self._labels[key] = shared
+        return shared
+
+    def _keys_of(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        keys = tuple(labels)
+        shared = self._label_keys.get(keys)
+        if shared is None:
+            if len(self._label_keys) >= SHARED:
+                self._label_keys.clear()
+            shared = self._label_keys[keys] = keys
         return shared
 
 
