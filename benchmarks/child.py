@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 __all__ = ["Child", "output", "running"]
@@ -50,7 +50,7 @@ class Child:
 
 @asynccontextmanager
 async def running(command: Sequence[str], environment: Mapping[str, str] | None = None) -> AsyncIterator[Child]:
-    """Run a process that obeys; in the end let it quit, or kill it."""
+    """Run a process that obeys; in the end let it quit, or kill it where it takes long: to free gigabytes, say."""
     process = await asyncio.create_subprocess_exec(
         *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=LINE_LIMIT_BYTES, env=environment
     )
@@ -58,8 +58,9 @@ async def running(command: Sequence[str], environment: Mapping[str, str] | None 
         yield Child(process)
         assert process.stdin is not None
         process.stdin.write(b"quit\n")
-        async with asyncio.timeout(END_TIMEOUT_S):
-            await process.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await process.wait()
     finally:
         await _end(process)
 

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.cache import report
 from benchmarks.cache.contestants import KDM, READERS, command
-from benchmarks.cache.measurement import Plan, Sample, measure_in_quiet, traced_heap_bytes
+from benchmarks.cache.measurement import Plan, measure_in_quiet, traced_heap_bytes
 from benchmarks.deployments import Writer
 from integration.controlplane.cluster import ControlPlane
 
@@ -44,41 +45,45 @@ def main() -> None:
     ]
     output = arguments.output or RESULTS / f"cache-{datetime.now(UTC):%Y-%m-%d}"
 
-    results = asyncio.run(_run(plans, rounds, arguments.readers, arguments.patience))
-    output.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
-    output.with_suffix(".md").write_text(report.tables(results))
-    print(report.tables(results))
+    # Kept after each size: the largest takes long, and something may happen.
+    for results in _run(plans, rounds, arguments.readers, arguments.patience):
+        output.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+        output.with_suffix(".md").write_text(report.tables(results))
+    print(output.with_suffix(".md").read_text())
 
 
-async def _run(plans: list[Plan], rounds: list[int], readers: list[str], patience_s: float) -> report.Results:
-    samples: list[Sample] = []
-    traced: dict[int, int] = {}
-    with ControlPlane() as plane:
-        commands = {reader: command(reader, plane.kubeconfig) for reader in readers}
-        seeded, object_bytes = 0, 0
-        for plan, times in zip(plans, rounds, strict=True):
-            _say(f"making Deployments: {seeded} to {plan.objects}")
-            async with Writer(plane.kubeconfig) as writer:
-                await writer.seed(range(seeded, plan.objects))
-                object_bytes = await writer.size_bytes(0)
-            seeded = plan.objects
-            for turn in range(times):
-                # There and back again, so that no reader is always the one after the greediest.
-                for reader in readers if turn % 2 == 0 else reversed(readers):
-                    sample = await measure_in_quiet(reader, commands[reader], plane, plan, patience_s)
-                    samples.append(sample)
-                    _say(report.line(sample))
-            if KDM in commands:
-                traced[plan.objects] = await traced_heap_bytes(commands[KDM], plan.objects)
-    return {
+def _run(plans: list[Plan], rounds: list[int], readers: list[str], patience_s: float) -> Iterator[report.Results]:
+    results: report.Results = {
         "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": _machine(),
         "versions": {name: version(name) for name in PACKAGES},
-        "object_bytes": object_bytes,
         "plan": {key: value for key, value in asdict(plans[0]).items() if key != "objects"},
-        "kdm_traced_bytes": {str(objects): size for objects, size in traced.items()},
-        "samples": [asdict(sample) for sample in samples],
+        "kdm_traced_bytes": {},
+        "samples": [],
     }
+    with ControlPlane() as plane:
+        commands = {reader: command(reader, plane.kubeconfig) for reader in readers}
+        for plan, times in zip(plans, rounds, strict=True):
+            results["object_bytes"] = asyncio.run(_seed(plane, plan.objects))
+            for turn in range(times):
+                # There and back again, so that no reader is always the one after the greediest.
+                for reader in readers if turn % 2 == 0 else reversed(readers):
+                    sample = asyncio.run(measure_in_quiet(reader, commands[reader], plane, plan, patience_s))
+                    results["samples"].append(asdict(sample))
+                    _say(report.line(sample))
+            if KDM in commands:
+                traced = asyncio.run(traced_heap_bytes(commands[KDM], plan.objects))
+                results["kdm_traced_bytes"][str(plan.objects)] = traced
+            yield results
+
+
+async def _seed(plane: ControlPlane, objects: int) -> int:
+    """Make so many Deployments where they are missing, and return how large one is, in bytes."""
+    async with Writer(plane.kubeconfig) as writer:
+        present = len(await writer.list())
+        _say(f"making Deployments: {present} to {objects}")
+        await writer.seed(range(present, objects))
+        return await writer.size_bytes(0)
 
 
 def _machine() -> str:
