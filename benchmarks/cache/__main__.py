@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -26,6 +27,7 @@ PACKAGES = ("kubernetes", "lightkube", "aiohttp", "msgspec", "uvloop")
 
 def main() -> None:
     """Measure, print the tables, keep the figures."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cache", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 50_000], help="Deployments")
     parser.add_argument("--rounds", type=int, nargs="+", default=[3, 3, 1], help="for each size, or for all")

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -49,6 +50,7 @@ class Fault:
 
 def main() -> int:
     """Soak, print the verdict, and return 0 if every check passed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--objects", type=int, default=5_000, help="Deployments")
     parser.add_argument("--rate", type=float, default=200.0, help="changes a second")
