@@ -11,7 +11,7 @@ nox.needs_version = ">=2025.10"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
-nox.options.sessions = ["lint", "types", "imports", "audit", "unit", "integration"]
+nox.options.sessions = ["lint", "types", "imports", "audit", "unit", "docs", "integration"]
 
 CODE = ["src", "tests", "benchmarks", "noxfile.py"]
 LOCKS = {
@@ -19,6 +19,7 @@ LOCKS = {
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
     "go.txt": ["--group", "go"],
     "bench.txt": ["--group", "bench", "--constraints", "requirements/dev.txt"],
+    "docs.txt": ["--group", "docs", "--constraints", "requirements/dev.txt"],
     "sslyze.txt": ["--group", "sslyze"],
 }
 
@@ -90,6 +91,15 @@ def integration(session: nox.Session) -> None:
     """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
     install(session)
     session.run("pytest", "tests/integration", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Renew the generated parts of the documentation and build the site, strictly and offline, into ./site."""
+    install(session)
+    session.install("--require-hashes", "--requirement", "requirements/docs.txt")
+    session.run("python", "docs/generate.py")
+    session.run("mkdocs", "build", "--strict", "--quiet")
 
 
 @nox.session
