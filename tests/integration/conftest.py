@@ -29,7 +29,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         try:
-            binaries.find(*binaries.ALL)
+            binaries.find(*binaries.CONTROL_PLANE)
         except binaries.BuildFailed as exc:
             pytest.exit(f"no control plane to test against: {exc}", returncode=1)
 

@@ -22,13 +22,13 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ALL", "BuildFailed", "build", "environment", "find"]
+__all__ = ["CONTROL_PLANE", "BuildFailed", "build", "environment", "find"]
 
 MODULES = Path(__file__).parent / "modules"
 GO_REQUIREMENTS = Path(__file__).parents[3] / "requirements" / "go.txt"
 GO_AT_LEAST = (1, 26)  # what the go.mod files here ask for
 
-# Module -> what to build in it.
+# Module -> what to build in it. After a "/": what else, for those who want more than the control plane.
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     "etcd": {"etcd": "go.etcd.io/etcd/server/v3"},
     "kubernetes": {
@@ -37,9 +37,13 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
         "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     },
+    "kubernetes/node": {
+        "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+        "kubelet": "k8s.io/kubernetes/cmd/kubelet",
+    },
     "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
 }
-ALL = tuple(name for programs in PACKAGES.values() for name in programs)
+CONTROL_PLANE = tuple(name for module in ("etcd", "kubernetes", "kwok") for name in PACKAGES[module])
 BUILD = ("build", "-buildvcs=false", "-ldflags=-s -w")
 # Whatever the developer's own Go settings are, the result is the same and no other toolchain is downloaded.
 GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
@@ -56,7 +60,7 @@ def find(*names: str) -> dict[str, Path]:
     holds etcd, kube-apiserver and kubectl alone; the others are then built all the same.
 
     Args:
-        names: `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kubectl` or `kwok`.
+        names: As in `PACKAGES`: `etcd`, `kube-apiserver`, `kubelet`, and so on.
 
     Returns:
         The executable of each name.
@@ -130,7 +134,7 @@ def _built(name: str) -> Path:
 
 @cache
 def _module(module: str) -> Path:
-    return build(MODULES / module, PACKAGES[module])
+    return build(MODULES / module.partition("/")[0], PACKAGES[module])
 
 
 @cache
