@@ -1,0 +1,61 @@
+"""Renew the generated parts of the documentation: ``python -m docs.generate``, or ``--check`` to change nothing.
+
+A part stands between two comments of a page and is made from the code alone::
+
+    <!-- generated: settings -->
+    ...
+    <!-- end of generated -->
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from docs.generate import code, commands, errors, operations, settings
+
+DOCS: Final = Path(__file__).parents[1]
+MAKERS: Final[dict[str, Callable[[str], str]]] = {
+    "class": code.describe_class,
+    "errors": errors.describe_errors,
+    "exceptions": errors.describe_exceptions,
+    "function": code.describe_function,
+    "help": commands.describe_help,
+    "limits": settings.describe_limits,
+    "operation": operations.describe_operation,
+    "operations": operations.list_operations,
+    "settings": settings.describe_settings,
+}
+"""What a part can be. Each is given the words after its name."""
+
+_PART: Final = re.compile(r"(<!-- generated: (\w+)(?: (.+?))? -->\n).*?(<!-- end of generated -->)", re.DOTALL)
+
+
+def renewed(page: str) -> str:
+    """Return a page with its generated parts as the code is now."""
+    return _PART.sub(lambda part: f"{part[1]}\n{MAKERS[part[2]](part[3] or '').strip()}\n\n{part[4]}", page)
+
+
+def main() -> int:
+    """Renew every page, or tell which ones differ."""
+    check = sys.argv[1:] == ["--check"]
+    differing = []
+    for path in sorted(DOCS.rglob("*.md")):
+        old = path.read_text(encoding="utf-8")
+        new = renewed(old)
+        if new != old:
+            differing.append(path)
+            if not check:
+                path.write_text(new, encoding="utf-8")
+    for path in differing:
+        print(f"{path.relative_to(DOCS.parent)}: {'differs from the code' if check else 'renewed'}")
+    if check and differing:
+        print("renew them: python -m docs.generate")
+    return int(check and bool(differing))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

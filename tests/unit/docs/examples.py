@@ -1,0 +1,68 @@
+"""The examples of a page: what to run, and what the page says that it prints.
+
+A ``console`` block has commands after ``$`` with their output below; a ``python`` block may be followed by a ``text``
+block, its output. Blocks of a content tab (``=== "httpx"``) belong to that kind of client; others to their language. A
+block's title names the kdm that it talks to, if not one on demo data: ``kdm serve --dev ...``, or a state of its cluster.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+REPOSITORY: Final = Path(__file__).parents[3]
+DOCS: Final = REPOSITORY / "docs"
+
+_BLOCK: Final = re.compile(
+    r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<title>[^"]*)")?\n(?P<content>.*?)^(?P=indent)```$'
+    r'|^=== "(?P<tab>[^"]+)"$',
+    re.MULTILINE | re.DOTALL,
+)
+_COMMAND: Final = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+
+
+@frozen
+class Example:
+    """Something to run.
+
+    Attributes:
+        code: A shell command or some Python.
+        shown: What the page says it prints.
+        line: Where it stands in the page.
+        server: Which kdm it talks to; "" for one on demo data.
+    """
+
+    code: str
+    shown: str
+    line: int
+    server: str = ""
+
+
+def examples(page: Path) -> dict[str, list[Example]]:
+    """Return a page's examples by kind of client: a tab's name, "console" or "python"; each in order."""
+    found: dict[str, list[Example]] = defaultdict(list)
+    text = page.read_text(encoding="utf-8")
+    tab, last = "", ""
+    for block in _BLOCK.finditer(text):
+        if block["tab"]:
+            tab = block["tab"]
+            continue
+        language, content = block["language"], textwrap.dedent(block["content"])
+        client = tab if block["indent"] else language
+        line = text.count("\n", 0, block.start()) + 1
+        if language == "console":
+            found[client] += [
+                Example(command, shown, line, block["title"] or "") for command, shown in _COMMAND.findall(content)
+            ]
+        elif language == "python":
+            found[client].append(Example(content, "", line, block["title"] or ""))
+        elif language == "text" and last == "python":
+            code = found[tab if block["indent"] else "python"].pop()
+            found[tab if block["indent"] else "python"].append(Example(code.code, content, code.line, code.server))
+        last = language
+    return found
