@@ -31,12 +31,24 @@ MAKERS: Final[dict[str, Callable[[str], str]]] = {
 }
 """What a part can be. Each is given the words after its name."""
 
-_PART: Final = re.compile(r"(<!-- generated: (\w+)(?: (.+?))? -->\n).*?(<!-- end of generated -->)", re.DOTALL)
+_PART: Final = re.compile(
+    r"(?P<begin><!-- generated: (?P<what>\w+)(?: (?P<words>[^\n]+?))? -->\n)"
+    r"(?:(?!<!-- generated: ).)*?(?P<end><!-- end of generated -->)",
+    re.DOTALL,
+)
 
 
 def renewed(page: str) -> str:
     """Return a page with its generated parts as the code is now."""
-    return _PART.sub(lambda part: f"{part[1]}\n{MAKERS[part[2]](part[3] or '').strip()}\n\n{part[4]}", page)
+
+    def remade(part: re.Match[str]) -> str:
+        text = MAKERS[part["what"]](part["words"] or "").strip()
+        return f"{part['begin']}\n{text}\n\n{part['end']}"
+
+    new, count = _PART.subn(remade, page)
+    if count != page.count("<!-- generated: "):
+        raise ValueError("a generated part has no end")
+    return new
 
 
 def main() -> int:

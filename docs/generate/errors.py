@@ -8,7 +8,7 @@ import kdm_core
 from docs.generate.code import prose
 from docs.generate.operations import API, operations
 from kdm_core import KdmError
-from kdm_http.problems import STATUS, status_of
+from kdm_http.problems import STATUS
 
 
 def describe_errors(_: str) -> str:
@@ -31,8 +31,7 @@ def describe_exceptions(_: str) -> str:
 
     def tell(error: type[KdmError], depth: int) -> None:
         parents = ", ".join(f"`{each.__name__}`" for each in error.__bases__ if each is not Exception)
-        bare = error is KdmError or (error.__subclasses__() and error not in STATUS)
-        status = "" if bare else str(status_of(error))
+        status = STATUS.get(error, "")
         rows.append(f"| {'&emsp;' * depth}`{error.__name__}` | {parents} | {status} | {prose(inspect.getdoc(error))} |")
         for each in sorted(error.__subclasses__(), key=lambda each: each.__name__):
             if getattr(kdm_core, each.__name__, None) is each:

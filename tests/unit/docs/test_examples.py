@@ -36,7 +36,8 @@ TROUBLES: Final = {
 
 CHANGING: Final = [
     (r"(?m)^date: .*$", "date: <now>"),
-    (r"request id [0-9a-f]{16}", "request id <id>"),
+    (r"request id [0-9a-f-]+", "request id <id>"),
+    (r"(?m)^x-request-id: [0-9a-f-]+$", "x-request-id: <id>"),
     (r"OpenSSL/[\w.]+: error:", "OpenSSL/<version>: error:"),
     (r"(?m)^retry-after: \d+$", "retry-after: <seconds>"),
 ]
