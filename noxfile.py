@@ -17,6 +17,7 @@ CODE = ["src", "tests", "benchmarks", "noxfile.py"]
 LOCKS = {
     "runtime.txt": ["pyproject.toml"],
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
+    "build.txt": ["--group", "build", "--constraints", "requirements/dev.txt"],
     "go.txt": ["--group", "go"],
     "bench.txt": ["--group", "bench", "--constraints", "requirements/dev.txt"],
     "docs.txt": ["--group", "docs", "--constraints", "requirements/dev.txt"],
