@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-__all__ = ["CONTROL_PLANE", "BuildFailed", "build", "environment", "find"]
+__all__ = ["CONTROL_PLANE", "BuildFailed", "build", "cached", "digest", "environment", "find", "progress"]
 
 MODULES = Path(__file__).parent / "modules"
 GO_REQUIREMENTS = Path(__file__).parents[3] / "requirements" / "go.txt"
@@ -96,10 +96,10 @@ def build(source: Path, packages: Mapping[str, str]) -> Path:
 
     def build_all(directory: Path) -> None:
         for name, package in packages.items():
-            with _progress(f"building {name} (a first build takes minutes)"):
+            with progress(f"building {name} (a first build takes minutes)"):
                 _run([go, *BUILD, "-o", str(directory / name), package], cwd=source)
 
-    return _cached(f"{source.name}-{_digest(*inputs)}", build_all)
+    return cached(f"{source.name}-{digest(*inputs)}", build_all)
 
 
 def environment(name: str, requirements: Path) -> Path:
@@ -118,12 +118,12 @@ def environment(name: str, requirements: Path) -> Path:
     """
 
     def install(directory: Path) -> None:
-        with _progress(f"installing {name}"):
+        with progress(f"installing {name}"):
             _run([sys.executable, "-m", "venv", str(directory)])
             pip = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
             _run([*pip, "install", "--quiet", "--require-hashes", "--requirement", str(requirements)])
 
-    directory = _cached(f"{name}-{_digest(requirements.read_bytes(), sys.version.encode())}", install)
+    directory = cached(f"{name}-{digest(requirements.read_bytes(), sys.version.encode())}", install)
     return directory / "bin" / "python"
 
 
@@ -156,7 +156,7 @@ def _go_version(go: str) -> tuple[int, ...]:
     return tuple(map(int, version.groups())) if version else ()
 
 
-def _cached(name: str, make: Callable[[Path], None]) -> Path:
+def cached(name: str, make: Callable[[Path], None]) -> Path:
     """Make a directory once, whoever asks at the same time: others wait, and none sees it half-made."""
     cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     root = Path(os.environ.get("KDM_CACHE_DIR") or Path(cache_home, "kdm"))
@@ -177,7 +177,7 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
     return target
 
 
-def _digest(*parts: bytes) -> str:
+def digest(*parts: bytes) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
 
 
@@ -193,7 +193,7 @@ def _run(command: list[str], cwd: Path | None = None) -> str:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[None]:
+def progress(what: str) -> Iterator[None]:
     print(f"controlplane: {what} ...", file=sys.stderr, flush=True)
     started_s = time.monotonic()
     yield
