@@ -99,8 +99,8 @@ def docs(session: nox.Session) -> None:
     """Renew the generated parts of the documentation and build the site, strictly and offline, into ./site."""
     install(session)
     session.install("--require-hashes", "--requirement", "requirements/docs.txt")
-    session.run("python", "docs/generate.py")
-    session.run("mkdocs", "build", "--strict", "--quiet")
+    session.run("python", "-m", "docs.generate")
+    session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session
