@@ -23,7 +23,10 @@ _BLOCK: Final = re.compile(
     r'|^=== "(?P<tab>[^"]+)"$',
     re.MULTILINE | re.DOTALL,
 )
-_COMMAND: Final = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+_COMMAND: Final = re.compile(
+    r"^\$ ((?:.*<<'EOF'\n(?:.*\n)*?EOF)|(?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE
+)
+"""A command, which a backslash or a here-document continues, and what it prints."""
 
 
 @frozen

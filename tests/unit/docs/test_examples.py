@@ -55,27 +55,31 @@ SESSIONS: Final = [
     ("page", "client"), SESSIONS, ids=[f"{page.relative_to(DOCS)}-{client}" for page, client in SESSIONS]
 )
 def test_the_examples_print_what_the_page_says(page: Path, client: str, tmp_path: Path) -> None:
-    """One client's examples of a page, in order, against a kdm of its own for each title."""
+    """One client's examples of a page, in order, in what looks like a checkout; each title has a kdm of its own."""
+    checkout = tmp_path / "kdm"
+    checkout.mkdir()
+    for name in ("certs", "docs"):
+        (checkout / name).symlink_to(REPOSITORY / name)
     for server, group in groupby(examples(page)[client], key=lambda each: each.server):
         told = list(group)
         with serving(server, tmp_path) if any("8443" in each.code for each in told) else nobody() as ports:
             ran = [each.code for each in told] if ports is None else [at(ports, each.code) for each in told]
-            printed = in_shell(ran, tmp_path) if client in {"console", "curl"} else in_python(ran)
+            printed = (in_shell if client in {"console", "curl"} else in_python)(ran, checkout)
         for example, output in zip(told, printed, strict=True):
             real = output if ports is None else output.replace(f":{ports[0]}", ":8443").replace(f":{ports[1]}", ":8081")
             assert same_on_every_run(real) == same_on_every_run(example.shown), f"{page}:{example.line}"
 
 
-def in_shell(commands: list[str], home: Path) -> list[str]:
-    """Run commands in the repository's directory and return what each printed, both ways."""
-    (home / ".curlrc").write_text("no-progress-meter\n")  # as at a terminal
+def in_shell(commands: list[str], checkout: Path) -> list[str]:
+    """Run commands one after the other and return what each printed, both ways."""
+    (checkout / ".curlrc").write_text("no-progress-meter\n")  # as at a terminal
     return [
         subprocess.run(
             ["sh", "-c", command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            cwd=REPOSITORY,
-            env=environment() | {"CURL_HOME": str(home), "TMPDIR": str(home)},
+            cwd=checkout,
+            env=environment() | {"CURL_HOME": str(checkout)},
             text=True,
             check=False,
             timeout=60,
@@ -84,13 +88,13 @@ def in_shell(commands: list[str], home: Path) -> list[str]:
     ]
 
 
-def in_python(sources: list[str]) -> list[str]:
+def in_python(sources: list[str], checkout: Path) -> list[str]:
     """Run sources in one interpreter, warnings being errors, and return what each printed."""
     ran = subprocess.run(
         [sys.executable, "-W", "error", str(HERE / "python_session.py")],
         input=json.dumps(sources),
         capture_output=True,
-        cwd=REPOSITORY,
+        cwd=checkout,
         env=environment(),
         text=True,
         check=False,
