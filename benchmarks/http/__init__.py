@@ -1,0 +1,1 @@
+"""How fast kdm serves, beside what one would use instead."""
