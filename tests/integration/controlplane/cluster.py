@@ -22,13 +22,15 @@ from .access import Cluster
 from .pki import Authority, service_account_keys
 from .process import Process
 
-__all__ = ["ControlPlane", "StartFailed"]
+__all__ = ["ControlPlane", "StartFailed", "free_ports"]
 
 LOOPBACK = "127.0.0.1"
 START_ATTEMPTS = 3
 POLL_S = 0.05
 READY_TIMEOUT_S = 60.0  # about 4 s on an idle machine
 REQUEST_TIMEOUT_S = 5.0
+SERVICES = "10.0.0.0/24"
+KUBERNETES_SERVICE = "10.0.0.1"  # always the range's first
 NODE = "node-0"
 STAGES = Path(__file__).with_name("stages.yaml")
 # Below the ephemeral range of every common kernel, so that no outgoing connection takes the port of a component that is
@@ -51,13 +53,16 @@ class ControlPlane(Cluster):
         etcd: The store. Without it the API server answers, with errors.
         apiserver: The API server.
         controllers: kube-controller-manager, kube-scheduler and kwok by name, or nothing.
+        address: The API server's.
         port: The API server's.
+        authority: Whose certificates the API server trusts.
     """
 
     def __init__(
         self,
         *,
         controllers: bool = False,
+        gateway: str | None = None,
         apiserver_flags: Sequence[str] = (),
         directory: Path | None = None,
     ) -> None:
@@ -66,20 +71,25 @@ class ControlPlane(Cluster):
         Args:
             controllers: Whether Deployments get Pods that become Ready, on one node that kwok plays. Otherwise objects
                 are stored and nothing acts on them, which is much cheaper when there are thousands.
+            gateway: An address of this machine that Pods on a real node can reach: their bridge's. The API server then
+                listens there, and kwok plays no node: somebody has to run one. By default it is on loopback.
             apiserver_flags: More flags for kube-apiserver.
             directory: Where to keep certificates, data and logs; the logs stay. By default a temporary one that goes.
         """
         names = ["etcd", "kube-apiserver", "kubectl"]
-        names += ["kube-controller-manager", "kube-scheduler", "kwok"] if controllers else []
+        if controllers:
+            names += ["kube-controller-manager", "kube-scheduler", *([] if gateway else ["kwok"])]
         self._programs = binaries.find(*names)
         self._temporary = directory is None
         directory = directory or Path(tempfile.mkdtemp(prefix="kdm-controlplane-"))
         super().__init__(directory / "admin.kubeconfig", self._programs["kubectl"], directory)
         self._with_controllers = controllers
+        self._gateway = gateway
+        self.address = gateway or LOOPBACK
         self._apiserver_flags = tuple(apiserver_flags)
-        self._authority = Authority()
+        self.authority = Authority()
         self._files = self._write_certificates()
-        self._tls = ssl.create_default_context(cadata=self._authority.certificate.decode("ascii"))
+        self._tls = ssl.create_default_context(cadata=self.authority.certificate.decode("ascii"))
         self._tls.load_cert_chain(*self._files["admin"])
         self.controllers: Mapping[str, Process] = {}
         self._choose_ports()
@@ -183,7 +193,7 @@ class ControlPlane(Cluster):
 
     def _choose_ports(self) -> None:
         """Decide the ports, and with them every command line."""
-        self.port, self._etcd_port, peer_port = _free_ports(3)
+        self.port, self._etcd_port, peer_port = free_ports(3)
         self._write_kubeconfig(self.kubeconfig, "admin", ["system:masters"])
         self.etcd = self._etcd_process(self._etcd_port, peer_port)
         self.apiserver = self._apiserver_process()
@@ -195,17 +205,19 @@ class ControlPlane(Cluster):
         self.apiserver.start()
         self.wait_ready()
         if self.controllers:
-            node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
-            self.kubectl("apply", "-f", "-", input=json.dumps(node))
+            if not self._gateway:
+                node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+                self.kubectl("apply", "-f", "-", input=json.dumps(node))
             for process in self.controllers.values():
                 process.start()
             # Pods are refused until the controller manager has made their service account.
             account = "/api/v1/namespaces/default/serviceaccounts/default"
             self._until_found(account, self._processes, time.monotonic() + READY_TIMEOUT_S)
-            self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s", timeout_s=90)
+            if not self._gateway:
+                self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s", timeout_s=90)
 
     def _until_found(self, path: str, needed: Sequence[Process], deadline_s: float) -> None:
-        url = f"https://{LOOPBACK}:{self.port}{path}"
+        url = f"https://{self.address}:{self.port}{path}"
         answer = "nothing was asked"
         with httpx.Client(verify=self._tls, trust_env=False, timeout=REQUEST_TIMEOUT_S) as client:
             while time.monotonic() < deadline_s:
@@ -230,17 +242,21 @@ class ControlPlane(Cluster):
         return answer
 
     def _write_kubeconfig(self, path: Path, user: str, groups: Sequence[str]) -> Path:
-        server = f"https://{LOOPBACK}:{self.port}"
-        identity = self._authority.issue_client(user, groups)
-        return kubeconfig.with_certificate(path, server, self._authority.certificate, identity)
+        server = f"https://{self.address}:{self.port}"
+        identity = self.authority.issue_client(user, groups)
+        return kubeconfig.with_certificate(path, server, self.authority.certificate, identity)
 
     def _write_certificates(self) -> dict[str, tuple[Path, Path]]:
         """Write certificate and key of each name; for `tokens`, the public key in place of a certificate."""
-        serving = self._authority.issue_server(["localhost", LOOPBACK, "kubernetes.default.svc", "10.0.0.1"])
+        hosts = ["localhost", LOOPBACK, "kubernetes.default.svc", KUBERNETES_SERVICE]
+        serving = self.authority.issue_server([*hosts, *([self._gateway] if self._gateway else [])])
         files = {
-            "ca": self._authority.key_pair().write(self.directory, "ca"),
+            "ca": self.authority.key_pair().write(self.directory, "ca"),
             "serving": serving.write(self.directory, "serving"),
-            "admin": self._authority.issue_client("admin", ["system:masters"]).write(self.directory, "admin"),
+            "admin": self.authority.issue_client("admin", ["system:masters"]).write(self.directory, "admin"),
+            "to-kubelets": self.authority.issue_client("kube-apiserver", ["system:masters"]).write(
+                self.directory, "to-kubelets"
+            ),
             "tokens": (self.directory / "tokens.pub", self.directory / "tokens.key"),
         }
         private, public = service_account_keys()
@@ -269,24 +285,35 @@ class ControlPlane(Cluster):
         )
 
     def _apiserver_process(self) -> Process:
-        certificate, key = self._files["serving"]
+        ca, (certificate, key) = self._files["ca"][0], self._files["serving"]
         public, private = self._files["tokens"]
         flags = {
             "etcd-servers": f"http://{LOOPBACK}:{self._etcd_port}",
-            "bind-address": LOOPBACK,
-            "advertise-address": LOOPBACK,  # else it looks for a default route, which a sealed machine lacks
+            "bind-address": self.address,
+            "advertise-address": self.address,  # else it looks for a default route, which a sealed machine lacks
             "endpoint-reconciler-type": "none",  # a loopback address is no endpoint
             "secure-port": self.port,
             "tls-cert-file": certificate,
             "tls-private-key-file": key,
-            "client-ca-file": self._files["ca"][0],
+            "client-ca-file": ca,
             "service-account-key-file": public,
             "service-account-signing-key-file": private,
             "service-account-issuer": "https://kubernetes.default.svc",
-            "service-cluster-ip-range": "10.0.0.0/24",
+            "service-cluster-ip-range": SERVICES,
             "authorization-mode": "RBAC",
             "shutdown-delay-duration": "0s",
         }
+        if self._gateway:
+            client_certificate, client_key = self._files["to-kubelets"]
+            flags |= {
+                "endpoint-reconciler-type": "lease",
+                "authorization-mode": "Node,RBAC",
+                "enable-admission-plugins": "NodeRestriction",
+                "kubelet-certificate-authority": ca,
+                "kubelet-client-certificate": client_certificate,
+                "kubelet-client-key": client_key,
+                "kubelet-preferred-address-types": "InternalIP",
+            }
         return self._process_with(
             "kube-apiserver", [*(f"--{name}={value}" for name, value in flags.items()), *self._apiserver_flags]
         )
@@ -306,17 +333,20 @@ class ControlPlane(Cluster):
                 kube_api_burst=400,
             ),
             self._process("kube-scheduler", **common, kube_api_qps=200, kube_api_burst=400),
-            self._process(
-                "kwok",
-                kubeconfig=self.kubeconfig,
-                config=STAGES,
-                manage_all_nodes="true",
-                node_lease_duration_seconds=40,  # as a kubelet: without a lease the node becomes NotReady
-            ),
+            *([] if self._gateway else [self._kwok_process()]),
         ]
 
+    def _kwok_process(self) -> Process:
+        return self._process(
+            "kwok",
+            kubeconfig=self.kubeconfig,
+            config=STAGES,
+            manage_all_nodes="true",
+            node_lease_duration_seconds=40,  # as a kubelet: without a lease the node becomes NotReady
+        )
 
-def _free_ports(count: int) -> list[int]:
+
+def free_ports(count: int) -> list[int]:
     """Find ports nobody listens on. Somebody may a moment later: whoever binds them must be ready to ask again."""
     found: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):

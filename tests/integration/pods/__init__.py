@@ -1,0 +1,1 @@
+"""kdm as Pods on a real kubelet: installed, upgraded and broken under load."""
