@@ -21,6 +21,8 @@ LOCKS = {
     "go.txt": ["--group", "go"],
     "bench.txt": ["--group", "bench", "--constraints", "requirements/dev.txt"],
     "docs.txt": ["--group", "docs", "--constraints", "requirements/dev.txt"],
+    "otel.txt": ["pyproject.toml", "--extra", "otel", "--constraints", "requirements/dev.txt"],
+    "dashboard.txt": ["--group", "dashboard"],
     "sslyze.txt": ["--group", "sslyze"],
 }
 
