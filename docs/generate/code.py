@@ -25,9 +25,8 @@ def describe_class(dotted: str) -> str:
     """Return a class: how it is made, what it says, its public methods and properties as its own body defines them."""
     found = _find(dotted)
     lines = [f"### {found.__name__} {{ #{found.__name__} }}", ""]
-    signature = _signature(found)
-    if "Protocol" not in {each.__name__ for each in found.__bases__} and signature != "()":
-        lines += [_code(found.__name__ + signature), ""]
+    if attrs.has(found) or "__init__" in vars(found) and not getattr(found, "_is_protocol", False):
+        lines += [_code(found.__name__ + _signature(found)), ""]
     lines += [_docstring(inspect.getdoc(found)), ""]
     for name, member in vars(found).items():
         if name.startswith("_") or not inspect.getdoc(member):

@@ -2,7 +2,8 @@
 
 A ``console`` block has commands after ``$`` with their output below; a ``python`` block may be followed by a ``text``
 block, its output. Blocks of a content tab (``=== "httpx"``) belong to that kind of client; others to their language. A
-block's title names the kdm that it talks to, if not one on demo data: ``kdm serve --dev ...``, or a state of its cluster.
+console block's title names the kdm that it talks to, if not one on demo data: ``kdm serve --dev ...``, or a state of its
+cluster. A Python block's title names the file that it is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 REPOSITORY: Final = Path(__file__).parents[3]
 DOCS: Final = REPOSITORY / "docs"
@@ -62,10 +63,16 @@ def examples(page: Path) -> dict[str, list[Example]]:
             found[client] += [
                 Example(command, shown, line, block["title"] or "") for command, shown in _COMMAND.findall(content)
             ]
-        elif language == "python":
-            found[client].append(Example(content, "", line, block["title"] or ""))
+        elif language == "python" and not block["title"]:
+            found[client].append(Example(content, "", line))
         elif language == "text" and last == "python":
-            code = found[tab if block["indent"] else "python"].pop()
-            found[tab if block["indent"] else "python"].append(Example(code.code, content, code.line, code.server))
+            client = tab if block["indent"] else "python"
+            found[client][-1] = evolve(found[client][-1], shown=content)
         last = language
     return found
+
+
+def files(page: Path) -> dict[str, str]:
+    """Return the files that a page shows: name and content."""
+    blocks = _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return {block["title"]: block["content"] for block in blocks if block["language"] == "python" and block["title"]}

@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 
 from integration.kdm_process import wait_until
-from unit.docs.examples import DOCS, REPOSITORY, Example, examples
+from unit.docs.examples import DOCS, REPOSITORY, Example, examples, files
 
 START_TIMEOUT_S: Final = 60.0
 HERE: Final = Path(__file__).parent
@@ -37,6 +37,7 @@ TROUBLES: Final = {
 CHANGING: Final = [
     (r"(?m)^date: .*$", "date: <now>"),
     (r"request id [0-9a-f-]+", "request id <id>"),
+    (r"passed in [\d.]+s", "passed in <time>"),
     (r"(?m)^x-request-id: [0-9a-f-]+$", "x-request-id: <id>"),
     (r"OpenSSL/[\w.]+: error:", "OpenSSL/<version>: error:"),
     (r"(?m)^retry-after: \d+$", "retry-after: <seconds>"),
@@ -60,6 +61,8 @@ def test_the_examples_print_what_the_page_says(page: Path, client: str, tmp_path
     checkout.mkdir()
     for name in ("certs", "docs"):
         (checkout / name).symlink_to(REPOSITORY / name)
+    for name, content in files(page).items():
+        (checkout / name).write_text(content)
     for server, group in groupby(examples(page)[client], key=lambda each: each.server):
         told = list(group)
         with serving(server, tmp_path) if any("8443" in each.code for each in told) else nobody() as ports:
