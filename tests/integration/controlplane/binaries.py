@@ -42,6 +42,9 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     },
     "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+    "helm": {"helm": "helm.sh/helm/v3/cmd/helm"},
+    "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
+    "kube-score": {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"},
 }
 CONTROL_PLANE = tuple(name for module in ("etcd", "kubernetes", "kwok") for name in PACKAGES[module])
 BUILD = ("build", "-buildvcs=false", "-ldflags=-s -w")
