@@ -29,7 +29,7 @@ def describe_class(dotted: str) -> str:
         lines += [_code(found.__name__ + _signature(found)), ""]
     lines += [_docstring(inspect.getdoc(found)), ""]
     for name, member in vars(found).items():
-        if name.startswith("_") or not inspect.getdoc(member):
+        if name.startswith("_") or (inspect.getdoc(member) or "See the port.") == "See the port.":
             continue
         title = f"#### {name} {{ #{found.__name__}.{name} }}"
         if inspect.isfunction(member):

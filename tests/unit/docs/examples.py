@@ -24,6 +24,9 @@ _BLOCK: Final = re.compile(
     r'|^=== "(?P<tab>[^"]+)"$',
     re.MULTILINE | re.DOTALL,
 )
+_GENERATED: Final = re.compile(r"<!-- generated: .*?<!-- end of generated -->", re.DOTALL)
+"""Signatures and the like: made from the code, by docs/generate."""
+
 _COMMAND: Final = re.compile(
     r"^\$ ((?:.*<<'EOF'\n(?:.*\n)*?EOF)|(?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE
 )
@@ -50,7 +53,7 @@ class Example:
 def examples(page: Path) -> dict[str, list[Example]]:
     """Return a page's examples by kind of client: a tab's name, "console" or "python"; each in order."""
     found: dict[str, list[Example]] = defaultdict(list)
-    text = page.read_text(encoding="utf-8")
+    text = _GENERATED.sub(lambda part: "\n" * part[0].count("\n"), page.read_text(encoding="utf-8"))
     tab, last = "", ""
     for block in _BLOCK.finditer(text):
         if block["tab"]:
