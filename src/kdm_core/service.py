@@ -128,10 +128,14 @@ class DeploymentService:
             CacheNotSynced, CacheStale: The repository cannot answer now.
         """
         try:
-            found = self._resolve(name, namespace, Verb.READ, actor)
+            return self.peek(name, namespace, actor=actor)
         except Forbidden as error:
             self._record_refusal(error, actor, namespace, name, request_id)
             raise
+
+    def peek(self, name: str, namespace: str | None = None, *, actor: Identity = LOCAL) -> Deployment:
+        """Do what ``get`` does, but leave no trace of a refusal: for whoever asks ``get`` after one."""
+        found = self._resolve(name, namespace, Verb.READ, actor)
         if isinstance(found, DeploymentRef):
             raise DeploymentNotFound(found)
         self._instrument.read_served("find" if self._asked(namespace) == ALL_NAMESPACES else "get")
@@ -153,11 +157,17 @@ class DeploymentService:
             Forbidden: The policy lets the actor read nothing at all there.
             CacheNotSynced, CacheStale: The repository cannot answer now.
         """
+        try:
+            return self.peek_list(namespace, actor=actor)
+        except Forbidden as error:
+            self._record_refusal(error, actor, namespace, "", request_id)
+            raise
+
+    def peek_list(self, namespace: str | None = None, *, actor: Identity = LOCAL) -> tuple[Deployment, ...]:
+        """Do what ``list`` does, but leave no trace of a refusal: for whoever asks ``list`` after one."""
         where = self._where(namespace)
         if not self.policy.may_list(actor, where):
-            error = Forbidden(actor, Verb.READ, f"namespace '{where}'" if where else "any namespace")
-            self._record_refusal(error, actor, namespace, "", request_id)
-            raise error
+            raise Forbidden(actor, Verb.READ, f"namespace '{where}'" if where else "any namespace")
         deployments = self._repository.list(where)
         self._instrument.read_served("list")
         if self.policy.unrestricted(actor, where):
@@ -272,16 +282,7 @@ class DeploymentService:
         check_name(name)
         where = self._where(namespace)
         if where is None:
-            known = [d for d in self._repository.find(name) if self._knows(actor, d)]
-            if len(known) > 1:
-                raise AmbiguousName(name, [d.ref.namespace for d in known])
-            if known:
-                if not self.policy.allows(actor, verb, known[0].ref, known[0].labels, replicas):
-                    raise Forbidden(actor, verb, _target(str(known[0].ref), replicas))
-                return known[0]
-            if not self.policy.may_list(actor, None):
-                raise Forbidden(actor, verb, _target(name, replicas))
-            raise DeploymentNotFound(name)
+            return self._resolve_anywhere(name, verb, actor, replicas)
         ref = DeploymentRef(where, name)
         found: Deployment | None = None
         missing: DeploymentNotFound | None = None
@@ -294,6 +295,22 @@ class DeploymentService:
         if isinstance(missing, NamespaceNotWatched):
             raise missing
         return found or ref
+
+    def _resolve_anywhere(self, name: str, verb: Verb, actor: Identity, replicas: int | None) -> Deployment:
+        """Do the same where no namespace is named: there must be one of that name that the actor may know of."""
+        found = self._repository.find(name)
+        if len(found) == 1 and self.policy.allows(actor, verb, found[0].ref, found[0].labels, replicas):
+            return found[0]
+        known = [each for each in found if self._knows(actor, each)]
+        if len(known) > 1:
+            raise AmbiguousName(name, [each.ref.namespace for each in known])
+        if known:
+            if not self.policy.allows(actor, verb, known[0].ref, known[0].labels, replicas):
+                raise Forbidden(actor, verb, _target(str(known[0].ref), replicas))
+            return known[0]
+        if not self.policy.may_list(actor, None):
+            raise Forbidden(actor, verb, _target(name, replicas))
+        raise DeploymentNotFound(name)
 
     def _knows(self, actor: Identity, deployment: Deployment) -> bool:
         """Whether the actor may know of it: may read it, or scale it to some count."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import structlog
@@ -20,12 +20,12 @@ from kdm_http import request as requested
 from kdm_http.answers import refuse
 from kdm_http.openapi import describe
 from kdm_http.problems import HANDLERS, MAX_BODY_BYTES
+from kdm_http.shortcut import Observe, Shortcut
 
 _ALWAYS: Final = [
     (b"cache-control", b"no-store"),  # a replica count from a proxy's cache would be a lie about freshness
     (b"x-content-type-options", b"nosniff"),
 ]
-Observe = Callable[[str, str, int, float, str], None]
 
 _log = structlog.get_logger("kdm.access")
 _refuse_unproven: Final = refuse(401, "a client certificate is required")
@@ -44,9 +44,11 @@ class Api:
         litestar: The routes.
         observe: Told of every answer: method, route template ("" where none matched), status, seconds, user.
         log_requests: Whether to log one line for each request.
+        shortcut: Answers plain reads at once, for a server that asks it first; see :mod:`kdm_http.shortcut`.
     """
 
-    def __init__(self, litestar: Litestar, observe: Observe, *, log_requests: bool = False) -> None:
+    def __init__(self, litestar: Litestar, observe: Observe, *, log_requests: bool = False, shortcut: Shortcut) -> None:
+        self.shortcut = shortcut
         self._litestar = litestar
         self._observe = observe
         self._log_requests = log_requests
@@ -136,6 +138,7 @@ def create_app(service: DeploymentService, *, observe: Observe = _unobserved, lo
         ),
         observe,
         log_requests=log_requests,
+        shortcut=Shortcut(service, observe, _ALWAYS, log_requests=log_requests),
     )
 
 

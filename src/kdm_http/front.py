@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
+import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -15,8 +17,18 @@ from kdm_http.events import ServerEvents
 from kdm_http.limits import Limits, Shares
 from kdm_http.rejection import Reason, Rejection
 from kdm_http.reload import ServerTls
+from kdm_http.shortcut import AnswerAtOnce
 
 _log = structlog.get_logger("kdm.server")
+
+
+class Phase(enum.IntEnum):
+    """What the server waits for on a connection."""
+
+    IDLE = 0
+    HEADER = 1
+    BODY = 2
+    RESPONSE = 3
 
 
 @define(eq=False)
@@ -31,7 +43,10 @@ class Front:
         shares: What each user takes.
         state: The server's connections, tasks and default header fields, as uvicorn keeps them.
         tls: The TLS in use; None on a plain listener.
+        shortcut: Answers requests that need no application; None where there is none.
         emptied: Set while there is no connection.
+        default_head: The header fields that every response begins with, as they go over the wire.
+        allowed_s: How long a connection may be in each phase, in seconds.
     """
 
     name: str
@@ -41,7 +56,14 @@ class Front:
     shares: Shares
     state: ServerState
     tls: ServerTls | None = None
+    shortcut: AnswerAtOnce | None = None
     emptied: asyncio.Event = field(factory=asyncio.Event)
+    default_head: bytes = b""
+    allowed_s: tuple[float, float, float, float] = field(init=False)
+
+    @allowed_s.default
+    def _allowed_s(self) -> tuple[float, float, float, float]:
+        return self.limits.idle_s, self.limits.header_s, self.limits.body_s, math.inf
 
     def reject(self, rejection: Rejection) -> None:
         """Log that a client was turned away, and tell."""

@@ -170,7 +170,8 @@ class Listener:
     def _tick(self) -> None:
         """Keep the date field current, and forget the users who left."""
         date = (b"date", formatdate(usegmt=True).encode())
-        self._front.state.default_headers = [date, *self._config.encoded_headers]
+        defaults = self._front.state.default_headers = [date, *self._config.encoded_headers]
+        self._front.default_head = b"".join([b"%b: %b\r\n" % field for field in defaults])
         self._front.shares.forget_quiet()
         self._ticking = asyncio.get_running_loop().call_later(1, self._tick)
 

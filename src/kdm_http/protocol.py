@@ -7,7 +7,7 @@ uvicorn arms a single timer, after a response. Here a connection is always in on
 from __future__ import annotations
 
 import asyncio
-import enum
+import math
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from kdm_http.answers import error_bytes, refuse
-from kdm_http.front import Front
+from kdm_http.front import Front, Phase
 from kdm_http.handshake import Handshake
 from kdm_http.peer import Peer, PeerRefused
 from kdm_http.rejection import Reason, Rejection
@@ -27,21 +27,20 @@ from kdm_http.tls import Material
 _FIELD_OVERHEAD: Final = 4
 """Bytes of a header field besides its name and value: ": " and CRLF."""
 
+_OK: Final = b"HTTP/1.1 200 OK\r\n"
+_READS: Final = frozenset({b"GET", b"HEAD"})
+_NOT_PLAIN: Final = frozenset({b"content-length", b"transfer-encoding", b"expect"})
+"""Header fields of requests that have, or may have, a body."""
+
+_JOINED_BYTES: Final = 16 * 1024
+"""Up to this size, the size of a TLS record, header and body go out as one."""
+
 LEAVE_S: Final = 0.5
 """How long a client may take to answer close_notify when the server is leaving, in seconds. Pooled ones never do."""
 
 
 class _HeaderTooLarge(Exception):
     """Ends the parsing of a request."""
-
-
-class Phase(enum.Enum):
-    """What the server waits for on a connection."""
-
-    IDLE = "idle"
-    HEADER = "header"
-    BODY = "body"
-    RESPONSE = "response"
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -85,8 +84,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._fed_bytes = 0
         self._header_bytes = 0
         self._oversized = False
+        self._plain = True
+        self._hosts = 0
+        self._may_answer_at_once = False
+        self._answered = False
         self._phase = Phase.IDLE
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline = self._wakes_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
         self._age: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
 
@@ -112,7 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._finished = True
         self._unset_keepalive_if_required()
-        for timer in (self._deadline, self._age, self._stall):
+        for timer in (self._timer, self._age, self._stall):
             if timer is not None:
                 timer.cancel()
         front = self._front
@@ -226,6 +230,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._finished:
             return
         phase, messages = self._phase, self._messages
+        self._may_answer_at_once = True
         super().data_received(data)
         if self._phase is Phase.HEADER and not self._finished:
             # A field is told to on_header when it is whole: what the parser still holds of it is counted here.
@@ -236,10 +241,11 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.send_400_response("")
 
     def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
+        """A request begins. The scope that uvicorn would make now is only made for a request that needs one."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._messages += 1
-        self._fed_bytes = self._header_bytes = 0
+        self._fed_bytes = self._header_bytes = self._hosts = 0
+        self._plain = True
         self._enter(Phase.HEADER)
 
     def on_url(self, url: bytes) -> None:
@@ -249,9 +255,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field came."""
-        self._count_header(len(name) + len(value) + _FIELD_OVERHEAD)
-        if self._phase is Phase.HEADER:  # RFC 9110, section 6.5.1: a trailer field does not join the header
-            super().on_header(name, value)
+        # _count_header, without the call.
+        self._header_bytes += len(name) + len(value) + _FIELD_OVERHEAD
+        if self._header_bytes > self._limits.header_bytes or len(self.headers) >= self._limits.header_fields:
+            self._count_header(0)
+        if self._phase is not Phase.HEADER:  # RFC 9110, section 6.5.1: a trailer field does not join the header
+            return
+        name = name.lower()
+        if name == b"host":
+            self._hosts += 1
+        elif name in _NOT_PLAIN:
+            self._plain = False
+            if name == b"expect":
+                self.expect_100_continue = value.lower() == b"100-continue"
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The header is whole: judge the peer, and give the request to the application or refuse it."""
@@ -259,10 +276,19 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._enter(Phase.BODY)
         self.app = self._admit()
+        if self.app is self._served_app and self._answer_at_once():
+            return
+        self._make_scope()
         super().on_headers_complete()
         if self._leaving or self.parser.should_upgrade():
             # No upgrade is offered, and the parser does not look past a request that asks for one.
             self.cycle.keep_alive = False
+
+    def _make_scope(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
 
     def on_body(self, body: bytes) -> None:
         """A part of the body came."""
@@ -272,6 +298,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         if self._finished:
+            return
+        if self._answered:
+            self._answered = False
+            self._enter(Phase.IDLE)
             return
         super().on_message_complete()
         self._enter(Phase.RESPONSE if self.busy else Phase.IDLE)
@@ -308,7 +338,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _admit(self) -> ASGI3Application:
         """Return who answers this request: the application, or a refusal."""
         # RFC 9112, section 3.2: anything but one Host is a request smuggler's, or a bug.
-        if self.parser.get_http_version() == "1.1" and sum(name == b"host" for name, _ in self.headers) != 1:
+        if self._hosts != 1 and self.parser.get_http_version() == "1.1":
             return self._refuse(400, "a request has exactly one Host field", close=True)
         if self._peer is None:
             return self._served_app
@@ -323,6 +353,40 @@ class BoundedProtocol(HttpToolsProtocol):
             )
         return self._served_app
 
+    def _answer_at_once(self) -> bool:
+        """Answer without the application, if that can be, and return whether it was done."""
+        shortcut, peer, parser = self._front.shortcut, self._peer, self.parser
+        if (
+            shortcut is None
+            or peer is None
+            or not self._plain
+            or not self._may_answer_at_once
+            or self._leaving
+            or self.busy
+            or parser.get_http_version() != "1.1"
+            or not parser.should_keep_alive()
+            or parser.should_upgrade()
+        ):
+            return False
+        method = parser.get_method()
+        if method not in _READS:
+            return False
+        ready = shortcut(method, self.url, self.headers, peer)
+        if ready is None:
+            return False
+        # One for each piece of data that came: then a client that asks on and on, but does not read, is noticed.
+        self._may_answer_at_once = False
+        self._answered = True
+        self.server_state.total_requests += 1
+        head = _OK + self._front.default_head + ready.head
+        if method == b"HEAD":
+            self.transport.write(head)
+        elif len(ready.body) > _JOINED_BYTES:
+            self.transport.writelines([head, ready.body])
+        else:
+            self.transport.write(head + ready.body)
+        return True
+
     def _refuse(self, status: int, message: str, *, close: bool = False, retry_after_s: int = 0) -> ASGI3Application:
         self._front.events.request_refused(self._front.name, status, self._peer)
         return refuse(status, message, close=close, retry_after_s=retry_after_s)
@@ -331,13 +395,25 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        limits = self._limits
-        seconds = {Phase.IDLE: limits.idle_s, Phase.HEADER: limits.header_s, Phase.BODY: limits.body_s}.get(phase)
-        if seconds is not None:
-            self._deadline = self.loop.call_later(seconds, self._expire)
+        self._deadline = self.loop.time() + self._front.allowed_s[phase]
+        if self._deadline < self._wakes_at:
+            self._wake_at_deadline()
+
+    def _wake_at_deadline(self) -> None:
+        # A timer that fires too early is cheaper than one that is moved at every step of every request.
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._wakes_at = self._deadline
+        if self._deadline < math.inf:
+            self._timer = self.loop.call_at(self._deadline, self._wake)
+
+    def _wake(self) -> None:
+        self._timer, self._wakes_at = None, math.inf
+        if self.loop.time() >= self._deadline:
+            self._expire()
+        else:
+            self._wake_at_deadline()
 
     def _expire(self) -> None:
         if self._phase is Phase.IDLE:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from litestar import Request, Router, get, put
 from litestar.params import FromPath
 
+from kdm_core import Deployment
 from kdm_http.request import Caller, Namespace, RequestId, Service, replica_count
 
 
@@ -16,6 +17,11 @@ class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):
 
     name: str
     replica_count: int
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Self:
+        """Say it of a Deployment."""
+        return cls(deployment.ref.name, deployment.replicas.desired)
 
 
 class Updated(msgspec.Struct, frozen=True):
@@ -30,7 +36,7 @@ def list_deployments(
 ) -> list[ReplicaCount]:
     """List the Deployments the caller may read, by namespace, then name."""
     deployments = service.list(namespace, actor=caller, request_id=request_id)
-    return [ReplicaCount(each.ref.name, each.replicas.desired) for each in deployments]
+    return [ReplicaCount.of(each) for each in deployments]
 
 
 @get("/deployments/{name:str}/replicas", sync_to_thread=False)
@@ -38,8 +44,7 @@ def get_replicas(
     service: Service, caller: Caller, name: FromPath[str], namespace: Namespace, request_id: RequestId
 ) -> ReplicaCount:
     """Tell how many replicas a Deployment is asked to run."""
-    deployment = service.get(name, namespace, actor=caller, request_id=request_id)
-    return ReplicaCount(deployment.ref.name, deployment.replicas.desired)
+    return ReplicaCount.of(service.get(name, namespace, actor=caller, request_id=request_id))
 
 
 @put("/deployments/{name:str}/replicas")

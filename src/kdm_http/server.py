@@ -29,6 +29,7 @@ from kdm_http.limits import Limits, Shares
 from kdm_http.listener import BindError, Listener, bind
 from kdm_http.protocol import BoundedProtocol
 from kdm_http.reload import ServerTls
+from kdm_http.shortcut import AnswerAtOnce
 from kdm_http.tls import TlsConfigurationError, TlsFiles
 
 __all__ = [
@@ -233,7 +234,8 @@ async def _listener(
     )
     uvicorn_config.load()
     state = await stack.enter_async_context(_app_lifespan(name, uvicorn_config))
-    front = Front(name, limits, events, config.now, Shares(limits, time.monotonic), ServerState(), tls)
+    shortcut: AnswerAtOnce | None = getattr(app, "shortcut", None)
+    front = Front(name, limits, events, config.now, Shares(limits, time.monotonic), ServerState(), tls, shortcut)
     return Listener(sockets, uvicorn_config, front, {**state, "stopping": stopping})
 
 

@@ -1,0 +1,140 @@
+"""The hot path: a plain read that succeeds is answered where it arrives, without a task, a router or a queue.
+
+The server asks the application's shortcut first. None means: go the long way, through ASGI and Litestar. The shortcut
+knows no error: whatever is not a plain GET or HEAD of one Deployment or of the list, spelled as everybody spells it and
+answered with 200, is for the long way, which alone audits, logs and explains what went wrong. Both ways give the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+from attrs import frozen
+
+from kdm_core import Deployment, DeploymentService
+from kdm_http import rfd001, rfd156
+from kdm_http.peer import Peer
+from kdm_http.request import request_id_of
+
+Observe = Callable[[str, str, int, float, str], None]
+Fields = list[tuple[bytes, bytes]]
+
+REMEMBERED_LISTS: Final = 16
+"""How many encoded lists are kept: two dialects, and the few namespaces that anybody polls."""
+
+_REPLICAS: Final = b"/replicas"
+_is_plain_query: Final = re.compile(rb"namespace=([a-z0-9-]+|\*)").fullmatch
+_log = structlog.get_logger("kdm.access")
+
+
+class Ready(NamedTuple):
+    """A response with status 200.
+
+    Attributes:
+        head: Its header fields as they go over the wire, with the empty line after them.
+        body: Its body.
+    """
+
+    head: bytes
+    body: bytes
+
+
+AnswerAtOnce = Callable[[bytes, bytes, Fields, Peer], Ready | None]
+"""What an application's attribute ``shortcut`` is, where it has one: given a request without a body (its method, its
+target as it came, its header fields with names in lower case) and who asks, the answer; or None: then the application
+has to be called. The body of a HEAD's answer is left out by the server."""
+
+
+@frozen
+class _Route:
+    """A dialect's pair of reads."""
+
+    list_template: str
+    get_template: str
+    one: Callable[[Deployment], msgspec.Struct]
+
+
+_ROUTES: Final = {
+    b"/deployments": _Route("/deployments", "/deployments/{name}/replicas", rfd001.ReplicaCount.of),
+    b"/api/v1/deployments": _Route(
+        "/api/v1/deployments", "/api/v1/deployments/{name}/replicas", rfd156.ReplicaCount.of
+    ),
+}
+
+
+class Shortcut:
+    """Answers the reads of both dialects.
+
+    Args:
+        service: The use cases.
+        observe: Told of every answer; see :func:`kdm_http.app.create_app`.
+        always: Header fields that every answer has.
+        log_requests: Whether to log one line for each request.
+    """
+
+    def __init__(self, service: DeploymentService, observe: Observe, always: Fields, *, log_requests: bool) -> None:
+        self._service = service
+        self._observe = observe
+        self._log_requests = log_requests
+        fields = b"".join(b"%b: %b\r\n" % field for field in always)
+        self._head = b"content-type: application/json\r\ncontent-length: %d\r\n" + fields + b"x-request-id: %b\r\n\r\n"
+        self._encode = msgspec.json.Encoder().encode
+        self._lists: dict[tuple[bytes, str | None], tuple[tuple[Deployment, ...], bytes]] = {}
+
+    def __call__(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
+        """Answer, or return None; see :data:`AnswerAtOnce`."""
+        started = time.monotonic()
+        path, _, query = target.partition(b"?")
+        namespace: str | None = None
+        if query:
+            plain = _is_plain_query(query)
+            if plain is None:
+                return None
+            namespace = plain[1].decode()
+        user = peer.identity
+        route = _ROUTES.get(path)
+        try:
+            if route is not None:
+                template = route.list_template
+                body = self._listed(path, route, self._service.peek_list(namespace, actor=user), namespace)
+            else:
+                collection, _, name = path.removesuffix(_REPLICAS).rpartition(b"/")
+                route = _ROUTES.get(collection)
+                if route is None or not path.endswith(_REPLICAS):
+                    return None
+                template = route.get_template
+                body = self._encode(route.one(self._service.peek(name.decode("ascii"), namespace, actor=user)))
+        except Exception:  # noqa: BLE001 - the long way meets it again, and tells it
+            return None
+        identifier = request_id_of(fields)
+        seconds = time.monotonic() - started
+        self._observe(method.decode(), template, 200, seconds, user.user)
+        if self._log_requests:
+            _log.info(
+                "request",
+                request_id=identifier,
+                method=method.decode(),
+                path=path[:200].decode(),
+                status=200,
+                user=user.user,
+                seconds=round(seconds, 6),
+            )
+        return Ready(self._head % (len(body), identifier.encode()), body)
+
+    def _listed(self, path: bytes, route: _Route, deployments: tuple[Deployment, ...], namespace: str | None) -> bytes:
+        """Encode a list, or find that it is still the one that was encoded last time."""
+        key = (path, namespace)
+        known = self._lists.get(key)
+        if known is not None and known[0] is deployments:
+            return known[1]
+        body = self._encode([route.one(each) for each in deployments])
+        if len(self._lists) >= REMEMBERED_LISTS:
+            self._lists.clear()
+        self._lists[key] = (deployments, body)
+        return body

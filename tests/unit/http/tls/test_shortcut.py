@@ -1,0 +1,256 @@
+"""A read that is answered at once, and the same read on its long way through the application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_core import AuditEvent, AuditSink, DeploymentRef, DeploymentService
+from kdm_core.policy import parse_policy
+from kdm_http.app import Api, create_app
+from unit.http.tls.client import DEADLINE_S, Client, Response
+
+POLICY = """
+version = 1
+[[grant]]
+anyone = true
+verbs = ["read"]
+namespaces = ["default", "payments", "shop", "many"]
+"""
+
+TARGETS = [
+    "/deployments",
+    "/api/v1/deployments",
+    "/deployments?namespace=shop",
+    "/api/v1/deployments?namespace=*",
+    "/deployments?namespace=nowhere",
+    "/deployments?namespace=secret",
+    "/deployments?namespace=",
+    "/deployments?namespace=Shop",
+    "/deployments?namespace=shop&namespace=shop",
+    "/deployments?namespace=sh%6Fp",
+    "/deployments?nonsense=1",
+    "/deployments?",
+    "/deployments/",
+    "//deployments",
+    "/deployments#part",
+    "/api/v1/deployments/web/replicas",
+    "/deployments/web/replicas",
+    "/deployments/web/replicas/",
+    "/deployments/web",
+    "/deployments/replicas",
+    "/deployments//replicas",
+    "/deployments/w%65b/replicas",
+    "/deployments/a/b/replicas",
+    "/deployments/WEB/replicas",
+    "/deployments/none/replicas",
+    "/deployments/api/replicas",
+    "/deployments/api/replicas?namespace=shop",
+    "/deployments/web/replicas?namespace=default",
+    "/deployments/web/replicas?namespace=shop",
+    "/deployments/hidden/replicas",
+    "/deployments/hidden/replicas?namespace=secret",
+    "/api/v1/deployments/" + "x" * 254 + "/replicas",
+    "https://kdm/deployments/web/replicas",
+    "/health",
+    "/nowhere",
+]
+
+FIELDS = [
+    "",
+    "connection: keep-alive\r\n",
+    "connection: close\r\n",
+    "content-length: 0\r\n",
+    "content-length: 2\r\n",
+    "expect: 100-continue\r\ncontent-length: 2\r\n",
+    "connection: upgrade\r\nupgrade: websocket\r\n",
+    "x-request-id: again\r\n",
+    "host: kdm\r\n",
+]
+
+
+class Kept(AuditSink):
+    """Keeps what is audited."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+
+    def check(self) -> None:
+        """It can always be recorded."""
+
+    def record(self, event: AuditEvent) -> None:
+        self.events.append(event)
+
+
+class Side:
+    """One of two servers of the same Deployments, and all it let others know."""
+
+    def __init__(self, repository: MemoryDeploymentRepository) -> None:
+        self.audit = Kept()
+        self.observed: list[tuple[str, str, int, str]] = []
+        service = DeploymentService(repository, policy=parse_policy(POLICY), audit=self.audit)
+        self.api = create_app(service, observe=self._observe)
+        self.server: Any = None
+
+    def _observe(self, method: str, route: str, status: int, seconds: float, user: str) -> None:
+        assert seconds >= 0
+        self.observed.append((method, route, status, user))
+
+    @property
+    def told(self) -> Any:
+        audited = [(each.verb, each.namespace, each.name, each.reason) for each in self.audit.events]
+        return self.observed, audited
+
+
+def long_way(api: Api) -> Any:
+    """Return the same application without its shortcut."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await api(scope, receive, send)
+
+    return app
+
+
+@pytest.fixture
+async def sides(start: Any) -> AsyncIterator[tuple[Side, Side]]:
+    async with MemoryDeploymentRepository() as repository:
+        for namespace, name in (("default", "web"), ("payments", "api"), ("shop", "api"), ("secret", "hidden")):
+            repository.cluster.create(DeploymentRef(namespace, name), 3)
+        for number in range(3000):
+            repository.cluster.create(DeploymentRef("many", f"deployment-{number:05}"), number)
+        short, long = Side(repository), Side(repository)
+        short.server = await start(app=short.api)
+        long.server = await start(app=long_way(long.api))
+        yield short, long
+
+
+async def ask(client: Client, method: str, target: str, version: str, fields: str) -> Response:
+    await client.send(
+        f"{method} {target} HTTP/{version}\r\nhost: kdm\r\nx-request-id: mine\r\n{fields}\r\n".encode()
+        + (b"{}" if "length: 2" in fields else b"")
+    )
+    if "100-continue" in fields:
+        await asyncio.wait_for(client._until(b"\r\n\r\n"), DEADLINE_S) if method == "POST" else None
+    if method == "HEAD":
+        head = await client._until(b"\r\n\r\n")
+        return Response(int(head.split()[1]), {"head": head.decode().partition("content-type")[2]}, b"")
+    answer = await client.response()
+    answer.headers.pop("date", None)
+    return answer
+
+
+async def test_both_ways_give_the_same(sides: tuple[Side, Side], connect: Any) -> None:
+    """Status, header fields, body, what is counted and what is audited: nobody can tell which way a read took."""
+    short, long = sides
+    cases = [("GET", target, "1.1", "") for target in TARGETS]
+    cases += [("HEAD", target, "1.1", "") for target in TARGETS]
+    cases += [("GET", "/deployments/web/replicas", "1.1", fields) for fields in FIELDS]
+    cases += [("GET", "/deployments/web/replicas", "1.0", ""), ("OPTIONS", "/deployments", "1.1", "")]
+    for case in cases:
+        answers = []
+        for side in sides:
+            client = await connect(side.server)
+            await client.handshake()
+            answers.append(await ask(client, *case))
+            await client.close()
+        assert answers[0] == answers[1], case
+    assert short.told == long.told
+
+
+async def test_the_usual_reads_take_it(sides: tuple[Side, Side], connect: Any, monkeypatch: Any) -> None:
+    """Both dialects' reads, as curl, Go, Python's clients and browsers spell them, never reach the application."""
+    short, _ = sides
+    reached = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        del receive, send
+        reached.append(scope["path"])
+
+    monkeypatch.setattr(short.api, "_litestar", app)
+    client = await connect(short.server)
+    await client.handshake()
+    for target in TARGETS[:4] + TARGETS[15:17]:
+        for fields in ("", "connection: keep-alive\r\naccept-encoding: gzip\r\nuser-agent: x\r\n"):
+            assert (await ask(client, "GET", target, "1.1", fields)).status == 200
+    assert reached == []
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_pipelined_requests_are_answered_in_order(
+    sides: tuple[Side, Side], connect: Any, data: st.DataObject
+) -> None:
+    """However they are cut into pieces, and whichever way each one takes."""
+    short, _ = sides
+    targets = data.draw(
+        st.lists(st.sampled_from(["/deployments/web/replicas", "/health", "/nowhere"]), min_size=1, max_size=6)
+    )
+    wire = b"".join(
+        f"GET {target} HTTP/1.1\r\nhost: kdm\r\nx-request-id: {number}\r\n\r\n".encode()
+        for number, target in enumerate(targets)
+    )
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(wire) - 1), max_size=4)))
+    client = await connect(short.server)
+    await client.handshake()
+    for begin, end in zip([0, *cuts], [*cuts, len(wire)], strict=True):
+        await client.send(wire[begin:end])
+    for number, target in enumerate(targets):
+        answer = await client.response()
+        assert answer.headers["x-request-id"] == str(number)
+        assert answer.status == (404 if target == "/nowhere" else 200)
+    await client.close()
+
+
+async def test_a_client_that_asks_and_does_not_read_is_not_answered_on_and_on(
+    sides: tuple[Side, Side], connect: Any
+) -> None:
+    """What waits for it stays bounded, however many lists it asks for at once; when it reads, it gets them all."""
+    short, _ = sides
+    client = await connect(short.server)
+    await client.handshake()
+    wanted = 200
+    for _ in range(wanted // 20):
+        await client.send(b"GET /deployments?namespace=many HTTP/1.1\r\nhost: kdm\r\n\r\n" * 20)
+    await client.send(b"")
+    other = await connect(short.server)
+    await other.handshake()
+    for _ in range(5):  # the server went on to others meanwhile
+        assert (await ask(other, "GET", "/health", "1.1", "")).status == 200
+    answered = [each for each in short.observed if each[1] == "/deployments"]
+    assert len(answered) < wanted
+    for _ in range(wanted):
+        answer = await client.response()
+        assert answer.status == 200
+        assert len(answer.body) > 100_000
+
+
+async def test_a_list_is_as_new_as_the_cache(sides: tuple[Side, Side], connect: Any) -> None:
+    """The bytes of a list are kept, but never past the change that makes them wrong."""
+    short, _ = sides
+    client = await connect(short.server)
+    await client.handshake()
+    repository: Any = short.api.shortcut._service._repository
+    for replicas in (4, 5, 6):
+        await repository.set_replicas(DeploymentRef("shop", "api"), replicas)
+        for target in ("/deployments?namespace=shop", "/api/v1/deployments?namespace=shop"):
+            assert (await ask(client, "GET", target, "1.1", "")).json[0]["replicaCount"] == replicas
+
+
+async def test_a_broken_shortcut_is_no_answer_of_its_own(sides: tuple[Side, Side], connect: Any) -> None:
+    """An error inside it is met again on the long way, which logs it and answers 500."""
+    short, long = sides
+    for side in sides:
+        side.api.shortcut._service._repository = None
+    answers = []
+    for side in (short, long):
+        client = await connect(side.server)
+        await client.handshake()
+        answers.append(await ask(client, "GET", "/deployments/web/replicas", "1.1", ""))
+    assert answers[0] == answers[1]
+    assert answers[0].status == 500
