@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 nox.options.sessions = ["lint", "types", "imports", "audit", "unit", "docs", "integration"]
 
-CODE = ["src", "tests", "benchmarks", "noxfile.py"]
+CODE = ["src", "tests", "benchmarks", "deploy/image", "noxfile.py"]
 LOCKS = {
     "runtime.txt": ["pyproject.toml"],
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],

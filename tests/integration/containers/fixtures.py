@@ -1,0 +1,80 @@
+"""Fixtures for tests with containers: an engine, a base image, and kdm's image, once per session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from . import base_image as bases
+from .engine import BUILD_TIMEOUT_S, Engine, EngineFailed, Unavailable, running_engine
+
+__all__ = ["base_image", "build_kdm", "builder_image", "engine", "kdm_image"]
+
+REPOSITORY = Path(__file__).parents[3]
+IMAGE = "kdm-test/kdm"
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """The engine `docker` talks to, else one of the tests' own. Where none can be had: a skip, and in CI a failure."""
+    try:
+        with running_engine() as engine:
+            yield engine
+    except Unavailable as exc:
+        _none(str(exc))
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: Engine) -> str:
+    """The tag of a Debian with Python 3.11 and nothing of this host in it."""
+    try:
+        return bases.base_image(engine)
+    except Unavailable as exc:
+        _none(str(exc))
+
+
+@pytest.fixture(scope="session")
+def builder_image(engine: Engine, base_image: str) -> str:
+    """The tag of the same image, in which pip reaches the package index."""
+    return bases.builder_image(engine, base_image)
+
+
+@pytest.fixture(scope="session")
+def kdm_image(engine: Engine, base_image: str, builder_image: str) -> str:
+    """The tag of kdm's image, made as `make build` makes it, of the code as it is now."""
+    return build_kdm(engine, IMAGE, builder_image, base_image)
+
+
+def build_kdm(engine: Engine, tag: str, builder: str, base: str, *options: str) -> str:
+    """Build kdm's image as `make build` does.
+
+    Args:
+        engine: Where.
+        tag: What to call it.
+        builder: The image to build in.
+        base: The image to stand on.
+        options: More of `docker build`.
+
+    Returns:
+        The tag.
+    """
+    arguments = [f"--tag={tag}", f"--base={builder}", "--", f"--build-arg=RUNTIME={base}", "--network=host", *options]
+    command = [sys.executable, str(REPOSITORY / "deploy" / "image" / "build.py"), *arguments]
+    done = subprocess.run(
+        command, env=engine.environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
+    )
+    if done.returncode:
+        raise EngineFailed(f"{' '.join(command)}:\n{done.stdout[-6000:]}{done.stderr[-6000:]}")
+    return tag
+
+
+def _none(reason: str) -> NoReturn:
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(f"no container engine: {reason}", pytrace=False)
+    pytest.skip(f"no container engine: {reason}")
