@@ -34,6 +34,9 @@ TROUBLES: Final = {
 }
 """The titles of blocks that talk to a kdm in trouble, and which."""
 
+TALKS: Final = re.compile(r"\b(8443|8081)\b").search
+"""Whether an example talks to kdm: it names a port."""
+
 CHANGING: Final = [
     (r"(?m)^date: .*$", "date: <now>"),
     (r"request id [0-9a-f-]+", "request id <id>"),
@@ -65,7 +68,7 @@ def test_the_examples_print_what_the_page_says(page: Path, client: str, tmp_path
         (checkout / name).write_text(content)
     for server, group in groupby(examples(page)[client], key=lambda each: each.server):
         told = list(group)
-        with serving(server, tmp_path) if any("8443" in each.code for each in told) else nobody() as ports:
+        with serving(server, tmp_path) if any(TALKS(each.code) for each in told) else nobody() as ports:
             ran = [each.code for each in told] if ports is None else [at(ports, each.code) for each in told]
             printed = (in_shell if client in {"console", "curl"} else in_python)(ran, checkout)
         for example, output in zip(told, printed, strict=True):
