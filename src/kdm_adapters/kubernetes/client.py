@@ -1,8 +1,4 @@
-"""HTTP to the API server, on kubernetes.aio's REST client: bytes in, bytes out, credentials always fresh.
-
-``import kubernetes`` costs about 0.8 s and 20 MB over aiohttp's own, whatever part of it is asked for: its packages'
-``__init__`` import everything but the models. Only this module and ``credentials`` import it.
-"""
+"""HTTP to the API server, on kubernetes.aio's REST client: bytes in, bytes out, credentials always fresh."""
 # kubernetes is typed in part only:
 # mypy: disallow-untyped-calls=False
 
@@ -19,11 +15,10 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
 
 from kdm_adapters.kubernetes.credentials import Credentials, discard_private_file
 from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
+from kdm_adapters.kubernetes.official import Configuration, RESTClientObject
 from kdm_adapters.kubernetes.wire import failure
 from kdm_core.errors import ClusterUnreachable
 from kdm_core.ports import Instrument

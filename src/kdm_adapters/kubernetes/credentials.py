@@ -21,17 +21,18 @@ from typing import Any, Final, Literal
 
 import yaml
 from attrs import frozen
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config.config_exception import ConfigException
-from kubernetes.aio.config.dateutil import parse_rfc3339
-from kubernetes.aio.config.incluster_config import (
+
+from kdm_adapters.kubernetes.official import (
     SERVICE_CERT_FILENAME,
     SERVICE_HOST_ENV_NAME,
     SERVICE_TOKEN_FILENAME,
+    ConfigException,
+    Configuration,
     InClusterConfigLoader,
+    KubeConfigLoader,
+    KubeConfigMerger,
+    parse_rfc3339,
 )
-from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
-
 from kdm_core.errors import ClusterUnreachable, InvalidInput
 
 Source = Literal["auto", "kubeconfig", "in-cluster"]

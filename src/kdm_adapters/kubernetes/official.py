@@ -1,0 +1,94 @@
+"""What kdm uses of the official client, ``kubernetes.aio``: its configuration, its kubeconfig loaders, its HTTP.
+
+Importing any part of it executes the ``__init__`` of every package above, and these import its whole API, some 340
+modules: 20 MB and half a second of CPU that an idle kdm would carry for nothing. So here the packages are entered
+without executing them, and what was found is put away again: whoever else imports ``kubernetes`` in this process gets
+the real one. Where the official client is loaded already, it is used as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Final
+
+__all__ = [
+    "SERVICE_CERT_FILENAME",
+    "SERVICE_HOST_ENV_NAME",
+    "SERVICE_TOKEN_FILENAME",
+    "ConfigException",
+    "Configuration",
+    "InClusterConfigLoader",
+    "KubeConfigLoader",
+    "KubeConfigMerger",
+    "RESTClientObject",
+    "parse_rfc3339",
+]
+
+_ROOT: Final = "kubernetes"
+_CLIENT: Final = "kubernetes.aio.client"
+_UNEXECUTED: Final = frozenset({_ROOT, "kubernetes.aio", _CLIENT, "kubernetes.aio.config", "kubernetes.aio.utils"})
+
+
+class _Empty(Loader):
+    """Leaves a package empty: only its modules can be imported."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__name__ == _CLIENT:
+            module.__getattr__ = _of_client  # type: ignore[method-assign] # PEP 562
+
+
+def _of_client(name: str) -> object:
+    """Return what the loaders import from the package itself."""
+    if name == "Configuration":
+        from kubernetes.aio.client.configuration import Configuration  # noqa: PLC0415 - while the packages are empty
+
+        return Configuration
+    if name == "ApiClient":
+        return None  # for the loaders' own new_client_from_config, which nobody here calls
+    raise AttributeError(name)
+
+
+class _EmptyPackages(MetaPathFinder):
+    """Finds the packages that are not to be executed."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        found = PathFinder.find_spec(fullname, path, target) if fullname in _UNEXECUTED else None
+        if found is not None:
+            found.loader = _Empty()
+        return found
+
+
+@contextmanager
+def _unexecuted_packages() -> Iterator[None]:
+    if _ROOT in sys.modules:
+        yield
+        return
+    finder = _EmptyPackages()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [each for each in sys.modules if each == _ROOT or each.startswith(f"{_ROOT}.")]:
+            del sys.modules[name]
+
+
+with _unexecuted_packages():
+    from kubernetes.aio.client.configuration import Configuration
+    from kubernetes.aio.client.rest import RESTClientObject
+    from kubernetes.aio.config.config_exception import ConfigException
+    from kubernetes.aio.config.dateutil import parse_rfc3339
+    from kubernetes.aio.config.incluster_config import (
+        SERVICE_CERT_FILENAME,
+        SERVICE_HOST_ENV_NAME,
+        SERVICE_TOKEN_FILENAME,
+        InClusterConfigLoader,
+    )
+    from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
