@@ -24,6 +24,7 @@ LOCKS = {
     "otel.txt": ["pyproject.toml", "--extra", "otel", "--constraints", "requirements/dev.txt"],
     "dashboard.txt": ["--group", "dashboard"],
     "sslyze.txt": ["--group", "sslyze"],
+    "chart.txt": ["--group", "chart"],
 }
 
 
@@ -93,7 +94,14 @@ def unit(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/integration", *session.posargs)
+    session.run("pytest", "tests/integration", "--ignore=tests/integration/chart", *session.posargs)
+
+
+@nox.session
+def chart(session: nox.Session) -> None:
+    """Check the Helm chart: what it renders, what it refuses, and its whole life on a real API server."""
+    install(session)
+    session.run("pytest", "tests/integration/chart", *session.posargs)
 
 
 @nox.session

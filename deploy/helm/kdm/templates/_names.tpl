@@ -12,6 +12,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: server
 {{- end }}
 
+{{/* What selects the Pod of `helm test`: never what the Services select. */}}
+{{- define "kdm.testLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: test
+{{- end }}
+
 {{/* The labels of every object. */}}
 {{- define "kdm.labels" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
@@ -52,6 +59,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- else if .Values.trial.enabled -}}
 {{ include "kdm.fullname" . }}-trial-client
 {{- end -}}
+{{- end }}
+
+{{- define "kdm.hasTest" -}}
+{{- and .Values.tests.enabled (include "kdm.clientSecret" . | eq "" | not) -}}
 {{- end }}
 
 {{/* The names clients reach the Service by, one a line: the first is the one `helm test` uses. */}}

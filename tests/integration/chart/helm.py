@@ -1,0 +1,90 @@
+"""Helm, run as a user runs it, with nothing of the user's own: no repositories, plugins or kubeconfig."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+__all__ = ["CHART", "VALUES", "VERSIONS", "Helm", "HelmFailed"]
+
+CHART: Final = Path(__file__).parents[3] / "deploy" / "helm" / "kdm"
+VALUES: Final = {path.stem: path for path in sorted((Path(__file__).parent / "values").glob("*.yaml"))}
+VERSIONS: Final = ("1.34.0", "1.35.0", "1.36.0", "1.37.0")
+"""The versions of Kubernetes that the chart is for."""
+
+Object = dict[str, Any]
+
+
+class HelmFailed(Exception):
+    """Helm ended with an error; the message is what it wrote to standard error."""
+
+
+class Helm:
+    """The program, and the cluster it talks to.
+
+    Args:
+        program: Helm.
+        directory: Where it may keep files.
+        kubeconfig: Of the cluster; None for `template` and `lint` alone.
+    """
+
+    def __init__(self, program: Path, directory: Path, kubeconfig: Path | None = None) -> None:
+        self._program = program
+        self._directory = directory
+        self._kubeconfig = kubeconfig
+
+    def run(self, *args: str, values: Mapping[str, Any] | None = None, timeout_s: float = 120) -> str:
+        """Run a command, with values if there are any, and return its standard output.
+
+        Raises:
+            HelmFailed: It ended with an error.
+        """
+        homes = {f"HELM_{name}_HOME": str(self._directory / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self._directory), **homes}
+        if self._kubeconfig is not None:
+            environment["KUBECONFIG"] = str(self._kubeconfig)
+        command = [str(self._program), *args, *(["--values", "-"] if values else [])]
+        done = subprocess.run(
+            command,
+            env=environment,
+            input=json.dumps(values) if values else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if done.returncode:
+            raise HelmFailed(done.stderr.strip())
+        return done.stdout
+
+    def template(
+        self,
+        values: Mapping[str, Any] | Path | None = None,
+        *args: str,
+        namespace: str = "team",
+        version: str = VERSIONS[-1],
+    ) -> str:
+        """Render the chart as the release `demo`."""
+        if isinstance(values, Path):
+            values = yaml.safe_load(values.read_text())
+        options = (f"--namespace={namespace}", f"--kube-version={version}", *args)
+        return self.run("template", "demo", str(CHART), *options, values=values)
+
+    def objects(self, values: Mapping[str, Any] | Path | None = None, *args: str) -> dict[str, Object]:
+        """Render the chart as the release `demo`; each object by `Kind/name`."""
+        return by_name(self.template(values, *args))
+
+
+def by_name(manifests: str) -> dict[str, Object]:
+    """Read objects from YAML documents, by `Kind/name`."""
+    objects = [each for each in yaml.safe_load_all(manifests) if each]
+    found = {f"{each['kind']}/{each['metadata']['name']}": each for each in objects}
+    namespaced = {(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in objects}
+    assert len(namespaced) == len(objects), "two objects of one name"
+    return found
