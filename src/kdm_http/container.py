@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dependency_injector import containers, providers
+from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from kdm_adapters import demo
 from kdm_adapters.audit_log import JsonLinesAuditSink
@@ -26,12 +27,17 @@ from kdm_core import (
     Instrument,
     Policy,
 )
+from kdm_http.adoption import Adoption
 from kdm_http.app import create_app
+from kdm_http.application import Application
 from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.policy_file import PolicyFile
 from kdm_http.server import ServerConfig, TlsFiles
 from kdm_http.settings import ALLOW_ALL_WORD, BadSetting, Settings
 from kdm_http.traffic import Traffic
+
+if TYPE_CHECKING:
+    from kdm_http.tracing import Tracing
 
 DEV_CERTS: Final = "certs"
 
@@ -81,6 +87,40 @@ def _kubernetes(settings: Settings, instrument: Instrument) -> DeploymentReposit
     )
 
 
+def _tracing(settings: Settings) -> Tracing | None:
+    if not settings.otel:
+        return None
+    try:
+        from kdm_http.tracing import Tracing  # noqa: PLC0415 - OpenTelemetry may not be there
+    except ImportError as error:
+        raise BadSetting(f"--otel needs kdm's extra otel, kdm-service[otel]: {error}") from error
+    return Tracing()
+
+
+def _traced(repository: DeploymentRepository, tracing: Tracing | None) -> DeploymentRepository:
+    if tracing is None:
+        return repository
+    from kdm_adapters.tracing import TracedRepository  # noqa: PLC0415 - OpenTelemetry may not be there
+
+    return TracedRepository(repository, tracing.tracer)
+
+
+def _api(
+    service: DeploymentService,
+    settings: Settings,
+    traffic: Traffic,
+    registry: CollectorRegistry,
+    tracing: Tracing | None,
+) -> Application:
+    if tracing is None:
+        return Adoption(create_app(service, observe=traffic.request, log_requests=settings.log_requests), registry)
+    from kdm_http.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be there
+
+    traced = Traced(tracing.tracer, traffic.request)
+    traced.app = Adoption(create_app(service, observe=traced.observe, log_requests=settings.log_requests), registry)
+    return traced
+
+
 def _audit(settings: Settings, instrument: Instrument) -> JsonLinesAuditSink | None:
     if not settings.audit_destination:
         return None
@@ -113,8 +153,11 @@ async def _lifespan(
     service: DeploymentService,
     audit: JsonLinesAuditSink | None,
     policy_file: PolicyFile | None,
+    tracing: Tracing | None,
 ) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
+        if tracing is not None:
+            await stack.enter_async_context(tracing)
         if audit is not None:
             stack.enter_context(audit)
             audit.check()  # better no start than a service that refuses every write
@@ -125,6 +168,8 @@ async def _lifespan(
 
 
 def _metrics(instrument: PrometheusInstrument, repository: DeploymentRepository) -> Metrics:
+    # A counter's beginning would be a series of its own.
+    disable_created_metrics()  # type: ignore[no-untyped-call] # the library forgot
     instrument.observe(repository.sync_status)
     return instrument.render
 
@@ -174,9 +219,10 @@ class Container(containers.DeclarativeContainer):
     traffic = providers.Singleton(Traffic, instrument.provided.registry, audit)
     policy_file = providers.Singleton(_policy_file, settings, traffic.provided.policy_reloaded)
     policy = providers.Callable(_policy, policy_file)
+    tracing = providers.Singleton(_tracing, settings)
     service = providers.Singleton(
         DeploymentService,
-        repository,
+        providers.Callable(_traced, repository, tracing),
         policy=policy,
         audit=audit,
         instrument=instrument,
@@ -184,10 +230,8 @@ class Container(containers.DeclarativeContainer):
         max_replicas=settings.provided.max_replicas,
     )
     metrics = providers.Singleton(_metrics, instrument, repository)
-    api = providers.Singleton(
-        create_app, service, observe=traffic.provided.request, log_requests=settings.provided.log_requests
-    )
+    api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
-    lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file)
-    """What has to live as long as requests do: the audit trail, the cache, and the watch over the policy file."""
+    lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing)
+    """What has to live as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""

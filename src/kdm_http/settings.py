@@ -169,6 +169,12 @@ class Settings:
     )
     log_format: str = knob("console", _one_of("console", "json"), "How a log line looks: console, for people, or json.")
     log_requests: bool = knob(False, _switch, "Log one line for each request.")
+    otel: bool = knob(
+        False,
+        _switch,
+        "Send a trace of each request by OTLP over HTTP, to where the standard OTEL_* variables say. Needs the extra "
+        "otel.",
+    )
     loop: Literal["auto", "uvloop", "asyncio"] = knob(
         "auto",
         _one_of("auto", "uvloop", "asyncio"),

@@ -7,21 +7,15 @@ import math
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from http import HTTPMethod
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from kdm_core import AuditEvent, AuditSink, AuditUnavailable, Identity, Outcome, Verb
 from kdm_http.events import ServerEvents
 from kdm_http.peer import Peer
 from kdm_http.rejection import Reason, Rejection
-
-SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
-"""Buckets, in seconds: a read from memory takes less than a millisecond, a write as long as the cluster takes."""
-
-COUNTED_USERS: Final = 100
-"""Users with a time series of their own: a CA may certify any number, Prometheus cannot hold any number."""
+from kdm_http.request_metrics import RequestMetrics
 
 REMEMBERED_CLIENTS: Final = 1000
 """Users whose certificate's end is kept, the last seen ones."""
@@ -30,7 +24,8 @@ _NOBODY: Final = frozenset({Reason.DISCONNECTED, Reason.TIMEOUT})
 """Probes and scanners that showed nothing: no attempt that an audit would want to know of."""
 
 _RELOADS: Final = {True: "used", False: "refused"}
-_METHODS: Final = frozenset(HTTPMethod)
+_LISTENERS: Final = ("api", "ops")
+_REFUSALS: Final = (400, 408, 429, 431)
 _log = logging.getLogger(__name__)
 
 
@@ -45,24 +40,16 @@ class Traffic(ServerEvents):
     def __init__(self, registry: CollectorRegistry, audit: AuditSink | None = None) -> None:
         self._audit = audit
         self._clients: dict[str, float] = {}  # when each user's newest certificate ends, the last seen last
-        self._requests = Counter(
-            "kdm_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
-        )
-        self._seconds = Histogram(
-            "kdm_http_request_duration_seconds",
-            "From a request's header to the end of its answer.",
-            ["route"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._by_user = Counter(
-            "kdm_http_requests_by_user",
-            f"Requests answered, for each of the first {COUNTED_USERS} users since the start; the others as one.",
-            ["user"],
-            registry=registry,
-        )
-        self._users: set[str] = set()
+        requests = RequestMetrics()
+        registry.register(requests)
+        self.request = requests.count  # told of every answer; see kdm_http.app.create_app
         self._connections = Gauge("kdm_connections", "Open connections.", ["listener"], registry=registry)
+        self._opened = Counter(
+            "kdm_connections_opened",
+            "Connections that were taken; those of the API have passed a TLS handshake.",
+            ["listener"],
+            registry=registry,
+        )
         self._dropped = Counter(
             "kdm_connections_dropped",
             "Connections closed because there were too many.",
@@ -81,28 +68,38 @@ class Traffic(ServerEvents):
         self._reloads = Counter(
             "kdm_certificate_reloads", "Changed certificate files, used or not.", ["result"], registry=registry
         )
+        self._reload_successful = Gauge(
+            "kdm_certificate_last_reload_successful",
+            "1 while the certificate files are in use; 0 while changed ones are refused and older ones go on.",
+            registry=registry,
+        )
         self._policy_reloads = Counter(
             "kdm_policy_reloads", "Changed policy files, used or refused.", ["outcome"], registry=registry
         )
+        self._policy_reload_successful = Gauge(
+            "kdm_policy_last_reload_successful",
+            "1 while the policy file is in use; 0 while a changed one is refused and the older one goes on.",
+            registry=registry,
+        )
+        self._policy_reload_successful.set(1)
+        # There from the start, so that a first one is seen as a rise.
         for outcome in _RELOADS.values():
-            self._policy_reloads.labels(outcome)  # there from the start, so that a first one is seen as a rise
+            self._reloads.labels(outcome)
+            self._policy_reloads.labels(outcome)
+        for reason in Reason:
+            self._rejected.labels(reason.value)
+        for listener in _LISTENERS:
+            self._connections.labels(listener)
+            self._opened.labels(listener)
+            self._dropped.labels(listener)
+            for status in _REFUSALS:
+                self._refused.labels(listener, status)
         self._not_after = Gauge(
             "kdm_certificate_not_after_timestamp_seconds",
             "When the server's certificate, the first client CA, the first CRL and the first seen client's end.",
             ["certificate"],
             registry=registry,
         )
-
-    def request(self, method: str, route: str, status: int, seconds: float, user: str) -> None:
-        """Count an answer of the API; see :func:`kdm_http.app.create_app`."""
-        if user not in self._users:
-            if len(self._users) < COUNTED_USERS:
-                self._users.add(user)
-            else:
-                user = "other"
-        self._by_user.labels(user).inc()
-        self._requests.labels(method if method in _METHODS else "other", route or "none", status).inc()
-        self._seconds.labels(route or "none").observe(seconds)
 
     def rejected(self, rejection: Rejection) -> None:
         """Count and audit a client that was turned away."""
@@ -127,6 +124,7 @@ class Traffic(ServerEvents):
 
     def connection_opened(self, listener: str, peer: Peer | None) -> None:
         """Count it as open, and note when its certificate ends."""
+        self._opened.labels(listener).inc()
         self._connections.labels(listener).inc()
         if peer is not None:
             self._clients.pop(peer.identity.user, None)
@@ -154,6 +152,7 @@ class Traffic(ServerEvents):
     def reloaded(self, not_after: Mapping[str, datetime]) -> None:
         """Tell until when the certificates are good."""
         self._reloads.labels("used").inc()
+        self._reload_successful.set(1)
         self._not_after.clear()
         self._not_after.labels("client").set_function(self._first_client_end)
         for certificate, end in not_after.items():
@@ -162,7 +161,9 @@ class Traffic(ServerEvents):
     def reload_refused(self, reason: str) -> None:  # noqa: ARG002 - the log has it
         """Count it."""
         self._reloads.labels("refused").inc()
+        self._reload_successful.set(0)
 
     def policy_reloaded(self, used: bool) -> None:
         """Count a changed policy file; see :class:`kdm_http.policy_file.PolicyFile`."""
         self._policy_reloads.labels(_RELOADS[used]).inc()
+        self._policy_reload_successful.set(used)

@@ -72,7 +72,7 @@ async def test_metrics_tell_of_the_cache_and_of_requests() -> None:
         await client.get("/deployments")
         body, _ = container.metrics()("")
         assert b"kdm_cache_objects 12.0" in body
-        assert b'kdm_http_requests_total{method="GET",route="/deployments",status="200"} 1.0' in body
+        assert b'kdm_http_requests_total{dialect="rfd001",method="GET",route="/deployments",status="200"} 1.0' in body
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 from kdm_core import Identity
 from kdm_http.peer import Peer
 from kdm_http.pki import Authority
-from kdm_http.traffic import COUNTED_USERS, REMEMBERED_CLIENTS, Traffic
+from kdm_http.rejection import Reason
+from kdm_http.traffic import REMEMBERED_CLIENTS, Traffic
 
 END: Final = "kdm_certificate_not_after_timestamp_seconds"
 
@@ -75,13 +76,36 @@ def test_clients_without_number_cost_bounded_memory(authority: Authority) -> Non
     assert ends(registry, "client") == other.not_after.timestamp()
 
 
-def test_users_without_number_cost_a_bounded_number_of_time_series() -> None:
+def test_what_can_be_known_in_advance_starts_at_zero() -> None:
+    """A first refusal is a rise from zero, which an alert on an increase sees, and not a series out of nowhere."""
     registry = CollectorRegistry()
     traffic = Traffic(registry)
-    for number in range(COUNTED_USERS + 50):
-        traffic.request("GET", "/deployments", 200, 0.001, f"user-{number}")
-    traffic.request("GET", "/deployments", 200, 0.001, "user-0")
-    name = "kdm_http_requests_by_user_total"
-    assert registry.get_sample_value(name, {"user": "user-0"}) == 2
-    assert registry.get_sample_value(name, {"user": "other"}) == 50
-    assert registry.get_sample_value(name, {"user": f"user-{COUNTED_USERS}"}) is None
+    for reason in Reason:
+        assert registry.get_sample_value("kdm_clients_rejected_total", {"reason": reason.value}) == 0
+    for result in ("used", "refused"):
+        assert registry.get_sample_value("kdm_certificate_reloads_total", {"result": result}) == 0
+    for listener in ("api", "ops"):
+        assert registry.get_sample_value("kdm_connections_dropped_total", {"listener": listener}) == 0
+        assert registry.get_sample_value("kdm_requests_refused_total", {"listener": listener, "status": "429"}) == 0
+    traffic.connection_opened("api", None)
+    traffic.connection_closed("api")
+    assert registry.get_sample_value("kdm_connections_opened_total", {"listener": "api"}) == 1
+    assert registry.get_sample_value("kdm_connections", {"listener": "api"}) == 0
+
+
+def test_a_refused_file_is_told_until_it_is_mended() -> None:
+    """A counter's rise is forgotten after a while; that kdm runs on older files than are there is not."""
+    registry = CollectorRegistry()
+    traffic = Traffic(registry)
+
+    def successful(what: str) -> float | None:
+        return registry.get_sample_value(f"kdm_{what}_last_reload_successful")
+
+    traffic.reloaded({})
+    assert (successful("certificate"), successful("policy")) == (1, 1)
+    traffic.reload_refused("no PEM")
+    traffic.policy_reloaded(False)
+    assert (successful("certificate"), successful("policy")) == (0, 0)
+    traffic.reloaded({})
+    traffic.policy_reloaded(True)
+    assert (successful("certificate"), successful("policy")) == (1, 1)
