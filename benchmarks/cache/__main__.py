@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks import machine
 from benchmarks.cache import report
 from benchmarks.cache.contestants import KDM, READERS, command
 from benchmarks.cache.measurement import Plan, measure_in_quiet, traced_heap_bytes
@@ -57,7 +56,7 @@ def main() -> None:
 def _run(plans: list[Plan], rounds: list[int], readers: list[str], patience_s: float) -> Iterator[report.Results]:
     results: report.Results = {
         "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "machine": _machine(),
+        "machine": machine.describe(),
         "versions": {name: version(name) for name in PACKAGES},
         "plan": {key: value for key, value in asdict(plans[0]).items() if key != "objects"},
         "kdm_traced_bytes": {},
@@ -86,16 +85,6 @@ async def _seed(plane: ControlPlane, objects: int) -> int:
         _say(f"making Deployments: {present} to {objects}")
         await writer.seed(range(present, objects))
         return await writer.size_bytes(0)
-
-
-def _machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{os.cpu_count()} cores ({', '.join(sorted(models)) or platform.machine()}), {memory_gib:.0f} GiB, "
-        f"Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
-    )
 
 
 def _say(line: str) -> None:

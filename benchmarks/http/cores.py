@@ -44,6 +44,11 @@ class Layout:
         server, load, *others = allowed
         return cls(server, load, frozenset(others or [load]))
 
+    @property
+    def all(self) -> frozenset[int]:
+        """Every core that this process may use."""
+        return self.rest | {self.server, self.load}
+
     def __str__(self) -> str:
         shared = "which the API server shares" if self.load in self.rest else "and the API server on others"
         return f"the server on core {self.server}, the load generator on core {self.load}, {shared}"
@@ -51,6 +56,10 @@ class Layout:
     def under_load(self, command: Sequence[str]) -> list[str]:
         """Put a server's command line on its core."""
         return ["taskset", "--cpu-list", str(self.server), *command]
+
+    def beside(self, command: Sequence[str]) -> list[str]:
+        """Put another command line where it does not disturb the server."""
+        return ["taskset", "--cpu-list", ",".join(map(str, sorted(self.rest))), *command]
 
     def loading(self, command: Sequence[str], *, prompt: bool = False) -> list[str]:
         """Put the load generator's command line on its core.
@@ -69,7 +78,7 @@ def may_be_prompt() -> bool:
     return subprocess.run([*REALTIME, "true"], check=False, capture_output=True).returncode == 0
 
 
-def pin(pid: int | None, cores: Iterable[int]) -> None:
+def pin(pid: int, cores: Iterable[int]) -> None:
     """Move a running process, with all its threads, to these cores."""
     allowed = set(cores)
     for thread in Path(f"/proc/{pid}/task").iterdir():

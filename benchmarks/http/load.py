@@ -42,6 +42,7 @@ class Load:
         body: The request's body, in which # stands for a number that is another one each time.
         content_type: The body's media type.
         first: The first of these numbers.
+        timeline: A file for every single request; what it is is told in the load generator.
     """
 
     paths: Sequence[str]
@@ -54,6 +55,7 @@ class Load:
     body: str = ""
     content_type: str = "application/json"
     first: int = 1
+    timeline: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class Generator:
             "paths": self._paths, "method": load.method, "body": load.body, "content-type": load.content_type,
             "first": load.first, "clients": load.clients, "fresh": str(load.fresh).lower(), "rate": load.rate_per_s,
             "warmup": load.warmup_s, "seconds": load.seconds, "pid": pid or 0,
+            "timeline": load.timeline or "",
         }  # fmt: skip
         command = [str(self._program), *(f"-{name}={value}" for name, value in options.items())]
         prompt = not math.isclose(load.rate_per_s, 0)

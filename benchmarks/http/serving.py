@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.http.contestants import READS_THROUGH, Server, Services
-from benchmarks.http.cores import Busy
+from benchmarks.http.cores import Busy, Layout, pin
 from benchmarks.http.load import Client, Generator, Load, Outcome
+from integration.controlplane.cluster import ControlPlane
 
 __all__ = ["SCENARIOS", "Bench", "Sample", "Scenario", "samples"]
 
@@ -70,7 +73,8 @@ class Bench:
     Args:
         generator: The load generator.
         services: Starts services.
-        known: The processes of the cluster.
+        layout: Where everything runs.
+        plane: The cluster.
         patience_s: How long measurements may be repeated in all because something else was busy, in seconds.
         say: Told of every sample.
     """
@@ -79,15 +83,26 @@ class Bench:
         self,
         generator: Generator,
         services: Services,
-        known: Sequence[int | None],
+        layout: Layout,
+        plane: ControlPlane,
         patience_s: float,
         say: Callable[[str], None],
     ) -> None:
         self.generator = generator
         self.services = services
+        self.layout = layout
         self.say = say
-        self._known = known
+        self._plane = plane
         self._patience_s = patience_s
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Keep this process, the cluster, and what either of them starts, away from the server's core."""
+        self._pin(self.layout.rest)
+        try:
+            yield
+        finally:
+            self._pin(self.layout.all)
 
     def sample(
         self, contestant: str, scenario: str, turn: int, address: str, load: Load, *,
@@ -97,7 +112,7 @@ class Bench:
         client = client or self.services.certificates.client
         while True:
             began_s = time.monotonic()
-            known = [*self._known, *([pid] if pid not in self._known else [])]
+            known = {self._plane.apiserver.pid, self._plane.etcd.pid, pid} - {None}
             before = Busy.now(known)
             outcome = self.generator.run(address, client, load, pid)
             others = Busy.now(known).others_since(before, outcome.own_cpu_s)
@@ -106,6 +121,11 @@ class Bench:
             if others < QUIET_CORES or self._patience_s <= 0:
                 return sample
             self._patience_s -= time.monotonic() - began_s
+
+    def _pin(self, cores: Iterable[int]) -> None:
+        for process in (os.getpid(), self._plane.apiserver.pid, self._plane.etcd.pid):
+            if process is not None:
+                pin(process, cores)
 
 
 def samples(
@@ -125,7 +145,7 @@ def samples(
     for scenario in scenarios:
         load = replace(scenario.load, seconds=seconds, paths=scenario.load.paths or paths)
         for turn in range(rounds):
-            for name in servers if turn % 2 == 0 else reversed(servers):
+            for name in servers if turn % 2 == 0 else reversed(list(servers)):
                 server = servers[name]
                 takes_long = scenario.many and name == READS_THROUGH  # many seconds: one is enough
                 asked = replace(load, seconds=0.1, warmup_s=0.0) if takes_long else load

@@ -16,6 +16,12 @@ const (
 	retryAfter     = 10 * time.Millisecond // an error that repeats itself must not become a busy loop
 )
 
+// answered is a request that was answered with 200.
+type answered struct {
+	began time.Time
+	took  time.Duration
+}
+
 // client has one connection and asks one thing at a time.
 type client struct {
 	*options
@@ -23,7 +29,7 @@ type client struct {
 	connection *tls.Conn
 	reader     *bufio.Reader
 	request    []byte
-	latencies  []time.Duration
+	answered   []answered
 	bytes      int64
 	errors     map[string]int
 	negotiated string
@@ -46,7 +52,7 @@ func (c *client) work(counted, end time.Time) {
 			time.Sleep(retryAfter)
 			continue
 		}
-		c.latencies = append(c.latencies, time.Since(began))
+		c.answered = append(c.answered, answered{began, time.Since(began)})
 		c.bytes += size
 	}
 }

@@ -34,6 +34,7 @@ type options struct {
 	rate                      float64
 	warmup, duration          time.Duration
 	pid                       int
+	timeline                  string
 	tls                       *tls.Config
 	number, turn, late        atomic.Int64
 }
@@ -55,6 +56,13 @@ type result struct {
 	Negotiated string         `json:"negotiated"`
 }
 
+// timeline is what the file of that name gets: when each request began and how long it took, in seconds since the
+// warm-up ended; and every tenth of a second how much processor time the server had used since then.
+type timeline struct {
+	Requests [][2]float64 `json:"requests"`
+	Server   [][2]float64 `json:"server"`
+}
+
 func main() {
 	o := &options{}
 	var certificate, key, ca, paths string
@@ -74,6 +82,7 @@ func main() {
 	flag.Float64Var(&o.rate, "rate", 0, "requests a second of all clients together; 0: each asks again when answered")
 	flag.Float64Var(&warmup, "warmup", 0.5, "seconds that are not counted")
 	flag.Float64Var(&duration, "seconds", 2, "seconds that are; requests that have begun are waited for")
+	flag.StringVar(&o.timeline, "timeline", "", "a file for every request and the server's processor time: see timeline")
 	flag.IntVar(&o.pid, "pid", 0, "the server's process: its processor time is told")
 	flag.Parse()
 	o.warmup, o.duration = seconds(warmup), seconds(duration)
@@ -127,16 +136,22 @@ func (o *options) read(certificate, key, ca, paths string) error {
 // run drives the clients and gathers what they saw.
 func (o *options) run() (*result, error) {
 	clients := make([]*client, o.clients)
+	for index := range clients {
+		clients[index] = &client{options: o, path: rand.IntN(len(o.paths)), errors: map[string]int{}}
+		if !o.fresh {
+			if err := clients[index].connect(); err != nil { // all, before the clock starts
+				return nil, err
+			}
+		}
+	}
 	counted := time.Now().Add(o.warmup)
 	var group sync.WaitGroup
-	for index := range clients {
-		each := &client{options: o, path: rand.IntN(len(o.paths)), errors: map[string]int{}}
-		clients[index] = each
+	for _, each := range clients {
 		group.Go(func() { each.work(counted, counted.Add(o.duration)) })
 	}
 	time.Sleep(time.Until(counted))
 	started, server, own := time.Now(), serverCPU(o.pid), ownCPU()
-	group.Wait()
+	told := o.watch(started, server, &group)
 	found := &result{
 		Seconds:   time.Since(started).Seconds(),
 		ServerCPU: serverCPU(o.pid) - server,
@@ -146,7 +161,12 @@ func (o *options) run() (*result, error) {
 	}
 	var latencies []time.Duration
 	for _, each := range clients {
-		latencies = append(latencies, each.latencies...)
+		for _, one := range each.answered {
+			latencies = append(latencies, one.took)
+			if o.timeline != "" {
+				told.Requests = append(told.Requests, [2]float64{one.began.Sub(started).Seconds(), one.took.Seconds()})
+			}
+		}
 		found.Bytes += each.bytes
 		found.Negotiated = max(found.Negotiated, each.negotiated)
 		for what, times := range each.errors {
@@ -163,7 +183,37 @@ func (o *options) run() (*result, error) {
 	found.Requests = len(latencies)
 	found.P50, found.P90, found.P99 = quantile(0.5), quantile(0.9), quantile(0.99)
 	found.P999, found.Max = quantile(0.999), quantile(1)
-	return found, nil
+	if o.timeline == "" {
+		return found, nil
+	}
+	content, err := json.Marshal(told)
+	if err != nil {
+		return nil, err
+	}
+	return found, os.WriteFile(o.timeline, content, 0o600)
+}
+
+// watch waits until all clients are done, and looks at the server meanwhile where somebody wants to know.
+func (o *options) watch(started time.Time, used float64, group *sync.WaitGroup) (told timeline) {
+	done := make(chan struct{})
+	go func() {
+		group.Wait()
+		close(done)
+	}()
+	if o.timeline == "" || o.pid == 0 {
+		<-done
+		return told
+	}
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		told.Server = append(told.Server, [2]float64{time.Since(started).Seconds(), serverCPU(o.pid) - used})
+		select {
+		case <-done:
+			return told
+		case <-ticker.C:
+		}
+	}
 }
 
 func seconds(number float64) time.Duration {
