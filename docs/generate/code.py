@@ -25,7 +25,7 @@ def describe_class(dotted: str) -> str:
     """Return a class: how it is made, what it says, its public methods and properties as its own body defines them."""
     found = _find(dotted)
     lines = [f"### {found.__name__} {{ #{found.__name__} }}", ""]
-    if attrs.has(found) or "__init__" in vars(found) and not getattr(found, "_is_protocol", False):
+    if attrs.has(found) or ("__init__" in vars(found) and not getattr(found, "_is_protocol", False)):
         lines += [_code(found.__name__ + _signature(found)), ""]
     lines += [_docstring(inspect.getdoc(found)), ""]
     for name, member in vars(found).items():
@@ -47,9 +47,9 @@ def describe_class(dotted: str) -> str:
 def describe_function(dotted: str) -> str:
     """Return a function: its signature and what it says."""
     found = _find(dotted)
+    title = f"### {found.__name__} {{ #{found.__name__} }}"
     return "\n".join(
-        [f"### {found.__name__} {{ #{found.__name__} }}", "", _code("def " + found.__name__ + _signature(found)), ""]
-        + [_docstring(inspect.getdoc(found))]
+        [title, "", _code("def " + found.__name__ + _signature(found)), "", _docstring(inspect.getdoc(found))]
     )
 
 
@@ -65,8 +65,9 @@ def _signature(found: Any) -> str:
         returned = ""
     else:
         function = found.__init__ if inspect.isclass(found) else found
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-        assert isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef)
+        tree: ast.AST = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+        if not isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
+            raise TypeError(f"{found!r} is no function")
         parameters = [each for each in _parameters(tree.args) if each not in {"self", "cls"}]
         returned = "" if inspect.isclass(found) or tree.returns is None else f" -> {ast.unparse(tree.returns)}"
     text = f"({', '.join(parameters)}){returned}"
@@ -74,7 +75,8 @@ def _signature(found: Any) -> str:
 
 
 def _attribute(attribute: attrs.Attribute[Any]) -> str:
-    kind = attribute.type if isinstance(attribute.type, str) else getattr(attribute.type, "__name__", "")
+    annotation: object = attribute.type
+    kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     default = "" if attribute.default is attrs.NOTHING else f" = {attribute.default!r}"
     return f"{attribute.alias}: {kind}{default}"
 
@@ -104,7 +106,8 @@ def _code(text: str) -> str:
 def _docstring(text: str | None) -> str:
     """Return a docstring as Markdown: its sections as headed lists."""
     out: list[str] = []
-    section, held = "", []
+    section = ""
+    held: list[str] = []
 
     def flush() -> None:
         if section:

@@ -18,10 +18,7 @@ def describe_errors(_: str) -> str:
         answered = {method for method, _, _, each in operations() if status in each["responses"]}
         raised = ", ".join(f"`{each.__name__}`" for each, code in STATUS.items() if code == int(status))
         marks = ["yes" if kind in answered else "" for kind in ("get", "put")]
-        rows.append(
-            f"| [{status}](#s{status}) | {told['description']} | {raised} | "
-            f"{' | '.join(marks)} |"
-        )
+        rows.append(f"| [{status}](#s{status}) | {told['description']} | {raised} | {' | '.join(marks)} |")
     return "\n".join(rows)
 
 

@@ -43,7 +43,12 @@ def list_operations(tag: str) -> str:
 def describe_operation(operation_id: str) -> str:
     """Return an operation's parameters, body and answers."""
     method, path, item, operation = next(each for each in operations() if each[3]["operationId"] == operation_id)
-    lines = [f"**`{method.upper()} {path}`**", "", "| parameter | in | required | allowed | what |", "|---|---|---|---|---|"]
+    lines = [
+        f"**`{method.upper()} {path}`**",
+        "",
+        "| parameter | in | required | allowed | what |",
+        "|---|---|---|---|---|",
+    ]
     for parameter in map(resolved, item["parameters"]):
         required = "yes" if parameter.get("required") else "no"
         allowed = _allowed(parameter["schema"])

@@ -1,9 +1,9 @@
 """The examples of a page: what to run, and what the page says that it prints.
 
 A ``console`` block has commands after ``$`` with their output below; a ``python`` block may be followed by a ``text``
-block, its output. Blocks of a content tab (``=== "httpx"``) belong to that kind of client; others to their language. A
-console block's title names the kdm that it talks to, if not one on demo data: ``kdm serve --dev ...``, or a state of its
-cluster. A Python block's title names the file that it is.
+block, its output. Blocks of a content tab (``=== "httpx"``) belong to that kind of client; others to their language.
+A console block's title names the kdm that it talks to, if not one on demo data: ``kdm serve --dev ...``, or a state of
+its cluster. A Python block's title names the file that it is.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ _BLOCK: Final = re.compile(
 _GENERATED: Final = re.compile(r"<!-- generated: .*?<!-- end of generated -->", re.DOTALL)
 """Signatures and the like: made from the code, by docs/generate."""
 
-_COMMAND: Final = re.compile(
-    r"^\$ ((?:.*<<'EOF'\n(?:.*\n)*?EOF)|(?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE
-)
+_COMMAND: Final = re.compile(r"^\$ ((?:.*<<'EOF'\n(?:.*\n)*?EOF)|(?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 """A command, which a backslash or a here-document continues, and what it prints."""
 
 

@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 
 from integration.kdm_process import wait_until
-from unit.docs.examples import DOCS, REPOSITORY, Example, examples, files
+from unit.docs.examples import DOCS, REPOSITORY, examples, files
 
 START_TIMEOUT_S: Final = 60.0
 HERE: Final = Path(__file__).parent
@@ -134,13 +134,15 @@ def serving(title: str, directory: Path) -> Iterator[tuple[int, int]]:
         )
     try:
 
-        def told() -> list[str]:
+        def told() -> list[tuple[str, str]]:
             assert process.poll() is None, f"kdm ended at its start:\n{log.read_text()}"
-            return re.findall(r"^kdm serves https://localhost:(\d+).* http://localhost:(\d+)$", log.read_text(), re.M)
+            return re.findall(
+                r"^kdm serves https://localhost:(\d+).* http://localhost:(\d+)$", log.read_text(), re.MULTILINE
+            )
 
         wait_until(lambda: bool(told()), START_TIMEOUT_S)
-        (api, ops), *_ = told()
-        yield int(api), int(ops)
+        ports = told()[0]
+        yield int(ports[0]), int(ports[1])
     finally:
         process.terminate()
         assert process.wait(30) == 0, log.read_text()

@@ -1,19 +1,21 @@
-"""Sequence diagrams as inline SVG, from the part of Mermaid's language that kdm's pages use.
+"""Diagrams as inline SVG, in the site's own colours: files, and what pages say in a part of Mermaid's language.
 
-GitHub and editors draw Mermaid themselves. The site cannot: Mermaid is JavaScript that would have to be fetched from
-somebody else's server. What is not understood ends the build.
+GitHub and editors draw Mermaid's sequence diagrams themselves. The site cannot: Mermaid is JavaScript that would have
+to be fetched from somebody else's server. What is not understood ends the build.
 """
 
 from __future__ import annotations
 
 import re
 from html import escape
+from pathlib import Path
 from typing import Any, Final
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.pages import Page
 
 _BLOCK: Final = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_IMAGE: Final = re.compile(r"^!\[.*?\]\(((?:\.\./)*diagrams/[\w-]+\.svg)\)$", re.MULTILINE)
 _PARTICIPANT: Final = re.compile(r"participant (\w+) as (.+)").fullmatch
 _MESSAGE: Final = re.compile(r"(\w+)(--?)>>(\w+): (.+)").fullmatch
 _NOTE: Final = re.compile(r"Note (?:over|right of) (\w+)(?:,(\w+))?: (.+)").fullmatch
@@ -35,7 +37,11 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         except ValueError as error:
             raise PluginError(f"{page.file.src_uri}: {error}") from error
 
-    return _BLOCK.sub(replace, markdown)
+    def inline(image: re.Match[str]) -> str:
+        drawing = Path(page.file.abs_src_path or "").parent / image[1]
+        return f'<div class="diagram">{" ".join(drawing.read_text(encoding="utf-8").split())}</div>'
+
+    return _IMAGE.sub(inline, _BLOCK.sub(replace, markdown))
 
 
 def draw(source: str) -> str:
