@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 ALL_NAMESPACES: Final = "*"
 """As a namespace: every watched one."""
 
+_READ: Final = Verb.READ
+
 DEFAULT_MAX_REPLICAS: Final = 1000
 """The largest count a caller may ask for unless configured otherwise: a typing error should not buy a data centre."""
 
@@ -128,17 +130,28 @@ class DeploymentService:
             CacheNotSynced, CacheStale: The repository cannot answer now.
         """
         try:
-            return self.peek(name, namespace, actor=actor)
+            found = self._resolve(name, namespace, Verb.READ, actor)
         except Forbidden as error:
             self._record_refusal(error, actor, namespace, name, request_id)
             raise
-
-    def peek(self, name: str, namespace: str | None = None, *, actor: Identity = LOCAL) -> Deployment:
-        """Do what ``get`` does, but leave no trace of a refusal: for whoever asks ``get`` after one."""
-        found = self._resolve(name, namespace, Verb.READ, actor)
         if isinstance(found, DeploymentRef):
             raise DeploymentNotFound(found)
         self._instrument.read_served("find" if self._asked(namespace) == ALL_NAMESPACES else "get")
+        return found
+
+    def peek(self, name: str, namespace: str | None = None, *, actor: Identity = LOCAL) -> Deployment | None:
+        """Return what ``get`` would, where that is plain; None where it is not, without a trace: ``get`` knows why."""
+        asked = self._namespace if namespace is None else namespace
+        try:
+            if asked == ALL_NAMESPACES:
+                (found,) = self._repository.find(name)
+            else:
+                found = self._repository.get(DeploymentRef(asked, name))
+        except (KdmError, ValueError):
+            return None
+        if not self.policy.allows(actor, _READ, found.ref, found.labels):
+            return None
+        self._instrument.read_served("find" if asked == ALL_NAMESPACES else "get")
         return found
 
     def list(
@@ -157,22 +170,26 @@ class DeploymentService:
             Forbidden: The policy lets the actor read nothing at all there.
             CacheNotSynced, CacheStale: The repository cannot answer now.
         """
-        try:
-            return self.peek_list(namespace, actor=actor)
-        except Forbidden as error:
-            self._record_refusal(error, actor, namespace, "", request_id)
-            raise
-
-    def peek_list(self, namespace: str | None = None, *, actor: Identity = LOCAL) -> tuple[Deployment, ...]:
-        """Do what ``list`` does, but leave no trace of a refusal: for whoever asks ``list`` after one."""
         where = self._where(namespace)
         if not self.policy.may_list(actor, where):
-            raise Forbidden(actor, Verb.READ, f"namespace '{where}'" if where else "any namespace")
+            error = Forbidden(actor, Verb.READ, f"namespace '{where}'" if where else "any namespace")
+            self._record_refusal(error, actor, namespace, "", request_id)
+            raise error
         deployments = self._repository.list(where)
         self._instrument.read_served("list")
         if self.policy.unrestricted(actor, where):
             return deployments
         return tuple(d for d in deployments if self.policy.allows(actor, Verb.READ, d.ref, d.labels))
+
+    def peek_list(self, namespace: str | None = None, *, actor: Identity = LOCAL) -> tuple[Deployment, ...] | None:
+        """Return what ``list`` would, or None where it would raise, without a trace: ``list`` knows why."""
+        asked = self._asked(namespace)
+        if not self.policy.may_list(actor, None if asked == ALL_NAMESPACES else asked):
+            return None
+        try:
+            return self.list(namespace, actor=actor)
+        except KdmError:
+            return None
 
     async def set_replicas(
         self,

@@ -29,8 +29,10 @@ _FIELD_OVERHEAD: Final = 4
 
 _OK: Final = b"HTTP/1.1 200 OK\r\n"
 _READS: Final = frozenset({b"GET", b"HEAD"})
-_NOT_PLAIN: Final = frozenset({b"content-length", b"transfer-encoding", b"expect"})
-"""Header fields of requests that have, or may have, a body."""
+_NOT_PLAIN: Final = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+"""Header fields of requests that have, or may have, a body, or want another protocol."""
+
+_IDLE, _HEADER, _BODY, _RESPONSE = Phase
 
 _JOINED_BYTES: Final = 16 * 1024
 """Up to this size, the size of a TLS record, header and body go out as one."""
@@ -82,13 +84,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._finished = False
         self._messages = 0
         self._fed_bytes = 0
-        self._header_bytes = 0
+        self._piece_bytes = 0
+        self._trailer_bytes = 0
         self._oversized = False
         self._plain = True
         self._hosts = 0
         self._may_answer_at_once = False
         self._answered = False
-        self._phase = Phase.IDLE
+        self._phase = _IDLE
         self._deadline = self._wakes_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._age: asyncio.TimerHandle | None = None
@@ -109,7 +112,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.app_state = {**self.app_state, "peer": self._peer}
             self._joined = front.shares.join(self._peer.identity.user)
         self._age = self.loop.call_later(self._limits.connection_age_s, self._retire)
-        self._enter(Phase.IDLE)
+        self._enter(_IDLE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave nothing behind."""
@@ -231,10 +234,10 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         phase, messages = self._phase, self._messages
         self._may_answer_at_once = True
+        self._piece_bytes = len(data)
         super().data_received(data)
-        if self._phase is Phase.HEADER and not self._finished:
-            # A field is told to on_header when it is whole: what the parser still holds of it is counted here.
-            if messages == self._messages or phase is Phase.IDLE:
+        if self._phase is _HEADER and not self._finished:
+            if messages == self._messages or phase is _IDLE:  # else a part of it was the request before's
                 self._fed_bytes += len(data)
             if self._fed_bytes > self._limits.header_bytes:
                 self._oversized = True
@@ -244,22 +247,17 @@ class BoundedProtocol(HttpToolsProtocol):
         """A request begins. The scope that uvicorn would make now is only made for a request that needs one."""
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._messages += 1
-        self._fed_bytes = self._header_bytes = self._hosts = 0
+        self._fed_bytes = self._trailer_bytes = self._hosts = 0
         self._plain = True
-        self._enter(Phase.HEADER)
-
-    def on_url(self, url: bytes) -> None:
-        """A part of the request's target came."""
-        self._count_header(len(url))
-        super().on_url(url)
+        self._enter(_HEADER)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field came."""
-        # _count_header, without the call.
-        self._header_bytes += len(name) + len(value) + _FIELD_OVERHEAD
-        if self._header_bytes > self._limits.header_bytes or len(self.headers) >= self._limits.header_fields:
-            self._count_header(0)
-        if self._phase is not Phase.HEADER:  # RFC 9110, section 6.5.1: a trailer field does not join the header
+        if self._phase is not _HEADER:  # RFC 9110, section 6.5.1: a trailer field does not join the header
+            self._trailer_bytes += len(name) + len(value) + _FIELD_OVERHEAD
+            if self._trailer_bytes > self._limits.header_bytes:
+                self._oversized = True
+                raise _HeaderTooLarge
             return
         name = name.lower()
         if name == b"host":
@@ -274,7 +272,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """The header is whole: judge the peer, and give the request to the application or refuse it."""
         if self._finished or not self.judge():
             return
-        self._enter(Phase.BODY)
+        self._bound_header()
+        self._enter(_BODY)
         self.app = self._admit()
         if self.app is self._served_app and self._answer_at_once():
             return
@@ -301,18 +300,18 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._answered:
             self._answered = False
-            self._enter(Phase.IDLE)
+            self._enter(_IDLE)
             return
         super().on_message_complete()
-        self._enter(Phase.RESPONSE if self.busy else Phase.IDLE)
+        self._enter(_RESPONSE if self.busy else _IDLE)
 
     def on_response_complete(self) -> None:
         """A response is written: go on with the next request, or wait for one."""
         super().on_response_complete()
         self._unset_keepalive_if_required()  # the phases have a timer of their own
         self._leave_if_done()
-        if self._phase is Phase.RESPONSE and not self.busy and not self._finished:
-            self._enter(Phase.IDLE)
+        if self._phase is _RESPONSE and not self.busy and not self._finished:
+            self._enter(_IDLE)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, or too much of it, and close. uvicorn's words are not told to the client."""
@@ -329,11 +328,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """An upgrade that nobody offers is ignored, as RFC 9110 (section 7.8) allows."""
 
-    def _count_header(self, size_bytes: int) -> None:
-        self._header_bytes += size_bytes
-        if self._header_bytes > self._limits.header_bytes or len(self.headers) >= self._limits.header_fields:
-            self._oversized = True
-            raise _HeaderTooLarge
+    def _bound_header(self) -> None:
+        limits, fields = self._limits, self.headers
+        if len(fields) <= limits.header_fields:
+            if self._fed_bytes + self._piece_bytes <= limits.header_bytes:
+                return  # all that came is less
+            field_bytes = sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in fields)
+            if len(self.url) + field_bytes <= limits.header_bytes:
+                return
+        self._oversized = True
+        raise _HeaderTooLarge
 
     def _admit(self) -> ASGI3Application:
         """Return who answers this request: the application, or a refusal."""
@@ -363,9 +367,7 @@ class BoundedProtocol(HttpToolsProtocol):
             or not self._may_answer_at_once
             or self._leaving
             or self.busy
-            or parser.get_http_version() != "1.1"
             or not parser.should_keep_alive()
-            or parser.should_upgrade()
         ):
             return False
         method = parser.get_method()
@@ -378,13 +380,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._may_answer_at_once = False
         self._answered = True
         self.server_state.total_requests += 1
-        head = _OK + self._front.default_head + ready.head
+        head, body = ready
         if method == b"HEAD":
-            self.transport.write(head)
-        elif len(ready.body) > _JOINED_BYTES:
-            self.transport.writelines([head, ready.body])
+            body = b""
+        if len(body) > _JOINED_BYTES:
+            self.transport.writelines([_OK, self._front.default_head, head, body])
         else:
-            self.transport.write(head + ready.body)
+            self.transport.write(b"".join((_OK, self._front.default_head, head, body)))
         return True
 
     def _refuse(self, status: int, message: str, *, close: bool = False, retry_after_s: int = 0) -> ASGI3Application:
@@ -416,14 +418,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wake_at_deadline()
 
     def _expire(self) -> None:
-        if self._phase is Phase.IDLE:
+        if self._phase is _IDLE:
             self._finished = True
             self.transport.close()
-        elif self._phase is Phase.BODY:
+        elif self._phase is _BODY:
             self._answer(408, f"the body did not come within {self._limits.body_s:g} s")
         elif self.busy:
             # Reading is paused until the response before this request is done.
-            self._enter(Phase.HEADER)
+            self._enter(_HEADER)
         else:
             self._answer(408, f"the header did not come within {self._limits.header_s:g} s")
 
@@ -434,7 +436,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._finished = True
         self._front.events.request_refused(self._front.name, status, self._peer)
         cycle, under_way = self.cycle, self._under_way
-        own = self._phase is Phase.BODY  # otherwise what is under way is the request before
+        own = self._phase is _BODY  # otherwise what is under way is the request before
         answerable = under_way and not cycle.response_started if own else not under_way
         if self.pipeline or not answerable:
             self.transport.abort()

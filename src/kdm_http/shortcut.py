@@ -9,8 +9,8 @@ bytes.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Final, NamedTuple
 
 import msgspec
@@ -89,7 +89,7 @@ class Shortcut:
 
     def __call__(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
         """Answer, or return None; see :data:`AnswerAtOnce`."""
-        started = time.monotonic()
+        started = monotonic()
         path, _, query = target.partition(b"?")
         namespace: str | None = None
         if query:
@@ -97,24 +97,28 @@ class Shortcut:
             if plain is None:
                 return None
             namespace = plain[1].decode()
-        user = peer.identity
-        route = _ROUTES.get(path)
+        who = peer.identity
         try:
-            if route is not None:
-                template = route.list_template
-                body = self._listed(path, route, self._service.peek_list(namespace, actor=user), namespace)
-            else:
-                collection, _, name = path.removesuffix(_REPLICAS).rpartition(b"/")
-                route = _ROUTES.get(collection)
-                if route is None or not path.endswith(_REPLICAS):
-                    return None
+            if path.endswith(_REPLICAS):
+                collection, _, name = path[: -len(_REPLICAS)].rpartition(b"/")
+                route = _ROUTES[collection]
                 template = route.get_template
-                body = self._encode(route.one(self._service.peek(name.decode("ascii"), namespace, actor=user)))
-        except Exception:  # noqa: BLE001 - the long way meets it again, and tells it
+                found = self._service.peek(name.decode("ascii"), namespace, actor=who)
+                if found is None:
+                    return None
+                body = self._encode(route.one(found))
+            else:
+                route = _ROUTES[path]
+                template = route.list_template
+                listed = self._service.peek_list(namespace, actor=who)
+                if listed is None:
+                    return None
+                body = self._listed(path, route, listed, namespace)
+        except Exception:  # noqa: BLE001 - no such route, or a defect, which the long way meets again and tells
             return None
         identifier = request_id_of(fields)
-        seconds = time.monotonic() - started
-        self._observe(method.decode(), template, 200, seconds, user.user)
+        seconds = monotonic() - started
+        self._observe(method.decode(), template, 200, seconds, who.user)
         if self._log_requests:
             _log.info(
                 "request",
@@ -122,7 +126,7 @@ class Shortcut:
                 method=method.decode(),
                 path=path[:200].decode(),
                 status=200,
-                user=user.user,
+                user=who.user,
                 seconds=round(seconds, 6),
             )
         return Ready(self._head % (len(body), identifier.encode()), body)
