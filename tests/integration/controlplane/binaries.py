@@ -30,6 +30,7 @@ GO_AT_LEAST = (1, 26)  # what the go.mod files here ask for
 
 # Module -> what to build in it. After a "/": what else, for those who want more than the control plane.
 PACKAGES: Mapping[str, Mapping[str, str]] = {
+    "coredns": {"coredns": "."},
     "etcd": {"etcd": "go.etcd.io/etcd/server/v3"},
     "kubernetes": {
         "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
@@ -79,12 +80,13 @@ def _asset(name: str) -> Path | None:
     return path if assets and os.access(path := Path(assets, name), os.X_OK) else None
 
 
-def build(source: Path, packages: Mapping[str, str]) -> Path:
+def build(source: Path, packages: Mapping[str, str], tags: str = "") -> Path:
     """Build programs of a Go module, or find that somebody did.
 
     Args:
         source: The module's directory: go.mod, go.sum, and Go files if it has any of its own.
         packages: What to build: a program's name -> its package.
+        tags: Go's build tags, separated by commas.
 
     Returns:
         The directory they are in.
@@ -97,12 +99,27 @@ def build(source: Path, packages: Mapping[str, str]) -> Path:
     inputs = [*(file.read_bytes() for file in files), repr(packages).encode()]
     inputs.append(_run([go, "env", "GOVERSION", "GOOS", "GOARCH"]).encode() + repr((BUILD, GO_ENVIRONMENT)).encode())
 
+    options = [*_version_stamp(source), *([f"-tags={tags}"] if tags else [])]
+    inputs.extend(option.encode() for option in options)
+
     def build_all(directory: Path) -> None:
         for name, package in packages.items():
             with progress(f"building {name} (a first build takes minutes)"):
-                _run([go, *BUILD, "-o", str(directory / name), package], cwd=source)
+                _run([go, *BUILD, *options, "-o", str(directory / name), package], cwd=source)
 
     return cached(f"{source.name}-{digest(*inputs)}", build_all)
+
+
+def _version_stamp(source: Path) -> list[str]:
+    """Return the option that tells Kubernetes its version, which else it takes from the repository it is released from.
+
+    Helm asks the API server for it.
+    """
+    required = re.search(r"^\s*k8s\.io/kubernetes (v(\d+)\.(\d+)\.\S+)", (source / "go.mod").read_text(), re.MULTILINE)
+    if not required:
+        return []
+    values = dict(zip(("gitVersion", "gitMajor", "gitMinor"), required.groups(), strict=True))
+    return ["-ldflags=-s -w " + " ".join(f"-X k8s.io/component-base/version.{name}={v}" for name, v in values.items())]
 
 
 def environment(name: str, requirements: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A real node on this machine: kubelet, kube-proxy, and a containerd of its own."""
+"""A real node on this machine: kubelet, kube-proxy, a containerd of its own, and the DNS of Pods."""
 
 from __future__ import annotations
 
@@ -25,8 +25,20 @@ DIRECTORY: Final = Path("/var/lib/kdm-test-node")
 LOCK: Final = Path("/run/kdm-test-node.lock")
 BRIDGE: Final = "kdm-test0"
 GATEWAY: Final = "10.77.0.1"
+PROGRAMS: Final = ("coredns", "kube-proxy", "kubelet")
 PODS: Final = "10.77.0.0/24"
+CLUSTER_DOMAIN: Final = "cluster.local"
 READY_TIMEOUT_S: Final = 60
+
+_COREFILE: Final = f"""\
+{CLUSTER_DOMAIN} {{
+    bind {GATEWAY}
+    errors
+    kubernetes {CLUSTER_DOMAIN} {{
+        kubeconfig {DIRECTORY / "coredns.kubeconfig"}
+    }}
+}}
+"""
 
 
 class NodeFailed(Exception):
@@ -47,6 +59,7 @@ class Node:
         containerd: What runs the containers. Load images into it.
         kubelet: Runs once the node has joined.
         kube_proxy: Runs once the node has joined.
+        dns: CoreDNS, in which Pods look up Services. Runs once the node has joined.
     """
 
     gateway: Final = GATEWAY
@@ -57,7 +70,7 @@ class Node:
         Args:
             logs: The directory of its logs; they stay.
         """
-        programs = binaries.find("kubelet", "kube-proxy")
+        programs = binaries.find(*PROGRAMS)
         self._lock: TextIO | None = None
         self.containerd = Containerd(DIRECTORY, logs)
         self.kubelet = Process(
@@ -75,6 +88,8 @@ class Node:
         self.kube_proxy = Process(
             [str(programs["kube-proxy"]), f"--config={DIRECTORY / 'kube-proxy.json'}"], logs / "kube-proxy.log"
         )
+
+        self.dns = Process([str(programs["coredns"]), f"-conf={DIRECTORY / 'Corefile'}"], logs / "coredns.log")
 
     def __enter__(self) -> Self:
         if missing := machine.lacking():
@@ -111,8 +126,11 @@ class Node:
         port, health_port, metrics_port = free_ports(3)
         _write("kubelet.json", self._kubelet_configuration(plane, port))
         _write("kube-proxy.json", _kube_proxy_configuration(health_port, metrics_port))
-        self.kubelet.start()
-        self.kube_proxy.start()
+        (DIRECTORY / "Corefile").write_text(_COREFILE)
+        shutil.copy(plane.kubeconfig_for("coredns"), DIRECTORY / "coredns.kubeconfig")
+        plane.kubectl("create", "clusterrolebinding", "coredns", "--clusterrole=view", "--user=coredns")
+        for process in (self.kubelet, self.kube_proxy, self.dns):
+            process.start()
         try:
             for condition in ("create", "condition=Ready"):
                 timeout = f"--timeout={READY_TIMEOUT_S}s"
@@ -140,6 +158,7 @@ class Node:
             undo.callback(machine.restore_switches, before)
             undo.callback(machine.remove_bridge, BRIDGE)
             undo.callback(machine.remove_chains)
+            undo.callback(self.dns.kill)
             undo.callback(self.kube_proxy.kill)
             undo.callback(self.containerd.end)
             undo.callback(self.kubelet.kill)
@@ -171,6 +190,8 @@ class Node:
             "imageGCHighThresholdPercent": 100,  # images come from nowhere a second time
             "podLogsDir": str(DIRECTORY / "pod-logs"),
             "volumePluginDir": str(DIRECTORY / "volume-plugins"),
+            "clusterDNS": [GATEWAY],
+            "clusterDomain": CLUSTER_DOMAIN,
             "resolvConf": "",
             # How often a Pod's Secrets and ConfigMaps are compared with its volumes: tests wait for it.
             "syncFrequency": "2s",
