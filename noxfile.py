@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 nox.options.sessions = ["lint", "types", "imports", "audit", "unit", "docs", "integration"]
 
-CODE = ["src", "tests", "benchmarks", "deploy/image", "noxfile.py"]
+CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 LOCKS = {
     "runtime.txt": ["pyproject.toml"],
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
@@ -126,6 +126,14 @@ def kind(session: nox.Session) -> None:
     """Run the integration tests on a kind cluster, made for them and deleted after. Needs Docker and kind."""
     install(session)
     session.run("python", "tests/integration/kind_cluster.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure how kdm serves beside what one would use instead. Arguments go to benchmarks.http, for example --help."""
+    install(session)
+    session.install("--require-hashes", "--requirement", "requirements/bench.txt")
+    session.run("python", "-m", "benchmarks.http", *session.posargs)
 
 
 @nox.session(name="bench-cache")
