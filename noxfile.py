@@ -136,6 +136,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.http", *session.posargs)
 
 
+@nox.session
+def gate(session: nox.Session) -> None:
+    """Fail if kdm serves slower than it may, by a short benchmark. Arguments go to benchmarks.gate."""
+    install(session)
+    session.run("python", "-m", "benchmarks.gate", *session.posargs)
+
+
 @nox.session(name="bench-cache")
 def bench_cache(session: nox.Session) -> None:
     """Measure the watch cache beside its peers, on a real control plane. Arguments go to benchmarks.cache."""

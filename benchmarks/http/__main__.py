@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import shutil
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.deployments import Writer, place
 from benchmarks.http import alone, chart, report
+from benchmarks.http.cluster import one_by_one, seed
 from benchmarks.http.contestants import ALL, KDM, Services
 from benchmarks.http.cores import Layout
 from benchmarks.http.load import Generator, Load
@@ -110,7 +109,7 @@ def _parts(
         with bench.aside():
             yield STARTS, {"starts": alone.starts(bench, 0, rounds)}
     if {WRITES, SERVING, PROFILE} & set(arguments.parts):
-        _seed(plane, arguments.objects)
+        seed(plane, arguments.objects, _say)
     if WRITES in arguments.parts:
         with bench.aside():
             taken = [asdict(each) for each in alone.writes(bench, plane, directory, arguments.objects, rounds, seconds)]
@@ -119,13 +118,13 @@ def _parts(
     if SERVING in arguments.parts:
         scenarios = [each for each in SCENARIOS if not arguments.scenarios or each.name in arguments.scenarios]
         with bench.aside(), bench.services.run_all(arguments.contestants, paths[0], arguments.objects) as servers:
-            taken = [asdict(each) for each in samples(bench, servers, paths, scenarios, rounds, seconds)]
+            taken = [asdict(each) for each in samples(bench, servers, paths, scenarios, range(rounds), seconds)]
         yield SERVING, {"objects": arguments.objects, "samples": taken}
     if PROFILE in arguments.parts:
         _profile(bench, paths, arguments.objects)
     if CHANGES in arguments.parts:
         most = max(arguments.objects, arguments.most_objects)
-        _seed(plane, most)
+        seed(plane, most, _say)
         with bench.aside():
             taken = [
                 {**asdict(sample), "changes_per_s": changes}
@@ -134,23 +133,6 @@ def _parts(
                 )
             ]
         yield CHANGES, {"objects": most, "rate_per_s": arguments.rate, "samples": taken}
-
-
-def one_by_one(objects: int) -> list[str]:
-    """Return the path of each Deployment's replicas."""
-    return [
-        f"/api/v1/deployments/{name}/replicas?namespace={namespace}" for namespace, name in map(place, range(objects))
-    ]
-
-
-def _seed(plane: ControlPlane, objects: int) -> None:
-    async def seed() -> None:
-        async with Writer(plane.kubeconfig) as writer:
-            present = len(await writer.list())
-            _say(f"making Deployments: {present} to {objects}")
-            await writer.seed(range(present, objects))
-
-    asyncio.run(seed())
 
 
 def _profile(bench: Bench, paths: Sequence[str], objects: int) -> None:

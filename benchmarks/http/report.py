@@ -11,7 +11,7 @@ from benchmarks.http.contestants import KDM, RAW
 from benchmarks.http.load import Outcome
 from benchmarks.http.serving import LIST, SCENARIOS, Sample
 
-__all__ = ["Results", "by_contestant", "comparison", "median", "ratios", "table", "tables"]
+__all__ = ["CPU", "PER_S", "Results", "by_contestant", "comparison", "median", "ratios", "spread", "table", "tables"]
 
 Results: TypeAlias = dict[str, Any]
 Figure: TypeAlias = Callable[[Outcome], float]
@@ -77,8 +77,8 @@ def comparison(old: Results, new: Results) -> str:
                 [
                     scenario,
                     what,
-                    _spread(before, 2),
-                    _spread(after, 2),
+                    spread(before, 2),
+                    spread(after, 2),
                     f"{change:+.1%}",
                     "changed" if apart else "within the noise",
                 ]
@@ -93,8 +93,8 @@ def comparison(old: Results, new: Results) -> str:
                 [
                     "kdm alone",
                     what,
-                    _spread(before, 2),
-                    _spread(after, 2),
+                    spread(before, 2),
+                    spread(after, 2),
                     f"{change:+.1%}",
                     "changed" if apart else "within the noise",
                 ]
@@ -123,7 +123,7 @@ def _serving(part: Mapping[str, Any]) -> str:
         rows = []
         for contestant, samples in of.items():
             outcomes = [each.outcome for each in samples]
-            cells = [_spread([figure(each) for each in outcomes], decimals) for _, decimals, figure in FIGURES]
+            cells = [spread([figure(each) for each in outcomes], decimals) for _, decimals, figure in FIGURES]
             busy = [
                 statistics.median(each.server_busy for each in outcomes),
                 statistics.median(each.generator_busy for each in outcomes),
@@ -143,7 +143,7 @@ def _serving(part: Mapping[str, Any]) -> str:
             for scenario in names:
                 of = by_contestant(part["samples"], scenario)
                 rows.append(
-                    [scenario, *(_spread(ratios(of[KDM], of[peer], figure), 2) if peer in of else "" for peer in peers)]
+                    [scenario, *(spread(ratios(of[KDM], of[peer], figure), 2) if peer in of else "" for peer in peers)]
                 )
             told.append(table([what, *peers], rows))
     negotiated = sorted({each["outcome"]["negotiated"] for each in part["samples"]})
@@ -164,7 +164,7 @@ def _starts(part: Mapping[str, Any]) -> str:
         ("RSS at rest, MB", "rss_bytes", 1e6, 0),
         ("cores busy at rest", "idle_cpu", 1.0, 3),
     )
-    cells = [_spread([each[key] / unit for each in starts], decimals) for _, key, unit, decimals in figures]
+    cells = [spread([each[key] / unit for each in starts], decimals) for _, key, unit, decimals in figures]
     return "## Starting, on an empty cluster\n\n" + table(
         ["", *(heading for heading, _, _, _ in figures)], [["kdm", *cells]]
     )
@@ -175,7 +175,7 @@ def _writes(part: Mapping[str, Any]) -> str:
     rows = [
         [
             contestant,
-            *(_spread([figure(each.outcome) for each in samples], decimals) for _, decimals, figure in FIGURES[:3]),
+            *(spread([figure(each.outcome) for each in samples], decimals) for _, decimals, figure in FIGURES[:3]),
         ]
         for contestant, samples in by_contestant(part["samples"], scenario).items()
     ]
@@ -189,9 +189,9 @@ def _changes(part: Mapping[str, Any]) -> str:
     rows = []
     for contestant, samples in _under_changes(part).items():
         outcomes = [each.outcome for each in samples]
-        cells = [_spread([figure(each) for each in outcomes], decimals) for _, decimals, figure in FIGURES[1:3]]
+        cells = [spread([figure(each) for each in outcomes], decimals) for _, decimals, figure in FIGURES[1:3]]
         worst, busy = (
-            _spread(values, 2)
+            spread(values, 2)
             for values in ([each.max_us / 1e3 for each in outcomes], [each.server_busy for each in outcomes])
         )
         changes = statistics.median(
@@ -264,7 +264,7 @@ def _targets(parts: Mapping[str, Any]) -> str:
             rows.append(
                 [
                     what,
-                    _spread(found, 2),
+                    spread(found, 2),
                     f"at {'least' if at_least else 'most'} {bound:g}",
                     "met" if met else "**missed**",
                 ]
@@ -272,6 +272,7 @@ def _targets(parts: Mapping[str, Any]) -> str:
     return "## kdm's targets\n\n" + table(["", "measured", "target", ""], rows)
 
 
-def _spread(values: Sequence[float], decimals: int) -> str:
+def spread(values: Sequence[float], decimals: int) -> str:
+    """Render the median, and of more than one value the smallest and the largest."""
     middle = f"{statistics.median(values):,.{decimals}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):,.{decimals}f}-{max(values):,.{decimals}f})"

@@ -105,9 +105,16 @@ class Bench:
             self._pin(self.layout.all)
 
     def sample(
-        self, contestant: str, scenario: str, turn: int, address: str, load: Load, *,
-        pid: int | None, client: Client | None = None,
-    ) -> Sample:  # fmt: skip
+        self,
+        contestant: str,
+        scenario: str,
+        turn: int,
+        address: str,
+        load: Load,
+        *,
+        pid: int | None,
+        client: Client | None = None,
+    ) -> Sample:
         """Measure once; again where something else was busy meanwhile and patience lasts."""
         client = client or self.services.certificates.client
         while True:
@@ -129,9 +136,13 @@ class Bench:
 
 
 def samples(
-    bench: Bench, servers: Mapping[str, Server], paths: Sequence[str], scenarios: Sequence[Scenario], rounds: int,
+    bench: Bench,
+    servers: Mapping[str, Server],
+    paths: Sequence[str],
+    scenarios: Sequence[Scenario],
+    turns: Sequence[int],
     seconds: float,
-) -> Iterator[Sample]:  # fmt: skip
+) -> Iterator[Sample]:
     """Measure every service in every scenario. Rounds go through the services there and back again.
 
     Args:
@@ -139,12 +150,12 @@ def samples(
         servers: The services that run.
         paths: Of single Deployments.
         scenarios: What to measure.
-        rounds: How often.
+        turns: The rounds' numbers.
         seconds: How long each time.
     """
     for scenario in scenarios:
         load = replace(scenario.load, seconds=seconds, paths=scenario.load.paths or paths)
-        for turn in range(rounds):
+        for turn in turns:
             for name in servers if turn % 2 == 0 else reversed(list(servers)):
                 server = servers[name]
                 takes_long = scenario.many and name == READS_THROUGH  # many seconds: one is enough
