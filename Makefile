@@ -25,8 +25,8 @@ run: $(VENV)/.installed ## Serve kdm over mTLS on demo data; KUBECONFIG=path or 
 test: $(VENV)/.installed ## Run every check and test: lint, types, imports, unit, integration
 	$(BIN)/nox
 
-build: ## Build the container image
-	@echo "make build: the container image is not there yet" >&2; exit 1
+build: ## Build the container image IMAGE, on BASE if given (best by digest); needs Docker
+	@$(PYTHON) deploy/image/build.py --tag '$(IMAGE)' $(if $(BASE),--base '$(BASE)')
 
 deploy: ## Install kdm on a kind cluster
 	@echo "make deploy: the Helm chart is not there yet" >&2; exit 1

@@ -23,6 +23,7 @@ LOCKS = {
     "docs.txt": ["--group", "docs", "--constraints", "requirements/dev.txt"],
     "otel.txt": ["pyproject.toml", "--extra", "otel", "--constraints", "requirements/dev.txt"],
     "dashboard.txt": ["--group", "dashboard"],
+    "hadolint.txt": ["--group", "hadolint"],
     "sslyze.txt": ["--group", "sslyze"],
     "chart.txt": ["--group", "chart"],
 }
@@ -102,6 +103,13 @@ def chart(session: nox.Session) -> None:
     """Check the Helm chart: what it renders, what it refuses, and its whole life on a real API server."""
     install(session)
     session.run("pytest", "tests/integration/chart", *session.posargs)
+
+
+@nox.session
+def image(session: nox.Session) -> None:
+    """Build the container image and run it. Needs Docker; as root it brings its own engine. Arguments go to pytest."""
+    install(session)
+    session.run("pytest", "tests/integration/image", *session.posargs)
 
 
 @nox.session
