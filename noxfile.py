@@ -14,6 +14,8 @@ nox.options.error_on_external_run = True
 nox.options.sessions = ["lint", "types", "imports", "audit", "unit", "docs", "integration"]
 
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
+# Sessions of their own.
+OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image")]
 LOCKS = {
     "runtime.txt": ["pyproject.toml"],
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
@@ -95,7 +97,7 @@ def unit(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/integration", "--ignore=tests/integration/chart", *session.posargs)
+    session.run("pytest", "tests/integration", *OWN_SESSIONS, *session.posargs)
 
 
 @nox.session

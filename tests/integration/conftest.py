@@ -21,6 +21,13 @@ from .controlplane.cluster import ControlPlane
 from .proxy import Proxy
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first test that wants kdm's image the time to build it."""
+    for item in items:
+        if "engine" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(1200))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build now what the tests will need: inside a test it would count as the test's own time."""
     needed = {fixture for item in session.items for fixture in getattr(item, "fixturenames", ())}
