@@ -128,6 +128,8 @@ class PrometheusInstrument(Instrument):
 
     def listed(self, source: str, mode: Literal["list", "watch-list"], reason: str, seconds: float) -> None:
         self._lists.add((source, mode, reason))
+        for counters in (self._undecodable, self._inconsistencies):
+            counters.add((source,), 0)  # from now on a first one is seen as a rise
         self._list_seconds.observe(seconds, (mode,))
 
     def watch_ended(self, source: str, reason: str) -> None:

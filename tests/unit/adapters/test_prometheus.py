@@ -83,6 +83,10 @@ def test_what_can_be_known_in_advance_starts_at_zero(instrument: PrometheusInstr
         assert value(samples, "kdm_writes_total", outcome=outcome.value) == 0
     for kind in ("get", "find", "list"):
         assert value(samples, "kdm_cache_reads_total", kind=kind) == 0
+    instrument.listed("shop", "list", "initial", 0.1)
+    samples = scrape(instrument)
+    assert value(samples, "kdm_undecodable_events_total", source="shop") == 0
+    assert value(samples, "kdm_cache_inconsistencies_total", source="shop") == 0
     assert value(samples, "kdm_subscriber_lags_total") == 0
     assert value(samples, "kdm_write_duration_seconds_count") == 0
 
