@@ -24,6 +24,7 @@ from benchmarks.http.contestants import ALL, KDM, Services
 from benchmarks.http.cores import Layout
 from benchmarks.http.load import Generator, Load
 from benchmarks.http.serving import LIST, SCENARIOS, Bench, samples
+from benchmarks.scaling.__main__ import main as scaling
 from integration.controlplane.cluster import ControlPlane
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -67,7 +68,10 @@ def main() -> int:
     )
     compare.add_argument("old", type=Path)
     compare.add_argument("new", type=Path)
+    commands.add_parser("scaling", help="how costs grow with the number of Deployments: python -m benchmarks.scaling")
     given = sys.argv[1:]
+    if given[:1] == ["scaling"]:
+        return scaling(given[1:])
     arguments = parser.parse_args(
         given if given[:1] in (["run"], ["report"], ["compare"], ["-h"], ["--help"]) else ["run", *given]
     )

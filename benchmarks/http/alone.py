@@ -34,9 +34,11 @@ __all__ = [
     "STEADY",
     "WRITE",
     "Start",
+    "changing",
     "reads_under_changes",
     "started",
     "starts",
+    "status_bytes",
     "writes",
 ]
 
@@ -82,10 +84,10 @@ def started(bench: Bench, objects: int, kubeconfig: Path | None = None) -> Itera
             if time.monotonic() - began_s > READY_TIMEOUT_S:
                 raise AssertionError("kdm does not become ready")
             time.sleep(POLL_S)
-        ready_s, ready_cpu_s, peak = time.monotonic() - began_s, used_s(server.pid), _status_bytes(server.pid, "VmHWM")
+        ready_s, ready_cpu_s, peak = time.monotonic() - began_s, used_s(server.pid), status_bytes(server.pid, "VmHWM")
         time.sleep(REST_S)
         idle_cpu = (used_s(server.pid) - ready_cpu_s) / REST_S
-        found = Start(objects, ready_s, ready_cpu_s, peak, _status_bytes(server.pid, "VmRSS"), idle_cpu)
+        found = Start(objects, ready_s, ready_cpu_s, peak, status_bytes(server.pid, "VmRSS"), idle_cpu)
         bench.say(
             f"start with {objects} Deployments: ready after {ready_s:.2f} s, {ready_cpu_s:.2f} s of CPU; "
             f"RSS {found.rss_bytes / 1e6:.0f} MB; resting it keeps {idle_cpu:.3f} cores busy"
@@ -150,7 +152,7 @@ def reads_under_changes(
     with started(bench, objects) as (server, _):
         for turn in range(rounds):
             yield bench.sample(IDLE, STEADY, turn, server.address, reading, pid=server.pid), 0.0
-            with _changing(bench, plane.kubeconfig, objects, rate_per_s, seconds + CHANGING_BEFORE_S + 1) as changed:
+            with changing(bench, plane.kubeconfig, objects, rate_per_s, seconds + CHANGING_BEFORE_S + 1) as changed:
                 time.sleep(CHANGING_BEFORE_S)
                 sample = bench.sample(CHANGING, STEADY, turn, server.address, reading, pid=server.pid)
             yield sample, changed()
@@ -172,7 +174,7 @@ def administrator(kubeconfig: Path, directory: Path) -> Client:
 
 
 @contextmanager
-def _changing(
+def changing(
     bench: Bench, kubeconfig: Path, objects: int, rate_per_s: float, seconds: float
 ) -> Iterator[Callable[[], float]]:
     """Change Deployments in another process; afterwards, what this gave tells how many a second were acknowledged."""
@@ -259,7 +261,7 @@ def _lists(server: Server) -> float:
     return sum(each.value for family in families for each in family.samples if each.name == "kdm_lists_total")
 
 
-def _status_bytes(pid: int, field: str) -> int:
+def status_bytes(pid: int | None, field: str) -> int:
     """Return a figure of /proc/PID/status, see proc(5)."""
     (line,) = [each for each in Path(f"/proc/{pid}/status").read_text().splitlines() if each.startswith(f"{field}:")]
     return int(line.split()[1]) * 1024

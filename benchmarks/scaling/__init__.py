@@ -1,0 +1,1 @@
+"""How kdm's costs grow: with the number of Deployments, and with the number of kdm's own replicas."""
