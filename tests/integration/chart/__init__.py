@@ -1,0 +1,1 @@
+"""The Helm chart, rendered, judged, and installed on a real API server."""

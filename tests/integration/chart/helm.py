@@ -71,20 +71,18 @@ class Helm:
         version: str = VERSIONS[-1],
     ) -> str:
         """Render the chart as the release `demo`."""
-        if isinstance(values, Path):
-            values = yaml.safe_load(values.read_text())
+        given = yaml.safe_load(values.read_text()) if isinstance(values, Path) else values
         options = (f"--namespace={namespace}", f"--kube-version={version}", *args)
-        return self.run("template", "demo", str(CHART), *options, values=values)
+        return self.run("template", "demo", str(CHART), *options, values=given)
 
-    def objects(self, values: Mapping[str, Any] | Path | None = None, *args: str) -> dict[str, Object]:
-        """Render the chart as the release `demo`; each object by `Kind/name`."""
-        return by_name(self.template(values, *args))
+    def objects(
+        self, values: Mapping[str, Any] | Path | None = None, *, version: str = VERSIONS[-1]
+    ) -> dict[str, Object]:
+        """Render the chart as the release `demo` in the namespace `team`; each object by `Kind/name`."""
+        return by_name(self.template(values, version=version))
 
 
 def by_name(manifests: str) -> dict[str, Object]:
     """Read objects from YAML documents, by `Kind/name`."""
     objects = [each for each in yaml.safe_load_all(manifests) if each]
-    found = {f"{each['kind']}/{each['metadata']['name']}": each for each in objects}
-    namespaced = {(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in objects}
-    assert len(namespaced) == len(objects), "two objects of one name"
-    return found
+    return {f"{each['kind']}/{each['metadata']['name']}": each for each in objects}
