@@ -27,6 +27,7 @@ from kdm_core import (
     Instrument,
     Policy,
 )
+from kdm_http import garbage
 from kdm_http.adoption import Adoption
 from kdm_http.app import create_app
 from kdm_http.application import Application
@@ -162,6 +163,7 @@ async def _lifespan(
             stack.enter_context(audit)
             audit.check()  # better no start than a service that refuses every write
         await stack.enter_async_context(repository)
+        await stack.enter_async_context(garbage.frozen_once_synced(repository))
         if policy_file is not None:
             await stack.enter_async_context(policy_file.followed_by(service))
         yield

@@ -246,7 +246,8 @@ async def test_a_broken_shortcut_is_no_answer_of_its_own(sides: tuple[Side, Side
     """An error inside it is met again on the long way, which logs it and answers 500."""
     short, long = sides
     for side in sides:
-        side.api.shortcut._service._repository = None
+        service: Any = side.api.shortcut._service
+        service._repository = None
     answers = []
     for side in (short, long):
         client = await connect(side.server)
