@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -80,8 +79,6 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    for name in [each for each in os.environ if each.startswith("KDM_") and each != "KDM_CACHE_DIR"]:
-        del os.environ[name]  # kdm is measured as its flags say
     output = arguments.into or arguments.output or RESULTS / f"http-{datetime.now(UTC):%Y-%m-%d}.json"
     results: report.Results = _read(arguments.into) if arguments.into else {"parts": {}}
     layout = Layout.of_this_machine()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 import sys
@@ -19,6 +20,7 @@ from benchmarks.http.load import Client
 from integration.controlplane import binaries
 from integration.controlplane.process import Process
 from integration.edge.pki import Pki
+from kdm_http.settings import IGNORED_PREFIXES, PREFIX
 
 __all__ = ["ALL", "GO", "INFORMER", "KDM", "RAW", "READS_THROUGH", "Certificates", "Server", "Services"]
 
@@ -121,6 +123,8 @@ class Services:
         self._layout = layout
         self._directory = directory
         self._started = 0
+        for name in [each for each in os.environ if each.startswith(PREFIX) and not each.startswith(IGNORED_PREFIXES)]:
+            del os.environ[name]  # kdm is measured as its flags say
 
     @contextmanager
     def run(self, name: str, kubeconfig: Path | None = None) -> Iterator[Server]:

@@ -156,6 +156,6 @@ def _pods(results: Results) -> str:
         "API server, at their start",
     ]  # fmt: skip
     return (
-        f"{table(headings, rows)}\n\nThe memory limit is the peak and a quarter more. A pod has a core of its own. What "
-        "ten carry is computed from one: they share nothing but the API server."
+        f"{table(headings, rows)}\n\nThe memory limit is the peak and a quarter more. A pod has a core to itself. "
+        "What ten carry is computed from one: they share nothing but the API server."
     )
