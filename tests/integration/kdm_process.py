@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,14 +21,16 @@ START_TIMEOUT_S: Final = 60.0
 
 
 class KdmProcess:
-    """`kdm serve` with the development certificates, on free ports.
+    """`kdm serve`, by default with the development certificates, on free ports.
 
     Args:
         settings: ``KDM_*`` environment variables without their prefix.
         log: Where its output goes.
+        arguments: What ``kdm`` is told.
     """
 
-    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
+    def __init__(self, settings: Mapping[str, str], log: Path, arguments: Sequence[str] = ("serve", "--dev")) -> None:
+        self._arguments = arguments
         self._settings = {"HOST": "127.0.0.1", "PORT": "0", "OPS_PORT": "0", **settings}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,7 +42,7 @@ class KdmProcess:
         settings = {f"KDM_{name}": value for name, value in self._settings.items()}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "kdm_http", "serve", "--dev"],
+                [sys.executable, "-m", "kdm_http", *self._arguments],
                 env=clean | settings,
                 cwd=CERTS.parent,
                 stdout=log,

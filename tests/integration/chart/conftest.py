@@ -82,3 +82,15 @@ def _definition(name: str, kind: str) -> dict[str, Any]:
             "versions": [version],
         },
     }
+
+
+@pytest.fixture
+def release(cluster: Cluster, cluster_helm: Helm) -> Iterator[str]:
+    """A name for a release and its namespace, which takes restricted Pods alone. What is installed there is removed."""
+    with cluster.fresh_namespace("chart") as name:
+        cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+        try:
+            yield name
+        finally:
+            for each in cluster_helm.run("list", "--all", "--short", f"--namespace={name}").split():
+                cluster_helm.run("uninstall", each, f"--namespace={name}")
