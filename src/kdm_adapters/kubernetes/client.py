@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
@@ -19,7 +19,7 @@ import aiohttp
 from kdm_adapters.kubernetes.credentials import Credentials, discard_private_file
 from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.official import Configuration, RESTClientObject
-from kdm_adapters.kubernetes.wire import failure
+from kdm_adapters.kubernetes.wire.readers import JSON, failure
 from kdm_core.errors import ClusterUnreachable
 from kdm_core.ports import Instrument
 
@@ -44,6 +44,13 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
 
 _READ_BUFFER_BYTES: Final = 256 * 1024
 _READ_ERROR_BYTES: Final = 64 * 1024
+
+
+class Answer(NamedTuple):
+    """An answer that is read as it arrives. ``media_type`` is its Content-Type without parameters."""
+
+    media_type: str
+    body: aiohttp.StreamReader
 
 
 class ApiError(Exception):
@@ -104,22 +111,23 @@ class Client:
             await transport.close()
 
     @asynccontextmanager
-    async def stream(self, verb: str, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.StreamReader]:
+    async def stream(self, verb: str, path: str, query: Mapping[str, str], accept: str) -> AsyncIterator[Answer]:
         """Open a GET whose answer is read as it arrives. No time limit but the one for connecting.
 
         Args:
             verb: RBAC's name of what is done: list or watch.
             path: The path.
             query: The query parameters.
+            accept: The media types wanted (RFC 9110).
 
         Yields:
-            The body.
+            The answer.
 
         Raises:
             ApiError: It was refused, or there was no answer.
         """
-        async with self._answer(verb, "GET", path, query) as answer:
-            yield answer.content
+        async with self._answer(verb, "GET", path, query, accept) as answer:
+            yield Answer(answer.content_type, answer.content)
 
     async def request(
         self,
@@ -131,7 +139,7 @@ class Client:
         merge_patch: object = None,
         timeout_s: float,
     ) -> bytes:
-        """Make a request and return the answer's body.
+        """Make a request and return the answer's body, which is JSON.
 
         Args:
             verb: RBAC's name of what is done.
@@ -147,7 +155,7 @@ class Client:
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._answer(verb, method, path, query or {}, merge_patch) as answer,
+                self._answer(verb, method, path, query or {}, JSON, merge_patch) as answer,
             ):
                 return await answer.read()
         except TimeoutError as error:
@@ -162,6 +170,7 @@ class Client:
         method: str,
         path: str,
         query: Mapping[str, str],
+        accept: str,
         merge_patch: object = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         started, code = time.monotonic(), 0
@@ -173,7 +182,7 @@ class Client:
         answer: aiohttp.ClientResponse | None = None
         try:
             try:
-                answer = await self._send(transport, method, path, query, merge_patch)
+                answer = await self._send(transport, method, path, query, accept, merge_patch)
                 code = answer.status
             finally:
                 self._instrument.api_request(verb, code, time.monotonic() - started)
@@ -195,10 +204,11 @@ class Client:
         method: str,
         path: str,
         query: Mapping[str, str],
+        accept: str,
         merge_patch: object,
     ) -> aiohttp.ClientResponse:
         configuration = transport.configuration
-        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
+        headers = {"Accept": accept, "User-Agent": USER_AGENT}
         if merge_patch is not None:
             headers["Content-Type"] = "application/merge-patch+json"
         for setting in (await configuration.auth_settings()).values():
@@ -255,7 +265,7 @@ async def _refusal(answer: aiohttp.ClientResponse) -> Failure:
             if len(body) > _READ_ERROR_BYTES:
                 break
     after = answer.headers.get("Retry-After", "")
-    return failure(body, answer.status, float(after) if after.isdecimal() else 0.0)
+    return failure(answer.content_type, body, answer.status, float(after) if after.isdecimal() else 0.0)
 
 
 def _text(error: BaseException) -> str:

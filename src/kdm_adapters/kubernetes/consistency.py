@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from kdm_adapters.kubernetes.client import ApiError, Client
-from kdm_adapters.kubernetes.framing import read_page
 from kdm_adapters.kubernetes.reflector import deployments_path
 from kdm_adapters.kubernetes.store import Store
 from kdm_adapters.kubernetes.view import View
-from kdm_adapters.kubernetes.wire import Decoder, Garbage
+from kdm_adapters.kubernetes.wire.json_framing import read_page
+from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder
+from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_core.model import Deployment, DeploymentRef
 from kdm_core.ports import Instrument
 
@@ -26,7 +27,7 @@ async def check_consistency(
     view: View,
     store: Store,
     client: Client,
-    decoder: Decoder,
+    decoder: JsonDecoder,
     selector: Mapping[str, str],
     instrument: Instrument,
 ) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from kdm_core.model import Deployment
@@ -87,7 +87,7 @@ class Bookmark(NamedTuple):
 
 
 class Undecodable(NamedTuple):
-    """An event that is JSON but makes no sense. What could be read of it is filled in."""
+    """An object that makes no sense, although it begins and ends where it should. What can be read of it is told."""
 
     detail: str
     resource_version: str = ""
@@ -104,6 +104,17 @@ class Page(NamedTuple):
     continue_token: str = ""
     undecodable: Sequence[Undecodable] = ()
     last: bool = True  # of the parts of its page
+
+
+def page(found: Iterable[Deployment | Undecodable], resource_version: str, continue_token: str, *, last: bool) -> Page:
+    """Return a page (or part of one) of what was found."""
+    deployments, undecodable = [], []
+    for each in found:
+        if isinstance(each, Undecodable):
+            undecodable.append(each)
+        else:
+            deployments.append(each)
+    return Page(deployments, resource_version, continue_token, undecodable, last=last)
 
 
 class Failure(NamedTuple):

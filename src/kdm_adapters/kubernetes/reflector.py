@@ -11,8 +11,7 @@ from typing import Final
 
 import aiohttp
 
-from kdm_adapters.kubernetes.client import ApiError, Client
-from kdm_adapters.kubernetes.framing import Lines, ListReader
+from kdm_adapters.kubernetes.client import Answer, ApiError, Client
 from kdm_adapters.kubernetes.messages import (
     UNANSWERED,
     Action,
@@ -27,7 +26,8 @@ from kdm_adapters.kubernetes.messages import (
 )
 from kdm_adapters.kubernetes.refusals import explain
 from kdm_adapters.kubernetes.view import View
-from kdm_adapters.kubernetes.wire import Decoder, Garbage
+from kdm_adapters.kubernetes.wire.readers import LIST_ACCEPT, WATCH_ACCEPT, Readers
+from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_core.ports import Instrument
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Reflector:
     Args:
         view: The view.
         client: The API server.
-        decoder: Shared by the reflectors of one repository.
+        readers: Shared by the reflectors of one repository.
         label_selector: Which Deployments, in the API's syntax; "" for all.
         instrument: Told what could not be decoded.
         clock: Monotonic seconds.
@@ -60,7 +60,7 @@ class Reflector:
         self,
         view: View,
         client: Client,
-        decoder: Decoder,
+        readers: Readers,
         *,
         label_selector: str = "",
         instrument: Instrument | None = None,
@@ -69,7 +69,7 @@ class Reflector:
     ) -> None:
         self._view = view
         self._client = client
-        self._decoder = decoder
+        self._readers = readers
         self._path = deployments_path(view.namespace)
         self._selector = {"labelSelector": label_selector} if label_selector else {}
         self._instrument = instrument or Instrument()
@@ -86,11 +86,11 @@ class Reflector:
                 await self._perform(action)
 
     async def _perform(self, action: ListPage | WatchList | WatchFrom) -> None:
-        verb = "list" if isinstance(action, ListPage) else "watch"
+        verb, accept = ("list", LIST_ACCEPT) if isinstance(action, ListPage) else ("watch", WATCH_ACCEPT)
         query = action.query() | self._selector
         try:
-            async with self._deadline(), self._client.stream(verb, self._path, query) as body:
-                await (self._list(body) if isinstance(action, ListPage) else self._watch(body))
+            async with self._deadline(), self._client.stream(verb, self._path, query, accept) as answer:
+                await (self._list(answer) if isinstance(action, ListPage) else self._watch(answer))
         except TimeoutError:
             self._view.apply(TimeUp(), max(self._clock(), self._view.deadline))
         except ApiError as error:
@@ -107,10 +107,10 @@ class Reflector:
         _log.warning("%s: %s: %s", self._view.source, type(action).__name__, failure.message)
         self._view.apply(failure, self._clock())
 
-    async def _list(self, body: aiohttp.StreamReader) -> None:
-        reader = ListReader(self._decoder)
+    async def _list(self, answer: Answer) -> None:
+        reader = self._readers.list(answer.media_type)
         try:
-            while chunk := await body.readany():
+            while chunk := await answer.body.readany():
                 self._view.heard(self._clock())
                 if page := reader.feed(chunk):
                     self._view.apply(page, self._clock())
@@ -118,22 +118,22 @@ class Reflector:
             raise ApiError(Failure(0, UNANSWERED, f"the answer broke off: {error}")) from error
         self._view.apply(reader.end(), self._clock())
 
-    async def _watch(self, body: aiohttp.StreamReader) -> None:
-        view, decode, lines = self._view, self._decoder.event, Lines()
+    async def _watch(self, answer: Answer) -> None:
+        view, reader = self._view, self._readers.events(answer.media_type)
         view.apply(Opened(), self._clock())
         while True:
             try:
-                chunk = await body.readany()
+                chunk = await answer.body.readany()
             except (aiohttp.ClientError, OSError) as error:
                 view.apply(Ended(f"the stream broke off: {error}"), self._clock())
                 return
             now = self._clock()
             if not chunk:
-                view.apply(Ended("it ended within a line" if lines.rest_bytes else ""), now)
+                view.apply(Ended("it ended within an event" if reader.rest_bytes else ""), now)
                 return
             view.heard(now)
-            for line in lines.feed(chunk):
-                view.apply(decode(line), now)
+            for message in reader.feed(chunk):
+                view.apply(message, now)
                 if not view.streaming:
                     return
 

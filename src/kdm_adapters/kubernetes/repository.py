@@ -18,7 +18,6 @@ from kdm_adapters.kubernetes.changes import BUFFER, Changes
 from kdm_adapters.kubernetes.client import ApiError, Client
 from kdm_adapters.kubernetes.consistency import check_consistency
 from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials, InvalidClusterConfig
-from kdm_adapters.kubernetes.framing import read_page
 from kdm_adapters.kubernetes.messages import TIMED_OUT
 from kdm_adapters.kubernetes.overlays import older, written_over
 from kdm_adapters.kubernetes.reflector import Reflector, deployments_path
@@ -26,7 +25,10 @@ from kdm_adapters.kubernetes.refusals import explain, write_error
 from kdm_adapters.kubernetes.store import Store
 from kdm_adapters.kubernetes.tuning import Tuning
 from kdm_adapters.kubernetes.view import View
-from kdm_adapters.kubernetes.wire import Decoder, Garbage, Scale, scale
+from kdm_adapters.kubernetes.wire.json_framing import read_page
+from kdm_adapters.kubernetes.wire.json_messages import Scale, scale
+from kdm_adapters.kubernetes.wire.readers import Readers
+from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_core.errors import (
     CacheNotSynced,
     CacheStale,
@@ -119,7 +121,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._store = Store()
         self._changes = Changes(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
         self._store.on_change = self._changes.tell
-        self._decoder = Decoder(self._store.get)
+        self._readers = Readers(self._store.get)
         self._views = {
             each: View(
                 self._store,
@@ -135,7 +137,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             Reflector(
                 view,
                 self._client,
-                self._decoder,
+                self._readers,
                 label_selector=label_selector,
                 instrument=self._instrument,
                 clock=clock,
@@ -282,7 +284,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             answer = await self._client.request(
                 "list", "GET", deployments_path(ref.namespace), query, timeout_s=self._write_timeout_s
             )
-            found = read_page(answer, self._decoder).deployments
+            found = read_page(answer, self._readers.json).deployments
         except ApiError as error:
             message = explain(error.failure, "list", "deployments", ref.namespace)
             raise ClusterUnreachable(f"Deployment '{ref}' cannot be looked up: {message}") from error
@@ -321,7 +323,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
     async def _check(self, view: View) -> None:
         while True:
             await self._sleep(self._check_interval_s)
-            await check_consistency(view, self._store, self._client, self._decoder, self._selector, self._instrument)
+            await check_consistency(
+                view, self._store, self._client, self._readers.json, self._selector, self._instrument
+            )
 
 
 def _oldest(a: str, b: str) -> str:

@@ -1,4 +1,4 @@
-"""An API server on loopback for a model cluster: it speaks the real wire format, and fails as tests tell it to.
+"""An API server on loopback for a model cluster: it speaks the real wire formats, and fails as tests tell it to.
 
 Its limits: HTTP/1.1 without TLS, Deployments alone, equality-based label selectors, and no authorization.
 """
@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.cluster_model import ClusterModel, State
-from unit.adapters.kubernetes.objects import bookmark_line, error_line, event_line, list_body, status
+from unit.adapters.kubernetes.wire_formats import JsonFormat, ProtobufFormat, WireFormat
 
 DEADLINE_S = 10.0
 """How long a test waits at most for something that ought to happen, in seconds."""
@@ -54,28 +54,29 @@ class Reply:
     request: Request
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    format: WireFormat = field(factory=JsonFormat)
     cursor: int = 0
 
     async def whole(self, code: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a complete answer."""
-        fields = {"Content-Type": "application/json", "Content-Length": str(len(body))} | dict(headers or {})
+        fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
         await self._write(_head(code, fields) + body)
 
     async def refuse(self, code: int, reason: str, message: str = "", **details: Any) -> None:
         """Send a Status."""
-        await self.whole(code, json.dumps(status(code, reason, message, **details)).encode())
+        await self.formatted(code, self.format.status(code, reason, message, **details))
+
+    async def formatted(self, code: int, body: bytes) -> None:
+        """Send a complete answer in this request's format."""
+        await self.whole(code, body, {"Content-Type": self.format.media_type})
 
     async def begin(self) -> None:
         """Begin a chunked answer."""
-        await self._write(_head(200, {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}))
+        await self._write(_head(200, {"Content-Type": self._stream_type(), "Transfer-Encoding": "chunked"}))
 
     async def send(self, data: bytes) -> None:
-        """Send a chunk, be it a line or not."""
+        """Send a chunk, be it a watch event or not."""
         await self._write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    async def line(self, line: bytes) -> None:
-        """Send a watch event."""
-        await self.send(line + b"\n")
 
     async def end(self) -> None:
         """End a chunked answer in order."""
@@ -85,6 +86,9 @@ class Reply:
     def abort(self) -> None:
         """Break the connection."""
         self.writer.transport.abort()
+
+    def _stream_type(self) -> str:
+        return self.format.media_type + (";stream=watch" if isinstance(self.format, ProtobufFormat) else "")
 
     async def _write(self, data: bytes) -> None:
         self.writer.write(data)
@@ -98,6 +102,7 @@ class ApiServer:
     Attributes:
         cluster: What it serves. Change it through ``change``, so that watches tell of it.
         watch_lists: Whether it knows watch-lists.
+        protobuf: Whether it knows Protocol Buffers. Otherwise all is JSON.
         bookmarks: Whether it ends a watch-list with the annotated bookmark.
         requests: Every request so far.
         watches: The watches that are open.
@@ -108,6 +113,7 @@ class ApiServer:
 
     cluster: ClusterModel = field(factory=ClusterModel)
     watch_lists: bool = True
+    protobuf: bool = True
     bookmarks: bool = True
     requests: list[Request] = field(factory=list)
     watches: list[Reply] = field(factory=list)
@@ -203,7 +209,7 @@ class ApiServer:
                 self.requests.append(request)
                 await self.notify()
                 faults = self.faults[request.verb]
-                reply = Reply(request, reader, writer)
+                reply = Reply(request, reader, writer, self._format(request))
                 fault = faults.popleft() if faults else self.standing_faults.get(request.verb)
                 await (fault or self.answer)(reply)
                 if writer.is_closing():
@@ -213,6 +219,10 @@ class ApiServer:
         finally:
             self._connections.discard(task)
             writer.transport.abort()
+
+    def _format(self, request: Request) -> WireFormat:
+        accepted = request.headers.get("accept", "").startswith(ProtobufFormat.media_type)
+        return ProtobufFormat() if self.protobuf and accepted else JsonFormat()
 
     async def answer(self, reply: Reply) -> None:
         """Answer without faults."""
@@ -241,7 +251,8 @@ class ApiServer:
         items = _selected(self.cluster.states[version], reply.request)
         end = offset + int(query["limit"]) if "limit" in query else len(items)
         token = f"{version}:{end}" if end < len(items) else ""
-        await reply.whole(200, list_body(*items[offset:end], resource_version=version, continue_token=token))
+        listed = reply.format.list(*items[offset:end], resource_version=version, continue_token=token)
+        await reply.formatted(200, listed)
 
     async def _watch(self, reply: Reply) -> None:
         query = reply.request.query
@@ -256,9 +267,9 @@ class ApiServer:
         if "sendInitialEvents" in query:
             reply.cursor = self.cluster.version
             for item in _selected(self.cluster.state, reply.request):
-                await reply.line(event_line("ADDED", item))
+                await reply.send(reply.format.event("ADDED", item))
             if self.bookmarks:
-                await reply.line(bookmark_line(reply.cursor, initial_events_end="true"))
+                await reply.send(reply.format.bookmark(reply.cursor, initial_events_end="true"))
         self.watches.append(reply)
         await self.notify()
         serving = asyncio.current_task()
@@ -270,7 +281,7 @@ class ApiServer:
                 for version, event in list(self.cluster.after(reply.cursor)):
                     reply.cursor = version
                     if _selected({"": event.deployment}, reply.request):
-                        await reply.line(event_line(event.kind, event.deployment))
+                        await reply.send(reply.format.event(event.kind, event.deployment))
                 async with self._happened:
                     await self._happened.wait()
         finally:
@@ -329,13 +340,13 @@ def answering(code: int, body: bytes, **headers: str) -> Answer:
     return lambda reply: reply.whole(code, body, fields)
 
 
-def streaming(*lines: bytes, end: bool = True) -> Answer:
-    """Open a watch, send these lines, and end it or leave it open without another byte."""
+def streaming(*chunks: bytes | Callable[[WireFormat], bytes], end: bool = True) -> Answer:
+    """Open a watch, send these bytes, in whatever format, and end it or leave it open without another byte."""
 
     async def stream(reply: Reply) -> None:
         await reply.begin()
-        for line in lines:
-            await reply.line(line)
+        for chunk in chunks:
+            await reply.send(chunk if isinstance(chunk, bytes) else chunk(reply.format))
         if end:
             await reply.end()
         else:
@@ -346,7 +357,7 @@ def streaming(*lines: bytes, end: bool = True) -> Answer:
 
 def erring(code: int, reason: str, message: str = "") -> Answer:
     """Open a watch whose first event is an ERROR."""
-    return streaming(error_line(code, reason, message))
+    return streaming(lambda wire: wire.error(code, reason, message))
 
 
 async def hanging(_: Reply) -> None:

@@ -23,7 +23,6 @@ from kdm_core.errors import (
 from kdm_core.model import DeploymentRef
 from kdm_core.testing.harness import ScopedRepositoryHarness
 from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, breaking, refusing
-from unit.adapters.kubernetes.objects import bookmark_line
 
 STALE_AFTER_S: Final = 1e6  # far beyond what backing off adds to the clock
 _RBAC: Final = 'User "kdm" cannot patch resource "deployments/scale" in API group "apps"'
@@ -101,7 +100,7 @@ class KubernetesHarness(ScopedRepositoryHarness):
                 await self._server.notify()
                 for watch in list(self._server.watches):
                     if watch.cursor >= version:
-                        await watch.line(bookmark_line(watch.cursor))
+                        await watch.send(watch.format.bookmark(watch.cursor))
                 await asyncio.sleep(0.001)
 
     async def break_watch(self) -> None:

@@ -11,7 +11,6 @@ from kdm_adapters.kubernetes import KubernetesDeploymentRepository
 from kdm_core.model import DeploymentRef
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, refusing
 from unit.adapters.kubernetes.conftest import MakeRepository, until
-from unit.adapters.kubernetes.objects import bookmark_line
 from unit.adapters.kubernetes.view_driver import Recorder
 
 
@@ -73,7 +72,8 @@ async def test_a_version_that_is_gone_cannot_be_compared(make: MakeRepository, s
         await repository.wait_synced(DEADLINE_S)
         await server.until(lambda: server.count("list") >= 3)
         assert told.differences == []
-        await (await server.watch()).line(bookmark_line(9))
+        watch = await server.watch()
+        await watch.send(watch.format.bookmark(9))
         await until(lambda: repository.sync_status().resource_version == "9")
 
 

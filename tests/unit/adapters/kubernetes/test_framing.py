@@ -1,4 +1,4 @@
-"""Cutting streams: into lines, and into the items of a list, however the chunks fall."""
+"""Cutting JSON: into lines, and into the items of a list, however the chunks fall."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_adapters.kubernetes.framing import MAX_LINE_BYTES, Lines, ListReader, read_page
 from kdm_adapters.kubernetes.messages import Page
-from kdm_adapters.kubernetes.wire import Decoder, Garbage
+from kdm_adapters.kubernetes.wire.json_framing import JsonList, Lines, read_page
+from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder
+from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, Garbage, Records
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.objects import api_object, deployment, list_body
 
@@ -20,7 +21,7 @@ MANY = [deployment(f"web-{i}", i + 1, desired=i % 4) for i in range(40)]
 
 
 def pieces(body: bytes, size: int) -> Iterator[Page]:
-    reader = ListReader(Decoder())
+    reader = JsonList(JsonDecoder(Records()))
     for i in range(0, len(body), size):
         page = reader.feed(body[i : i + size])
         if page is not None:
@@ -36,21 +37,23 @@ def items(pages: Iterator[Page]) -> list[Deployment]:
 def test_one_item_that_makes_no_sense_does_not_spoil_a_list() -> None:
     body = json.loads(list_body(WEB, deployment("api", 4), resource_version=20, continue_token="next"))
     body["items"][0]["spec"]["replicas"] = "three"
-    page = read_page(json.dumps(body, separators=(",", ":")).encode(), Decoder())
+    page = read_page(json.dumps(body, separators=(",", ":")).encode(), JsonDecoder(Records()))
     assert [d.ref.name for d in page.deployments] == ["api"]
     assert [(bad.name, bad.resource_version) for bad in page.undecodable] == [("web", "12")]
     assert (page.resource_version, page.continue_token, page.last) == ("20", "next", True)
 
 
 def test_an_empty_list_is_one_page() -> None:
-    page = read_page(b'{"kind":"DeploymentList","metadata":{"resourceVersion":"5"},"items":null}', Decoder())
+    page = read_page(
+        b'{"kind":"DeploymentList","metadata":{"resourceVersion":"5"},"items":null}', JsonDecoder(Records())
+    )
     assert (page.deployments, page.resource_version, page.last) == ([], "5", True)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"kind":"PodList","metadata":{"resourceVersion":"1"}}'])
 def test_what_is_no_list_is_garbage(body: bytes) -> None:
     with pytest.raises(Garbage):
-        read_page(body, Decoder())
+        read_page(body, JsonDecoder(Records()))
 
 
 @pytest.mark.parametrize("value", [b'"three"', b"-1", b'"\xff"'])
@@ -75,7 +78,7 @@ def test_a_list_is_the_same_however_the_chunks_fall(size: int) -> None:
 
 def test_of_a_long_list_little_is_held_at_a_time() -> None:
     body = list_body(*MANY * 50, resource_version=99)
-    reader, most = ListReader(Decoder()), 0
+    reader, most = JsonList(JsonDecoder(Records())), 0
     for i in range(0, len(body), 4096):
         reader.feed(body[i : i + 4096])
         most = max(most, len(reader._rest))
@@ -132,7 +135,7 @@ def test_a_line_that_has_not_ended_is_waited_for() -> None:
 
 def test_a_line_without_end_is_given_up() -> None:
     framer = Lines()
-    for _ in range(MAX_LINE_BYTES // 2**20):
+    for _ in range(MAX_OBJECT_BYTES // 2**20):
         framer.feed(b"x" * 2**20)
     with pytest.raises(Garbage, match="more than"):
         framer.feed(b"x")

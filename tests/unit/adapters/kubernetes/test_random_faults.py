@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
@@ -25,7 +24,7 @@ from unit.adapters.kubernetes.api_server import (
     streaming,
 )
 from unit.adapters.kubernetes.conftest import MakeRepository, until
-from unit.adapters.kubernetes.objects import api_object, bookmark_line
+from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import Recorder
 
 STEPS = 60
@@ -42,7 +41,8 @@ FAULTS: list[Answer] = [
     hanging,
     erring(500, "StoreReadError"),
     erring(410, "Expired"),
-    streaming(b'{"type":"ADDED","object":{"metadata":{"na'),
+    streaming(lambda wire: wire.event("ADDED", deployment("web", 3))[:100]),
+    streaming(lambda wire: wire.event("ADDED", deployment("web", 3))[7:]),
     streaming(end=False),
 ]
 
@@ -80,23 +80,25 @@ class Chaos:
             action(watch)
 
     async def bookmark(self, watch: Reply) -> None:
-        await watch.line(bookmark_line(max(1, watch.cursor)))
+        await watch.send(watch.format.bookmark(max(1, watch.cursor)))
 
     async def poison(self, watch: Reply) -> None:
         """Send the next event in a form that cannot be understood."""
         following = next(self.server.cluster.after(watch.cursor), None)
         if following is not None:
             watch.cursor, event = following
-            item = api_object(event.deployment) | {"spec": {"replicas": "three"}}
-            await watch.line(json.dumps({"type": event.kind, "object": item}).encode())
+            await watch.send(watch.format.poisoned(event.kind, event.deployment))
 
 
-@pytest.mark.parametrize("seed", range(6))
-async def test_what_is_held_equals_the_cluster_in_the_end(make: MakeRepository, server: ApiServer, seed: int) -> None:
+@pytest.mark.parametrize("protobuf", [True, False], ids=["protobuf", "json"])
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_is_held_equals_the_cluster_in_the_end(
+    make: MakeRepository, server: ApiServer, seed: int, protobuf: bool
+) -> None:
     """Whatever failed on the way, nothing is missing, left over or old in the end; and there was no busy loop."""
     rng = Random(seed)  # noqa: S311
     chaos, told = Chaos(server, rng), Recorder()
-    server.watch_lists = bool(seed % 2)
+    server.watch_lists, server.protobuf = bool(seed % 2), protobuf
     tuning = Tuning(silence_s=0.1, watch_list_deadline_s=0.1, page_size=2)
     async with make(tuning=tuning, instrument=told, write_timeout_s=0.5) as repository:
         for _ in range(STEPS):

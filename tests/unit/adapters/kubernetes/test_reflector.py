@@ -1,10 +1,11 @@
-"""The reflector on a server that speaks the real wire format: it does as the view decides, and survives the rest."""
+"""The reflector on a server that speaks the real wire formats: it does as the view decides, and survives the rest."""
 
 from __future__ import annotations
 
 import pytest
 
 from kdm_adapters.kubernetes import Tuning
+from kdm_adapters.kubernetes.wire.readers import PROTOBUF
 from kdm_core.model import ChangeKind, DeploymentRef
 from unit.adapters.kubernetes.api_server import (
     DEADLINE_S,
@@ -18,12 +19,20 @@ from unit.adapters.kubernetes.api_server import (
     streaming,
 )
 from unit.adapters.kubernetes.conftest import HurriedTime, MakeRepository, following, until, until_held
-from unit.adapters.kubernetes.objects import bookmark_line, deployment, event_line
+from unit.adapters.kubernetes.objects import deployment
+from unit.adapters.kubernetes.protobuf_objects import frame, text, watch_event, wrapped
 from unit.adapters.kubernetes.view_driver import Recorder
 
 LISTS = Tuning(watch_list=False)
 BRISK = Tuning(silence_s=0.2, watch_list_deadline_s=0.2)
+WEB = deployment("web", 3)
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+@pytest.fixture(params=[True, False], ids=["protobuf", "json"], autouse=True)
+def _in_either_format(request: pytest.FixtureRequest, server: ApiServer) -> None:
+    """Every test here runs twice: on a server that knows Protocol Buffers, and on one that knows JSON alone."""
+    server.protobuf = request.param
 
 
 @pytest.mark.parametrize("tuning", [Tuning(), LISTS])
@@ -87,11 +96,23 @@ async def test_deletions_missed_while_the_server_was_away_are_told(make: MakeRep
         erring(500, "StoreReadError"),
         erring(410, "Expired"),
         erring(429, "TooManyRequests"),
-        streaming(b'{"type":"ADDED","object":{"metadata":{"na'),
+        answering(200, b"", Content_Type=PROTOBUF),
+        answering(200, b"k8s\x00", Content_Type=PROTOBUF),
+        answering(200, HTML, Content_Type=PROTOBUF),
+        answering(200, wrapped("v1", "PodList", text(1, text(2, "1"))), Content_Type=PROTOBUF),
+        answering(
+            200, wrapped("apps/v1", "DeploymentList", text(1, text(2, "1")) + text(2, "?"))[:-9], Content_Type=PROTOBUF
+        ),
+        streaming(lambda wire: wire.event("ADDED", WEB)[:100]),
         streaming(b"\xff\xfe\x00"),
-        streaming(b"null", b"3", b'"ADDED"'),
-        streaming(b'{"type":"RENAMED","object":{"metadata":{"resourceVersion":"3"}}}'),
-        streaming(b'{"type":"BOOKMARK","object":{}}'),
+        streaming(b"\xff\xff\xff\xff\x00"),
+        streaming(b"\x00\x00\x00\x00\n"),
+        streaming(b"\x00\x00\x00\x03\x0b\x0b\n"),
+        streaming(b"null\n", b"3\n", b'"ADDED"\n'),
+        streaming(lambda wire: wire.event("RENAMED", WEB)),
+        streaming(lambda wire: wire.bookmark("")),
+        streaming(frame(watch_event("ADDED", b"no object"))),
+        streaming(frame(watch_event("ADDED", wrapped("v1", "Pod", b"")))),
     ],
 )
 @pytest.mark.parametrize("verb", ["list", "watch"])
@@ -182,26 +203,26 @@ async def test_a_dead_upstream_is_noticed_by_its_silence(
         assert server.count("list") == 0
 
 
-async def test_a_truncated_line_is_read_again_by_the_next_watch(make: MakeRepository, server: ApiServer) -> None:
+async def test_a_truncated_event_is_read_again_by_the_next_watch(make: MakeRepository, server: ApiServer) -> None:
     await server.change(lambda c: c.create("web"))
     async with make() as repository:
         await repository.wait_synced(DEADLINE_S)
         watch = await server.watch()
-        line = event_line("MODIFIED", deployment("web", 3, uid="uid-1", desired=9))
-        await watch.send(line[:100])
+        event = watch.format.event("MODIFIED", deployment("web", 3, uid="uid-1", desired=9))
+        await watch.send(event[:100])
         await watch.end()
         server.cluster.scale("web", 9)
         await until_held(repository, web=9)
         assert server.count("list") == 0
 
 
-async def test_a_line_may_come_in_any_pieces(make: MakeRepository, server: ApiServer) -> None:
+async def test_an_event_may_come_in_any_pieces(make: MakeRepository, server: ApiServer) -> None:
     async with make() as repository:
         await repository.wait_synced(DEADLINE_S)
         watch = await server.watch()
-        line = event_line("ADDED", deployment("web", 3)) + b"\n" + bookmark_line(7) + b"\n"
-        for i in range(0, len(line), 17):
-            await watch.send(line[i : i + 17])
+        told = watch.format.event("ADDED", WEB) + watch.format.bookmark(7)
+        for i in range(0, len(told), 17):
+            await watch.send(told[i : i + 17])
         await until_held(repository, web=1)
         await until(lambda: repository.sync_status().resource_version == "7")
 
@@ -211,7 +232,7 @@ async def test_an_object_of_two_megabytes_is_read(make: MakeRepository, server: 
         await repository.wait_synced(DEADLINE_S)
         watch = await server.watch()
         big = deployment("web", 3, desired=6)
-        await watch.line(event_line("ADDED", big, annotations={"blob": "x" * 2 * 2**20}))
+        await watch.send(watch.format.event("ADDED", big, annotations={"blob": "x" * 2 * 2**20}))
         await until_held(repository, web=6)
 
 
@@ -223,9 +244,7 @@ async def test_a_poisoned_event_is_followed_by_one_relist(make: MakeRepository, 
         watch = await server.watch()
         server.cluster.scale("web", 7)
         watch.cursor = server.cluster.version
-        await watch.line(
-            event_line("MODIFIED", deployment("web", watch.cursor)).replace(b'"replicas":1', b'"replicas":"x"')
-        )
+        await watch.send(watch.format.poisoned("MODIFIED", deployment("web", watch.cursor)))
         await until_held(repository, web=7, api=1)
         assert told.undecodable == 1
         assert [reason for _, reason in told.lists] == ["initial", "undecodable"]
@@ -250,3 +269,56 @@ async def test_each_namespace_is_watched_on_its_own(make: MakeRepository, server
         await server.until(lambda: len(server.watches) == 2)
         await server.change(lambda c: c.scale("blog/web", 3))
         await until(lambda: repository.get(DeploymentRef("blog", "web")).replicas.desired == 3)
+
+
+async def test_protocol_buffers_are_asked_for_and_json_is_welcome(make: MakeRepository, server: ApiServer) -> None:
+    """Lists and watches name both, the better one first; what else there is stays JSON."""
+    server.watch_lists = False
+    await server.change(lambda c: c.create("web"))
+    async with make() as repository:
+        await repository.wait_synced(DEADLINE_S)
+        await server.watch()
+        await repository.set_replicas(DeploymentRef("shop", "web"), 4)
+    accepted = {request.verb: request.headers["accept"] for request in server.requests}
+    assert accepted == {
+        "watch": f"{PROTOBUF};stream=watch, application/json;stream=watch;q=0.9, application/json;q=0.8",
+        "list": f"{PROTOBUF}, application/json;q=0.9",
+        "patch": "application/json",
+    }
+
+
+async def test_a_server_may_change_the_format_from_answer_to_answer(make: MakeRepository, server: ApiServer) -> None:
+    """As behind a gateway, or while a cluster is upgraded."""
+    await server.change(lambda c: c.create("web"))
+    async with make() as repository:
+        await repository.wait_synced(DEADLINE_S)
+        for number in range(2, 6):
+            watch = await server.watch(number - 1)
+            server.protobuf = not server.protobuf
+            await watch.end()
+            await server.watch(number)
+            await server.change(lambda c, desired=number: c.scale("web", desired))  # type: ignore[misc]
+            await until_held(repository, web=number)
+    assert server.count("list") == 0
+
+
+async def test_a_refusal_is_explained_in_its_own_words(make: MakeRepository, server: ApiServer) -> None:
+    server.standing_faults["watch"] = server.standing_faults["list"] = refusing(500, "InternalError", "etcd is on fire")
+    async with make() as repository:
+        await until(lambda: server.count("list") > 1)
+        assert "etcd is on fire" in repository.sync_status().reason
+
+
+async def test_an_event_cut_off_anywhere_is_read_again(make: MakeRepository, server: ApiServer) -> None:
+    """At every byte of the event and of the bookmark after it: what was whole counts, what was not does not."""
+    await server.change(lambda c: c.create("web"))
+    async with make(tuning=Tuning()) as repository:
+        await repository.wait_synced(DEADLINE_S)
+        length = len((await server.watch()).format.event("MODIFIED", server.cluster.state["web"]))
+        for number, cut in enumerate(range(0, length, 7), start=2):
+            watch = await server.watch(number - 1)
+            server.cluster.scale("web", number)
+            await watch.send(watch.format.event("MODIFIED", server.cluster.state["web"])[:cut])
+            await watch.end()
+            await until_held(repository, web=number)
+    assert server.count("list") == 0

@@ -1,4 +1,4 @@
-"""From bytes to the domain: what is read, what is left out, what is shared, and what cannot be understood."""
+"""From JSON to the domain: what is read, what is left out, what is shared, and what cannot be understood."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from kdm_adapters.kubernetes.labels import Labels
 from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Undecodable
 from kdm_adapters.kubernetes.store import Store
-from kdm_adapters.kubernetes.wire import SHARED, Decoder, Garbage, failure, scale
+from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, failure, scale
+from kdm_adapters.kubernetes.wire.records import SHARED, Garbage, Records
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.objects import (
     api_object,
@@ -28,7 +29,7 @@ WEB = deployment("web", 12, desired=3, ready=2, generation=4, labels={"app": "we
 
 
 def event(item: dict[str, Any], kind: str = "MODIFIED") -> Any:
-    return Decoder().event(json.dumps({"type": kind, "object": item}).encode())
+    return JsonDecoder(Records()).event(json.dumps({"type": kind, "object": item}).encode())
 
 
 def changed(*path: str, to: object) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def without(*path: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["ADDED", "MODIFIED", "DELETED"])
 def test_an_event_becomes_a_deployment(kind: str) -> None:
-    assert Decoder().event(event_line(kind, WEB)) == Event(kind, WEB)
+    assert JsonDecoder(Records()).event(event_line(kind, WEB)) == Event(kind, WEB)
 
 
 def test_absent_replicas_mean_one_and_absent_counts_zero() -> None:
@@ -69,14 +70,14 @@ def test_zero_replicas_and_paused_are_read() -> None:
 
 
 def test_bookmarks_end_the_initial_events_only_with_the_value_true() -> None:
-    assert Decoder().event(bookmark_line(7)) == Bookmark("7", False)
-    assert Decoder().event(bookmark_line(7, initial_events_end="true")) == Bookmark("7", True)
-    assert Decoder().event(bookmark_line(7, initial_events_end="false")) == Bookmark("7", False)
+    assert JsonDecoder(Records()).event(bookmark_line(7)) == Bookmark("7", False)
+    assert JsonDecoder(Records()).event(bookmark_line(7, initial_events_end="true")) == Bookmark("7", True)
+    assert JsonDecoder(Records()).event(bookmark_line(7, initial_events_end="false")) == Bookmark("7", False)
 
 
 def test_an_error_event_becomes_a_failure() -> None:
     line = error_line(410, "Expired", "too old", causes=[{"reason": "a", "message": "b"}], retryAfterSeconds=3)
-    assert Decoder().event(line) == Failure(410, "Expired", "too old", (("a", "b"),), 3.0)
+    assert JsonDecoder(Records()).event(line) == Failure(410, "Expired", "too old", (("a", "b"),), 3.0)
 
 
 @pytest.mark.parametrize(
@@ -113,19 +114,19 @@ def test_an_object_that_makes_no_sense_still_tells_its_name_and_version(item: di
     ],
 )
 def test_json_that_is_no_event_is_undecodable(line: bytes) -> None:
-    assert isinstance(Decoder().event(line), Undecodable)
+    assert isinstance(JsonDecoder(Records()).event(line), Undecodable)
 
 
 @pytest.mark.parametrize("line", [b"<html>", b'{"type":"ADDED","obj', b"\xff\xfe", b"HTTP/1.1 200 OK"])
 def test_what_is_no_json_is_garbage(line: bytes) -> None:
     with pytest.raises(Garbage):
-        Decoder().event(line)
+        JsonDecoder(Records()).event(line)
 
 
 @given(st.binary(max_size=200))
 def test_no_line_makes_the_decoder_fail_otherwise(line: bytes) -> None:
     with suppress(Garbage):
-        Decoder().event(line)
+        JsonDecoder(Records()).event(line)
 
 
 @given(
@@ -135,11 +136,11 @@ def test_no_line_makes_the_decoder_fail_otherwise(line: bytes) -> None:
 )
 def test_no_object_makes_the_decoder_fail(item: object) -> None:
     for kind in ("ADDED", "BOOKMARK", "ERROR", "OTHER"):
-        Decoder().event(json.dumps({"type": kind, "object": item}).encode())
+        JsonDecoder(Records()).event(json.dumps({"type": kind, "object": item}).encode())
 
 
 def test_what_is_alike_is_shared() -> None:
-    decoder = Decoder()
+    decoder = JsonDecoder(Records())
     first, second = (
         decoder.event(event_line("ADDED", deployment(name, 3, desired=2, labels={"team": "a"}))) for name in ("a", "b")
     )
@@ -153,7 +154,7 @@ def test_what_is_alike_is_shared() -> None:
 
 def test_a_new_version_uses_what_is_held_again() -> None:
     store = Store()
-    decoder = Decoder(store.get)
+    decoder = JsonDecoder(Records(store.get))
     for version in (1, 2):
         told = decoder.event(event_line("MODIFIED", deployment("web", version, labels={"team": "a"})))
         assert isinstance(told, Event)
@@ -166,14 +167,15 @@ def test_a_new_version_uses_what_is_held_again() -> None:
 
 
 def test_what_is_remembered_for_sharing_is_bounded() -> None:
-    decoder = Decoder()
+    records = Records()
+    decoder = JsonDecoder(records)
     for i in range(SHARED * 2 + 10):
         decoder.event(event_line("ADDED", deployment("web", 3, desired=i, labels={"id": str(i)})))
-    assert max(len(decoder._strings), len(decoder._labels), len(decoder._replicas)) <= SHARED
+    assert max(len(records._strings), len(records._labels), len(records._replicas)) <= SHARED
 
 
 def test_labels_cannot_be_changed_by_whoever_reads_them() -> None:
-    told = Decoder().event(event_line("ADDED", WEB))
+    told = JsonDecoder(Records()).event(event_line("ADDED", WEB))
     assert isinstance(told, Event)
     with pytest.raises(TypeError):
         told.deployment.labels["a"] = "b"  # type: ignore[index]  # that is the point
@@ -209,7 +211,7 @@ def test_labels_are_a_mapping_like_any_other() -> None:
 
 
 def test_deployments_share_the_keys_of_their_labels() -> None:
-    decoder = Decoder()
+    decoder = JsonDecoder(Records())
     first, second = (
         decoder.event(event_line("ADDED", deployment(name, 3, labels={"app": name, "team": "a"}))) for name in "ab"
     )

@@ -1,15 +1,14 @@
-"""Cuts what arrives into events and items, however the chunks fall, and holds little more than one of them."""
+"""Cuts JSON into events and items, however the chunks fall, and holds little more than one of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from kdm_adapters.kubernetes.messages import Page, Undecodable
-from kdm_adapters.kubernetes.wire import Decoder, Garbage, envelope
+from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Page, Undecodable, page
+from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, envelope
+from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, Garbage
 from kdm_core.model import Deployment
-
-MAX_LINE_BYTES: Final = 32 * 2**20
-"""Longest watch event accepted, in bytes. etcd stores objects of at most 1.5 MiB; their JSON is a few times that."""
 
 _ITEMS: Final = b'"items":['
 _NEXT: Final = b'},{"metadata":'
@@ -47,11 +46,36 @@ class Lines:
         if part:
             self._parts.append(part)
             self._size += len(part)
-        if self._size > MAX_LINE_BYTES:
-            raise Garbage(f"a watch event of more than {MAX_LINE_BYTES} bytes")
+        if self._size > MAX_OBJECT_BYTES:
+            raise Garbage(f"a watch event of more than {MAX_OBJECT_BYTES} bytes")
 
 
-class ListReader:
+class JsonEvents:
+    """Reads a watch: one event a line.
+
+    Args:
+        decoder: For the events.
+    """
+
+    def __init__(self, decoder: JsonDecoder) -> None:
+        self._lines = Lines()
+        self._decoder = decoder
+
+    def feed(self, chunk: bytes) -> Iterator[Event | Bookmark | Failure | Undecodable]:
+        """Take in a chunk and yield the events it completes.
+
+        Raises:
+            Garbage: It is no watch, or an event is longer than any can be.
+        """
+        return map(self._decoder.event, self._lines.feed(chunk))
+
+    @property
+    def rest_bytes(self) -> int:
+        """How many bytes of an event that has not ended are waiting."""
+        return self._lines.rest_bytes
+
+
+class JsonList:
     """Reads the answer to a list while it arrives. The API server answers a list at "0" whole, however long it is.
 
     Items are cut where the API server's JSON has one end and another begin. That is a guess, which the decoder proves:
@@ -61,7 +85,7 @@ class ListReader:
         decoder: For the items.
     """
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: JsonDecoder) -> None:
         self._decoder = decoder
         self._head = b""
         self._resource_version = ""
@@ -120,18 +144,16 @@ class ListReader:
         return True
 
     def _page(self, found: list[Deployment | Undecodable], *, last: bool) -> Page:
-        deployments = [item for item in found if isinstance(item, Deployment)]
-        undecodable = [item for item in found if isinstance(item, Undecodable)]
-        return Page(deployments, self._resource_version, self._continue_token, undecodable, last=last)
+        return page(found, self._resource_version, self._continue_token, last=last)
 
 
-def read_page(body: bytes, decoder: Decoder) -> Page:
+def read_page(body: bytes, decoder: JsonDecoder) -> Page:
     """Read an answer to a list that is all there.
 
     Raises:
         Garbage: It is no list of Deployments.
     """
-    reader = ListReader(decoder)
+    reader = JsonList(decoder)
     first, last = reader.feed(body) or Page((), ""), reader.end()
     return last._replace(
         deployments=[*first.deployments, *last.deployments], undecodable=[*first.undecodable, *last.undecodable]

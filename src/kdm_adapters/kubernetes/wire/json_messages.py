@@ -1,17 +1,15 @@
-"""The API server's bytes, read straight into the domain's values.
+"""The API server's JSON, read straight into the domain's values.
 
-Only the fields needed become Python objects: no template, no annotation, no managedFields. What is alike is shared, so
-a Deployment costs little more than its names.
+Only the fields needed become Python objects: no template, no annotation, no managedFields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
-from kdm_adapters.kubernetes.labels import NO_LABELS, Labels
 from kdm_adapters.kubernetes.messages import (
     INITIAL_EVENTS_END,
     Bookmark,
@@ -19,18 +17,11 @@ from kdm_adapters.kubernetes.messages import (
     Failure,
     Undecodable,
 )
-from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
-
-SHARED: Final = 1024
-"""How many strings, label maps and counts are remembered for sharing, each. When full, they are forgotten."""
-
+from kdm_adapters.kubernetes.wire.records import Garbage, Records
+from kdm_core.model import Deployment, DeploymentRef
 
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that it cannot read; the last for nesting without end."""
-
-
-class Garbage(Exception):
-    """What arrived is not the Kubernetes API's JSON at all: an error page, a truncated line, another protocol."""
 
 
 class Scale(NamedTuple):
@@ -133,19 +124,15 @@ _decode_labels = msgspec.json.Decoder(dict[str, str] | None).decode
 _decode_annotations = msgspec.json.Decoder(dict[str, str] | None).decode
 
 
-class Decoder:
-    """Turns objects into Deployments that share what they can.
+class JsonDecoder:
+    """Turns what comes as JSON into messages.
 
     Args:
-        known: Returns the Deployment held under a namespace and name, if any. Its strings and labels are used again.
+        records: Makes the Deployments.
     """
 
-    def __init__(self, known: Callable[[str, str], Deployment | None] = lambda _namespace, _name: None) -> None:
-        self._known = known
-        self._strings: dict[str, str] = {}
-        self._labels: dict[bytes, Mapping[str, str]] = {}
-        self._label_keys: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._replicas: dict[tuple[int, int, int, int, int], ReplicaStatus] = {}
+    def __init__(self, records: Records) -> None:
+        self._records = records
 
     def event(self, line: bytes) -> Event | Bookmark | Failure | Undecodable:
         """Decode one line of a watch.
@@ -196,69 +183,20 @@ class Decoder:
         return _undecodable(line, detail)
 
     def _deployment(self, item: _Object) -> Deployment:
-        metadata = item.metadata
-        if item.kind not in {"Deployment", ""}:
-            raise ValueError(f"a {item.kind}, not a Deployment")
-        if not (metadata.name and metadata.namespace and metadata.uid and metadata.resource_version):
-            raise ValueError("it lacks a namespace, name, uid or resourceVersion")
-        held = self._known(metadata.namespace, metadata.name)
-        spec, status = item.spec, item.status
-        desired = 1 if spec.replicas is None else spec.replicas  # as the API defaults it
-        return Deployment(
-            DeploymentRef(self._string(metadata.namespace), self._string(metadata.name)) if held is None else held.ref,
-            metadata.uid if held is None or held.uid != metadata.uid else held.uid,
+        metadata, spec, status = item.metadata, item.spec, item.status
+        return self._records.deployment(
+            item.kind,
+            metadata.namespace,
+            metadata.name,
+            metadata.uid,
             metadata.resource_version,
             metadata.generation,
             status.observed_generation,
-            self._counts(desired, status.replicas, status.updated, status.ready, status.available),
+            (spec.replicas, status.replicas, status.updated, status.ready, status.available),
             bool(spec.paused),
-            self._label_map(metadata.labels, held),
+            bytes(metadata.labels),
+            _read_labels,
         )
-
-    def _string(self, value: str) -> str:
-        shared = self._strings.get(value)
-        if shared is None:
-            if len(self._strings) >= SHARED:
-                self._strings.clear()
-            shared = self._strings[value] = value
-        return shared
-
-    def _counts(self, desired: int, current: int, updated: int, ready: int, available: int) -> ReplicaStatus:
-        key = (desired, current, updated, ready, available)
-        shared = self._replicas.get(key)
-        if shared is None:
-            if min(key) < 0:
-                raise ValueError("a count is negative")
-            if len(self._replicas) >= SHARED:
-                self._replicas.clear()
-            shared = self._replicas[key] = ReplicaStatus(*key)
-        return shared
-
-    def _label_map(self, raw: msgspec.Raw, held: Deployment | None) -> Mapping[str, str]:
-        key = bytes(raw)
-        shared = self._labels.get(key)
-        if shared is not None:
-            return shared
-        labels = _decode_labels(key) if key else None
-        if not labels:
-            return NO_LABELS
-        if held is not None and held.labels == labels:
-            shared = held.labels
-        else:
-            shared = Labels(self._keys_of(labels), tuple(self._string(value) for value in labels.values()))
-        if len(self._labels) >= SHARED:
-            self._labels.clear()
-        self._labels[key] = shared
-        return shared
-
-    def _keys_of(self, labels: Mapping[str, str]) -> tuple[str, ...]:
-        keys = tuple(labels)
-        shared = self._label_keys.get(keys)
-        if shared is None:
-            if len(self._label_keys) >= SHARED:
-                self._label_keys.clear()
-            shared = self._label_keys[keys] = keys
-        return shared
 
 
 _CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
@@ -370,6 +308,10 @@ def _text(raw: msgspec.Raw) -> str:
         return msgspec.json.decode(raw, type=str)
     except _BROKEN:
         return ""
+
+
+def _read_labels(raw: bytes) -> Mapping[str, str]:
+    return (_decode_labels(raw) if raw else None) or {}
 
 
 def _ends_initial_events(annotations: msgspec.Raw) -> bool:

@@ -1,0 +1,214 @@
+"""The API server's Protocol Buffers, read straight into the domain's values.
+
+Field numbers are those of the ``generated.proto`` files of ``k8s.io/api/apps/v1``, ``k8s.io/apimachinery/pkg/runtime``
+and ``k8s.io/apimachinery/pkg/apis/meta/v1``; they never change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from kdm_adapters.kubernetes.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Undecodable
+from kdm_adapters.kubernetes.wire.protobuf_fields import Fields, Kind, Malformed, Wanted, entries
+from kdm_adapters.kubernetes.wire.records import SHARED, Garbage, Records
+from kdm_core.model import Deployment
+
+MAGIC: Final = b"k8s\x00"
+"""What every object but those within a list begins with; a ``runtime.Unknown`` follows."""
+
+_INT, _OPTIONAL_INT, _BYTES, _REPEATED = Kind.INT, Kind.OPTIONAL_INT, Kind.BYTES, Kind.REPEATED
+
+_TYPE_META: Final = Fields({2: _BYTES})  # kind
+_WATCH_EVENT: Final = Fields({1: _BYTES, 2: {1: _BYTES}})  # type, object.raw
+_MAP_ENTRY: Final = Fields({1: _BYTES, 2: _BYTES})  # key, value
+_LIST_META: Final = Fields({2: _BYTES, 3: _BYTES})  # resourceVersion, continue
+_CAUSE: Final = Fields({1: _BYTES, 2: _BYTES})  # reason, message
+
+_DEPLOYMENT: Final[Wanted] = {
+    # namespace, name, uid, resourceVersion, generation, labels
+    1: {3: _BYTES, 1: _BYTES, 5: _BYTES, 6: _BYTES, 7: _INT, 11: _REPEATED},
+    # replicas, paused
+    2: {1: _OPTIONAL_INT, 7: _INT},
+    # replicas, updatedReplicas, readyReplicas, availableReplicas, observedGeneration
+    3: {2: _INT, 3: _INT, 7: _INT, 4: _INT, 1: _INT},
+}
+# metadata.resourceVersion, metadata.annotations
+_BOOKMARK: Final[Wanted] = {1: {6: _BYTES, 12: _REPEATED}}
+# message, reason, details.causes, details.retryAfterSeconds, code
+_STATUS: Final[Wanted] = {3: _BYTES, 4: _BYTES, 5: {4: _REPEATED, 5: _INT}, 6: _INT}
+
+_ITEM: Final = Fields(_DEPLOYMENT)
+# Each within a runtime.Unknown: typeMeta, raw.
+_DEPLOYMENT_OBJECT: Final = Fields({1: _BYTES, 2: _DEPLOYMENT})
+_BOOKMARK_OBJECT: Final = Fields({1: _BYTES, 2: _BOOKMARK})
+_STATUS_OBJECT: Final = Fields({1: _BYTES, 2: _STATUS})
+
+_ENDS_INITIAL_EVENTS: Final = (INITIAL_EVENTS_END, "true")
+_KINDS: Final = {b"\n\x07apps/v1\x12\nDeployment": "Deployment"}
+"""What nearly every object's ``TypeMeta`` is, to the byte."""
+
+_CHANGES: Final = {b"ADDED": "ADDED", b"MODIFIED": "MODIFIED", b"DELETED": "DELETED"}
+
+
+class ProtobufDecoder:
+    """Turns what comes as Protocol Buffers into messages.
+
+    Args:
+        records: Makes the Deployments.
+    """
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._labels: dict[bytes, tuple[str, str]] = {}  # most labels are those of other Deployments, too
+
+    def event(self, frame: bytes) -> Event | Bookmark | Failure | Undecodable:
+        """Decode one frame of a watch: a ``WatchEvent``, without magic number.
+
+        Raises:
+            Garbage: It is none.
+        """
+        try:
+            kind, body = _WATCH_EVENT.read(frame)
+        except Malformed as error:
+            raise Garbage(f"a watch event is none: {error}: {_shown(frame)}") from error
+        try:
+            if kind in _CHANGES:
+                type_meta, *fields = _read_object(_DEPLOYMENT_OBJECT, body)
+                return Event(_CHANGES[kind], self._deployment(kind_of(type_meta), fields))
+            if kind == b"BOOKMARK":
+                return _bookmark(body)
+        except ValueError as error:
+            return _undecodable(_DEPLOYMENT_OBJECT.glean(body, len(MAGIC))[1:], str(error))
+        if kind == b"ERROR":
+            return failure(body, 0)
+        return _undecodable(_DEPLOYMENT_OBJECT.glean(body, len(MAGIC))[1:], f"an event of type {_text(kind)!r}")
+
+    def item(self, body: bytes) -> Deployment | Undecodable:
+        """Decode one item of a list: a ``Deployment``, without magic number."""
+        try:
+            return self._deployment("", _ITEM.read(body))
+        except ValueError as error:
+            return _undecodable(_ITEM.glean(body), str(error))
+
+    def _deployment(self, kind: str, fields: list[Any]) -> Deployment:
+        (
+            namespace, name, uid, resource_version, generation, labels,
+            desired, paused,
+            current, updated, ready, available, observed_generation,
+        ) = fields  # fmt: skip
+        return self._records.deployment(
+            kind,
+            namespace.decode(),
+            name.decode(),
+            uid.decode(),
+            resource_version.decode(),
+            generation,
+            observed_generation,
+            (desired, current, updated, ready, available),
+            bool(paused),
+            labels,
+            self._read_labels,
+        )
+
+    def _read_labels(self, repeated: bytes) -> Mapping[str, str]:
+        labels = {}
+        for entry in entries(repeated):
+            pair = self._labels.get(entry)
+            if pair is None:
+                if len(self._labels) >= SHARED:
+                    self._labels.clear()
+                pair = self._labels[entry] = _pair(entry)
+            labels[pair[0]] = pair[1]
+        return labels
+
+
+class ListMeta(NamedTuple):
+    """A list's own fields."""
+
+    resource_version: str
+    continue_token: str
+
+
+def list_meta(body: bytes) -> ListMeta:
+    """Read a ``ListMeta``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    resource_version, continue_token = _LIST_META.read(body)
+    return ListMeta(resource_version.decode(), continue_token.decode())
+
+
+def kind_of(type_meta: bytes) -> str:
+    """Return the kind that a ``TypeMeta`` names.
+
+    Raises:
+        ValueError: It is none.
+    """
+    usual = _KINDS.get(type_meta)
+    if usual is not None:
+        return usual
+    (kind,) = _TYPE_META.read(type_meta)
+    text: str = kind.decode()
+    return text
+
+
+def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
+    """Read a refusal: Kubernetes' ``Status``, or what claims to be one.
+
+    Args:
+        body: The answer's body, or an ERROR event's object.
+        code: The HTTP status code; 0 within a watch, where the Status tells it.
+        retry_after_s: From the ``Retry-After`` header, in seconds.
+    """
+    try:
+        _, message, reason, causes, own_retry_after_s, own_code = _read_object(_STATUS_OBJECT, body)
+        told = [_CAUSE.read(each) for each in entries(causes)]
+    except ValueError:
+        return Failure(code or 500, "", _shown(body) if body else "no explanation", (), retry_after_s)
+    return Failure(
+        code or own_code or 500,
+        _text(reason),
+        _text(message) or _shown(body),
+        tuple((_text(cause), _text(why)) for cause, why in told),
+        retry_after_s or float(own_retry_after_s),
+    )
+
+
+def _read_object(fields: Fields, body: bytes) -> list[Any]:
+    if not body.startswith(MAGIC):
+        raise ValueError(f"an object without Kubernetes' magic number: {_shown(body)}")
+    return fields.read(body, len(MAGIC))
+
+
+def _bookmark(body: bytes) -> Bookmark:
+    _, resource_version, annotations = _read_object(_BOOKMARK_OBJECT, body)
+    if not resource_version:
+        raise ValueError("a bookmark without a resourceVersion")
+    return Bookmark(resource_version.decode(), _ENDS_INITIAL_EVENTS in map(_pair, entries(annotations)))
+
+
+def _pair(entry: bytes) -> tuple[str, str]:
+    key, value = _MAP_ENTRY.read(entry)
+    return key.decode(), value.decode()
+
+
+def _undecodable(fields: list[Any], detail: str) -> Undecodable:
+    namespace, name, uid, resource_version, *_ = fields
+    return Undecodable(detail, *map(_text_or_nothing, (resource_version, namespace, name, uid)))
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
+
+
+def _text_or_nothing(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _shown(body: bytes) -> str:
+    return repr(body[:200])

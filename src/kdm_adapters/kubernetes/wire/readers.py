@@ -1,0 +1,92 @@
+"""Asks for Protocol Buffers, makes do with JSON: the answer's Content-Type decides how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Page, Undecodable
+from kdm_adapters.kubernetes.wire import json_messages, protobuf_messages
+from kdm_adapters.kubernetes.wire.json_framing import JsonEvents, JsonList
+from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder
+from kdm_adapters.kubernetes.wire.protobuf_framing import ProtobufEvents, ProtobufList
+from kdm_adapters.kubernetes.wire.protobuf_messages import ProtobufDecoder
+from kdm_adapters.kubernetes.wire.records import Records
+from kdm_core.model import Deployment
+
+JSON: Final = "application/json"
+PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
+
+LIST_ACCEPT: Final = f"{PROTOBUF}, {JSON};q=0.9"
+WATCH_ACCEPT: Final = f"{PROTOBUF};stream=watch, {JSON};stream=watch;q=0.9, {JSON};q=0.8"
+"""The last for gateways to which ``stream`` makes it another type."""
+
+
+class EventReader(Protocol):
+    """Reads a watch."""
+
+    def feed(self, chunk: bytes, /) -> Iterator[Event | Bookmark | Failure | Undecodable]:
+        """Take in a chunk and yield the events it completes.
+
+        Raises:
+            Garbage: It is no watch, or an event is longer than any can be.
+        """
+
+    @property
+    def rest_bytes(self) -> int:
+        """How many bytes of an event that has not ended are waiting."""
+
+
+class ListReader(Protocol):
+    """Reads the answer to a list while it arrives."""
+
+    def feed(self, chunk: bytes, /) -> Page | None:
+        """Take in a chunk.
+
+        Returns:
+            The items it completes, as a part of a page; None if there are none.
+
+        Raises:
+            Garbage: It is no list of Deployments.
+        """
+
+    def end(self) -> Page:
+        """Return the last part of the page.
+
+        Raises:
+            Garbage: It was no list of Deployments, or not all of one.
+        """
+
+
+class Readers:
+    """Makes a reader for each answer. All of one repository's, so that they share what is alike.
+
+    Args:
+        known: Returns the Deployment held under a namespace and name, if any. Its strings and labels are used again.
+    """
+
+    def __init__(self, known: Callable[[str, str], Deployment | None] = lambda _namespace, _name: None) -> None:
+        records = Records(known)
+        self.json = JsonDecoder(records)
+        self._protobuf = ProtobufDecoder(records)
+
+    def events(self, media_type: str) -> EventReader:
+        """Return a reader of a watch of this media type (RFC 9110, without parameters)."""
+        return ProtobufEvents(self._protobuf) if media_type == PROTOBUF else JsonEvents(self.json)
+
+    def list(self, media_type: str) -> ListReader:
+        """Return a reader of a list of this media type (RFC 9110, without parameters)."""
+        return ProtobufList(self._protobuf) if media_type == PROTOBUF else JsonList(self.json)
+
+
+def failure(media_type: str, body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
+    """Read a refusal: Kubernetes' ``Status``, or whatever a proxy sends in its place.
+
+    Args:
+        media_type: Of the answer (RFC 9110, without parameters).
+        body: The answer's body.
+        code: The HTTP status code.
+        retry_after_s: From the ``Retry-After`` header, in seconds.
+    """
+    read = protobuf_messages.failure if media_type == PROTOBUF else json_messages.failure
+    return read(body, code, retry_after_s)

@@ -1,0 +1,130 @@
+"""Deployments from what a wire format told, sharing what is alike: so one costs little more than its names.
+
+Nothing here knows a wire format: the same object told as JSON and as Protocol Buffers becomes the same record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from kdm_adapters.kubernetes.labels import NO_LABELS, Labels
+from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
+
+SHARED: Final = 1024
+"""How many strings, label maps and counts are remembered for sharing, each. When full, they are forgotten."""
+
+MAX_OBJECT_BYTES: Final = 32 * 2**20
+"""Longest object accepted, in bytes. etcd stores objects of at most 1.5 MiB; their JSON is a few times that."""
+
+
+class Garbage(Exception):
+    """What arrived is not the Kubernetes API at all: an error page, a truncated answer, another protocol."""
+
+
+class Records:
+    """Makes Deployments that share what they can. One for all the readers of a repository.
+
+    Args:
+        known: Returns the Deployment held under a namespace and name, if any. Its strings and labels are used again.
+    """
+
+    def __init__(self, known: Callable[[str, str], Deployment | None] = lambda _namespace, _name: None) -> None:
+        self._known = known
+        self._strings: dict[str, str] = {}
+        self._labels: dict[bytes, Mapping[str, str]] = {}
+        self._label_keys: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._replicas: dict[tuple[int, int, int, int, int], ReplicaStatus] = {}
+
+    def deployment(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        resource_version: str,
+        generation: int,
+        observed_generation: int,
+        counts: tuple[int | None, int, int, int, int],
+        paused: bool,
+        labels: bytes,
+        read_labels: Callable[[bytes], Mapping[str, str]],
+    ) -> Deployment:
+        """Return a Deployment of these fields.
+
+        Args:
+            kind: What the object calls itself; "" where it does not, as within a list.
+            namespace: Its namespace.
+            name: Its name.
+            uid: Its UID.
+            resource_version: The version it was told at.
+            generation: Of its spec.
+            observed_generation: Of its status.
+            counts: Replicas desired (None where not told), current, updated, ready and available.
+            paused: Whether it is paused.
+            labels: Its labels, undecoded.
+            read_labels: Decodes them, where nobody had the same ones of late.
+
+        Raises:
+            ValueError: It is no Deployment, or none that can be.
+        """
+        if kind not in {"Deployment", ""}:
+            raise ValueError(f"a {kind}, not a Deployment")
+        if not (name and namespace and uid and resource_version):
+            raise ValueError("it lacks a namespace, name, uid or resourceVersion")
+        held = self._known(namespace, name)
+        return Deployment(
+            DeploymentRef(self._string(namespace), self._string(name)) if held is None else held.ref,
+            uid if held is None or held.uid != uid else held.uid,
+            resource_version,
+            generation,
+            observed_generation,
+            self._counts(*counts),
+            paused,
+            self._label_map(labels, read_labels, held),
+        )
+
+    def _string(self, value: str) -> str:
+        shared = self._strings.get(value)
+        if shared is None:
+            if len(self._strings) >= SHARED:
+                self._strings.clear()
+            shared = self._strings[value] = value
+        return shared
+
+    def _counts(self, desired: int | None, current: int, updated: int, ready: int, available: int) -> ReplicaStatus:
+        key = (1 if desired is None else desired, current, updated, ready, available)  # 1, as the API defaults it
+        shared = self._replicas.get(key)
+        if shared is None:
+            if min(key) < 0:
+                raise ValueError("a count is negative")
+            if len(self._replicas) >= SHARED:
+                self._replicas.clear()
+            shared = self._replicas[key] = ReplicaStatus(*key)
+        return shared
+
+    def _label_map(
+        self, raw: bytes, read: Callable[[bytes], Mapping[str, str]], held: Deployment | None
+    ) -> Mapping[str, str]:
+        shared = self._labels.get(raw)
+        if shared is not None:
+            return shared
+        labels = read(raw)
+        if not labels:
+            return NO_LABELS
+        shared = Labels(self._keys_of(labels), tuple(map(self._string, labels.values())))
+        if held is not None and held.labels == shared:
+            shared = held.labels
+        if len(self._labels) >= SHARED:
+            self._labels.clear()
+        self._labels[raw] = shared
+        return shared
+
+    def _keys_of(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        keys = tuple(labels)
+        shared = self._label_keys.get(keys)
+        if shared is None:
+            if len(self._label_keys) >= SHARED:
+                self._label_keys.clear()
+            shared = self._label_keys[keys] = keys
+        return shared
