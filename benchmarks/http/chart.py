@@ -14,7 +14,7 @@ from benchmarks.http.serving import LIST, SCENARIOS
 __all__ = ["bars", "lines"]
 
 WIDTH = 760
-ROW, TITLE, GAP = 24, 30, 18
+ROW, TITLE, GAP, TEXT = 24, 30, 18, 14
 LABEL, VALUE = 210, 90  # widths
 PALETTE = ("#326ce5", "#e4572e", "#2a9d4a", "#a05195", "#8c8c8c")
 SHOWN = (SCENARIOS[1].name, SCENARIOS[4].name, LIST.name)
@@ -86,13 +86,17 @@ def lines(title: str, unit: str, series: Mapping[str, Sequence[tuple[float, floa
         x, _ = at(tick, low_y)
         marks.append(f'<text class="v" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{_round(tick)}</text>')
     marks.append(f'<text class="v" x="{(left + right) / 2}" y="{bottom + 38}" text-anchor="middle">Deployments</text>')
+    ends: list[tuple[float, str]] = []
     for (name, of), colour in zip(series.items(), PALETTE, strict=False):
         placed = [at(*point) for point in of]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         marks.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         marks += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in placed]
-        x, y = placed[-1]
-        marks.append(f'<text class="v" x="{x + 8:.1f}" y="{y + 4:.1f}">{escape(name)}</text>')
+        ends.append((placed[-1][1], name))
+    free = -math.inf
+    for wanted, name in sorted(ends):  # names that would overlap move down
+        free = max(wanted, free + TEXT)
+        marks.append(f'<text class="v" x="{right + 8}" y="{free + 4:.1f}">{escape(name)}</text>')
     return _svg(bottom + 48, title, marks)
 
 
