@@ -29,7 +29,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         try:
-            binaries.find("helm", "kubeconform", "kube-score")
+            binaries.find("helm", "kube-score")
             binaries.environment("chart", REQUIREMENTS)
         except binaries.BuildFailed as exc:
             pytest.exit(f"nothing to test the chart with: {exc}", returncode=1)

@@ -1,4 +1,4 @@
-"""What the chart promises of a Pod: how it starts and ends, what it may reach, and what it follows without a restart."""
+"""What the chart promises of a Pod: how it starts and ends, whom it reaches, and what it follows without a restart."""
 
 from __future__ import annotations
 

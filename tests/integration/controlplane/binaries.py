@@ -44,7 +44,6 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
     },
     "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
     "helm": {"helm": "helm.sh/helm/v3/cmd/helm"},
-    "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
     "kube-score": {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"},
 }
 CONTROL_PLANE = tuple(name for module in ("etcd", "kubernetes", "kwok") for name in PACKAGES[module])
