@@ -10,7 +10,7 @@ from attrs import define, field
 
 @define
 class Backoff:
-    """Delays that double up to a cap, jittered, and start over after a quiet time.
+    """Delays that double up to a cap, jittered, and start over after a quiet time, or when told to.
 
     The defaults are those of client-go's Reflector (``k8s.io/client-go/tools/cache/reflector.go``).
 
@@ -29,6 +29,10 @@ class Backoff:
     rng: Random = field(factory=Random)
     _next_s: float = field(default=0.0, init=False)
     _last_at: float = field(default=-math.inf, init=False)
+
+    def reset(self) -> None:
+        """Start over: what failed before has worked since."""
+        self._last_at = -math.inf
 
     def next_delay_s(self, now: float) -> float:
         """Return the delay to wait from ``now`` on (seconds on any monotonic clock), and double the next one."""

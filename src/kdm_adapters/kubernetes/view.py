@@ -19,6 +19,7 @@ watch: any other failure          backoff, then relist (StoreReadError too: its 
 watch ends in order               watch again from the last resourceVersion
 watch ends in < 1 s, no event     backoff, then relist: lists may work where watches do not
 watch ends in < 1 s, some event   backoff, then watch again: progress, but not in a busy loop
+a watch that served 10 s ends     as above, but the backoff begins anew
 silence                           watch again from the last resourceVersion
 an object is not understood       go on, relist soon, and ever later if that does not help
 ================================  =====================================================================================
@@ -34,6 +35,7 @@ from random import Random
 from typing import Final, Literal
 
 from kdm_adapters.kubernetes.backoff import Backoff
+from kdm_adapters.kubernetes.freshness import Freshness
 from kdm_adapters.kubernetes.messages import (
     Action,
     Bookmark,
@@ -61,9 +63,6 @@ _log = logging.getLogger(__name__)
 
 VERY_SHORT_WATCH_S: Final = 1.0
 """A watch that ends sooner than this is suspect, in seconds (client-go's VeryShortWatchError)."""
-
-RESUMED_S: Final = 1.0
-"""A watch that has been open for this long, in seconds, has told what had happened before it was opened."""
 
 WATCH_LIST_PAUSE_S: Final = 3600.0
 """How long to list instead, in seconds, after a watch-list whose last bookmark never came."""
@@ -134,8 +133,7 @@ class View:
         self.synced = False
         self.connected = False
         self.problem = "the first list has not been read yet"
-        self._proof_at = -math.inf
-        self._resumed_at = math.inf  # when the watch under way was opened
+        self._freshness = Freshness()
         self._relist("initial")
 
     # What to do
@@ -198,7 +196,7 @@ class View:
     def status(self, now: float) -> SyncStatus:
         """Return how far this source can be trusted, without judging its age."""
         reason = "" if self.synced and self.connected else self.problem
-        return SyncStatus(self.synced, self.connected, self._rv, now - self._fresh_at(now), reason=reason)
+        return SyncStatus(self.synced, self.connected, self._rv, now - self._freshness.at(now), reason=reason)
 
     # What happened
 
@@ -249,7 +247,7 @@ class View:
     def _on_opened(self, now: float) -> None:
         self._heard_at = self._staged_at = now
         if self._phase is _Phase.WATCH:
-            self._resumed_at = now
+            self._freshness.resumed(now)
             self._connect()
 
     def _on_event(self, event: Event, now: float) -> None:
@@ -261,7 +259,7 @@ class View:
                 self._staged_at = now
             (self._staging.remove if event.kind == "DELETED" else self._staging.put)(deployment)
             return
-        self._proof_at = now
+        self._freshness.proven(now)
         self._progress = True
         self._publish_one(deployment, deleted=event.kind == "DELETED")
         self._advance(deployment.resource_version, initial=event.kind == "ADDED")
@@ -272,9 +270,10 @@ class View:
         if self._staging is not None:
             if bookmark.initial_events_end:
                 self._publish(bookmark.resource_version, "watch-list", now)
+                self._freshness.following(now)
                 self._connect()
             return
-        self._proof_at = now
+        self._freshness.proven(now)
         self._progress = True
         self._advance(bookmark.resource_version)
 
@@ -286,7 +285,7 @@ class View:
             return
         self._relist_for_poison(now)
         if poison.resource_version:
-            self._proof_at = now
+            self._freshness.proven(now)
             self._advance(poison.resource_version)
 
     def _on_page(self, page: Page, now: float) -> None:
@@ -382,17 +381,12 @@ class View:
 
     # Transitions
 
-    def _fresh_at(self, now: float) -> float:
-        """Return when all there was to know is known to have been seen.
-
-        A watch that was accepted begins with all that is newer than its version. So where it has been open for a
-        little while, what was there when it was opened has been seen, be there nothing new for an hour.
-        """
-        resumed = now - self._resumed_at >= RESUMED_S
-        return max(self._proof_at, self._resumed_at) if resumed else self._proof_at
-
     def _interrupted(self, now: float) -> None:
-        self._proof_at, self._resumed_at = self._fresh_at(now), math.inf
+        if self._freshness.interrupted(now):
+            # client-go waits for two minutes without a backoff. Where a watch is cut every 20 s it never gets there, and
+            # is blind for up to a minute after each cut, although the server serves it at once. What backing off is
+            # there for, a server that fails as soon as it is asked, it still gets.
+            self._backoff.reset()
 
     def _wait(self, now: float, at_least_s: float = 0.0) -> None:
         delay_s = max(self._backoff.next_delay_s(now), at_least_s)
@@ -437,7 +431,7 @@ class View:
         self._store.replace(self.namespace, staging.objects)
         self._rv = resource_version
         self._rv_unavailable = self._full_list = self._progress = False
-        self._proof_at = now
+        self._freshness.proven(now)
         self._phase = _Phase.WATCH
         self._relist_at = math.inf
         if staging.poisoned:

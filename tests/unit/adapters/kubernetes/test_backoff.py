@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from kdm_adapters.kubernetes.backoff import Backoff
-from kdm_adapters.kubernetes.messages import Opened, WatchFrom
+from kdm_adapters.kubernetes.messages import Event, Opened, WatchFrom, WatchList
+from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import LISTS, REFUSED, Driver
 
 
@@ -40,6 +41,34 @@ def test_after_two_quiet_minutes_it_begins_anew() -> None:
     driver.next(WatchFrom)
     driver.apply(Opened())
     driver.ended_in_order(after_s=121)
+    assert refused(driver, 1)[0] < 1.6
+
+
+def test_a_watch_that_served_for_ten_seconds_makes_it_begin_anew() -> None:
+    """A cut every 20 s costs a second each time, not up to a minute as where two quiet minutes have to pass before."""
+    driver = Driver(LISTS).listed(rv=2)
+    for _ in range(10):
+        assert refused(driver, 1)[0] < 1.6
+        assert refused(driver, 1)[0] < 3.2
+        driver.next(WatchFrom)
+        driver.apply(Opened())
+        driver.ended_in_order(after_s=10)
+
+
+def test_a_watch_list_counts_from_the_end_of_its_state() -> None:
+    """To read the whole state for ten seconds and to be cut off then is no success."""
+    driver = Driver()
+    for _ in range(6):
+        driver.next(WatchList)
+        driver.apply(Opened())
+        driver.pass_time(9)
+        driver.apply(Event("ADDED", deployment("web", 3)))
+        driver.pass_time(9)
+        driver.apply(REFUSED)
+        waited_s = driver.wait_out()
+    assert waited_s >= 0.8 * 2**5
+    driver.watching(rv=3)
+    driver.ended_in_order(after_s=10)
     assert refused(driver, 1)[0] < 1.6
 
 

@@ -1,0 +1,48 @@
+"""What proves that a source's published state is the cluster's, and since when."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+RESUMED_S: Final = 1.0
+"""A watch that has been open for this long, in seconds, has told what had happened before it was opened."""
+
+SERVED_S: Final = 10.0
+"""A watch that lasted this long, in seconds, came from a server that works."""
+
+
+class Freshness:
+    """When all there was to know is known to have been seen. Times in seconds, on the view's clock."""
+
+    def __init__(self) -> None:
+        self._proof_at = -math.inf
+        self._resumed_at = math.inf  # when the watch under way was opened at an older version
+        self._following_at = math.inf  # since when the watch under way follows the state published
+
+    def proven(self, now: float) -> None:
+        """Something arrived that is newer than all there was: an event, a bookmark, a complete list."""
+        self._proof_at = now
+
+    def resumed(self, now: float) -> None:
+        """A watch was accepted from the newest version seen."""
+        self._resumed_at = self._following_at = now
+
+    def following(self, now: float) -> None:
+        """A watch-list told its state, and goes on as a watch."""
+        self._following_at = now
+
+    def interrupted(self, now: float) -> bool:
+        """The watch under way, if there was one, ended somehow. Returns whether it had served for a while."""
+        served = now - self._following_at >= SERVED_S
+        self._proof_at, self._resumed_at, self._following_at = self.at(now), math.inf, math.inf
+        return served
+
+    def at(self, now: float) -> float:
+        """Return when all there was to know is known to have been seen.
+
+        A watch that was accepted begins with all that is newer than its version. So where it has been open for a
+        little while, what was there when it was opened has been seen, be there nothing new for an hour.
+        """
+        resumed = now - self._resumed_at >= RESUMED_S
+        return max(self._proof_at, self._resumed_at) if resumed else self._proof_at
