@@ -77,7 +77,10 @@ def _linked(status: str, told: Json) -> str:
 def _allowed(schema: Json) -> str:
     if schema["type"] == "integer":
         return f"an integer from {schema['minimum']} to {schema['maximum']}"
-    return f"`{_cell(schema['pattern'])}`, at most {schema['maxLength']} characters"
+    pattern, end = schema["pattern"], f", at most {schema['maxLength']} characters"
+    if pattern.startswith("^(\\*|"):  # in a table, a '|' is the end of a cell
+        return "`*`, or `^" + pattern.removeprefix("^(\\*|").removesuffix(")$") + f"$`{end}"
+    return f"`{pattern}`{end}"
 
 
 def _cell(text: str) -> str:

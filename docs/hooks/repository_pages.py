@@ -23,6 +23,7 @@ PAGES: Final = {
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "certs/README.md": "project/development-certificates.md",
+    "deploy/helm/kdm/README.md": "project/helm-chart.md",
 }
 """From a file of the repository to its page."""
 

@@ -1,0 +1,42 @@
+"""What ``/metrics`` tells, from the registry that it is told from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from prometheus_client.metrics_core import Metric
+
+from docs.generate.code import prose
+from kdm_core import SyncStatus
+from kdm_http.container import Container
+from kdm_http.settings import Settings
+
+
+def families() -> Iterator[Metric]:
+    """Return every family of metrics that a kdm tells, in the order it tells them."""
+    container = Container(settings=Settings(policy_file="allow-all", audit_file="none"))
+    instrument, traffic = container.instrument(), container.traffic()
+    instrument.observe(lambda: SyncStatus(synced=True, connected=True, resource_version="1", age_s=0.0))
+    container.api()
+    traffic.request("GET", "/deployments", 200, 0.0, "alice")
+    traffic.reloaded({"server": datetime.max.replace(tzinfo=UTC)})
+    yield from instrument.registry.collect()
+
+
+def describe_metrics(prefixes: str) -> str:
+    """Return a table of the metrics whose names begin with one of these words."""
+    rows = ["| metric | type | labels | what |", "|---|---|---|---|"]
+    for family in sorted(families(), key=lambda family: family.name):
+        if not family.name.startswith(tuple(prefixes.split())):
+            continue
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        labels = ", ".join(f"`{label}`" for label in _labels(family))
+        rows.append(f"| `{family.name}{suffix}` | {family.type} | {labels} | {prose(family.documentation)} |")
+    return "\n".join(rows)
+
+
+def _labels(family: Metric) -> tuple[str, ...]:
+    declared: tuple[str, ...] = getattr(family, "_labelnames", ())
+    told = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le")
+    return declared or tuple(told)
