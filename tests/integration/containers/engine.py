@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
+import tarfile
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +103,28 @@ class Engine:
         (answer,) = json.loads(self.docker("image", "inspect", image))
         assert isinstance(answer, dict)
         return answer
+
+    def files(self, image: str) -> dict[str, str]:
+        """Tell what is in an image's layers, also what a later layer hides.
+
+        Returns:
+            Name, `opt/kdm/bin/kdm` -> everything a layer records of it: type, mode, owner, time, content's digest.
+        """
+        found: dict[str, str] = {}
+        with (
+            tempfile.TemporaryDirectory(prefix="kdm-layers-") as directory,
+            tarfile.open(self.save(image, Path(directory, "image.tar"))) as archive,
+        ):
+            manifest = archive.extractfile("manifest.json")
+            assert manifest is not None
+            for layer in json.load(manifest)[0]["Layers"]:
+                with tarfile.open(fileobj=archive.extractfile(layer)) as files:
+                    for file in files:
+                        content = files.extractfile(file) if file.isfile() else None
+                        digest = hashlib.file_digest(content, "sha256").hexdigest() if content else file.linkname
+                        facts = f"{file.type!r} {file.mode:o} {file.uid}:{file.gid} {file.mtime} {digest}"
+                        found[file.name.removeprefix("./")] = facts
+        return found
 
     def run(self, image: str, *command: str, options: Sequence[str] = ()) -> Container:
         """Start a container in the background and return it; leaving its `with` block removes it.
