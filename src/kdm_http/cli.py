@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+import structlog
+
 from kdm_core import KdmError
 from kdm_http import certs_command, logs, policy_command, settings
 from kdm_http.container import Container, dev_directory
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 EXIT_CANNOT_START: Final = 1
 EXIT_BAD_USAGE: Final = 2
+
+_log = structlog.get_logger("kdm")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,14 +74,17 @@ def _serve(arguments: argparse.Namespace) -> int:
             events=container.traffic(),
         )
     except BadSetting as error:
-        return _fail(error, EXIT_BAD_USAGE)
+        return _fail(error, EXIT_BAD_USAGE, chosen.log_format)
     except (BindError, KdmError, ServerError, TlsConfigurationError) as error:
-        return _fail(error, EXIT_CANNOT_START)
+        return _fail(error, EXIT_CANNOT_START, chosen.log_format)
     return 0
 
 
-def _fail(error: Exception, code: int) -> int:
-    print(f"kdm: {error}", file=sys.stderr)
+def _fail(error: Exception, code: int, log_format: str = "console") -> int:
+    if log_format == "json":  # whoever reads this parses every line
+        _log.error(str(error))
+    else:
+        print(f"kdm: {error}", file=sys.stderr)
     return code
 
 
@@ -86,7 +93,11 @@ def _greet(chosen: Settings, addresses: Addresses) -> None:
     # Whoever reads an audit trail from standard output wants nothing else there.
     out = sys.stderr if chosen.audit_destination == "-" else sys.stdout
     api, ops = (_url(scheme, where[0]) for scheme, where in (("https", addresses.api), ("http", addresses.ops)))
-    print(f"kdm serves {api} (mTLS) from {chosen.repository}; probes and metrics on {ops}", file=out)
+    text = f"kdm serves {api} (mTLS) from {chosen.repository}; probes and metrics on {ops}"
+    if chosen.log_format == "json":
+        _log.info(text)
+        return
+    print(text, file=out)
     if chosen.dev:
         print(_examples(api, ops), file=out)
     out.flush()

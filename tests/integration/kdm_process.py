@@ -116,9 +116,9 @@ class KdmProcess:
             assert self._running.poll() is None, f"kdm ended at its start:\n{self.output()}"
             for word in self.output().split():
                 if word.startswith("https://") and not self.url:
-                    self.url = word.rstrip("/.,")
+                    self.url = word.rstrip('/.,"')
                 elif word.startswith("http://") and not self.ops_url:
-                    self.ops_url = word.rstrip("/.,")
+                    self.ops_url = word.rstrip('/.,"')
             return bool(self.url and self.ops_url)
 
         wait_until(told, START_TIMEOUT_S)

@@ -111,7 +111,7 @@ class Installation:
 
     def renew_server_certificate(self) -> None:
         """Make a new server's certificate and key, and put them into the Secret."""
-        self._certs("renew", "server", "--force")
+        self._certs("renew", "server")
         self.apply_server_secret()
 
     def apply_server_secret(self) -> None:
@@ -145,9 +145,9 @@ class Installation:
         listed = self.kubectl("get", "pods", "--selector=app.kubernetes.io/component=server", "--output=json")
         return {pod["metadata"]["name"]: pod for pod in json.loads(listed)["items"]}
 
-    def serving(self) -> list[str]:
-        """Return the names of the Pods that are Ready and shall stay."""
-        return sorted(name for name, pod in self.pods().items() if _is_serving(pod))
+    def serving(self) -> dict[str, str]:
+        """Return the addresses of the Pods that are Ready and shall stay, by their names."""
+        return {name: pod["status"]["podIP"] for name, pod in self.pods().items() if _is_serving(pod)}
 
     def wait_for_pods(self, condition: Callable[[dict[str, dict[str, Any]]], bool]) -> None:
         """Wait until kdm's Pods, by name, are as they should be.
@@ -161,16 +161,15 @@ class Installation:
         """Wait until there are two Pods, Ready, and none that ends."""
         self.wait_for_pods(lambda pods: len(pods) == 2 and all(map(_is_serving, pods.values())))
 
-    def ask_pod(self, name: str, path: str, user: str = "admin") -> httpx.Response:
-        """Ask one Pod, past the Service."""
-        address = self.pods()[name]["status"]["podIP"]
+    def ask_pod(self, address: str, method: str, path: str, body: object = None, user: str = "admin") -> httpx.Response:
+        """Ask one Pod, past the Service and without the cluster's help."""
         with httpx.Client(verify=self.tls(user), trust_env=False, timeout=10) as client:
-            return client.get(f"https://{address}:8443{path}", extensions={"sni_hostname": "localhost"})
+            url = f"https://{address}:8443{path}"
+            return client.request(method, url, json=body, extensions={"sni_hostname": "localhost"})
 
-    def shown_certificate(self, name: str) -> str:
+    def shown_certificate(self, address: str) -> str:
         """Return the certificate one Pod shows, PEM."""
-        address = self.pods()[name]["status"]["podIP"]
-        return ssl.get_server_certificate((address, 8443))
+        return ssl.get_server_certificate((address, 8443)).strip()
 
     def _certs(self, command: str, *args: str) -> None:
         done = subprocess.run(

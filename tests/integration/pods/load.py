@@ -13,6 +13,8 @@ from typing import Any, Final, Self
 
 import httpx
 
+from integration.kdm_process import wait_until
+
 __all__ = ["FRESH", "KEPT", "OK", "WRITE", "Load", "Outcome"]
 
 KEPT: Final = "kept connection"
@@ -24,6 +26,7 @@ CLIENTS: Final = {KEPT: 8, FRESH: 2, WRITE: 1}
 PAUSES_S: Final = {KEPT: 0.025, FRESH: 0.05, WRITE: 0.5}
 """Between two requests of one client. Together they ask about 300 times a second at most."""
 TIMEOUT_S: Final = 10.0
+REQUESTS_TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,11 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self._thread.join()  # requests under way end
+
+    def wait_for_requests(self, count: int) -> None:
+        """Wait until so many more have been answered, in whatever way."""
+        wanted = len(self.outcomes) + count
+        wait_until(lambda: len(self.outcomes) >= wanted, REQUESTS_TIMEOUT_S)
 
     def failures(self, *kinds: str) -> list[Outcome]:
         """Return the requests of these kinds, or of all, that were not answered as they should be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -94,6 +95,28 @@ def test_a_port_in_use_is_one_clear_line_and_1() -> None:
     assert done.returncode == 1
     assert f"127.0.0.1:{port}" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_with_json_logs_every_line_is_json_to_the_end() -> None:
+    """What is told at the start, and why it could not go on, are no lines for people then."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = kdm("serve", "--dev", "--log-format", "json", "--port", port, "--ops-port", "0")
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert f"127.0.0.1:{port}" in events[-1]["event"]
+
+    command = [*KDM, "serve", "--dev", "--log-format", "json", "--port", "0", "--ops-port", "0"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=ENVIRONMENT
+    ) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if "kdm serves https://" in json.loads(line)["event"]:
+                break
+        process.send_signal(signal.SIGTERM)
+        printed, logged = process.communicate(timeout=DEADLINE_S)
+    assert printed == b""
+    assert all(json.loads(line) for line in logged.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""What clients of kdm notice when a Pod or the API server is killed under load."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from integration.controlplane.cluster import ControlPlane
+from integration.kdm_process import wait_until
+
+from .installation import READ, SHOP, Installation
+from .load import FRESH, KEPT, OK, WRITE
+
+pytestmark = pytest.mark.timeout(900)
+
+BROKEN_CONNECTION = {"ConnectError", "ConnectTimeout", "ReadError", "ReadTimeout", "RemoteProtocolError", "WriteError"}
+NOTICED_WITHIN_S = 15.0
+"""After this long no client meets a killed Pod any more: it is no endpoint, and who still asked it has given up."""
+
+
+def test_a_killed_pod_breaks_its_own_connections_and_no_more(kdm: Installation, tell: Callable[[str], None]) -> None:
+    """What was under way there fails as a broken connection, nothing is answered wrongly, and soon all is well."""
+    gone = next(iter(kdm.serving()))
+    with kdm.load() as load:
+        load.wait_for_requests(200)
+        killed_s = time.monotonic()
+        kdm.kubectl("delete", "pod", gone, "--grace-period=0", "--force", "--wait=false")
+        wait_until(lambda: time.monotonic() > killed_s + NOTICED_WITHIN_S)
+        kdm.wait_settled()
+        load.wait_for_requests(200)
+    failures = load.failures()
+    last_s = max((each.began_s for each in failures), default=killed_s) - killed_s
+    tell(f"{load.summary()}; the last that failed began {last_s:.1f} s after the kill")
+    assert {each.result.partition("(")[0] for each in failures} <= BROKEN_CONNECTION
+    assert last_s < NOTICED_WITHIN_S
+
+
+def test_without_the_api_server_every_pod_reads_on_and_refuses_writes_whole(
+    kdm: Installation, plane: ControlPlane, tell: Callable[[str], None]
+) -> None:
+    """Once it is back, each Pod writes again and sees what others wrote; none was restarted."""
+    kdm.deploy("untouched", scheduled=False)
+    pods = kdm.serving()
+    read = f"/deployments/{READ}/replicas?namespace={SHOP}"
+    write = f"/deployments/untouched/replicas?namespace={SHOP}"
+
+    def counts() -> set[object]:
+        return {kdm.ask_pod(address, "GET", write).json().get("replicaCount") for address in pods.values()}
+
+    wait_until(lambda: counts() == {1})
+    with kdm.load() as load:
+        load.wait_for_requests(200)
+        plane.apiserver.kill()
+        try:
+            for address in pods.values():
+                answer = kdm.ask_pod(address, "POST", write, {"replicaCount": 7})
+                assert answer.status_code == 503, answer.text
+                assert answer.json().keys() == {"error"}
+            load.wait_for_requests(1000)
+            for address in pods.values():
+                assert kdm.ask_pod(address, "GET", read).json() == {"deploymentName": READ, "replicaCount": 1}
+        finally:
+            plane.restore()
+        assert counts() == {1}
+        for count, address in enumerate(pods.values(), start=2):
+            wait_until(partial(_writes, kdm, address, write, count))
+            wait_until(partial(lambda count: counts() == {count}, count))
+        mended = len(load.outcomes)
+        load.wait_for_requests(500)
+        assert [each for each in load.outcomes[mended:] if each.result != OK] == []
+    tell(load.summary())
+    assert load.failures(KEPT, FRESH) == []
+    assert {each.result[:4] for each in load.failures(WRITE)} == {"503 "}
+    assert kdm.serving() == pods
+
+
+def _writes(kdm: Installation, address: str, path: str, count: int) -> bool:
+    return kdm.ask_pod(address, "POST", path, {"replicaCount": count}).status_code == 200
