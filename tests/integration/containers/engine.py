@@ -121,7 +121,7 @@ class Engine:
                 with tarfile.open(fileobj=archive.extractfile(layer)) as files:
                     for file in files:
                         content = files.extractfile(file) if file.isfile() else None
-                        digest = hashlib.file_digest(content, "sha256").hexdigest() if content else file.linkname
+                        digest = hashlib.sha256(content.read()).hexdigest() if content else file.linkname
                         facts = f"{file.type!r} {file.mode:o} {file.uid}:{file.gid} {file.mtime} {digest}"
                         found[file.name.removeprefix("./")] = facts
         return found
