@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +30,8 @@ from integration.controlplane.cluster import ControlPlane
 RESULTS = Path(__file__).parents[1] / "results"
 CHART = Path(__file__).parents[2] / "docs" / "img" / "http.svg"
 PACKAGES = ("litestar", "uvicorn", "httptools", "uvloop", "msgspec", "kubernetes")
-STARTS, WRITES, SERVING, CHANGES, PROFILE = PARTS = ("starts", "writes", "serving", "changes", "profile")
+STARTS, WRITES, SERVING, CHANGES = PARTS = ("starts", "writes", "serving", "changes")
+PROFILE_S = 10
 
 
 def main() -> int:
@@ -39,9 +41,8 @@ def main() -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="measure; what happens without a command")
     run.set_defaults(command=_run)
-    run.add_argument(
-        "--parts", nargs="+", choices=PARTS, default=PARTS[:-1], help="what to measure; default: all but profile"
-    )
+    run.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="what to measure; default: all")
+    run.add_argument("--profile", type=Path, metavar="DIRECTORY", help="record there where kdm spends its time")
     run.add_argument("--contestants", nargs="+", choices=ALL, default=ALL)
     run.add_argument("--scenarios", nargs="+", choices=[each.name for each in SCENARIOS], default=None, metavar="NAME")
     run.add_argument("--objects", type=int, default=10_000, help="Deployments")
@@ -98,7 +99,8 @@ def _run(arguments: argparse.Namespace) -> None:
                 ]
             results["parts"][part] = found
             output.write_text(json.dumps(results, indent=1) + "\n")  # after each part: something may happen
-    _tell(output)
+    if arguments.parts:
+        _tell(output)
 
 
 def _parts(
@@ -109,7 +111,7 @@ def _parts(
     if STARTS in arguments.parts:
         with bench.aside():
             yield STARTS, {"starts": alone.starts(bench, 0, rounds)}
-    if {WRITES, SERVING, PROFILE} & set(arguments.parts):
+    if arguments.profile or {WRITES, SERVING} & set(arguments.parts):
         seed(plane, arguments.objects, _say)
     if WRITES in arguments.parts:
         with bench.aside():
@@ -121,8 +123,8 @@ def _parts(
         with bench.aside(), bench.services.run_all(arguments.contestants, paths[0], arguments.objects) as servers:
             taken = [asdict(each) for each in samples(bench, servers, paths, scenarios, range(rounds), seconds)]
         yield SERVING, {"objects": arguments.objects, "samples": taken}
-    if PROFILE in arguments.parts:
-        _profile(bench, paths, arguments.objects)
+    if arguments.profile:
+        _profile(bench, paths, arguments.objects, arguments.profile)
     if CHANGES in arguments.parts:
         most = max(arguments.objects, arguments.most_objects)
         seed(plane, most, _say)
@@ -136,29 +138,36 @@ def _parts(
         yield CHANGES, {"objects": most, "rate_per_s": arguments.rate, "samples": taken}
 
 
-def _profile(bench: Bench, paths: Sequence[str], objects: int) -> None:
+def _profile(bench: Bench, paths: Sequence[str], objects: int, directory: Path) -> None:
     """Record where kdm spends its time, for https://www.speedscope.app."""
-    program = shutil.which("py-spy")
+    program = shutil.which("py-spy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if program is None:
-        raise SystemExit("py-spy is not installed")
+        raise SystemExit("py-spy is not installed: the session bench does that")
+    directory.mkdir(parents=True, exist_ok=True)
+    seconds = 2 + PROFILE_S
+    loads = {
+        "get": Load(paths, 32, seconds),
+        "get-fresh": Load(paths, 32, seconds, fresh=True),
+        "list": Load(LIST.load.paths, 1, seconds),
+        "write": replace(alone.put(paths), clients=4, seconds=seconds),
+    }
     with bench.aside(), bench.services.run(KDM) as server:
         bench.services.wait_complete(server, paths[0], objects)
-        for name, load in (("get", Load(paths, 32, 12.0)), ("list", Load(LIST.load.paths, 1, 12.0))):
-            recorded = RESULTS / f"http-profile-{name}.json"
+        for name, load in loads.items():
+            recorded = directory / f"{name}.speedscope.json"
+            options = {
+                "pid": server.pid,
+                "duration": PROFILE_S,
+                "rate": 500,
+                "format": "speedscope",
+                "output": recorded,
+            }
+            command = [program, "record", *(f"--{key}={value}" for key, value in options.items())]
             running = bench.generator.start(server.address, bench.services.certificates.client, load)
-            command = [
-                program,
-                "record",
-                "--pid",
-                str(server.pid),
-                "--duration",
-                "10",
-                "--format",
-                "speedscope",
-                "--output",
-            ]
-            subprocess.run(bench.layout.beside([*command, str(recorded)]), check=True)
-            bench.generator.finish(running)
+            try:
+                subprocess.run(bench.layout.beside(command), check=True)
+            finally:
+                bench.generator.finish(running)
             _say(f"recorded {recorded}")
 
 

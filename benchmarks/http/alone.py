@@ -20,6 +20,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.deployments import place
+from benchmarks.http.cluster import one_by_one
 from benchmarks.http.contestants import KDM, POLL_S, Server
 from benchmarks.http.cores import used_s
 from benchmarks.http.load import Client, Load
@@ -35,6 +36,7 @@ __all__ = [
     "WRITE",
     "Start",
     "changing",
+    "put",
     "reads_under_changes",
     "started",
     "starts",
@@ -105,14 +107,18 @@ def starts(bench: Bench, objects: int, rounds: int) -> list[dict[str, Any]]:
     return found
 
 
+def put(paths: Sequence[str]) -> Load:
+    """Make a load of writes through kdm."""
+    return Load(paths, method="PUT", body='{"replicaCount": #}')
+
+
 def writes(
     bench: Bench, plane: ControlPlane, directory: Path, objects: int, rounds: int, seconds: float
 ) -> Iterator[Sample]:
     """Scale Deployments through kdm, and with the same PATCH of the same subresource at the API server itself."""
     places = [place(number) for number in range(objects)]
-    through = [f"/api/v1/deployments/{name}/replicas?namespace={namespace}" for namespace, name in places]
     bare = [f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale" for namespace, name in places]
-    put = Load(through, seconds=seconds, method="PUT", body='{"replicaCount": #}')
+    through = replace(put(one_by_one(objects)), seconds=seconds)
     patch = Load(
         bare,
         seconds=seconds,
@@ -125,7 +131,7 @@ def writes(
         for turn in range(rounds):
             for name in (KDM, BARE) if turn % 2 == 0 else (BARE, KDM):
                 # No count that is there already: it would change nothing.
-                load = replace(put if name == KDM else patch, first=random.randrange(1000, 500_000))  # noqa: S311 - dice
+                load = replace(through if name == KDM else patch, first=random.randrange(1000, 500_000))  # noqa: S311 - dice
                 if name == KDM:
                     yield bench.sample(name, WRITE, turn, server.address, load, pid=server.pid)
                 else:

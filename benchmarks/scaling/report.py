@@ -123,7 +123,7 @@ def _crowds(results: Results) -> str:
         "changes/s",
         "API server, cores",
         "at rest, cores",
-        "API server, MB",
+        "its MB",
         "each kdm, cores",
         "MB",
     ]
@@ -132,8 +132,8 @@ def _crowds(results: Results) -> str:
         change_us = [each.server_cpu / each.changes_per_s * 1e6 for each in crowds]
         fitted = statistics.linear_regression([each.replicas for each in crowds], change_us)
         told += (
-            f"\n\nA change costs the API server {fitted.intercept:,.0f} us by itself and about {fitted.slope:,.0f} us more "
-            "for each replica of kdm: it encodes an event once and sends it to everybody who watches."
+            f"\n\nA change costs the API server {fitted.intercept:,.0f} us by itself and about {fitted.slope:,.0f} us "
+            "more for each replica of kdm: it encodes an event once and sends it to everybody who watches."
         )
     return told
 
