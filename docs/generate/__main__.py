@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from docs.generate import code, commands, errors, operations, settings
+from docs.generate import code, commands, errors, metrics, operations, settings
 
 DOCS: Final = Path(__file__).parents[1]
 MAKERS: Final[dict[str, Callable[[str], str]]] = {
@@ -25,6 +25,7 @@ MAKERS: Final[dict[str, Callable[[str], str]]] = {
     "function": code.describe_function,
     "help": commands.describe_help,
     "limits": settings.describe_limits,
+    "metrics": metrics.describe_metrics,
     "operation": operations.describe_operation,
     "operations": operations.list_operations,
     "settings": settings.describe_settings,

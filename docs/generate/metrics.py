@@ -15,7 +15,7 @@ from kdm_http.settings import Settings
 
 def families() -> Iterator[Metric]:
     """Return every family of metrics that a kdm tells, in the order it tells them."""
-    container = Container(settings=Settings(policy_file="allow-all", audit_file="none"))
+    container = Container(settings=Settings(dev=True))
     instrument, traffic = container.instrument(), container.traffic()
     instrument.observe(lambda: SyncStatus(synced=True, connected=True, resource_version="1", age_s=0.0))
     container.api()

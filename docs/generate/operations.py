@@ -77,7 +77,8 @@ def _linked(status: str, told: Json) -> str:
 def _allowed(schema: Json) -> str:
     if schema["type"] == "integer":
         return f"an integer from {schema['minimum']} to {schema['maximum']}"
-    pattern, end = schema["pattern"], f", at most {schema['maxLength']} characters"
+    pattern: str = schema["pattern"]
+    end = f", at most {schema['maxLength']} characters"
     if pattern.startswith("^(\\*|"):  # in a table, a '|' is the end of a cell
         return "`*`, or `^" + pattern.removeprefix("^(\\*|").removesuffix(")$") + f"$`{end}"
     return f"`{pattern}`{end}"

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import pytest
+from attrs import frozen
 
 from integration.kdm_process import wait_until
 from unit.docs.examples import DOCS, REPOSITORY, examples, files
@@ -23,6 +24,7 @@ START_TIMEOUT_S: Final = 60.0
 HERE: Final = Path(__file__).parent
 
 TROUBLES: Final = {
+    "": "none",
     "while the cluster is away": "unreachable",
     "while the cluster does not answer": "timeout",
     "while the cluster is overloaded": "overloaded",
@@ -32,7 +34,7 @@ TROUBLES: Final = {
     "when an admission webhook refuses": "invalid",
     "when kdm has a defect": "defect",
 }
-"""The titles of blocks that talk to a kdm in trouble, and which."""
+"""The titles of blocks that talk to a kdm in trouble, and which; other titles are a command line of kdm."""
 
 TALKS: Final = re.compile(r"\b(8443|8081)\b").search
 """Whether an example talks to kdm: it names a port."""
@@ -58,22 +60,77 @@ SESSIONS: Final = [
 @pytest.mark.parametrize(
     ("page", "client"), SESSIONS, ids=[f"{page.relative_to(DOCS)}-{client}" for page, client in SESSIONS]
 )
-def test_the_examples_print_what_the_page_says(page: Path, client: str, tmp_path: Path) -> None:
-    """One client's examples of a page, in order, in what looks like a checkout; each title has a kdm of its own."""
+def test_the_examples_print_what_the_page_says(page: Path, client: str, stage: Stage, tmp_path: Path) -> None:
+    """One client's examples of a page, in order, in what looks like a checkout; demo data is fresh for each title."""
     checkout = tmp_path / "kdm"
     checkout.mkdir()
     for name in ("certs", "docs"):
         (checkout / name).symlink_to(REPOSITORY / name)
     for name, content in files(page).items():
         (checkout / name).write_text(content)
+    run = in_shell if client in {"console", "curl"} else in_python
     for server, group in groupby(examples(page)[client], key=lambda each: each.server):
         told = list(group)
-        with serving(server, tmp_path) if any(TALKS(each.code) for each in told) else nobody() as ports:
-            ran = [each.code for each in told] if ports is None else [at(ports, each.code) for each in told]
-            printed = (in_shell if client in {"console", "curl"} else in_python)(ran, checkout)
+        kdm: contextlib.AbstractContextManager[Kdm]
+        if server.startswith("kdm serve"):
+            kdm = process(["-m", "kdm_http", *shlex.split(server)[1:], "--port", "0", "--ops-port", "0"], tmp_path)
+        elif any(TALKS(each.code) for each in told):
+            kdm = contextlib.nullcontext(stage.set(TROUBLES[server]))
+        else:
+            kdm = contextlib.nullcontext(Kdm(8443, 8081))
+        with kdm as ports:
+            printed = run([ports.put_into(each.code) for each in told], checkout)
         for example, output in zip(told, printed, strict=True):
-            real = output if ports is None else output.replace(f":{ports[0]}", ":8443").replace(f":{ports[1]}", ":8081")
-            assert same_on_every_run(real) == same_on_every_run(example.shown), f"{page}:{example.line}"
+            real, shown = same_on_every_run(ports.take_out_of(output)), same_on_every_run(example.shown)
+            assert real == shown, f"{page}:{example.line}"
+
+
+@frozen
+class Kdm:
+    """Where a kdm listens, in place of what the pages say.
+
+    Attributes:
+        port: The API's.
+        ops_port: The plain listener's.
+    """
+
+    port: int
+    ops_port: int
+
+    def put_into(self, code: str) -> str:
+        """Put the real ports into an example."""
+        return code.replace("8443", str(self.port)).replace("8081", str(self.ops_port))
+
+    def take_out_of(self, output: str) -> str:
+        """Put the pages' ports into an output."""
+        return output.replace(f":{self.port}", ":8443").replace(f":{self.ops_port}", ":8081")
+
+
+class Stage:
+    """A kdm whose cluster can be put into trouble; see :mod:`unit.docs.staged_kdm`."""
+
+    def __init__(self, kdm: Kdm, told: IO[bytes], log: Path) -> None:
+        self._kdm = kdm
+        self._told = told
+        self._log = log
+        self._times = 0
+
+    def set(self, trouble: str) -> Kdm:
+        """Put it on fresh demo data, and into this trouble."""
+        self._told.write(f"{trouble}\n".encode())
+        self._told.flush()
+        self._times += 1
+        wait_until(lambda: self._log.read_text().count("staged: ") == self._times, START_TIMEOUT_S)
+        return self._kdm
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    directory = tmp_path_factory.mktemp("stage")
+    told, tell = os.pipe()
+    with os.fdopen(tell, "wb") as writer, process([str(HERE / "staged_kdm.py")], directory, stdin=told) as kdm:
+        os.close(told)
+        yield Stage(kdm, writer, directory / "kdm.log")
 
 
 def in_shell(commands: list[str], checkout: Path) -> list[str]:
@@ -113,44 +170,38 @@ def in_python(sources: list[str], checkout: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def nobody() -> Iterator[None]:
-    """No kdm: the examples need none."""
-    yield
+def process(command: list[str], directory: Path, *, stdin: int = subprocess.DEVNULL) -> Iterator[Kdm]:
+    """Run kdm until the end of the block, which it must survive and leave in order.
 
-
-@contextlib.contextmanager
-def serving(title: str, directory: Path) -> Iterator[tuple[int, int]]:
-    """Run the kdm that a title names, and give the ports it listens on: the API's and the plain one."""
-    if title in TROUBLES:
-        command = [str(HERE / "troubled_kdm.py"), TROUBLES[title]]
-    else:
-        given = shlex.split(title or "kdm serve --dev")
-        assert given[:3] == ["kdm", "serve", "--dev"], f"no kdm is called {title!r}; see TROUBLES"
-        command = ["-m", "kdm_http", *given[1:], "--port", "0", "--ops-port", "0"]
+    Args:
+        command: Arguments of Python.
+        directory: Where its log goes.
+        stdin: Its standard input.
+    """
     log = directory / "kdm.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=REPOSITORY, env=environment(), stdout=output, stderr=subprocess.STDOUT
+        running = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=REPOSITORY,
+            env=environment(),
+            stdin=stdin,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
 
         def told() -> list[tuple[str, str]]:
-            assert process.poll() is None, f"kdm ended at its start:\n{log.read_text()}"
+            assert running.poll() is None, f"kdm ended at its start:\n{log.read_text()}"
             return re.findall(
                 r"^kdm serves https://localhost:(\d+).* http://localhost:(\d+)$", log.read_text(), re.MULTILINE
             )
 
         wait_until(lambda: bool(told()), START_TIMEOUT_S)
         ports = told()[0]
-        yield int(ports[0]), int(ports[1])
+        yield Kdm(int(ports[0]), int(ports[1]))
     finally:
-        process.terminate()
-        assert process.wait(30) == 0, log.read_text()
-
-
-def at(ports: tuple[int, int], code: str) -> str:
-    """Put the real ports into an example."""
-    return code.replace("8443", str(ports[0])).replace("8081", str(ports[1]))
+        running.terminate()
+        assert running.wait(30) == 0, log.read_text()
 
 
 def environment() -> dict[str, str]:
