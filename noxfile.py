@@ -120,7 +120,7 @@ def docs(session: nox.Session) -> None:
     install(session)
     session.install("--require-hashes", "--requirement", "requirements/docs.txt")
     session.run("python", "-m", "docs.generate")
-    session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
+    session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session
@@ -166,6 +166,14 @@ def bench_edge(session: nox.Session) -> None:
     """Measure how much slower kdm serves under attack. Arguments go to benchmarks.edge_attack."""
     install(session)
     session.run("python", "-m", "benchmarks.edge_attack", *session.posargs)
+
+
+@nox.session
+def dashboard(session: nox.Session) -> None:
+    """Draw the dashboard's panels for the documentation, from what a real Prometheus scrapes of kdm under load."""
+    install(session)
+    with session.chdir("tests"):
+        session.run("python", "-m", "integration.operate.picture")
 
 
 @nox.session
