@@ -44,6 +44,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
     },
     "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
     "helm": {"helm": "helm.sh/helm/v3/cmd/helm"},
+    "kind": {"kind": "sigs.k8s.io/kind"},
     "kube-score": {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"},
 }
 CONTROL_PLANE = tuple(name for module in ("etcd", "kubernetes", "kwok") for name in PACKAGES[module])
