@@ -103,7 +103,9 @@ class Traced:
             return
         parent = _parent(scope["headers"])
         with self._tracer.start_as_current_span(scope["method"], context=parent, kind=SpanKind.SERVER) as span:
-            structlog.contextvars.bind_contextvars(trace_id=trace.format_trace_id(span.get_span_context().trace_id))
+            made = span.get_span_context()
+            if made.is_valid:  # OTEL_SDK_DISABLED makes none
+                structlog.contextvars.bind_contextvars(trace_id=trace.format_trace_id(made.trace_id))
             try:
                 await self.app(scope, receive, send)
             finally:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+import structlog
 from dependency_injector import providers
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -32,7 +33,7 @@ class Observed:
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()
-        self.container = Container(settings=Settings(policy_file="allow-all", audit_file="none"))
+        self.container = Container(settings=Settings(policy_file="allow-all", audit_file="none", log_requests=True))
         self.container.tracing.override(providers.Singleton(Tracing, self.exporter))
 
     @asynccontextmanager
@@ -171,6 +172,23 @@ async def test_the_service_can_be_given_another_name(monkeypatch: pytest.MonkeyP
     (span,) = kdm.spans
     assert span.resource.attributes["service.name"] == "kdm-staging"
     assert span.resource.attributes["deployment.environment"] == "staging"
+
+
+async def test_lines_of_a_traced_request_have_its_trace_id(kdm: Observed) -> None:
+    """And its request id, so that log and trace lead to each other."""
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        async with kdm.client() as client:
+            await client.get("/deployments", headers={"traceparent": TRACEPARENT, "x-request-id": "abc"})
+    (line,) = [each for each in lines if each["event"] == "request"]
+    assert (line["trace_id"], line["request_id"]) == (TRACE_ID, "abc")
+
+
+async def test_the_standard_switch_turns_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    kdm = Observed()
+    async with kdm.client() as client:
+        assert (await client.get("/deployments")).status_code == 200
+    assert kdm.spans == []
 
 
 def test_without_traces_nothing_of_opentelemetry_is_loaded() -> None:
