@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 IMAGE ?= kdm:dev
+KIND_CLUSTER ?= kdm
 
 # A KUBECONFIG that merely stands in the environment must not point a trial at somebody's cluster:
 # only `make run KUBECONFIG=...` (or REPOSITORY=kubernetes) does.
@@ -28,8 +29,9 @@ test: $(VENV)/.installed ## Run every check and test: lint, types, imports, unit
 build: ## Build the container image IMAGE, on BASE if given (best by digest); needs Docker
 	@$(PYTHON) deploy/image/build.py --tag '$(IMAGE)' $(if $(BASE),--base '$(BASE)')
 
-deploy: ## Install kdm on a kind cluster
-	@echo "make deploy: the Helm chart is not there yet" >&2; exit 1
+deploy: $(VENV)/.installed ## Install kdm on the kind cluster KIND_CLUSTER (kdm), made if missing; needs Docker
+	@cd tests && exec ../$(BIN)/python -m integration.kind.deploy --cluster '$(KIND_CLUSTER)' \
+	    --node-image '$(KIND_IMAGE)' $(if $(BASE),-- --base '$(BASE)')
 
 certs: $(VENV)/.installed ## Make a private PKI in ./private-certs (DIR=path for another place)
 	$(BIN)/kdm certs init $(or $(DIR),private-certs)
@@ -37,7 +39,7 @@ certs: $(VENV)/.installed ## Make a private PKI in ./private-certs (DIR=path for
 cluster: $(VENV)/.installed ## Run a local Kubernetes control plane until Ctrl-C, and print its kubeconfig
 	@cd tests && exec ../$(BIN)/python -m integration.controlplane
 
-kind: $(VENV)/.installed ## Run the integration tests on a kind cluster (needs Docker and kind)
+kind: $(VENV)/.installed ## Run the integration tests on a kind cluster made for them (needs Docker)
 	$(BIN)/nox -s kind
 
 clean: ## Delete what the other targets made in this directory

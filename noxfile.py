@@ -15,7 +15,7 @@ nox.options.sessions = ["lint", "types", "imports", "audit", "unit", "docs", "in
 
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 # Sessions of their own.
-OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image")]
+OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind")]
 LOCKS = {
     "runtime.txt": ["pyproject.toml"],
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
@@ -111,7 +111,7 @@ def chart(session: nox.Session) -> None:
 def image(session: nox.Session) -> None:
     """Build the container image and run it. Needs Docker; as root it brings its own engine. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/integration/image", *session.posargs)
+    session.run("pytest", "tests/integration/image", "tests/integration/kind", *session.posargs)
 
 
 @nox.session
@@ -133,9 +133,9 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session
 def kind(session: nox.Session) -> None:
-    """Run the integration tests on a kind cluster, made for them and deleted after. Needs Docker and kind."""
+    """Run the integration tests on a kind cluster made for them. Needs Docker. Arguments go to pytest."""
     install(session)
-    session.run("python", "tests/integration/kind_cluster.py", *session.posargs)
+    session.run("python", "-m", "integration.kind.session", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

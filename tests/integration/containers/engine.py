@@ -39,7 +39,7 @@ def running_engine() -> Iterator[Engine]:
         yield Engine(docker, os.environ.get("DOCKER_HOST"))
     else:
         with daemon() as host:
-            yield Engine(docker, host)
+            yield Engine(docker, host, own=True)
 
 
 class Engine:
@@ -48,9 +48,11 @@ class Engine:
     Args:
         docker: The client program.
         host: The daemon's address; None for the client's own choice.
+        own: Whether it is there for us alone, and can be expected to have nothing and to pull nothing.
     """
 
-    def __init__(self, docker: str, host: str | None) -> None:
+    def __init__(self, docker: str, host: str | None, *, own: bool = False) -> None:
+        self.own = own
         self.environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
         """For other programs that talk to this engine."""
         self._docker = docker

@@ -1,0 +1,1 @@
+"""kdm on a kind cluster: `make deploy`, and `nox -s kind`, which tests on one."""
