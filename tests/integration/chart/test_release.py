@@ -193,22 +193,19 @@ def test_the_objects_of_other_operators_are_created(cluster: Cluster, installed:
     assert scaled["scaleTargetRef"]["name"] == f"{installed.name}-kdm"
 
 
-def test_pods_get_traffic_of_the_service_and_only_from_where_they_serve(cluster: Cluster, installed: Installed) -> None:
-    """The Services' selectors and ports lead to the Pods that kdm's Deployment made, and not to the test's."""
+def test_the_services_lead_to_the_pods_of_the_deployment(cluster: Cluster, installed: Installed) -> None:
+    """By labels that these Pods alone have, and by names of ports that their container has."""
     installed.install(TRIAL)
-    pods = _pod_names(cluster, installed.name, "app.kubernetes.io/component=server")
-    assert len(pods) == 2
-    for ending, port in (("", 8443), ("-ops", 8081)):
-        label = f"--selector=kubernetes.io/service-name={installed.name}-kdm{ending}"
-        answer = cluster.kubectl("get", "endpointslices", label, f"--namespace={installed.name}", "-ojson")
-        (found,) = json.loads(answer)["items"]
-        assert [each["port"] for each in found["ports"]] == [port]
-        assert {each["targetRef"]["name"] for each in found["endpoints"]} == pods
-
-
-def _pod_names(cluster: Cluster, namespace: str, selector: str) -> set[str]:
-    listed = cluster.kubectl("get", "pods", f"--namespace={namespace}", f"--selector={selector}", "--output=name")
-    return {name.removeprefix("pod/") for name in listed.split()}
+    for ending, port in (("", "api"), ("-ops", "ops")):
+        service = installed.get("service", ending)["spec"]
+        assert [each["targetPort"] for each in service["ports"]] == [port]
+        selector = ",".join(f"{key}={value}" for key, value in service["selector"].items())
+        options = (f"--namespace={installed.name}", f"--selector={selector}", "-ojson")
+        pods = json.loads(cluster.kubectl("get", "pods", *options))["items"]
+        assert len(pods) == 2
+        for pod in pods:
+            assert pod["metadata"]["ownerReferences"][0]["kind"] == "ReplicaSet"
+            assert port in {each["name"] for each in pod["spec"]["containers"][0]["ports"]}
 
 
 def _dns_names(certificate: bytes) -> set[str]:

@@ -89,9 +89,7 @@ def test_the_chart_renders_the_same_for_each_version(helm: Helm, version: str) -
 def test_the_api_server_would_take_every_object(cluster: Cluster, helm: Helm, namespace: str, name: str) -> None:
     """With strict validation, defaults and admission, as a real installation meets them."""
     manifests = helm.template(VALUES[name], namespace=namespace)
-    cluster.kubectl(
-        "apply", "--dry-run=server", "--validate=strict", f"--namespace={namespace}", "-f", "-", input=manifests
-    )
+    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", input=manifests)
 
 
 @pytest.mark.parametrize("name", VALUES)
