@@ -21,6 +21,9 @@ REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 LIST_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Buckets for reading a complete state, in seconds: up to the API server's own limit of a minute for a request."""
 
+WATCH_ENDS: Final = ("timeout", "broken", "expired", "error", "silent", "throttled", "unreached", "very-short")
+"""Why watches end, told at zero from the first list on; further reasons are told as they come."""
+
 _C = TypeVar("_C", bound=Collector)
 
 
@@ -128,8 +131,11 @@ class PrometheusInstrument(Instrument):
 
     def listed(self, source: str, mode: Literal["list", "watch-list"], reason: str, seconds: float) -> None:
         self._lists.add((source, mode, reason))
-        for counters in (self._undecodable, self._inconsistencies):
-            counters.add((source,), 0)  # from now on a first one is seen as a rise
+        # From now on a first one is seen as a rise.
+        for counters in (self._undecodable, self._inconsistencies, self._backoff_seconds):
+            counters.add((source,), 0)
+        for end in WATCH_ENDS:
+            self._watch_ends.add((source, end), 0)
         self._list_seconds.observe(seconds, (mode,))
 
     def watch_ended(self, source: str, reason: str) -> None:

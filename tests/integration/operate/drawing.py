@@ -33,7 +33,7 @@ def shown(value: float, unit: str) -> str:
     if unit == "bytes":
         return f"{value / 2**20:.0f} MiB"
     if unit == "s":
-        return f"{value * 1000:.2g} ms" if abs(value) < 1 else f"{value:.1f} s"
+        return f"{value * 1000:.3g} ms" if abs(value) < 1 else f"{value:.1f} s"
     if unit == "d":
         return f"{value:,.0f} days"
     number = f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.2g}"

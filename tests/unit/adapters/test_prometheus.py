@@ -86,6 +86,8 @@ def test_what_can_be_known_in_advance_starts_at_zero(instrument: PrometheusInstr
     instrument.listed("shop", "list", "initial", 0.1)
     samples = scrape(instrument)
     assert value(samples, "kdm_undecodable_events_total", source="shop") == 0
+    assert value(samples, "kdm_watch_ends_total", source="shop", reason="broken") == 0
+    assert value(samples, "kdm_backoff_seconds_total", source="shop") == 0
     assert value(samples, "kdm_cache_inconsistencies_total", source="shop") == 0
     assert value(samples, "kdm_subscriber_lags_total") == 0
     assert value(samples, "kdm_write_duration_seconds_count") == 0
