@@ -2,8 +2,9 @@
 
 A ``console`` block has commands after ``$`` with their output below; a ``python`` block may be followed by a ``text``
 block, its output. Blocks of a content tab (``=== "httpx"``) belong to that kind of client; others to their language.
-A console block's title names the kdm that it talks to, if not one on demo data: ``kdm serve --dev ...``, or a state of
-its cluster. A Python block's title names the file that it is.
+A block's title names the kdm that it talks to, if not one on demo data: ``kdm serve --dev ...``, or a state of its
+cluster; or, where it ends in ``.py``, the file that the block is. What is run against another kdm comes after the first
+block of its kind of client, which makes the client.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def examples(page: Path) -> dict[str, list[Example]]:
             found[client] += [
                 Example(command, shown, line, block["title"] or "") for command, shown in _COMMAND.findall(content)
             ]
-        elif language == "python" and not block["title"]:
-            found[client].append(Example(content, "", line))
+        elif language == "python" and not (block["title"] or "").endswith(".py"):
+            found[client].append(Example(content, "", line, block["title"] or ""))
         elif language == "text" and last == "python":
             client = tab if block["indent"] else "python"
             found[client][-1] = evolve(found[client][-1], shown=content)
@@ -76,4 +77,4 @@ def examples(page: Path) -> dict[str, list[Example]]:
 def files(page: Path) -> dict[str, str]:
     """Return the files that a page shows: name and content."""
     blocks = _BLOCK.finditer(page.read_text(encoding="utf-8"))
-    return {block["title"]: block["content"] for block in blocks if block["language"] == "python" and block["title"]}
+    return {block["title"]: block["content"] for block in blocks if (block["title"] or "").endswith(".py")}

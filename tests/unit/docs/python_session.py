@@ -25,6 +25,9 @@ async def session(sources: list[str]) -> list[str]:
             if inspect.iscoroutine(result):
                 await result
         printed.append(output.getvalue())
+    for value in names.values():
+        if hasattr(value, "close") and not isinstance(value, type):
+            value.close()  # what is left open at the prompt ends with it
     return printed
 
 

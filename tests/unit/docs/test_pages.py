@@ -146,7 +146,7 @@ def test_every_operation_is_told_with_examples_for_every_client(dialect: str) ->
 def test_every_status_has_an_example() -> None:
     """401 is met only behind another server than kdm's own: with that, it is the handshake that fails."""
     page = DOCS / "api" / "errors.md"
-    shown = "\n".join(each.shown for each in examples(page)["console"])
+    shown = "\n".join(each.shown for each in examples(page)["curl"])
     described = {status for *_, operation in operations() for status in operation["responses"]}
     told = {*described, *map(str, STATUS.values()), "405"} - {"200", "401"}
     assert {status for status in told if not re.search(rf"^(?:HTTP/1.1 )?{status}\b", shown, re.MULTILINE)} == set()
