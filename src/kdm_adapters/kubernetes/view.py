@@ -383,9 +383,9 @@ class View:
 
     def _interrupted(self, now: float) -> None:
         if self._freshness.interrupted(now):
-            # client-go waits for two minutes without a backoff. Where a watch is cut every 20 s it never gets there, and
-            # is blind for up to a minute after each cut, although the server serves it at once. What backing off is
-            # there for, a server that fails as soon as it is asked, it still gets.
+            # client-go waits for two minutes without a backoff. Where watches are cut every 20 s it never gets there,
+            # and is blind for up to a minute after each cut, although the server takes the next watch at once. Where
+            # a server fails when asked the delays still grow: there the watch does not last so long.
             self._backoff.reset()
 
     def _wait(self, now: float, at_least_s: float = 0.0) -> None:

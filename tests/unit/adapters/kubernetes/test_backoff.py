@@ -58,6 +58,7 @@ def test_a_watch_that_served_for_ten_seconds_makes_it_begin_anew() -> None:
 def test_a_watch_list_counts_from_the_end_of_its_state() -> None:
     """To read the whole state for ten seconds and to be cut off then is no success."""
     driver = Driver()
+    waits_s = []
     for _ in range(6):
         driver.next(WatchList)
         driver.apply(Opened())
@@ -65,8 +66,8 @@ def test_a_watch_list_counts_from_the_end_of_its_state() -> None:
         driver.apply(Event("ADDED", deployment("web", 3)))
         driver.pass_time(9)
         driver.apply(REFUSED)
-        waited_s = driver.wait_out()
-    assert waited_s >= 0.8 * 2**5
+        waits_s.append(driver.wait_out())
+    assert waits_s[-1] >= 0.8 * 2**5
     driver.watching(rv=3)
     driver.ended_in_order(after_s=10)
     assert refused(driver, 1)[0] < 1.6
