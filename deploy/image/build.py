@@ -24,6 +24,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Build kdm's container image.")
     parser.add_argument("--tag", default="kdm:dev", help="what to call it [kdm:dev]")
     parser.add_argument("--base", help="the image to build on, best with its digest [the Dockerfile's]")
+    parser.add_argument("--context", default=str(REPOSITORY), help="the directory to build [this checkout]")
     parser.add_argument("options", nargs="*", metavar="-- OPTION", help="more of docker build")
     arguments = parser.parse_args(argv)
 
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
         print(
             "make build: without buildx, so by the daemon's own builder: same layers, other image id", file=sys.stderr
         )
-    command = ["docker", "build", *options, *arguments.options, str(REPOSITORY)]
+    command = ["docker", "build", *options, *arguments.options, arguments.context]
     return subprocess.run(command, env=environment, check=False).returncode
 
 

@@ -20,7 +20,20 @@ from py_compile import PycInvalidationMode
 
 MODIFIED = 1_580_601_600  # 2020-02-02, as hatchling stamps wheels: one time for all, so that layers differ by content
 
-# What nothing in kdm's process imports, by far the most of what is installed. The image's tests run all of kdm without.
+# Distributions that nothing in kdm's process imports: what Litestar installs for its command line, its test client and
+# its data factories, and a compiler of C declarations that cffi wants to build, not to run.
+UNINSTALLED = (
+    "faker",
+    "h11",
+    "httpcore",
+    "httpx",
+    "markdown_it",
+    "mdurl",
+    "polyfactory",
+    "pycparser",
+    "rich_click",
+)
+# Parts of the others, by far the most of what is installed. The image's tests run kdm without.
 UNUSED = (
     # The generated clients of every Kubernetes API: kdm speaks to two paths, with msgspec. `__init__` looks them up
     # when they are asked for.
@@ -29,14 +42,9 @@ UNUSED = (
     "kubernetes/client/api/*_api.py",
     "kubernetes/client/models/[!_]*.py",
     "kubernetes/**/*_test.py",
-    # What Litestar installs for its command line, its test client and its data factories.
-    "faker",
-    "polyfactory",
     # What Rich would colour source code with.
     "pygments/lexers/[!_]*.py",
-    # A compiler of C declarations: cffi wants it to build, not to run.
-    "pycparser",
-    # The deployments' contract suite is for those who write a repository of their own.
+    # The contract suite, for those who write a repository of their own.
     "kdm_core/testing",
     "*/test",
     "*/tests",
@@ -59,7 +67,8 @@ UNUSED_HERE = ("include", "share", "bin/[!kp]*", "bin/pip*", "bin/py[!t]*")
 def main(environment: Path, layer: Path, below: Path | None) -> None:
     """Make the layer."""
     (packages,) = environment.glob("lib/python3*/site-packages")
-    for root, patterns in ((packages, UNUSED), (environment, UNUSED_HERE)):
+    whole = [pattern for name in UNINSTALLED for pattern in (name, f"{name}-*.dist-info")]
+    for root, patterns in ((packages, [*whole, *UNUSED]), (environment, UNUSED_HERE)):
         for pattern in patterns:
             for path in list(root.glob(pattern)):
                 _delete(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .containers.fixtures import base_image, builder_image, engine, kdm_image  # noqa: F401 - fixtures for every test
+from .containers.fixtures import base_image, builder_image, checkout, engine, kdm_image  # noqa: F401 - fixtures for every test
 from .controlplane import binaries
 from .controlplane.access import Cluster
 from .controlplane.cluster import ControlPlane

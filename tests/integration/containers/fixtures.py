@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from . import base_image as bases
 from .engine import BUILD_TIMEOUT_S, Engine, EngineFailed, Unavailable, running_engine
 
-__all__ = ["base_image", "build_kdm", "builder_image", "engine", "kdm_image"]
+__all__ = ["base_image", "build_kdm", "builder_image", "checkout", "engine", "kdm_image"]
 
 REPOSITORY = Path(__file__).parents[3]
 IMAGE = "kdm-test/kdm"
@@ -46,16 +47,28 @@ def builder_image(engine: Engine, base_image: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def kdm_image(engine: Engine, base_image: str, builder_image: str) -> str:
-    """The tag of kdm's image, made as `make build` makes it, of the code as it is now."""
-    return build_kdm(engine, IMAGE, builder_image, base_image)
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the image is made of: whatever is edited meanwhile, every build of a session is of this."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md"):
+        shutil.copyfile(REPOSITORY / name, copy / name)
+    for name in ("deploy/image", "requirements", "src"):
+        shutil.copytree(REPOSITORY / name, copy / name, copy_function=shutil.copyfile)
+    return copy
 
 
-def build_kdm(engine: Engine, tag: str, builder: str, base: str, *options: str) -> str:
+@pytest.fixture(scope="session")
+def kdm_image(engine: Engine, checkout: Path, base_image: str, builder_image: str) -> str:
+    """The tag of kdm's image, made as `make build` makes it."""
+    return build_kdm(engine, checkout, IMAGE, builder_image, base_image)
+
+
+def build_kdm(engine: Engine, checkout: Path, tag: str, builder: str, base: str, *options: str) -> str:
     """Build kdm's image as `make build` does.
 
     Args:
         engine: Where.
+        checkout: Of what.
         tag: What to call it.
         builder: The image to build in.
         base: The image to stand on.
@@ -64,7 +77,15 @@ def build_kdm(engine: Engine, tag: str, builder: str, base: str, *options: str) 
     Returns:
         The tag.
     """
-    arguments = [f"--tag={tag}", f"--base={builder}", "--", f"--build-arg=RUNTIME={base}", "--network=host", *options]
+    arguments = [
+        f"--tag={tag}",
+        f"--context={checkout}",
+        f"--base={builder}",
+        "--",
+        f"--build-arg=RUNTIME={base}",
+        "--network=host",
+        *options,
+    ]
     command = [sys.executable, str(REPOSITORY / "deploy" / "image" / "build.py"), *arguments]
     done = subprocess.run(
         command, env=engine.environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,9 +90,11 @@ def test_what_it_adds_to_its_base_is_small(engine: Engine, kdm_image: str, base_
     assert added_mb < MOST_MB
 
 
-def test_two_builds_have_the_same_layers(engine: Engine, kdm_image: str, builder_image: str, base_image: str) -> None:
+def test_two_builds_have_the_same_layers(
+    engine: Engine, checkout: Path, kdm_image: str, builder_image: str, base_image: str
+) -> None:
     """The second reuses nothing of the first, down to times and modes."""
-    again = build_kdm(engine, "kdm-test/kdm-again", builder_image, base_image, "--no-cache")
+    again = build_kdm(engine, checkout, "kdm-test/kdm-again", builder_image, base_image, "--no-cache")
     assert engine.files(again) == engine.files(kdm_image)  # says which file, and what of it
     layers = [engine.inspect(image)["RootFS"]["Layers"] for image in (kdm_image, again)]
     assert layers[0] == layers[1]

@@ -56,11 +56,13 @@ def test_demo_data_needs_nothing_but_certificates(engine: Engine, kdm_image: str
         _terminate(kdm)
 
 
-def test_it_needs_no_shell(engine: Engine, builder_image: str, base_image: str, pki: Pki, tmp_path: Path) -> None:
+def test_it_needs_no_shell(
+    engine: Engine, checkout: Path, builder_image: str, base_image: str, pki: Pki, tmp_path: Path
+) -> None:
     """On a base whose shells are gone the same Dockerfile builds, and kdm serves."""
     (tmp_path / "Dockerfile").write_text(WITHOUT_A_SHELL.format(base=base_image), encoding="utf-8")
     bare = engine.build(tmp_path, "kdm-test/without-a-shell")
-    image = build_kdm(engine, "kdm-test/kdm-without-a-shell", builder_image, bare)
+    image = build_kdm(engine, checkout, "kdm-test/kdm-without-a-shell", builder_image, bare)
     with pytest.raises(EngineFailed, match="no such file"):
         engine.output(image, "-c", "true", options=["--entrypoint=/bin/sh"])
     with serving(engine, image, pki, ALLOW_ALL) as kdm:
