@@ -178,6 +178,7 @@ def test_the_navigation_has_every_page() -> None:
                 yield from pages(each)
 
     nav = yaml.load((REPOSITORY / "mkdocs.yml").read_text(), Loader)["nav"]  # noqa: S506 - a subclass of SafeLoader
+    assert len([*pages(nav)]) == len({*pages(nav)})
     of_the_repository = {each for each in pages(nav) if each.startswith("project/")}
     here = {str(page.relative_to(DOCS)) for page in PAGES if page.parent.name != "adr" or page.name == "README.md"}
     assert {*pages(nav)} - of_the_repository == here
