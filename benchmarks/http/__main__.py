@@ -175,7 +175,7 @@ def _tell(figures: Path) -> None:
     results = _read(figures)
     told = report.tables(results)
     figures.with_suffix(".md").write_text(told)
-    if SERVING in results["parts"]:
+    if SERVING in results["parts"] and figures.resolve().parent == RESULTS:  # the documentation shows what is kept
         CHART.parent.mkdir(exist_ok=True)
         CHART.write_text(chart.bars(results))
     print(told)

@@ -55,7 +55,8 @@ def main(given: Sequence[str] | None = None) -> int:
         _measure(arguments, output)
     results: report.Results = json.loads(output.read_text())
     output.with_suffix(".md").write_text(report.tables(results))
-    report.renew(results)
+    if output.resolve().parent == RESULTS:  # the documentation shows what is kept
+        report.renew(results)
     print(report.tables(results))
     return 0
 
