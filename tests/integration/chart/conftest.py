@@ -12,7 +12,7 @@ import yaml
 from integration.controlplane import binaries
 from integration.controlplane.access import Cluster
 
-from .helm import Helm
+from .helm import Helm, releasable_namespace
 
 REQUIREMENTS: Final = Path(__file__).parents[3] / "requirements" / "chart.txt"
 CUSTOM_KINDS: Final = {
@@ -87,10 +87,5 @@ def _definition(name: str, kind: str) -> dict[str, Any]:
 @pytest.fixture
 def release(cluster: Cluster, cluster_helm: Helm) -> Iterator[str]:
     """A name for a release and its namespace, which takes restricted Pods alone. What is installed there is removed."""
-    with cluster.fresh_namespace("chart") as name:
-        cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
-        try:
-            yield name
-        finally:
-            for each in cluster_helm.run("list", "--all", "--short", f"--namespace={name}").split():
-                cluster_helm.run("uninstall", each, f"--namespace={name}")
+    with releasable_namespace(cluster, cluster_helm) as name:
+        yield name

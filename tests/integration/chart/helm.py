@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-__all__ = ["CHART", "VALUES", "VERSIONS", "Helm", "HelmFailed"]
+from integration.controlplane.access import Cluster
+
+__all__ = ["CHART", "VALUES", "VERSIONS", "Helm", "HelmFailed", "releasable_namespace"]
 
 CHART: Final = Path(__file__).parents[3] / "deploy" / "helm" / "kdm"
 VALUES: Final = {path.stem: path for path in sorted((Path(__file__).parent / "values").glob("*.yaml"))}
@@ -86,3 +89,15 @@ def by_name(manifests: str) -> dict[str, Object]:
     """Read objects from YAML documents, by `Kind/name`."""
     objects = [each for each in yaml.safe_load_all(manifests) if each]
     return {f"{each['kind']}/{each['metadata']['name']}": each for each in objects}
+
+
+@contextmanager
+def releasable_namespace(cluster: Cluster, helm: Helm) -> Iterator[str]:
+    """Make a namespace that takes restricted Pods alone; afterwards uninstall what is installed there."""
+    with cluster.fresh_namespace("chart") as name:
+        cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+        try:
+            yield name
+        finally:
+            for each in helm.run("list", "--all", "--short", f"--namespace={name}").split():
+                helm.run("uninstall", each, f"--namespace={name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from cryptography import x509
 
 from integration.controlplane.access import Cluster
 
-from .helm import CHART, VALUES, Helm
+from .helm import CHART, VALUES, Helm, HelmFailed, releasable_namespace
 from .pod import secret
 
 TRIAL: dict[str, Any] = {"trial": {"enabled": True}}
@@ -26,6 +27,15 @@ CLUSTER_KINDS = "clusterroles,clusterrolebindings"
 @pytest.fixture
 def installed(cluster: Cluster, cluster_helm: Helm, release: str) -> Installed:
     return Installed(cluster, cluster_helm, release)
+
+
+@pytest.fixture(scope="module")
+def trial(cluster: Cluster, cluster_helm: Helm) -> Iterator[Installed]:
+    """A trial, for tests that leave it as it is."""
+    with releasable_namespace(cluster, cluster_helm) as name:
+        installed = Installed(cluster, cluster_helm, name)
+        installed.install(TRIAL)
+        yield installed
 
 
 class Installed:
@@ -65,16 +75,21 @@ class Installed:
             each.replace(f"{self.name}:", "").replace(f"{self.name}-kdm", "kdm") for each in (mine + others).split()
         }
 
+    def everywhere(self) -> set[str]:
+        """Name everything that bears the release's label, in any namespace."""
+        label = f"--selector=app.kubernetes.io/instance={self.name}"
+        listed = self._cluster.kubectl("get", f"{KINDS},{CLUSTER_KINDS}", label, "--all-namespaces", "--output=name")
+        return {each.replace(f"{self.name}:", "").replace(f"{self.name}-kdm", "kdm") for each in listed.split()}
+
     @property
     def rollouts(self) -> int:
         """How often the Deployment's Pods have been replaced, the first time included."""
         return int(self.get("deployment")["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
 
 
-def test_what_an_installation_consists_of(installed: Installed) -> None:
+def test_what_an_installation_consists_of(trial: Installed) -> None:
     """In a namespace that takes restricted Pods alone; when helm says it is done, all Pods are ready."""
-    installed.install(TRIAL)
-    assert installed.objects() == {
+    assert trial.objects() == {
         "clusterrole.rbac.authorization.k8s.io/kdm",
         "clusterrolebinding.rbac.authorization.k8s.io/kdm",
         "configmap/kdm-policy",
@@ -89,11 +104,16 @@ def test_what_an_installation_consists_of(installed: Installed) -> None:
         "service/kdm-ops",
         "serviceaccount/kdm",
     }
-    assert installed.get("deployment")["status"]["readyReplicas"] == 2
-    assert installed.get("poddisruptionbudget")["status"]["expectedPods"] == 2
+    assert trial.get("deployment")["status"]["readyReplicas"] == 2
+    assert trial.get("poddisruptionbudget")["status"]["expectedPods"] == 2
 
+
+def test_nothing_is_left_after_an_uninstallation(installed: Installed) -> None:
+    """Neither in the release's namespace nor outside of it."""
+    installed.install({**TRIAL, "namespaces": ["default"]})
+    assert "role.rbac.authorization.k8s.io/kdm" in installed.everywhere()
     installed.helm("uninstall", installed.name, "--wait")
-    assert installed.objects() == set()
+    assert installed.everywhere() == set()
 
 
 def test_a_changed_setting_replaces_the_pods_and_a_rollback_brings_the_old_ones_back(installed: Installed) -> None:
@@ -146,26 +166,24 @@ def test_a_trial_certificate_near_its_end_or_without_its_fellow_is_renewed(
     assert installed.secret("-trial-client")["ca.crt"] == installed.secret("-trial-server")["ca.crt"]
 
 
-def test_the_trial_certificate_has_the_names_of_the_service_and_of_a_forwarded_port(installed: Installed) -> None:
-    installed.install(TRIAL)
-    service = f"{installed.name}-kdm"
-    assert _dns_names(installed.secret("-trial-server")["tls.crt"]) == {
-        f"{service}.{installed.name}.svc",
-        f"{service}.{installed.name}.svc.cluster.local",
-        f"{service}.{installed.name}",
+def test_the_trial_certificate_has_the_names_of_the_service_and_of_a_forwarded_port(trial: Installed) -> None:
+    service = f"{trial.name}-kdm"
+    assert _dns_names(trial.secret("-trial-server")["tls.crt"]) == {
+        f"{service}.{trial.name}.svc",
+        f"{service}.{trial.name}.svc.cluster.local",
+        f"{service}.{trial.name}",
         service,
         "localhost",
     }
 
 
-def test_a_bad_upgrade_changes_nothing(installed: Installed) -> None:
+def test_a_bad_upgrade_changes_nothing(trial: Installed) -> None:
     """Refused before anything is sent; the release is what it was."""
-    installed.install(TRIAL)
-    before = installed.get("configmap", "-settings")
-    with pytest.raises(Exception, match="need a port each"):
-        installed.upgrade({**TRIAL, "settings": {"port": 8081}})
-    assert installed.get("configmap", "-settings") == before
-    assert json.loads(installed.helm("history", installed.name, "--output=json"))[-1]["status"] == "deployed"
+    before = trial.get("configmap", "-settings")
+    with pytest.raises(HelmFailed, match="need a port each"):
+        trial.upgrade({**TRIAL, "settings": {"port": 8081}})
+    assert trial.get("configmap", "-settings") == before
+    assert json.loads(trial.helm("history", trial.name, "--output=json"))[-1]["status"] == "deployed"
 
 
 @pytest.mark.usefixtures("crds")
@@ -193,14 +211,13 @@ def test_the_objects_of_other_operators_are_created(cluster: Cluster, installed:
     assert scaled["scaleTargetRef"]["name"] == f"{installed.name}-kdm"
 
 
-def test_the_services_lead_to_the_pods_of_the_deployment(cluster: Cluster, installed: Installed) -> None:
+def test_the_services_lead_to_the_pods_of_the_deployment(cluster: Cluster, trial: Installed) -> None:
     """By labels that these Pods alone have, and by names of ports that their container has."""
-    installed.install(TRIAL)
     for ending, port in (("", "api"), ("-ops", "ops")):
-        service = installed.get("service", ending)["spec"]
+        service = trial.get("service", ending)["spec"]
         assert [each["targetPort"] for each in service["ports"]] == [port]
         selector = ",".join(f"{key}={value}" for key, value in service["selector"].items())
-        options = (f"--namespace={installed.name}", f"--selector={selector}", "-ojson")
+        options = (f"--namespace={trial.name}", f"--selector={selector}", "-ojson")
         pods = json.loads(cluster.kubectl("get", "pods", *options))["items"]
         assert len(pods) == 2
         for pod in pods:

@@ -63,7 +63,13 @@ def test_the_charts_role_is_enough_for_everything_kdm_does(
 
         cluster.kubectl("scale", "deployment/web", f"--namespace={shop}", "--replicas=5")
         wait_until(lambda: http.get(f"/deployments/web/replicas{where}").json()["replicaCount"] == 5)
-        assert '"user":"kdm-trial"' in kdm.output().replace(" ", "")  # the audit trail, on standard output
+        audited = [json.loads(line) for line in kdm.output().splitlines() if '"actor"' in line]
+        assert [(each["actor"], each["name"], each["outcome"]) for each in audited] == [
+            ("kdm-trial", "web", "success"),
+            ("kdm-trial", "web", "success"),
+            ("kdm-trial", "missing", "rejected"),
+            ("kdm-trial", "missing", "rejected"),
+        ]
 
 
 @pytest.mark.parametrize("scope", ["cluster-wide", "namespaces"])
