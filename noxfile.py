@@ -82,7 +82,7 @@ def audit(session: nox.Session) -> None:
     session.run("uv", "pip", "sync", "--quiet", "--require-hashes", "requirements/runtime.txt")
     session.run("uv", "pip", "check")
     session.run(
-        "python", "-W", "error", "-c", "import kdm_http.cli, kdm_adapters.kubernetes", env={"PYTHONPATH": "src"}
+        "python", "-W", "error", "-c", "import kdm_http.serve_command, kdm_adapters.kubernetes", env={"PYTHONPATH": "src"}
     )
 
 

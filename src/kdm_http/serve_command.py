@@ -1,0 +1,123 @@
+"""`kdm serve`: put the service together, run it, and say where it listens."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import structlog
+
+from kdm_core import KdmError
+from kdm_http import logs
+from kdm_http.container import Container, dev_directory
+from kdm_http.server import Addresses, BindError, ServerError, TlsConfigurationError, run
+from kdm_http.settings import BadSetting, Settings
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
+EXIT_CANNOT_START: Final = 1
+EXIT_BAD_USAGE: Final = 2
+
+_log = structlog.get_logger("kdm")
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop.
+
+    Args:
+        arguments: The settings that were given as flags.
+
+    Returns:
+        The exit code; see :func:`kdm_http.cli.main`.
+    """
+    try:
+        chosen = Settings.read(os.environ, vars(arguments))
+    except BadSetting as error:
+        return _fail(error, EXIT_BAD_USAGE)
+    logs.configure(chosen.log_level, chosen.log_format)
+    container = Container(settings=chosen)
+    try:
+        config = container.server_config()
+        run(
+            cast("ASGI3Application", container.api()),  # litestar and uvicorn type ASGI each in their own way
+            cast("ASGI3Application", container.ops()),
+            config=config,
+            lifespan=container.lifespan(),
+            started=lambda addresses: _greet(chosen, addresses),
+            events=container.traffic(),
+        )
+    except BadSetting as error:
+        return _fail(error, EXIT_BAD_USAGE, chosen.log_format)
+    except (BindError, KdmError, ServerError, TlsConfigurationError) as error:
+        return _fail(error, EXIT_CANNOT_START, chosen.log_format)
+    return 0
+
+
+def _fail(error: Exception, code: int, log_format: str = "console") -> int:
+    if log_format == "json":  # whoever reads this parses every line
+        _log.error(str(error))
+    else:
+        print(f"kdm: {error}", file=sys.stderr)
+    return code
+
+
+def _greet(chosen: Settings, addresses: Addresses) -> None:
+    """Tell where kdm listens; in development, how to talk to it."""
+    # Whoever reads an audit trail from standard output wants nothing else there.
+    out = sys.stderr if chosen.audit_destination == "-" else sys.stdout
+    api, ops = (_url(scheme, where[0]) for scheme, where in (("https", addresses.api), ("http", addresses.ops)))
+    text = f"kdm serves {api} (mTLS) from {chosen.repository}; probes and metrics on {ops}"
+    if chosen.log_format == "json":
+        _log.info(text)
+        return
+    print(text, file=out)
+    if chosen.dev:
+        print(_examples(api, ops), file=out)
+    out.flush()
+
+
+def _url(scheme: str, address: tuple[str, int]) -> str:
+    host, port = address
+    if host in {"0.0.0.0", "::", "127.0.0.1", "::1"}:  # noqa: S104 - compared, not bound
+        host = "localhost"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _examples(api: str, ops: str) -> str:
+    certs = _relative(dev_directory())
+    client = f"--cacert {certs}/dev-ca.pem --cert {certs}/dev-admin.pem --key {certs}/dev-admin-key.pem"
+    body = "-H 'Content-Type: application/json' -d '{\"replicaCount\": 5}'"
+    name = "nginx-deployment"
+    return "\n".join(
+        [
+            "",
+            "RFD 001:",
+            f"  curl {client} {api}/deployments",
+            f"  curl {client} {api}/deployments/{name}/replicas",
+            f"  curl {client} -X POST {body} {api}/deployments/{name}/replicas",
+            f"  curl {client} {api}/health",
+            "RFD 156:",
+            f"  curl {client} {api}/api/v1/deployments",
+            f"  curl {client} {api}/api/v1/deployments/{name}/replicas",
+            f"  curl {client} -X PUT {body} {api}/api/v1/deployments/{name}/replicas",
+            f"  curl {client} {api}/api/v1/health",
+            "One of two Deployments of a name, and what machines read:",
+            f"  curl {client} '{api}/deployments/api/replicas?namespace=shop'",
+            f"  curl {client} {api}/api/v1/openapi.json",
+            f"  curl {ops}/readyz",
+            "",
+            "The development certificates are no secret. Press Ctrl-C to stop.",
+        ]
+    )
+
+
+def _relative(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path))
