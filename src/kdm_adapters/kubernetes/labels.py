@@ -25,12 +25,9 @@ class Labels(Mapping[str, str]):
         except ValueError:
             raise KeyError(key) from None
 
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Labels) and self._keys == other._keys:
-            return self._values == other._values
-        return super().__eq__(other)
-
-    __hash__ = None  # type: ignore[assignment]  # as every mapping
+    def hold(self, labels: Mapping[str, str]) -> bool:
+        """Return whether these labels are the same in the same order, which is told faster than by ``==``."""
+        return self._keys == tuple(labels) and self._values == tuple(labels.values())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)

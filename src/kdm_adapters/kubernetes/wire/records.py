@@ -112,9 +112,10 @@ class Records:
         labels = read(raw)
         if not labels:
             return NO_LABELS
-        shared = Labels(self._keys_of(labels), tuple(map(self._string, labels.values())))
-        if held is not None and held.labels == shared:
+        if held is not None and isinstance(held.labels, Labels) and held.labels.hold(labels):
             shared = held.labels
+        else:
+            shared = Labels(self._keys_of(labels), tuple(map(self._string, labels.values())))
         if len(self._labels) >= SHARED:
             self._labels.clear()
         self._labels[raw] = shared
