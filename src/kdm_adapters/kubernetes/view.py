@@ -53,6 +53,8 @@ from kdm_adapters.kubernetes.messages import (
     WatchList,
 )
 from kdm_adapters.kubernetes.overlays import Overlays, older
+from kdm_adapters.kubernetes.repair import Repair
+from kdm_adapters.kubernetes.request import Request
 from kdm_adapters.kubernetes.staging import Staging
 from kdm_adapters.kubernetes.store import Store
 from kdm_adapters.kubernetes.tuning import Tuning
@@ -60,9 +62,6 @@ from kdm_core.model import Deployment, SyncStatus
 from kdm_core.ports import Instrument
 
 _log = logging.getLogger(__name__)
-
-VERY_SHORT_WATCH_S: Final = 1.0
-"""A watch that ends sooner than this is suspect, in seconds (client-go's VeryShortWatchError)."""
 
 WATCH_LIST_PAUSE_S: Final = 3600.0
 """How long to list instead, in seconds, after a watch-list whose last bookmark never came."""
@@ -104,8 +103,6 @@ class View:
         self._on_synced = on_synced
         self._rng = rng or Random()  # noqa: S311 - jitter, not cryptography
         self._backoff = Backoff(rng=self._rng)
-        # Relists for objects that stay undecodable come ever more rarely: 1 s, 2 s, ... 10 minutes.
-        self._undecodable_backoff = Backoff(1.0, 600.0, reset_after_s=1800.0, rng=self._rng)
 
         self._wait_until = -math.inf
         self._watch_list_from = -math.inf  # watch-lists are not tried before
@@ -118,16 +115,9 @@ class View:
         self._staging: Staging | None = None  # the list or watch-list under way
         self._staged_rv = ""
         self._list_started_at: float | None = None
-        self._relist_at = math.inf  # for the sake of undecodable objects, or differences
-        self._relist_reason = ""
+        self._repair = Repair(self._rng)
         self._overlays = Overlays()
-
-        self._streaming = False
-        self._started_at = 0.0  # of the request under way
-        self._heard_at = 0.0
-        self._staged_at = 0.0
-        self._events = 0  # of the stream
-        self._from_zero = False  # the stream began at no version: its first ADDED events tell none either
+        self._request = Request(0.0, 0.0, wanted=False)
         self._progress = False  # something arrived since the last list
 
         self.synced = False
@@ -142,12 +132,9 @@ class View:
         """Return what to do next. Unless it is to wait, it has begun: the next call to ``apply`` tells of it."""
         if now < self._wait_until:
             return Wait(self._wait_until - now)
-        self._streaming = True
-        self._started_at = self._heard_at = now
-        self._staged_at = math.inf
-        self._events = 0
+        self._request = Request(now, now)
         if self._phase is _Phase.WATCH:
-            self._from_zero = self._rv in {"", "0"}
+            self._request.from_zero = self._rv in {"", "0"}
             return WatchFrom(self._rv, self._timeout_s())
         if self._list_started_at is None:
             self._list_started_at = now
@@ -166,21 +153,21 @@ class View:
     @property
     def streaming(self) -> bool:
         """Whether the request under way is still wanted. Where not, drop it and ask for the next action."""
-        return self._streaming
+        return self._request.wanted
 
     @property
     def deadline(self) -> float:
         """When to apply ``TimeUp`` to the request under way, unless something happens before."""
-        deadline = self._heard_at + self._tuning.silence_s
+        deadline = self._request.heard_at + self._tuning.silence_s
         if self._phase is _Phase.WATCH_LIST:
-            deadline = min(deadline, self._staged_at + self._tuning.watch_list_deadline_s)
+            deadline = min(deadline, self._request.staged_at + self._tuning.watch_list_deadline_s)
         elif self._phase is _Phase.WATCH:
-            deadline = min(deadline, self._relist_at)
+            deadline = min(deadline, self._repair.due_at)
         return deadline
 
     def heard(self, now: float) -> None:
         """Note that bytes arrived, be they a whole message or not."""
-        self._heard_at = now
+        self._request.heard_at = now
 
     @property
     def resource_version(self) -> str:
@@ -191,7 +178,7 @@ class View:
     def settled(self) -> bool:
         """Whether what is published is the cluster's state at exactly ``resource_version``, and no more."""
         watching = self.synced and self._phase is _Phase.WATCH
-        return watching and self._relist_at == math.inf and not len(self._overlays)
+        return watching and self._repair.due_at == math.inf and not len(self._overlays)
 
     def status(self, now: float) -> SyncStatus:
         """Return how far this source can be trusted, without judging its age."""
@@ -237,26 +224,26 @@ class View:
 
     def distrust(self) -> None:
         """Read everything anew: the published state was found to differ from the cluster's."""
-        self._relist_at, self._relist_reason = -math.inf, "inconsistent"
+        self._repair.inconsistent()
 
     def stop(self) -> None:
         """Note that nobody performs the actions any more."""
-        self._streaming = self.connected = False
+        self._request.wanted = self.connected = False
         self.problem = "stopped"
 
     def _on_opened(self, now: float) -> None:
-        self._heard_at = self._staged_at = now
+        self._request.heard_at = self._request.staged_at = now
         if self._phase is _Phase.WATCH:
             self._freshness.resumed(now)
             self._connect()
 
     def _on_event(self, event: Event, now: float) -> None:
-        self._events += 1
+        self._request.events += 1
         self._instrument.watch_event(self.source, event.kind)
         deployment = event.deployment
         if self._staging is not None:
             if event.kind == "ADDED":
-                self._staged_at = now
+                self._request.staged_at = now
             (self._staging.remove if event.kind == "DELETED" else self._staging.put)(deployment)
             return
         self._freshness.proven(now)
@@ -265,7 +252,7 @@ class View:
         self._advance(deployment.resource_version, initial=event.kind == "ADDED")
 
     def _on_bookmark(self, bookmark: Bookmark, now: float) -> None:
-        self._events += 1
+        self._request.events += 1
         self._instrument.watch_event(self.source, "BOOKMARK")
         if self._staging is not None:
             if bookmark.initial_events_end:
@@ -278,12 +265,12 @@ class View:
         self._advance(bookmark.resource_version)
 
     def _on_undecodable(self, poison: Undecodable, now: float) -> None:
-        self._events += 1
+        self._request.events += 1
         self._tell_undecodable((poison,))
         if self._staging is not None:
             self._staging.keep((poison,))
             return
-        self._relist_for_poison(now)
+        self._repair.undecodable(now)
         if poison.resource_version:
             self._freshness.proven(now)
             self._advance(poison.resource_version)
@@ -299,7 +286,7 @@ class View:
         if not page.last:
             return
         self._continue = page.continue_token
-        self._streaming = False
+        self._request.wanted = False
         if not page.continue_token:
             self._publish(self._staged_rv, "list", now)
 
@@ -307,7 +294,7 @@ class View:
         self._interrupted(now)
         self.problem = failure.message
         self.connected = False
-        self._streaming = False
+        self._request.wanted = False
         if self._phase is _Phase.WATCH:
             self._watch_failed(failure, now)
         elif self._phase is _Phase.WATCH_LIST:
@@ -352,10 +339,10 @@ class View:
 
     def _on_ended(self, ended: Ended, now: float) -> None:
         self._interrupted(now)
-        short = now - self._started_at < VERY_SHORT_WATCH_S
+        short = self._request.short(now)
         if self._phase is not _Phase.WATCH:
             self._on_failure(Failure(200, "Ended", ended.detail or "the answer ended before the state was told"), now)
-        elif short and not self._events:
+        elif short and not self._request.events:
             self._lost("very-short", "the watch ended at once, without an event")
             self._wait(now)
             self._relist("very-short")
@@ -368,10 +355,10 @@ class View:
         if now < self.deadline:
             return
         self._interrupted(now)
-        if self._phase is _Phase.WATCH and now >= self._relist_at:
-            self._ended(self._relist_reason)
-            self._relist(self._relist_reason)
-        elif self._phase is _Phase.WATCH_LIST and now >= self._staged_at + self._tuning.watch_list_deadline_s:
+        if self._phase is _Phase.WATCH and now >= self._repair.due_at:
+            self._ended(self._repair.reason)
+            self._relist(self._repair.reason)
+        elif self._phase is _Phase.WATCH_LIST and now >= self._request.staged_at + self._tuning.watch_list_deadline_s:
             self._watch_list_from = now + WATCH_LIST_PAUSE_S
             self._on_failure(Failure(200, "Deadline", "the bookmark that ends the state did not come"), now)
         elif self._phase is _Phase.WATCH:
@@ -396,11 +383,11 @@ class View:
     def _relist(self, reason: str) -> None:
         self._reason = reason
         self._continue, self._full_list, self._staging = "", False, None
-        wanted = self._tuning.watch_list and max(self._wait_until, self._started_at) >= self._watch_list_from
+        wanted = self._tuning.watch_list and max(self._wait_until, self._request.started_at) >= self._watch_list_from
         self._phase = _Phase.WATCH_LIST if wanted else _Phase.LIST
 
     def _ended(self, reason: str) -> None:
-        self._streaming = False
+        self._request.wanted = False
         self._instrument.watch_ended(self.source, reason)
 
     def _lost(self, reason: str, problem: str) -> None:
@@ -416,9 +403,9 @@ class View:
 
     def _advance(self, resource_version: str, *, initial: bool = False) -> None:
         """Move on to a version. The ADDED events that begin a watch from no version come in no order: they do not."""
-        if self._from_zero and initial:
+        if self._request.from_zero and initial:
             return
-        self._from_zero = False
+        self._request.from_zero = False
         if not older(resource_version, self._rv):
             self._rv = resource_version
 
@@ -433,9 +420,9 @@ class View:
         self._rv_unavailable = self._full_list = self._progress = False
         self._freshness.proven(now)
         self._phase = _Phase.WATCH
-        self._relist_at = math.inf
+        self._repair.done()
         if staging.poisoned:
-            self._relist_for_poison(now)
+            self._repair.undecodable(now)
         self.problem = "the watch is not open yet"
         self._instrument.listed(self.source, mode, self._reason, now - (self._list_started_at or now))
         self._list_started_at = None
@@ -464,8 +451,3 @@ class View:
                 "%s: left out what could not be understood: Deployment '%s/%s' at resourceVersion '%s': %s",
                 self.source, each.namespace, each.name, each.resource_version, each.detail,
             )  # fmt: skip
-
-    def _relist_for_poison(self, now: float) -> None:
-        if self._relist_at == math.inf:
-            self._relist_at = now + self._undecodable_backoff.next_delay_s(now)
-            self._relist_reason = "undecodable"

@@ -1,0 +1,36 @@
+"""The request under way, as the view has to know it."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from attrs import define
+
+VERY_SHORT_WATCH_S: Final = 1.0
+"""A watch that ends sooner than this is suspect, in seconds (client-go's VeryShortWatchError)."""
+
+
+@define
+class Request:
+    """What has come of a request so far. Times in seconds, on the view's clock.
+
+    Attributes:
+        started_at: When it was asked for.
+        heard_at: When something arrived last, be it a part of a message.
+        staged_at: When a watch-list made progress last; ``inf`` before it was accepted.
+        events: How many messages the stream brought.
+        from_zero: Whether a watch began at no version: its first ADDED events tell none either.
+        wanted: Whether to go on with it.
+    """
+
+    started_at: float
+    heard_at: float
+    staged_at: float = math.inf
+    events: int = 0
+    from_zero: bool = False
+    wanted: bool = True
+
+    def short(self, now: float) -> bool:
+        """Return whether, if it ended now, it would have been too short to be believed."""
+        return now - self.started_at < VERY_SHORT_WATCH_S
