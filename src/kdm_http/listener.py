@@ -124,12 +124,13 @@ class Listener:
             if isinstance(connection, BoundedProtocol):
                 connection.judge()
 
-    async def drain(self, grace_s: float, hurry: asyncio.Event) -> None:
-        """End all connections: idle ones at once, the others when their response is written.
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """End all connections: those that stay idle, and the others when their response is written.
+
+        After the grace of the listener's limits they are cut, and their tasks cancelled.
 
         Args:
-            grace_s: How long to wait for those, in seconds. Then they are cut and their tasks cancelled.
-            hurry: Cuts the wait short when set.
+            hurry: Cuts the grace short when set.
         """
         for connection in list(self._front.state.connections):
             connection.shutdown()
@@ -139,7 +140,7 @@ class Listener:
             await asyncio.wait(self._admitting)
         ends: set[asyncio.Task[Any]] = {asyncio.create_task(self._emptied()), asyncio.create_task(hurry.wait())}
         try:
-            await asyncio.wait(ends, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, timeout=self._front.limits.grace_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for end in ends:
                 end.cancel()

@@ -37,6 +37,9 @@ _IDLE, _HEADER, _BODY, _RESPONSE = Phase
 _JOINED_BYTES: Final = 16 * 1024
 """Up to this size, the size of a TLS record, header and body go out as one."""
 
+LINGER_S: Final = 1.0
+"""How long an idle connection may still ask for something when the server is leaving, in seconds."""
+
 LEAVE_S: Final = 0.5
 """How long a client may take to answer close_notify when the server is leaving, in seconds. Pooled ones never do."""
 
@@ -153,10 +156,24 @@ class BoundedProtocol(HttpToolsProtocol):
         self._leave_if_done()
 
     def shutdown(self) -> None:
-        """Begin a graceful end: close now, or after the response under way. A client that lingers is then cut."""
+        """Begin a graceful end: after one response more, or after a while in which none was asked for.
+
+        A request may be on its way when the server decides to close: RFC 9112, section 9.5. So an idle connection is
+        closed with an answer that says so, where its client is one that asks often, and not under its feet.
+        """
         self._leaving = True
-        super().shutdown()
-        self._leave_if_done()
+        if self.busy:
+            super().shutdown()
+            self._leave_if_done()
+        elif self._phase is _IDLE and self._age is not None:
+            self._age.cancel()
+            self._age = self.loop.call_later(min(LINGER_S, self._limits.grace_s / 2), self._leave_if_idle)
+
+    def _leave_if_idle(self) -> None:
+        if self._phase is _IDLE and not self._finished:
+            self._finished = True
+            self.transport.close()
+            self._leave_if_done()
 
     def _leave_if_done(self) -> None:
         if self._leaving and not self.busy and self._age is not None:

@@ -114,9 +114,9 @@ async def serve(
 
     The order: certificates are read, both ports are bound, ``lifespan`` is entered, the applications' ASGI lifespans
     begin, connections are accepted, ``started`` is called. On SIGINT or SIGTERM (when run on the main thread), or when
-    ``stop`` is set: the API accepts no more, closes idle connections, finishes the requests under way within
-    ``limits.grace_s``; then the ops listener ends, then the applications' lifespans, then ``lifespan``. A second signal
-    cuts the grace short.
+    ``stop`` is set: the API accepts no more, closes connections that stay idle, and the others with their next
+    response, within ``limits.grace_s``; then the ops listener ends, then the applications' lifespans, then
+    ``lifespan``. A second signal cuts the grace short.
 
     Each request of the API finds the client, a :class:`~kdm_http.peer.Peer`, in ``scope["state"]["peer"]``. Both
     applications find an :class:`asyncio.Event` in ``scope["state"]["stopping"]``, set as soon as the stop begins: an
@@ -158,7 +158,7 @@ async def serve(
 
         limits = config.limits
         api = await _listener(stack, "api", api_sockets, api_app, limits, config, events, stopping, tls)
-        ops_limits = evolve(limits, connections=config.ops_connections)
+        ops_limits = evolve(limits, connections=config.ops_connections, grace_s=OPS_GRACE_S)
         ops = await _listener(stack, "ops", ops_sockets, ops_app, ops_limits, config, events, stopping, None)
 
         watching = asyncio.create_task(tls.watch(api.judge, config.reload_poll_s))
@@ -175,9 +175,9 @@ async def serve(
             _log.info("stopping")
             api.close()
             await _end(watching, told)
-            await api.drain(limits.grace_s, hurry)
+            await api.drain(hurry)
             ops.close()
-            await ops.drain(OPS_GRACE_S, hurry)
+            await ops.drain(hurry)
         if not watching.cancelled():
             watching.result()
     _log.info("stopped")

@@ -33,7 +33,7 @@ async def hold(server: Any, connect: Any) -> Any:
 
 
 async def test_a_stop_finishes_what_is_under_way(start: Any, connect: Any) -> None:
-    """Idle connections end at once, new ones are refused, the request under way is answered, then all is over."""
+    """Idle connections end, new ones are refused, the request under way is answered, then all is over."""
     server = await start()
     idle = await connect(server)
     assert (await idle.request()).status == 200
@@ -46,6 +46,28 @@ async def test_a_stop_finishes_what_is_under_way(start: Any, connect: Any) -> No
 
     response = await busy.response()
     assert (response.status, response.headers["connection"]) == (200, "close")
+    await server.stop()
+
+
+async def test_a_client_that_asks_as_the_stop_begins_is_answered_and_told_to_leave(start: Any, connect: Any) -> None:
+    """A kept connection is not closed under a request that is on its way, whether whole or in part."""
+    server = await start()
+    asking, begun = await connect(server), await connect(server)
+    assert (await begun.request()).status == 200
+    await begun.send(b"GET / HTTP/1.1\r\nhost: ")
+    busy = await hold(server, connect)
+    server.stopping.set()
+
+    async with asyncio.timeout(10):
+        while (await asking.request()).headers.get("connection") != "close":
+            pass
+    assert await asking.closed()
+    await begun.send(b"kdm\r\n\r\n")
+    response = await begun.response()
+    assert (response.status, response.headers["connection"]) == (200, "close")
+    assert await begun.closed()
+    server.release.set()
+    assert (await busy.response()).status == 200
     await server.stop()
 
 
