@@ -27,7 +27,7 @@ test: $(VENV)/.installed ## Run every check and test: lint, types, imports, unit
 	$(BIN)/nox
 
 build: ## Build the container image IMAGE, on BASE if given (best by digest); needs Docker
-	@$(PYTHON) deploy/image/build.py --tag '$(IMAGE)' $(if $(BASE),--base '$(BASE)')
+	@$(PYTHON) deploy/image/build.py --tag '$(IMAGE)' $(if $(BASE),--base '$(BASE)') -- $(BUILD_FLAGS)
 
 deploy: $(VENV)/.installed ## Install kdm on the kind cluster KIND_CLUSTER (kdm), made if missing; needs Docker
 	@cd tests && exec ../$(BIN)/python -m integration.kind.deploy --cluster '$(KIND_CLUSTER)' \
