@@ -15,7 +15,7 @@ nox.options.sessions = ["lint", "types", "imports", "audit", "unit", "docs", "in
 
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 # Sessions of their own.
-OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind")]
+OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind", "pods")]
 LOCKS = {
     "runtime.txt": ["pyproject.toml"],
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
@@ -129,6 +129,13 @@ def nightly(session: nox.Session) -> None:
     install(session)
     session.run("pytest", "tests/unit", "-k", "stateful or machine", "--timeout=0", *session.posargs,
                 env={"HYPOTHESIS_PROFILE": "nightly"})  # fmt: skip
+
+
+@nox.session
+def pods(session: nox.Session) -> None:
+    """Run kdm as Pods on a real kubelet, upgrade it under load. Needs root, containerd, Docker. Arguments go to pytest."""
+    install(session)
+    session.run("pytest", "tests/integration/pods", *session.posargs)
 
 
 @nox.session
