@@ -133,7 +133,7 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session
 def pods(session: nox.Session) -> None:
-    """Run kdm as Pods on a real kubelet, upgrade it under load. Needs root, containerd, Docker. Arguments go to pytest."""
+    """Run kdm as Pods on a real kubelet, upgrade it under load. Needs root, containerd, Docker."""
     install(session)
     session.run("pytest", "tests/integration/pods", *session.posargs)
 
