@@ -123,6 +123,14 @@ class Containerd:
         """The names of the images that Pods can run."""
         return self._ctr("images", "ls", "--quiet").split()
 
+    def kill(self, container: str) -> None:
+        """Kill what runs in one container, as a crash does.
+
+        Args:
+            container: As a Pod's status names it: `containerd://...`.
+        """
+        self._ctr("tasks", "kill", "--signal=SIGKILL", container.removeprefix("containerd://"))
+
     def end(self) -> None:
         """Kill what runs in containers, and with it the shims, then end. The kubelet must have ended before."""
         if not (self._directory / "config.toml").exists():

@@ -13,6 +13,7 @@ from integration.kdm_process import wait_until
 
 from .installation import READ, SHOP, Installation
 from .load import FRESH, KEPT, OK, WRITE
+from .node import Node
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -21,13 +22,15 @@ NOTICED_WITHIN_S = 15.0
 """After this long no client meets a killed Pod any more: it is no endpoint, and who still asked it has given up."""
 
 
-def test_a_killed_pod_breaks_its_own_connections_and_no_more(kdm: Installation, tell: Callable[[str], None]) -> None:
+def test_a_killed_kdm_breaks_its_own_connections_and_no_more(
+    kdm: Installation, node: Node, tell: Callable[[str], None]
+) -> None:
     """What was under way there fails as a broken connection, nothing is answered wrongly, and soon all is well."""
-    gone = next(iter(kdm.serving()))
+    pod = next(iter(kdm.pods().values()))
     with kdm.load() as load:
         load.wait_for_requests(200)
         killed_s = time.monotonic()
-        kdm.kubectl("delete", "pod", gone, "--grace-period=0", "--force", "--wait=false")
+        node.containerd.kill(pod["status"]["containerStatuses"][0]["containerID"])
         wait_until(lambda: time.monotonic() > killed_s + NOTICED_WITHIN_S)
         kdm.wait_settled()
         load.wait_for_requests(200)
@@ -36,6 +39,25 @@ def test_a_killed_pod_breaks_its_own_connections_and_no_more(kdm: Installation, 
     tell(f"{load.summary()}; the last that failed began {last_s:.1f} s after the kill")
     assert {each.result.partition("(")[0] for each in failures} <= BROKEN_CONNECTION
     assert last_s < NOTICED_WITHIN_S
+    restarted = kdm.pods()[pod["metadata"]["name"]]
+    assert restarted["status"]["containerStatuses"][0]["restartCount"] == 1
+
+
+def test_a_pod_deleted_by_force_is_replaced(kdm: Installation, tell: Callable[[str], None]) -> None:
+    """`--force` leaves it no time: clients may find connections broken, until its successor serves."""
+    gone = next(iter(kdm.serving()))
+    with kdm.load() as load:
+        load.wait_for_requests(200)
+        deleted_s = time.monotonic()
+        kdm.kubectl("delete", "pod", gone, "--grace-period=0", "--force", "--wait=false")
+        kdm.wait_settled()
+        wait_until(lambda: time.monotonic() > deleted_s + NOTICED_WITHIN_S)
+        settled = len(load.outcomes)
+        load.wait_for_requests(200)
+    tell(load.summary())
+    assert {each.result.partition("(")[0] for each in load.failures()} <= BROKEN_CONNECTION
+    assert [each for each in load.outcomes[settled:] if each.result != OK] == []
+    assert gone not in kdm.serving()
 
 
 def test_without_the_api_server_every_pod_reads_on_and_refuses_writes_whole(
