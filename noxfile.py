@@ -11,7 +11,9 @@ nox.needs_version = ">=2025.10"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
-nox.options.sessions = ["lint", "types", "imports", "audit", "unit", "docs", "integration"]
+nox.options.sessions = [
+    "lint", "types", "imports", "audit", "unit", "docs", "integration", "chart", "image", "pods", "gate",
+]  # fmt: skip
 
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 # Sessions of their own.
