@@ -84,7 +84,12 @@ def audit(session: nox.Session) -> None:
     session.run("uv", "pip", "sync", "--quiet", "--require-hashes", "requirements/runtime.txt")
     session.run("uv", "pip", "check")
     session.run(
-        "python", "-W", "error", "-c", "import kdm_http.serve_command, kdm_adapters.kubernetes", env={"PYTHONPATH": "src"}
+        "python",
+        "-W",
+        "error",
+        "-c",
+        "import kdm_http.serve_command, kdm_adapters.kubernetes",
+        env={"PYTHONPATH": "src"},
     )
 
 
