@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from kdm_http import certs_command, policy_command, settings
+from kdm_http.version import installed_version
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 it could not be done, 2 it was asked for wrongly.
     """
     parser = argparse.ArgumentParser(prog="kdm", description="Read and change how many replicas Deployments run.")
-    parser.add_argument("--version", action="version", version=f"kdm {version('kdm-service')}")
+    parser.add_argument("--version", action="version", version=f"kdm {installed_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from importlib.metadata import version
 from types import TracebackType
 from typing import Final, Self
 
@@ -30,6 +29,7 @@ from kdm_http.application import Application
 from kdm_http.peer import Peer
 from kdm_http.request_metrics import dialect_of
 from kdm_http.shortcut import Fields, Observe, Ready
+from kdm_http.version import installed_version
 
 FLUSH_S: Final = 3.0
 """How long the last spans may take at the end, in seconds, before a collector that does not answer is given up."""
@@ -48,10 +48,10 @@ class Tracing:
 
     def __init__(self, exporter: SpanExporter | None = None) -> None:
         self._exporter = exporter or OTLPSpanExporter()
-        named = {"service.name": "kdm", "service.version": version("kdm-service")}
+        named = {"service.name": "kdm", "service.version": installed_version()}
         told = OTELResourceDetector().detect().attributes
         self._provider = TracerProvider(resource=Resource.create({**named, **told}), shutdown_on_exit=False)
-        self.tracer: Tracer = self._provider.get_tracer("kdm", version("kdm-service"))
+        self.tracer: Tracer = self._provider.get_tracer("kdm", installed_version())
 
     async def __aenter__(self) -> Self:
         # Not before: its thread begins at once.
