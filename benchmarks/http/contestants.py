@@ -32,7 +32,8 @@ RAW = "raw ASGI"
 ALL = (KDM, RAW, GO, INFORMER, READS_THROUGH)
 """The limit next to kdm: what is compared most is measured closest in time."""
 
-GO_SOURCE = Path(__file__).parents[1] / "peers" / "go"
+ROOT = Path(__file__).parents[2]
+GO_SOURCE = ROOT / "benchmarks" / "peers" / "go"
 MODULES = {
     RAW: "benchmarks.peers.raw_asgi",
     INFORMER: "benchmarks.peers.informer",
@@ -204,7 +205,10 @@ class Services:
                 "policy-file": own.policy, "audit-file": self._directory / "audit.jsonl", "log-format": "json",
                 **UNBOUNDED,
             }  # fmt: skip
-            return [sys.executable, "-m", "kdm_http", "serve", *(f"--{key}={value}" for key, value in options.items())]
+            # What developers have installed beside it is not kdm's: some libraries load whatever they find.
+            python = binaries.environment("runtime", ROOT / "requirements" / "runtime.txt")
+            program = ["env", f"PYTHONPATH={ROOT / 'src'}", str(python), "-m", "kdm_http", "serve"]
+            return [*program, *(f"--{key}={value}" for key, value in options.items())]
         options = {"cert": own.certificate, "key": own.key, "client-ca": own.ca}
         if name == RAW:
             options |= {"one": self._directory / "one", "many": self._directory / "many"}

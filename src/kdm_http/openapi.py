@@ -6,10 +6,10 @@ here; the integer of 3.1 takes ``1.0`` too. What 3.0 cannot say, that clients ne
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any, Final
 
 from kdm_core.model import MAX_LABEL_LENGTH, MAX_SUBDOMAIN_LENGTH
+from kdm_http.version import installed_version
 
 Json = dict[str, Any]
 
@@ -87,7 +87,7 @@ def describe(max_replicas: int) -> Json:
         "openapi": "3.0.3",
         "info": {
             "title": "kdm",
-            "version": version("kdm-service"),
+            "version": installed_version(),
             "description": "Read and change how many replicas Kubernetes Deployments run. RFD 001's API is at the "
             "root, RFD 156's under /api/v1. Every route needs a client certificate (mutual TLS).",
         },
