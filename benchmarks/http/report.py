@@ -274,5 +274,7 @@ def _targets(parts: Mapping[str, Any]) -> str:
 
 def spread(values: Sequence[float], decimals: int) -> str:
     """Render the median, and of more than one value the smallest and the largest."""
+    if decimals == 0 and statistics.median(values) < 10:  # a list that takes seconds
+        decimals = 2
     middle = f"{statistics.median(values):,.{decimals}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):,.{decimals}f}-{max(values):,.{decimals}f})"
