@@ -27,7 +27,7 @@ class KindFailed(Exception):
 
 
 def check_privileged(environment: Mapping[str, str], image: str) -> None:
-    """Find out whether Docker runs privileged containers, before anything large is pulled.
+    """Find out whether Docker runs privileged containers, as root like a node, before anything large is pulled.
 
     Args:
         environment: Whose `docker` is asked.
@@ -41,6 +41,7 @@ def check_privileged(environment: Mapping[str, str], image: str) -> None:
         "run",
         "--rm",
         "--privileged",
+        "--user=0",
         "--network=none",
         "--entrypoint=/opt/kdm/bin/python",
         image,

@@ -52,9 +52,11 @@ def test_an_image_that_cannot_be_pulled_is_told(engine: Engine, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_whether_a_node_may_start_is_known_before_one_is_pulled(engine: Engine, kdm_image: str) -> None:
+def test_whether_a_node_may_start_is_known_before_one_is_pulled(
+    engine: Engine, base_image: str, kdm_image: str
+) -> None:
     """The check says what Docker itself does with a privileged container."""
-    command = ["docker", "run", "--rm", "--privileged", "--network=none", kdm_image, "--version"]
+    command = ["docker", "run", "--rm", "--privileged", "--network=none", base_image, "true"]
     if subprocess.run(command, env=engine.environment, capture_output=True, check=False).returncode:
         with pytest.raises(KindFailed, match=CAPABLE):
             check_privileged(engine.environment, kdm_image)
@@ -68,6 +70,7 @@ def test_the_session_fails_with_the_reason(engine: Engine, builder_image: str, n
     ended = _run("session", {**engine.environment, "BASE": builder_image, "KIND_IMAGE": no_node})
     assert ended.returncode == 1
     assert "kind: nothing was tested: " in ended.stderr
+    assert ("Creating cluster" in ended.stderr) != (CAPABLE in ended.stderr), "what cannot start is not begun"
     assert CAPABLE in ended.stderr or "the node started" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert engine.docker("network", "ls", "--quiet") == networks
