@@ -10,23 +10,20 @@ ARG BASE=python:3.11-slim-bookworm
 ARG RUNTIME=${BASE}
 
 FROM ${BASE} AS build
-# Not /opt/kdm's own: pip stays here.
-RUN ["python3", "-m", "venv", "/build"]
-RUN ["python3", "-m", "venv", "--without-pip", "/opt/kdm"]
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
-COPY requirements/build.txt requirements/runtime.txt /requirements/
-RUN ["/build/bin/pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:", "-r", "/requirements/build.txt"]
-RUN ["/build/bin/pip", "--python=/opt/kdm", "install", "--quiet", "--no-compile", "--require-hashes", \
-     "--only-binary=:all:", "-r", "/requirements/runtime.txt"]
-COPY deploy/image/finish.py /finish.py
-RUN ["python3", "/finish.py", "/opt/kdm", "/layers/dependencies"]
-
-COPY pyproject.toml README.md /source/
-COPY src /source/src
-RUN ["/build/bin/pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir=/wheels", "/source"]
-RUN ["/build/bin/pip", "--python=/opt/kdm", "install", "--quiet", "--no-compile", "--no-deps", "--no-index", \
-     "--find-links=/wheels", "kdm-service"]
-RUN ["python3", "/finish.py", "/opt/kdm", "/layers/kdm", "/layers/dependencies"]
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_QUIET=1 PIP_ROOT_USER_ACTION=ignore
+COPY requirements/build.txt requirements/runtime.txt deploy/image/finish.py /build/
+# pip and hatchling live in an environment of their own, of which nothing gets into the image.
+RUN python3 -m venv /build/tools && python3 -m venv --without-pip /opt/kdm \
+    && /build/tools/bin/pip install --require-hashes --only-binary=:all: -r /build/build.txt \
+    && /build/tools/bin/pip --python=/opt/kdm install --no-compile --require-hashes --only-binary=:all: \
+        -r /build/runtime.txt \
+    && python3 /build/finish.py /opt/kdm /layers/dependencies
+COPY pyproject.toml README.md /build/source/
+COPY src /build/source/src
+RUN /build/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir=/build/wheels /build/source \
+    && /build/tools/bin/pip --python=/opt/kdm install --no-compile --no-deps --no-index \
+        --find-links=/build/wheels kdm-service \
+    && python3 /build/finish.py /opt/kdm /layers/kdm /layers/dependencies
 
 FROM ${RUNTIME}
 LABEL org.opencontainers.image.title="kdm" \
