@@ -41,10 +41,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Have a line printed at the end of the run."""
+def tell(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Have a line printed at the end of the run, and kept in the report of `--junit-xml`."""
     lines = request.config.stash.setdefault(_REPORT, [])
-    return lambda line: lines.append(f"{request.node.name}: {line}")
+
+    def tell(line: str) -> None:
+        lines.append(f"{request.node.name}: {line}")
+        record_property("told", line)
+
+    return tell
 
 
 @pytest.fixture(scope="session")
