@@ -137,6 +137,14 @@ def test_objects_have_the_names_users_expect(helm: Helm) -> None:
     assert "kdm-kdm" not in named
 
 
+def test_alerts_lead_to_the_runbooks_wherever_they_are_served(helm: Helm) -> None:
+    """Alertmanager shows the address as it is: a path in kdm's repository would lead nobody anywhere."""
+    (rule,) = (each for key, each in helm.objects(VALUES["operators"]).items() if key.startswith("PrometheusRule/"))
+    urls = [alert["annotations"]["runbook_url"] for group in rule["spec"]["groups"] for alert in group["rules"]]
+    assert urls
+    assert all(url.startswith("https://wiki.example.com/kdm/runbooks/#kdm") for url in urls)
+
+
 def test_a_long_name_stays_within_what_kubernetes_takes(helm: Helm) -> None:
     long = helm.run(
         "template", "r" * 53, str(CHART), f"--kube-version={VERSIONS[-1]}", values={"trial": {"enabled": True}}
