@@ -25,6 +25,7 @@ def scene(_own_control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFac
         Scene(_own_control_plane, namespace, tmp_path_factory.mktemp("operate")) as scene,
     ):
         scene.cut_the_watches()
+        wait_until(lambda: len(scene.prometheus.query("kdm_build_info")) == 2, DEADLINE_S)  # both are scraped
         yield scene
 
 
