@@ -134,8 +134,8 @@ def _crowds(results: Results) -> str:
         fitted = statistics.linear_regression([each.replicas for each in crowds], change_us)
         more = f"about {fitted.slope:,.0f} us more" if fitted.slope > NOISE * fitted.intercept else "nothing measurable"
         told += (
-            f"\n\nA change costs the API server {fitted.intercept:,.0f} us by itself, and {more} for each replica of kdm: it "
-            "encodes an event once and sends it to everybody who watches."
+            f"\n\nA change costs the API server {fitted.intercept:,.0f} us by itself, and {more} for each replica of kdm: "
+            "it encodes an event once and sends it to everybody who watches."
         )
     return told
 
