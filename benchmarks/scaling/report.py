@@ -66,7 +66,7 @@ def renew(results: Results) -> None:
     if len(grown) > 1:
         IMAGES.mkdir(exist_ok=True)
         (IMAGES / "scaling-memory.svg").write_text(
-            lines("Memory of one replica", "RSS, MB", _series(grown, {"at its peak": 3, "serving": 4}))
+            lines("Memory of one replica", "RSS, MB", _series(grown, {"peak until ready": 3, "serving": 4}))
         )
         (IMAGES / "scaling-time.svg").write_text(
             lines(
@@ -134,7 +134,7 @@ def _crowds(results: Results) -> str:
         fitted = statistics.linear_regression([each.replicas for each in crowds], change_us)
         more = f"about {fitted.slope:,.0f} us more" if fitted.slope > NOISE * fitted.intercept else "nothing measurable"
         told += (
-            f"\n\nA change costs the API server {fitted.intercept:,.0f} us by itself, and {more} for each replica of kdm: "
+            f"\n\nA change costs the API server {fitted.intercept:,.0f} us and {more} for each replica of kdm: "
             "it encodes an event once and sends it to everybody who watches."
         )
     return told
