@@ -10,6 +10,13 @@ from typing import Final
 
 from kdm_core import CacheNotSynced, DeploymentRepository
 
+YOUNG_OBJECTS: Final = 20_000
+"""After so many new objects the youngest are searched (CPython: 700): a list of Deployments makes them by the hundred
+thousand, and each search of the older ones on the way would go through all of these."""
+
+SEARCHES: Final = (50, 100)
+"""After how many searches of a generation the next older one is searched (CPython: 10 and 10)."""
+
 _PATIENCE_S: Final = 60.0
 
 
@@ -19,8 +26,10 @@ async def frozen_once_synced(repository: DeploymentRepository) -> AsyncIterator[
 
     A full collection looks at every object: with 50,000 Deployments it would hold up each request for tens of
     milliseconds, and find nothing, for none of them is part of a cycle. What is replaced later is freed all the same,
-    by its reference count.
+    by its reference count. For the same reason searches are rare while a list arrives.
     """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(YOUNG_OBJECTS, *SEARCHES)
     task = asyncio.create_task(_freeze(repository), name="kdm-freeze")
     try:
         yield
@@ -28,6 +37,7 @@ async def frozen_once_synced(repository: DeploymentRepository) -> AsyncIterator[
         task.cancel()
         await asyncio.wait([task])
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 async def _freeze(repository: DeploymentRepository) -> None:

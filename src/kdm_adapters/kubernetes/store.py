@@ -98,11 +98,14 @@ class Store:
 
     def replace(self, namespace: str | None, objects: Mapping[str, Mapping[str, Deployment]]) -> None:
         """Make the objects (of one namespace) be these, telling only the differences."""
-        for each, name in self.keys(namespace):
-            if name not in objects.get(each, ()):
+        # In one step, so it must be quick: what is the same object, as most are in a relist, is passed over in bulk.
+        for each in list(self._objects) if namespace is None else [namespace]:
+            told = objects.get(each, {})
+            for name in [name for name in self._objects.get(each, ()) if name not in told]:
                 self.remove(each, name)
-        for in_namespace in objects.values():
-            for deployment in in_namespace.values():
+        for each, told in objects.items():
+            held = self._objects.get(each, {})
+            for deployment in [found for name, found in told.items() if held.get(name) is not found]:
                 self.put(deployment)
 
     def _changed(self, kind: ChangeKind, deployment: Deployment) -> None:
