@@ -84,6 +84,9 @@ class Api:
             else:
                 await self._litestar(scope, receive, send_with_headers)
         finally:
+            deadline = state.get("deadline")
+            if status == 0 and deadline is not None and deadline.expired():
+                status = 504  # the server answers in place of what it has just cancelled
             seconds = time.monotonic() - started
             user = peer.identity.user if peer else ""
             self._observe(method, scope.get("path_template", ""), status, seconds, user)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import AuditEvent, AuditSink, DeploymentRef, DeploymentService
-from kdm_core.policy import parse_policy
+from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
 from kdm_http.app import Api, create_app
+from kdm_http.limits import Limits
 from unit.http.tls.client import DEADLINE_S, Client, Response
 
 POLICY = """
@@ -91,10 +92,10 @@ class Kept(AuditSink):
 class Side:
     """One of two servers of the same Deployments, and all it let others know."""
 
-    def __init__(self, repository: MemoryDeploymentRepository) -> None:
+    def __init__(self, repository: MemoryDeploymentRepository, policy: Policy | None = None) -> None:
         self.audit = Kept()
         self.observed: list[tuple[str, str, int, str]] = []
-        service = DeploymentService(repository, policy=parse_policy(POLICY), audit=self.audit)
+        service = DeploymentService(repository, policy=policy or parse_policy(POLICY), audit=self.audit)
         self.api = create_app(service, observe=self._observe)
         self.server: Any = None
 
@@ -255,3 +256,28 @@ async def test_a_broken_shortcut_is_no_answer_of_its_own(sides: tuple[Side, Side
         answers.append(await ask(client, "GET", "/deployments/web/replicas", "1.1", ""))
     assert answers[0] == answers[1]
     assert answers[0].status == 500
+
+
+async def test_an_answer_that_the_server_gives_up_on_is_counted_as_what_the_client_got(
+    start: Any, connect: Any
+) -> None:
+    """Else the calls that hang, of all things, would be missing from the error rate."""
+    async with MemoryDeploymentRepository() as repository:
+        repository.cluster.create(DeploymentRef("default", "web"), 3)
+        side = Side(repository, policy=ALLOW_ALL)
+
+        async def hang(*_: Any, **__: Any) -> None:
+            await asyncio.Event().wait()
+
+        repository.set_replicas = hang  # type: ignore[method-assign, assignment]
+        side.server = await start(app=side.api, limits=Limits(request_s=0.05))
+        client = await connect(side.server)
+        await client.handshake()
+        answer = await client.request(
+            "/deployments/web/replicas",
+            method="POST",
+            body=b'{"replicaCount": 5}',
+            headers="content-type: application/json\r\n",
+        )
+        assert answer.status == 504
+        assert [(route, status) for _, route, status, _ in side.observed] == [("/deployments/{name}/replicas", 504)]
