@@ -11,6 +11,7 @@ nox.needs_version = ">=2025.10"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
+nox.options.stop_on_first_error = os.environ.get("CI", "").lower() in {"1", "true"}  # what failed is then read last
 nox.options.sessions = [
     "lint", "types", "imports", "audit", "unit", "docs", "integration", "chart", "image", "pods", "gate",
 ]  # fmt: skip

@@ -64,9 +64,10 @@ def describe_operation(operation_id: str) -> str:
     lines += ["", "| status | when | body, for example |", "|---|---|---|"]
     for status, answer in operation["responses"].items():
         told = resolved(answer)
-        example = json.dumps(told["content"]["application/json"]["example"])
+        content = told.get("content")
+        example = f"`{_cell(json.dumps(content['application/json']['example']))}`" if content else ""
         meaning = told["description"] if status < "400" or "$ref" not in answer else _linked(status, told)
-        lines.append(f"| {status} | {meaning} | `{_cell(example)}` |")
+        lines.append(f"| {status} | {meaning} | {example} |")
     return "\n".join(lines)
 
 

@@ -19,11 +19,12 @@ from kdm_http.peer import Peer
 from kdm_http.request_metrics import Dialect
 from kdm_http.shortcut import Fields, Ready
 
-Feature = Literal["namespace", "all-namespaces", "head", "request-id", "traceparent", "if-match"]
+Feature = Literal["namespace", "all-namespaces", "head", "request-id", "traceparent", "if-none-match", "if-match"]
 
 _FIELDS: Final[dict[bytes, Feature]] = {
     b"x-request-id": "request-id",
     b"traceparent": "traceparent",
+    b"if-none-match": "if-none-match",
     b"if-match": "if-match",  # not offered: who sends it expects a conditional write and does not get one
 }
 _FEATURES: Final[tuple[Feature, ...]] = ("namespace", "all-namespaces", "head", *_FIELDS.values())

@@ -18,12 +18,13 @@ from kdm_core import DeploymentService, Identity
 from kdm_http import health, rfd001, rfd156
 from kdm_http import request as requested
 from kdm_http.answers import refuse
+from kdm_http.entity_tag import tagging
 from kdm_http.openapi import describe
 from kdm_http.problems import HANDLERS, MAX_BODY_BYTES
 from kdm_http.shortcut import Observe, Shortcut
 
 _ALWAYS: Final = [
-    (b"cache-control", b"no-store"),  # a replica count from a proxy's cache would be a lie about freshness
+    (b"cache-control", b"private, no-cache"),  # a count from a cache that did not ask again would be a lie
     (b"x-content-type-options", b"nosniff"),
 ]
 
@@ -82,7 +83,7 @@ class Api:
             if peer is None:
                 await _refuse_unproven(scope, receive, send_with_headers)  # type: ignore[arg-type] # two typings of ASGI
             else:
-                await self._litestar(scope, receive, send_with_headers)
+                await self._litestar(scope, receive, tagging(scope, send_with_headers))
         finally:
             deadline = state.get("deadline")
             if status == 0 and deadline is not None and deadline.expired():

@@ -126,6 +126,14 @@ def describe(max_replicas: int) -> Json:
 
 _N: Final = "nginx-deployment"
 _NAMESPACE: Final = {"$ref": "#/components/parameters/namespace"}
+_ETAG: Final = {
+    "ETag": {
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[0-9a-f]{16}"$'},
+        "description": "What the body is known by: send it as If-None-Match when asking again.",
+    }
+}
+_NOT_MODIFIED: Final = {"description": "It is still what If-None-Match names. There is no body.", "headers": _ETAG}
 
 
 def _dialect(base: str, tag: str, write: str, written: str, written_example: Json) -> Json:
@@ -141,11 +149,12 @@ def _dialect(base: str, tag: str, write: str, written: str, written_example: Jso
                 "tags": [tag],
                 "summary": "List Deployments and their replica counts",
                 "responses": {
-                    "200": _response(
+                    "200": _tagged(
                         "They, by namespace, then name.",
                         {"type": "array", "items": {"$ref": f"#/components/schemas/{counted}"}},
                         [example, {key: "redis-deployment", "replicaCount": 1}],
                     ),
+                    "304": _NOT_MODIFIED,
                     **_errors(_LIST_ERRORS),
                 },
             },
@@ -156,7 +165,11 @@ def _dialect(base: str, tag: str, write: str, written: str, written_example: Jso
                 "operationId": f"{tag}GetReplicas",
                 "tags": [tag],
                 "summary": "Get a Deployment's replica count",
-                "responses": {"200": _response("It.", counted, example), **_errors(_READ_ERRORS)},
+                "responses": {
+                    "200": _tagged("It.", counted, example),
+                    "304": _NOT_MODIFIED,
+                    **_errors(_READ_ERRORS),
+                },
             },
             write: {
                 "operationId": f"{tag}SetReplicas",
@@ -211,6 +224,10 @@ def _response(description: str, schema: str | Json, example: object, status: int
             "Retry-After": {"schema": {"type": "integer"}, "description": "When to ask again, in seconds."}
         }
     return response
+
+
+def _tagged(description: str, schema: str | Json, example: object) -> Json:
+    return {**_response(description, schema, example), "headers": _ETAG}
 
 
 def _object(properties: Json) -> Json:

@@ -27,7 +27,7 @@ from kdm_http.tls import Material
 _FIELD_OVERHEAD: Final = 4
 """Bytes of a header field besides its name and value: ": " and CRLF."""
 
-_OK: Final = b"HTTP/1.1 200 OK\r\n"
+_STATUS_LINES: Final = {200: b"HTTP/1.1 200 OK\r\n", 304: b"HTTP/1.1 304 Not Modified\r\n"}
 _READS: Final = frozenset({b"GET", b"HEAD"})
 _NOT_PLAIN: Final = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 """Header fields of requests that have, or may have, a body, or want another protocol."""
@@ -397,13 +397,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._may_answer_at_once = False
         self._answered = True
         self.server_state.total_requests += 1
-        head, body = ready
+        status, head, body = ready
+        first = _STATUS_LINES[status]
         if method == b"HEAD":
             body = b""
         if len(body) > _JOINED_BYTES:
-            self.transport.writelines([_OK, self._front.default_head, head, body])
+            self.transport.writelines([first, self._front.default_head, head, body])
         else:
-            self.transport.write(b"".join((_OK, self._front.default_head, head, body)))
+            self.transport.write(b"".join((first, self._front.default_head, head, body)))
         return True
 
     def _refuse(self, status: int, message: str, *, close: bool = False, retry_after_s: int = 0) -> ASGI3Application:

@@ -2,8 +2,8 @@
 
 The server asks the application's shortcut first. None means: go the long way, through ASGI and Litestar. The shortcut
 knows no error: whatever is not a plain GET or HEAD of one Deployment or of the list, spelled as everybody spells it and
-answered with 200, is for the long way, which alone audits, logs and explains what went wrong. Both ways give the same
-bytes.
+answered with 200 or 304, is for the long way, which alone audits, logs and explains what went wrong. Both ways give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from attrs import frozen
 
 from kdm_core import Deployment, DeploymentService
 from kdm_http import rfd001, rfd156
+from kdm_http.entity_tag import is_known, tag_of
 from kdm_http.peer import Peer
 from kdm_http.request import request_id_of
 
@@ -34,13 +35,15 @@ _log = structlog.get_logger("kdm.access")
 
 
 class Ready(NamedTuple):
-    """A response with status 200.
+    """A response.
 
     Attributes:
+        status: 200; 304 where the client has the answer already.
         head: Its header fields as they go over the wire, with the empty line after them.
         body: Its body.
     """
 
+    status: int
     head: bytes
     body: bytes
 
@@ -83,9 +86,11 @@ class Shortcut:
         self._observe = observe
         self._log_requests = log_requests
         fields = b"".join(b"%b: %b\r\n" % field for field in always)
-        self._head = b"content-type: application/json\r\ncontent-length: %d\r\n" + fields + b"x-request-id: %b\r\n\r\n"
+        always_and_own = b"etag: %b\r\n" + fields + b"x-request-id: %b\r\n\r\n"
+        self._head = b"content-type: application/json\r\ncontent-length: %d\r\n" + always_and_own
+        self._head_of_known = always_and_own
         self._encode = msgspec.json.Encoder().encode
-        self._lists: dict[tuple[bytes, str | None], tuple[tuple[Deployment, ...], bytes]] = {}
+        self._lists: dict[tuple[bytes, str | None], tuple[tuple[Deployment, ...], bytes, bytes]] = {}
 
     def __call__(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
         """Answer, or return None; see :data:`AnswerAtOnce`."""
@@ -107,38 +112,45 @@ class Shortcut:
                 if found is None:
                     return None
                 body = self._encode(route.one(found))
+                tag = tag_of(body)
             else:
                 route = _ROUTES[path]
                 template = route.list_template
                 listed = self._service.peek_list(namespace, actor=who)
                 if listed is None:
                     return None
-                body = self._listed(path, route, listed, namespace)
+                body, tag = self._listed(path, route, listed, namespace)
         except Exception:  # noqa: BLE001 - no such route, or a defect, which the long way meets again and tells
             return None
+        status = 304 if is_known(tag, fields) else 200
         identifier = request_id_of(fields)
         seconds = monotonic() - started
-        self._observe(method.decode(), template, 200, seconds, who.user)
+        self._observe(method.decode(), template, status, seconds, who.user)
         if self._log_requests:
             _log.info(
                 "request",
                 request_id=identifier,
                 method=method.decode(),
                 path=path[:200].decode(),
-                status=200,
+                status=status,
                 user=who.user,
                 seconds=round(seconds, 6),
             )
-        return Ready(self._head % (len(body), identifier.encode()), body)
+        if status == 304:
+            return Ready(status, self._head_of_known % (tag, identifier.encode()), b"")
+        return Ready(status, self._head % (len(body), tag, identifier.encode()), body)
 
-    def _listed(self, path: bytes, route: _Route, deployments: tuple[Deployment, ...], namespace: str | None) -> bytes:
-        """Encode a list, or find that it is still the one that was encoded last time."""
+    def _listed(
+        self, path: bytes, route: _Route, deployments: tuple[Deployment, ...], namespace: str | None
+    ) -> tuple[bytes, bytes]:
+        """Encode a list, or find that it is still the one that was encoded last time; return it and its tag."""
         key = (path, namespace)
         known = self._lists.get(key)
         if known is not None and known[0] is deployments:
-            return known[1]
+            return known[1:]
         body = self._encode([route.one(each) for each in deployments])
         if len(self._lists) >= REMEMBERED_LISTS:
             self._lists.clear()
-        self._lists[key] = (deployments, body)
-        return body
+        tag = tag_of(body)
+        self._lists[key] = (deployments, body, tag)
+        return body, tag

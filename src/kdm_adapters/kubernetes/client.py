@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
@@ -19,6 +18,7 @@ import aiohttp
 from kdm_adapters.kubernetes.credentials import Credentials, discard_private_file
 from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.official import Configuration, RESTClientObject
+from kdm_adapters.kubernetes.sockets import open_socket
 from kdm_adapters.kubernetes.wire.readers import JSON, failure
 from kdm_core.errors import ClusterUnreachable
 from kdm_core.ports import Instrument
@@ -29,15 +29,6 @@ CONNECT_TIMEOUT_S: Final = 5.0
 """How long connecting may take, TLS included, in seconds."""
 
 USER_AGENT: Final = "kdm"
-
-_KEEPALIVE: Final = (
-    ("TCP_KEEPIDLE", 15),
-    ("TCP_KEEPINTVL", 5),
-    ("TCP_KEEPCNT", 3),
-    ("TCP_USER_TIMEOUT", 30_000),
-)
-"""A peer that is gone is noticed within 45 s: after 15 s of silence it is asked each 5 s; 3 unanswered questions, or
-30,000 ms without an acknowledgement of what was sent, end the connection (tcp(7), RFC 5482)."""
 
 # kubernetes.aio's own default, 300 s in all, would cut watches.
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
@@ -60,18 +51,6 @@ class ApiError(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
-
-
-def open_socket(address: tuple[Any, ...]) -> socket.socket:
-    """Open a socket that notices within 45 s that its peer is gone."""
-    family, kind, protocol, *_ = address
-    opened = socket.socket(family, kind, protocol)
-    opened.setblocking(False)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        if hasattr(socket, name):  # the names are Linux's
-            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return opened
 
 
 class _Transport(RESTClientObject):

@@ -89,4 +89,7 @@ def test_every_answer_has_an_example() -> None:
         for method in item.keys() - {"parameters"}:
             for status, answer in item[method]["responses"].items():
                 told = shared[answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer
+                if status == "304":
+                    assert "content" not in told
+                    continue
                 assert "example" in told["content"]["application/json"], (path, method, status)

@@ -9,24 +9,12 @@ import aiohttp
 import pytest
 
 from kdm_adapters.kubernetes import client as module
-from kdm_adapters.kubernetes.client import Client, open_socket
+from kdm_adapters.kubernetes.client import Client
 from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials
+from kdm_adapters.kubernetes.sockets import open_socket
 from kdm_core.ports import Instrument
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, refusing
 from unit.adapters.kubernetes.conftest import MakeRepository
-
-
-def test_a_dead_peer_is_noticed_within_45_s() -> None:
-    with open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1))) as opened:
-        option = opened.getsockopt
-        assert option(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        idle_s, interval_s, count = (
-            option(socket.IPPROTO_TCP, getattr(socket, name))
-            for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
-        )
-        assert idle_s + interval_s * count <= 45
-        assert option(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 45_000
-        assert not opened.getblocking()
 
 
 async def test_the_connections_are_made_with_such_sockets(

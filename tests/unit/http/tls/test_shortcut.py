@@ -72,6 +72,9 @@ FIELDS = [
     "expect: 100-continue\r\ncontent-length: 2\r\n",
     "connection: upgrade\r\nupgrade: websocket\r\n",
     "x-request-id: again\r\n",
+    "if-none-match: *\r\n",
+    'if-none-match: "other"\r\n',
+    'if-none-match: "other"\r\nif-none-match: *\r\n',
     "host: kdm\r\n",
 ]
 
@@ -162,6 +165,37 @@ async def test_both_ways_give_the_same(sides: tuple[Side, Side], connect: Any) -
             await client.close()
         assert answers[0] == answers[1], case
     assert short.told == long.told
+
+
+@pytest.mark.parametrize("base", ["", "/api/v1"])
+@pytest.mark.parametrize("read", ["/deployments?namespace=shop", "/deployments/api/replicas?namespace=shop"])
+@pytest.mark.parametrize("way", [0, 1], ids=["shortcut", "long way"])
+async def test_who_has_the_newest_answer_is_told_so(
+    sides: tuple[Side, Side], connect: Any, base: str, read: str, way: int
+) -> None:
+    """With a 304 and no body, until the answer is another one; what was not read successfully has no tag."""
+    side = sides[way]
+    client = await connect(side.server)
+    first = await client.request(base + read)
+    tag = first.headers["etag"]
+    for method in ("GET", "HEAD"):
+        for names in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+            again = await client.request(base + read, method=method, headers=f"If-None-Match: {names}\r\n")
+            assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+            assert "content-type" not in again.headers
+    for names in ('"other"', tag.strip('"'), tag.replace('"', "'"), '""'):
+        assert (await client.request(base + read, headers=f"If-None-Match: {names}\r\n")).body == first.body
+    assert {status for _, _, status, _ in side.observed} == {200, 304}
+
+    repository: Any = side.api.shortcut._service._repository
+    await repository.set_replicas(DeploymentRef("shop", "api"), 4)
+    changed = await client.request(base + read, headers=f"If-None-Match: {tag}\r\n")
+    assert (changed.status, changed.headers["etag"] == tag) == (200, False)
+    await repository.set_replicas(DeploymentRef("shop", "api"), 3)
+    assert (await client.request(base + read, headers=f"If-None-Match: {tag}\r\n")).status == 304
+    for target in ("/deployments/none/replicas", "/health"):
+        other = await client.request(base + target, headers="If-None-Match: *\r\n")
+        assert (other.status in {200, 404}, "etag" in other.headers) == (True, False)
 
 
 async def test_the_usual_reads_take_it(sides: tuple[Side, Side], connect: Any, monkeypatch: Any) -> None:

@@ -1,0 +1,64 @@
+"""Conditional reads: whoever polls and has the newest answer already is told so, instead of getting it again.
+
+The entity tag is a digest of the bytes: every replica of kdm gives the same one, before and after a restart, and it
+stays while a Deployment changes in what is not told of it. A resourceVersion would do neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Final
+
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Message, Send
+
+TAG_BYTES: Final = 8
+"""Of the digest, in bytes: two answers of one URL are told apart, collisions are nothing anybody could gain from."""
+
+TAGGED: Final = ("/deployments", "/deployments/{name}/replicas")
+"""How the templates of the routes end whose successful reads have a tag."""
+
+
+def tag_of(body: bytes) -> bytes:
+    """Return the strong entity tag of a body, as the field ``ETag`` has it (RFC 9110, section 8.8.3)."""
+    return b'"%b"' % blake2b(body, digest_size=TAG_BYTES).hexdigest().encode()
+
+
+def is_known(tag: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a request's ``If-None-Match`` names a tag (RFC 9110, section 13.1.2).
+
+    Args:
+        tag: What :func:`tag_of` made.
+        fields: The request's header fields, with names in lower case.
+    """
+    # Our tags are hexadecimal: as part of a list they are found nowhere but as a member, weak (W/) or strong.
+    return any(tag in value or value.strip() == b"*" for name, value in fields if name == b"if-none-match")
+
+
+def tagging(scope: HTTPScope, send: Send) -> Send:
+    """Wrap an application's ``send``, so that the answers to reads have a tag or are a 304.
+
+    Args:
+        scope: The request. Its ``path_template`` is asked for when the response begins.
+        send: Where the response goes.
+    """
+    held: HTTPResponseStartEvent | None = None
+
+    async def send_tagged(message: Message) -> None:
+        nonlocal held
+        if message["type"] == "http.response.start":
+            template = scope.get("path_template", "")
+            if message["status"] == 200 and scope["method"] == "GET" and template.endswith(TAGGED):
+                held = message  # the tag is of the body, which comes as one message after it
+                return
+        elif held is not None and message["type"] == "http.response.body":
+            start, held = held, None
+            tag = tag_of(message["body"])
+            if is_known(tag, scope["headers"]):
+                await send({**start, "status": 304, "headers": [(b"etag", tag)]})
+                message = HTTPResponseBodyEvent(type="http.response.body", body=b"", more_body=False)
+            else:
+                await send({**start, "headers": [*start["headers"], (b"etag", tag)]})
+        await send(message)
+
+    return send_tagged
