@@ -1,4 +1,4 @@
-"""Conditional reads: whoever polls and has the newest answer already is told so, instead of getting it again.
+"""Conditional lists: whoever polls and has the newest list already is told so, instead of getting it again.
 
 The entity tag is a digest of the bytes: every replica of kdm gives the same one, before and after a restart, and it
 stays while a Deployment changes in what is not told of it. A resourceVersion would do neither.
@@ -15,7 +15,7 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPSc
 TAG_BYTES: Final = 8
 """Of the digest, in bytes: two answers of one URL are told apart, collisions are nothing anybody could gain from."""
 
-TAGGED: Final = ("/deployments", "/deployments/{name}/replicas")
+TAGGED: Final = "/deployments"
 """How the templates of the routes end whose successful reads have a tag."""
 
 
@@ -36,7 +36,7 @@ def is_known(tag: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def tagging(scope: HTTPScope, send: Send) -> Send:
-    """Wrap an application's ``send``, so that the answers to reads have a tag or are a 304.
+    """Wrap an application's ``send``, so that lists have a tag or are a 304.
 
     Args:
         scope: The request. Its ``path_template`` is asked for when the response begins.

@@ -149,11 +149,14 @@ def _dialect(base: str, tag: str, write: str, written: str, written_example: Jso
                 "tags": [tag],
                 "summary": "List Deployments and their replica counts",
                 "responses": {
-                    "200": _tagged(
-                        "They, by namespace, then name.",
-                        {"type": "array", "items": {"$ref": f"#/components/schemas/{counted}"}},
-                        [example, {key: "redis-deployment", "replicaCount": 1}],
-                    ),
+                    "200": {
+                        **_response(
+                            "They, by namespace, then name.",
+                            {"type": "array", "items": {"$ref": f"#/components/schemas/{counted}"}},
+                            [example, {key: "redis-deployment", "replicaCount": 1}],
+                        ),
+                        "headers": _ETAG,
+                    },
                     "304": _NOT_MODIFIED,
                     **_errors(_LIST_ERRORS),
                 },
@@ -165,11 +168,7 @@ def _dialect(base: str, tag: str, write: str, written: str, written_example: Jso
                 "operationId": f"{tag}GetReplicas",
                 "tags": [tag],
                 "summary": "Get a Deployment's replica count",
-                "responses": {
-                    "200": _tagged("It.", counted, example),
-                    "304": _NOT_MODIFIED,
-                    **_errors(_READ_ERRORS),
-                },
+                "responses": {"200": _response("It.", counted, example), **_errors(_READ_ERRORS)},
             },
             write: {
                 "operationId": f"{tag}SetReplicas",
@@ -224,10 +223,6 @@ def _response(description: str, schema: str | Json, example: object, status: int
             "Retry-After": {"schema": {"type": "integer"}, "description": "When to ask again, in seconds."}
         }
     return response
-
-
-def _tagged(description: str, schema: str | Json, example: object) -> Json:
-    return {**_response(description, schema, example), "headers": _ETAG}
 
 
 def _object(properties: Json) -> Json:

@@ -85,10 +85,9 @@ class Shortcut:
         self._service = service
         self._observe = observe
         self._log_requests = log_requests
-        fields = b"".join(b"%b: %b\r\n" % field for field in always)
-        always_and_own = b"etag: %b\r\n" + fields + b"x-request-id: %b\r\n\r\n"
-        self._head = b"content-type: application/json\r\ncontent-length: %d\r\n" + always_and_own
-        self._head_of_known = always_and_own
+        fields = b"%b" + b"".join(b"%b: %b\r\n" % field for field in always) + b"x-request-id: %b\r\n\r\n"
+        self._head = b"content-type: application/json\r\ncontent-length: %d\r\n" + fields
+        self._head_of_known = fields
         self._encode = msgspec.json.Encoder().encode
         self._lists: dict[tuple[bytes, str | None], tuple[tuple[Deployment, ...], bytes, bytes]] = {}
 
@@ -102,7 +101,7 @@ class Shortcut:
             if plain is None:
                 return None
             namespace = plain[1].decode()
-        who = peer.identity
+        who, status, tag_field = peer.identity, 200, b""
         try:
             if path.endswith(_REPLICAS):
                 collection, _, name = path[: -len(_REPLICAS)].rpartition(b"/")
@@ -112,7 +111,6 @@ class Shortcut:
                 if found is None:
                     return None
                 body = self._encode(route.one(found))
-                tag = tag_of(body)
             else:
                 route = _ROUTES[path]
                 template = route.list_template
@@ -120,9 +118,11 @@ class Shortcut:
                 if listed is None:
                     return None
                 body, tag = self._listed(path, route, listed, namespace)
+                tag_field = b"etag: %b\r\n" % tag
+                if is_known(tag, fields):
+                    status = 304
         except Exception:  # noqa: BLE001 - no such route, or a defect, which the long way meets again and tells
             return None
-        status = 304 if is_known(tag, fields) else 200
         identifier = request_id_of(fields)
         seconds = monotonic() - started
         self._observe(method.decode(), template, status, seconds, who.user)
@@ -137,8 +137,8 @@ class Shortcut:
                 seconds=round(seconds, 6),
             )
         if status == 304:
-            return Ready(status, self._head_of_known % (tag, identifier.encode()), b"")
-        return Ready(status, self._head % (len(body), tag, identifier.encode()), body)
+            return Ready(status, self._head_of_known % (tag_field, identifier.encode()), b"")
+        return Ready(status, self._head % (len(body), tag_field, identifier.encode()), body)
 
     def _listed(
         self, path: bytes, route: _Route, deployments: tuple[Deployment, ...], namespace: str | None
