@@ -33,7 +33,7 @@ USER_AGENT: Final = "kdm"
 # kubernetes.aio's own default, 300 s in all, would cut watches.
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
 
-# Twice this may be decoded in one go, and nobody is served meanwhile: some 40 Deployments, a millisecond or two.
+# Twice this may wait to be decoded.
 _READ_BUFFER_BYTES: Final = 64 * 1024
 _READ_ERROR_BYTES: Final = 64 * 1024
 

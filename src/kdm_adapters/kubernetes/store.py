@@ -98,15 +98,17 @@ class Store:
 
     def replace(self, namespace: str | None, objects: Mapping[str, Mapping[str, Deployment]]) -> None:
         """Make the objects (of one namespace) be these, telling only the differences."""
-        # In one step, so it must be quick: what is the same object, as most are in a relist, is passed over in bulk.
+        # In one step, so it must be quick. In a relist most are the same objects: dict's == sees that at once.
         for each in list(self._objects) if namespace is None else [namespace]:
-            told = objects.get(each, {})
-            for name in [name for name in self._objects.get(each, ()) if name not in told]:
-                self.remove(each, name)
+            held, told = self._objects.get(each, {}), objects.get(each, {})
+            if held != told:
+                for name in [name for name in held if name not in told]:
+                    self.remove(each, name)
         for each, told in objects.items():
             held = self._objects.get(each, {})
-            for deployment in [found for name, found in told.items() if held.get(name) is not found]:
-                self.put(deployment)
+            if held != told:
+                for deployment in [found for name, found in told.items() if held.get(name) is not found]:
+                    self.put(deployment)
 
     def _changed(self, kind: ChangeKind, deployment: Deployment) -> None:
         if self._sorted:
