@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 
 from kdm_core.model import ChangeKind, Deployment
@@ -57,11 +57,6 @@ class Store:
             self._sorted[namespace] = listed
         return listed
 
-    def keys(self, namespace: str | None = None) -> Iterable[tuple[str, str]]:
-        """Return the namespace and name of each Deployment (of one namespace), as they are now."""
-        namespaces = self._objects if namespace is None else (namespace,)
-        return [(each, name) for each in namespaces for name in self._objects.get(each, ())]
-
     def put(self, deployment: Deployment) -> None:
         """Add or replace one. The same name with another uid is told as a deletion and an addition."""
         namespace, name = deployment.ref.namespace, deployment.ref.name
@@ -99,14 +94,15 @@ class Store:
     def replace(self, namespace: str | None, objects: Mapping[str, Mapping[str, Deployment]]) -> None:
         """Make the objects (of one namespace) be these, telling only the differences."""
         # In one step, so it must be quick. In a relist most are the same objects: dict's == sees that at once.
+        same = {each for each, told in objects.items() if self._objects.get(each) == told}
         for each in list(self._objects) if namespace is None else [namespace]:
-            held, told = self._objects.get(each, {}), objects.get(each, {})
-            if held != told:
-                for name in [name for name in held if name not in told]:
+            if each not in same:
+                told = objects.get(each, {})
+                for name in [name for name in self._objects.get(each, ()) if name not in told]:
                     self.remove(each, name)
         for each, told in objects.items():
-            held = self._objects.get(each, {})
-            if held != told:
+            if each not in same:
+                held = self._objects.get(each, {})
                 for deployment in [found for name, found in told.items() if held.get(name) is not found]:
                     self.put(deployment)
 
