@@ -119,8 +119,7 @@ def chart(session: nox.Session) -> None:
 def image(session: nox.Session) -> None:
     """Build the container image and run it. Needs Docker; as root it brings its own engine. Arguments go to pytest."""
     install(session)
-    # The first test waits for the base and the image to be built.
-    session.run("pytest", "tests/integration/image", "tests/integration/kind", "--timeout=900", *session.posargs)
+    session.run("pytest", "tests/integration/image", "tests/integration/kind", *session.posargs)
 
 
 @nox.session

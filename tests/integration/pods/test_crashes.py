@@ -6,16 +6,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import pytest
-
 from integration.controlplane.cluster import ControlPlane
 from integration.kdm_process import wait_until
 
 from .installation import READ, SHOP, Installation
 from .load import FRESH, KEPT, OK, WRITE
 from .node import Node
-
-pytestmark = pytest.mark.timeout(900)
 
 BROKEN_CONNECTION = {"ConnectError", "ConnectTimeout", "ReadError", "ReadTimeout", "RemoteProtocolError", "WriteError"}
 NOTICED_WITHIN_S = 15.0

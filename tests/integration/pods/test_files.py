@@ -7,13 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
 from integration.kdm_process import wait_until
 
 from .installation import POLICY, SHOP, Installation
-
-pytestmark = pytest.mark.timeout(900)
 
 VIEWERS = """
 [[grant]]

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from integration.kdm_process import wait_until
 
 from .installation import SHOP, Installation
-
-pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, which may have to be built
 
 
 def running_pods(kdm: Installation, name: str) -> int:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from .installation import Installation
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def test_no_request_is_lost_over_an_upgrade_and_a_rollback(kdm: Installation, tell: Callable[[str], None]) -> None:
