@@ -142,4 +142,4 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {timeout_s:g} s")
-        time.sleep(0.02)
+        time.sleep(0.02)  # what is waited for is another process' state, of which it does not tell

@@ -78,7 +78,7 @@ def _wait(process: Process, question: list[str]) -> None:
             raise Unavailable(f"dockerd ended at its start:\n{process.log_tail()}")
         if time.monotonic() > deadline:
             raise Unavailable(f"dockerd did not answer within {START_TIMEOUT_S:g} s:\n{process.log_tail()}")
-        time.sleep(0.05)
+        time.sleep(0.05)  # dockerd tells nobody that it is ready
 
 
 def _stop(process: Process, docker: list[str]) -> None:

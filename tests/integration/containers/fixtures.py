@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+
+from integration.unavailable import unavailable
 
 from . import base_image as bases
 from .engine import BUILD_TIMEOUT_S, Engine, EngineFailed, Unavailable, running_engine
@@ -28,7 +28,7 @@ def engine() -> Iterator[Engine]:
         with running_engine() as engine:
             yield engine
     except Unavailable as exc:
-        _none(str(exc))
+        unavailable(f"no container engine: {exc}")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def base_image(engine: Engine) -> str:
     try:
         return bases.base_image(engine)
     except Unavailable as exc:
-        _none(str(exc))
+        unavailable(f"no container engine: {exc}")
 
 
 @pytest.fixture(scope="session")
@@ -93,9 +93,3 @@ def build_kdm(engine: Engine, checkout: Path, tag: str, builder: str, base: str,
     if done.returncode:
         raise EngineFailed(f"{' '.join(command)}:\n{done.stdout[-6000:]}{done.stderr[-6000:]}")
     return tag
-
-
-def _none(reason: str) -> NoReturn:
-    if os.environ.get("CI", "").lower() in {"1", "true"}:
-        pytest.fail(f"no container engine: {reason}", pytrace=False)
-    pytest.skip(f"no container engine: {reason}")

@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.cluster_model import ClusterModel, State
+from unit.adapters.kubernetes.kubeconfig import write_kubeconfig
 from unit.adapters.kubernetes.wire_formats import JsonFormat, ProtobufFormat, WireFormat
 
 DEADLINE_S = 10.0
@@ -152,18 +153,7 @@ class ApiServer:
     def kubeconfig(self, directory: Path, *, user: object = None, **cluster: object) -> Path:
         """Write a kubeconfig that leads here, as this user."""
         url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
-        path = directory / "kubeconfig"
-        path.write_text(
-            json.dumps(
-                {
-                    "current-context": "test",
-                    "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-                    "clusters": [{"name": "test", "cluster": {"server": url, **cluster}}],
-                    "users": [{"name": "test", "user": user or {"token": "let-me-in"}}],
-                }
-            )
-        )
-        return path
+        return write_kubeconfig(directory / "kubeconfig", url, user=user, cluster=cluster)
 
     async def change(self, *steps: Callable[[ClusterModel], object]) -> None:
         """Change the cluster; open watches tell of it."""

@@ -101,7 +101,7 @@ class KubernetesHarness(ScopedRepositoryHarness):
                 for watch in list(self._server.watches):
                     if watch.cursor >= version:
                         await watch.send(watch.format.bookmark(watch.cursor))
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)  # a repository tells nobody that it has read a bookmark
 
     async def break_watch(self) -> None:
         self._server.standing_faults.update(watch=breaking, list=self._break_lists_of_all)

@@ -18,6 +18,7 @@ from kdm_adapters.kubernetes import credentials as module
 from kdm_adapters.kubernetes.credentials import Credentials
 from kdm_core.errors import ClusterUnreachable
 from kdm_core.model import DeploymentRef
+from unit.adapters.kubernetes import kubeconfig
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, refusing
 from unit.adapters.kubernetes.conftest import until
 from unit.adapters.kubernetes.view_driver import Recorder
@@ -27,17 +28,9 @@ EXEC = "client.authentication.k8s.io/v1"
 
 
 def write_kubeconfig(path: Path, name: str, **user: object) -> Path:
-    path.write_text(
-        json.dumps(
-            {
-                "current-context": name,
-                "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-                "clusters": [{"name": name, "cluster": {"server": f"https://{name}.example/"}}],
-                "users": [{"name": name, "user": user or {"token": f"{name}-token"}}],
-            }
-        )
-    )
-    return path
+    """Write a kubeconfig whose cluster, user and default token are called after it."""
+    user = user or {"token": f"{name}-token"}
+    return kubeconfig.write_kubeconfig(path, f"https://{name}.example/", name=name, user=user)
 
 
 def plugin(path: Path, status: Mapping[str, object] | None = None, script: str = "") -> dict[str, object]:

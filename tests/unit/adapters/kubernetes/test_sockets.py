@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import socket
 import struct
 import threading
@@ -19,6 +18,7 @@ from kdm_adapters.kubernetes.client import Client
 from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials
 from kdm_adapters.kubernetes.sockets import open_socket
 from kdm_adapters.kubernetes.wire.readers import JSON
+from unit.adapters.kubernetes.kubeconfig import write_kubeconfig
 
 ATTEMPTS = 50
 ANYWHERE = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1))
@@ -92,17 +92,7 @@ def test_a_connection_that_is_reset_takes_no_other_with_it(
     loop: Callable[[], asyncio.AbstractEventLoop], resetting: int, tmp_path: Path
 ) -> None:
     """While the API server cannot be reached, kdm's own clients connect, and get the numbers that became free."""
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(
-        json.dumps(
-            {
-                "current-context": "test",
-                "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-                "clusters": [{"name": "test", "cluster": {"server": f"https://127.0.0.1:{resetting}"}}],
-                "users": [{"name": "test", "user": {"token": "let-me-in"}}],
-            }
-        )
-    )
+    kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", f"https://127.0.0.1:{resetting}")
     clients: list[tuple[socket.socket, socket.socket]] = []
 
     async def fail_often() -> None:
