@@ -25,9 +25,7 @@ CLIENT_AUTH: Final = ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string
 
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
-_APPLIED: Final = frozenset(
-    {ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.CRL_NUMBER, ExtensionOID.ISSUING_DISTRIBUTION_POINT}
-)
+_APPLIED: Final = frozenset({ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.ISSUING_DISTRIBUTION_POINT})
 """Extensions of a revocation list that OpenSSL applies, so that they may be critical."""
 
 
@@ -50,7 +48,7 @@ class Certificate:
 
     Attributes:
         der: Its bytes.
-        subject: Whose it is, as RFC 4514 writes it.
+        subject: Whose it is, as RFC 4514 writes it; what cannot be printed is escaped.
         issuer: Who signed it, the same way.
         serial: Its serial number, in lower-case hex.
         fingerprint: SHA-256 of its bytes, in lower-case hex.
@@ -102,13 +100,13 @@ class Certificate:
             read = x509.load_der_x509_certificate(der)
         with _contained("the certificate's subject"):
             subject = read.subject
-            names = subject.rfc4514_string()
+            names = _printable(subject.rfc4514_string())
             subject_der, folded_subject = subject.public_bytes(), _folded(subject)
             common_names = _values(subject, NameOID.COMMON_NAME)
             organizations = _values(subject, NameOID.ORGANIZATION_NAME)
         with _contained("the certificate's issuer"):
             issuer = read.issuer
-            issuer_names = issuer.rfc4514_string()
+            issuer_names = _printable(issuer.rfc4514_string())
             folded_issuer = _folded(issuer)
             signers = _values(issuer, NameOID.ORGANIZATION_NAME)
         with _contained("the dates of the certificate"):
@@ -182,7 +180,7 @@ class RevocationList:
         with _contained("the revocation list"):
             read = x509.load_der_x509_crl(der)
         with _contained("the revocation list's issuer"):
-            issuer = read.issuer.rfc4514_string()
+            issuer = _printable(read.issuer.rfc4514_string())
         with _contained("the dates of the revocation list"):
             begin, end = read.last_update_utc, read.next_update_utc
         with _contained("the revocation list's extensions"):
@@ -230,6 +228,11 @@ def _distribution_points(extensions: x509.Extensions) -> bytes | None:
     return x509.CRLDistributionPoints([where]).public_bytes()
 
 
+def _printable(text: str) -> str:
+    """Escape what would break a line of the log, or hide in it."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def _values(name: x509.Name, oid: x509.ObjectIdentifier) -> tuple[str, ...]:
     return tuple(str(attribute.value) for attribute in name.get_attributes_for_oid(oid))
 
@@ -261,5 +264,5 @@ def _contained(what: str) -> Iterator[None]:
 
 
 def _bad(what: str, error: BaseException) -> BadCertificate:
-    said = " ".join(str(error).split())[:200].encode("ascii", "backslashreplace").decode()
+    said = _printable(" ".join(str(error).split())[:200])
     return BadCertificate(f"{what} cannot be read: {said or type(error).__name__}")

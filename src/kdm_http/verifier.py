@@ -22,7 +22,7 @@ SECURITY_LEVEL: Final = "@SECLEVEL=2"
 """112 bits: RSA of 2048, no SHA-1 (SSL_CTX_set_security_level(3))."""
 
 _HANDSHAKE, _TLS12 = b"\x16", b"\x03\x03"
-_CLIENT_HELLO, _CERTIFICATE = 1, 11
+_HELLO, _CERTIFICATE = 1, 11
 _MAX_RECORD_BYTES: Final = 2**14
 """The longest piece of a message that one record carries (RFC 5246, section 6.2.1)."""
 
@@ -56,8 +56,7 @@ class Verifier:
             chain: The DER of the client's certificate, then of the others it sends.
         """
         incoming, connection = self._begin()
-        certificates = b"".join(_with_length(der, 3) for der in chain)
-        incoming.write(_records(_message(_CERTIFICATE, _with_length(certificates, 3))))
+        incoming.write(certificate_message(chain))
         try:
             connection.do_handshake()
         except ssl.SSLWantReadError:
@@ -69,7 +68,7 @@ class Verifier:
     def _begin(self) -> tuple[ssl.MemoryBIO, ssl.SSLObject]:
         incoming = ssl.MemoryBIO()
         connection = self._context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True)
-        incoming.write(_HELLO)
+        incoming.write(CLIENT_HELLO)
         try:
             connection.do_handshake()
         except ssl.SSLWantReadError:
@@ -77,6 +76,12 @@ class Verifier:
         except ssl.SSLError as exc:
             raise MaterialMismatch(f"OpenSSL's configuration does not let kdm verify clients: {exc.reason}") from exc
         raise AssertionError("a handshake cannot be over before a client shows its certificate")
+
+
+def certificate_message(chain: Sequence[bytes]) -> bytes:
+    """Return what a client of TLS 1.2 sends to show certificates (RFC 5246, section 7.4.2), given their DER."""
+    certificates = b"".join(_with_length(der, 3) for der in chain)
+    return _records(_message(_CERTIFICATE, _with_length(certificates, 3)))
 
 
 def trust_clients(context: ssl.SSLContext, authorities: Sequence[Certificate], lists: Sequence[RevocationList]) -> None:
@@ -126,10 +131,10 @@ def _extension(number: int, body: bytes) -> bytes:
     return number.to_bytes(2) + _with_length(body, 2)
 
 
-# RFC 5246, section 7.4.1.2. The random bytes are zeros: nothing is kept secret here.
-_HELLO: Final = _records(
+# The random bytes are zeros: nothing is kept secret here.
+CLIENT_HELLO: Final = _records(
     _message(
-        _CLIENT_HELLO,
+        _HELLO,
         _TLS12
         + bytes(32)
         + _with_length(b"", 1)  # session
@@ -144,3 +149,4 @@ _HELLO: Final = _records(
         ),
     )
 )
+"""What a client of TLS 1.2 begins with (RFC 5246, section 7.4.1.2)."""

@@ -249,6 +249,7 @@ LISTS: Final[Mapping[str, tuple[str, tuple[bytes, ...]]]] = {
         "1.2.3.4 is not known",
         (extension("2a0304", b"\5\0", critical=True),),
     ),
+    "a list with a critical number": ("2.5.29.20 is not known", (extension("551d14", b"\2\1\1", critical=True),)),
     "a list with a malformed scope": ("cannot be read", (extension("551d1c", b"\4\0", critical=True),)),
     "a list with two scopes": ("cannot be read", (scope((0x81, b"\xff")), scope((0x81, b"\xff")))),
 }
@@ -258,7 +259,6 @@ APPLIED: Final[Mapping[str, tuple[bytes, ...]]] = {
     "no extension": (),
     "a list of users": (scope((0x81, b"\xff")),),
     "a list of one distribution point": (scope((0xA0, tlv(0xA0, URL))),),
-    "a critical number": (extension("551d14", b"\2\1\1", critical=True),),
     "an unknown extension": (extension("2a0304", b"\5\0"),),
     "a pointer to delta lists": (extension("551d2e", sequence(sequence(tlv(0xA0, tlv(0xA0, URL))))),),
 }
