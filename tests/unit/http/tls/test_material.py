@@ -67,7 +67,12 @@ def signed(
     names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (issuer or name, name)]
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(
-        *names, key.public_key(), x509.random_serial_number(), now + begin, now + end
+        issuer_name=names[0],
+        subject_name=names[1],
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now + begin,
+        not_valid_after=now + end,
     ).add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
