@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextvars
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import define, field
@@ -37,6 +37,9 @@ _NO_APPLICATION_PROTOCOL: Final = 120
 _SHOWN_PROTOCOLS: Final = 4
 """As many of a client's protocols are told."""
 
+_MAX_REMEMBERED: Final = 1000
+"""Clients whose intermediate certificates are kept for sessions they resume."""
+
 
 @define(eq=False)
 class Handshake:
@@ -50,6 +53,7 @@ class Handshake:
         peer: The client its certificate names. Not proven before the handshake is complete.
         refusal: Why kdm refuses the client, whatever OpenSSL says.
         unserved: The application protocols the client offers, where none of them is served.
+        remembered: What a client sent when its session began, by its own certificate.
         failure: Why the handshake failed; None while it has not.
     """
 
@@ -60,6 +64,7 @@ class Handshake:
     peer: Peer | None = None
     refusal: PeerRefused | None = None
     unserved: tuple[bytes, ...] = ()
+    remembered: Mapping[bytes, list[bytes]] = field(factory=dict)
     failure: tuple[Reason, str] | None = None
 
     def show(self, ders: list[bytes]) -> bool:
@@ -81,8 +86,8 @@ class Handshake:
         Raises:
             PeerRefused: kdm refuses it.
         """
-        if self.shown != der:
-            self.show([der])
+        if self.shown != der:  # a resumed session
+            self.show(self.remembered.get(der, [der]))
         if self.refusal is not None or self.peer is None:
             raise self.refusal or PeerRefused(Reason.MALFORMED, "the client showed no certificate")
         return self.peer
@@ -137,9 +142,12 @@ class HandshakeObject(ssl.SSLObject):
         except ssl.SSLError as exc:
             self.handshake.fail(exc)
             raise ssl.SSLWantReadError from exc
-        # The hook would be called for every record from now on. Nothing is verified any more: leave it behind.
-        if isinstance(self.context, HandshakeContext) and self.context.refusing is not None:
-            self.context = self.context.refusing
+        context = self.context
+        if isinstance(context, HandshakeContext):
+            context.remember(self.handshake)
+            # The hook would be called for every record from now on. Nothing is verified any more: leave it behind.
+            if context.refusing is not None:
+                self.context = context.refusing
 
     def _note_hello(self) -> None:
         if self.hello is None:
@@ -155,10 +163,13 @@ class HandshakeContext(ssl.SSLContext):
 
     Attributes:
         refusing: A context that verifies no client at all; None where it could not be made.
+        remembered: What clients sent along with their own certificates, which are the keys. A resumed session of TLS
+            1.2 comes without, and lives no longer than this context.
     """
 
     sslobject_class = HandshakeObject
     refusing: ssl.SSLContext | None = None
+    remembered: dict[bytes, list[bytes]] | None = None
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         """Begin a connection, as the base class does, and tie it to the attempt of the running task."""
@@ -166,6 +177,16 @@ class HandshakeContext(ssl.SSLContext):
         if isinstance(made, HandshakeObject):
             made.handshake, made.incoming = current.get(None), incoming
         return made
+
+    def remember(self, handshake: Handshake) -> None:
+        """Keep what a client sent along, and hand out what was kept."""
+        if self.remembered is None:
+            self.remembered = {}
+        handshake.remembered = self.remembered
+        if len(handshake.sent) > 1 and self.minimum_version < ssl.TLSVersion.TLSv1_3:
+            if len(self.remembered) >= _MAX_REMEMBERED:
+                self.remembered.clear()
+            self.remembered[handshake.shown] = [certificate.der for certificate in handshake.sent]
 
     def serve_protocol(self, name: str) -> None:
         """Serve clients that offer this application protocol, or say nothing of it, and refuse the others (RFC 7301).
