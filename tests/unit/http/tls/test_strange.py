@@ -12,10 +12,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from prometheus_client import CollectorRegistry
 
+from kdm_core import AuditEvent, Outcome, Verb
 from kdm_http.pem import write_blocks
 from kdm_http.rejection import Reason
 from kdm_http.server import TlsConfigurationError
+from kdm_http.traffic import Traffic
 from kdm_http.verifier import CLIENT_HELLO, certificate_message
 from unit.http.tls import strange
 from unit.http.tls.client import Client
@@ -23,6 +26,19 @@ from unit.http.tls.credentials import Credentials
 from unit.http.tls.running import DEADLINE_S, Running
 
 KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+class Trail:
+    """An audit trail in memory."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+
+    def check(self) -> None:
+        """It always takes more."""
+
+    def record(self, event: AuditEvent) -> None:
+        self.events.append(event)
 
 
 def issuer_of(credentials: Credentials, trusted: bool) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
@@ -93,6 +109,30 @@ async def test_a_strange_client_is_served_or_told_and_counted(
     assert (
         await (await Client.open(server.api, credentials.client_context(identity=credentials.alice))).request()
     ).status == 200
+
+
+async def test_a_client_whose_name_cannot_be_read_is_in_the_audit_trail(
+    start: Any, credentials: Credentials, tmp_path: Path
+) -> None:
+    """Counted as malformed, and audited with its address and fingerprint: it passes nothing by."""
+    server: Running = await start()
+    signer, issuer = issuer_of(credentials, trusted=True)
+    der = strange.certificate(signer, KEY, issuer=issuer, **strange.SUBJECTS["ISO-8859-1 in an IA5String"])
+    made = context(credentials, der, tmp_path)
+    assert made is not None
+    client = await Client.open(server.api, made)
+    assert await client.alert() == "bad_certificate"
+    rejection = await server.rejection()
+    trail, registry = Trail(), CollectorRegistry()
+    Traffic(registry, trail).rejected(rejection)
+
+    assert registry.get_sample_value("kdm_clients_rejected_total", {"reason": "malformed"}) == 1
+    (event,) = trail.events
+    assert (event.verb, event.outcome) == (Verb.CONNECT, Outcome.DENIED)
+    assert event.actor.fingerprint == hashlib.sha256(der).hexdigest()
+    assert event.actor.address == rejection.address != ""
+    assert event.reason.startswith("malformed: the certificate's subject cannot be read")
+    await client.close()
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["of the client CA", "of another CA"])
