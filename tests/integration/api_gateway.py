@@ -57,6 +57,7 @@ class ApiGateway:
         watches_broken: Whether lists and watches are cut off. Reads of one Deployment still pass.
         write_refusal: What a PATCH is answered instead of being passed on: status and Kubernetes reason.
         mute: Whether PATCHes and probes are swallowed: there is no answer, ever.
+        page: Whether PATCHes and probes are answered with a page for people, and not passed on.
     """
 
     def __init__(self, upstream: aiohttp.ClientSession) -> None:
@@ -66,7 +67,7 @@ class ApiGateway:
         self.write_refusal: tuple[int, str] | None = None
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
-        self.mute = False
+        self.mute = self.page = False
         self.url = ""
 
     @asynccontextmanager
@@ -140,6 +141,8 @@ class ApiGateway:
             return web.Response()
         if self.mute and not follows:
             await asyncio.Event().wait()  # until the client gives up, which cancels this
+        if self.page and not follows and "fieldSelector" not in request.query:
+            return web.Response(status=404, text="<html><h1>No such site</h1></html>", content_type="text/html")
         if request.method == "PATCH" and self.write_refusal is not None:
             return _refuse(*self.write_refusal)
         if not follows:

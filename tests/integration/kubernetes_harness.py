@@ -18,6 +18,7 @@ from kdm_core import (
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnreachable,
+    ClusterUnrecognized,
     DeploymentRef,
     KdmError,
     WriteConflict,
@@ -132,6 +133,7 @@ class KubernetesHarness(ScopedRepositoryHarness):
         else:
             await self._gateway.come_back()
         self._gateway.mute = error is ClusterTimeout
+        self._gateway.page = error is ClusterUnrecognized
         self._gateway.write_refusal = _REFUSALS.get(error)
 
     async def heal(self) -> None:

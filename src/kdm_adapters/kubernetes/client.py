@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import ssl
 import time
@@ -18,8 +19,11 @@ import aiohttp
 from kdm_adapters.kubernetes.credentials import Credentials, discard_private_file
 from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.official import Configuration, RESTClientObject
+from kdm_adapters.kubernetes.refusals import refuses_credentials
+from kdm_adapters.kubernetes.retry_after import retry_after_s
 from kdm_adapters.kubernetes.sockets import open_socket
 from kdm_adapters.kubernetes.wire.readers import JSON, failure
+from kdm_adapters.kubernetes.wire.words import REDACTED, address
 from kdm_core.errors import ClusterUnreachable
 from kdm_core.ports import Instrument
 
@@ -35,7 +39,14 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
 
 # Twice this may wait to be decoded.
 _READ_BUFFER_BYTES: Final = 64 * 1024
-_READ_ERROR_BYTES: Final = 64 * 1024
+_READ_ERROR_BYTES: Final = 1024 * 1024
+"""How much of a refusal is read, in bytes: a Status that is cut off cannot be read, and webhooks may be long-winded."""
+
+_PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
+"""Media types of no answer of the API server's: a gateway's page for people, with whatever status."""
+
+_SECRET_CHARS: Final = 8
+"""The shortest credential looked for in a refusal, in characters: shorter ones would be found in every text."""
 
 
 class Answer(NamedTuple):
@@ -61,6 +72,7 @@ class _Transport(RESTClientObject):
         configuration.client_session_kwargs = {
             "read_bufsize": _READ_BUFFER_BYTES,
             "cookie_jar": aiohttp.DummyCookieJar(),
+            "middlewares": (_refuse_redirect,),
         }
         super().__init__(configuration)
         self.users = 0
@@ -164,12 +176,16 @@ class Client:
             try:
                 answer = await self._send(transport, method, path, query, accept, merge_patch)
                 code = answer.status
+            except ApiError as error:
+                code = error.failure.code
+                raise
             finally:
                 self._instrument.api_request(verb, code, time.monotonic() - started)
-            if code >= 300:
-                if code == 401:
+            if code >= 300 or answer.content_type in _PAGES:
+                refused = await _refusal(answer)
+                if refuses_credentials(refused):
                     self._credentials.refuse()
-                raise ApiError(await _refusal(answer))
+                raise ApiError(refused)
             yield answer
         finally:
             if answer is not None:
@@ -237,6 +253,18 @@ def _transport(configuration: Configuration) -> _Transport:
         discard_private_file(configuration)
 
 
+async def _refuse_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Do not follow a redirect: it would take the credentials and the write to whoever it names. The API has none."""
+    answer = await handler(request)
+    if 300 <= answer.status < 400:
+        refused = await _refusal(answer)
+        answer.close()
+        raise ApiError(refused)
+    return answer
+
+
 async def _refusal(answer: aiohttp.ClientResponse) -> Failure:
     body = b""
     with suppress(aiohttp.ClientError, OSError):
@@ -244,8 +272,27 @@ async def _refusal(answer: aiohttp.ClientResponse) -> Failure:
             body += chunk
             if len(body) > _READ_ERROR_BYTES:
                 break
-    after = answer.headers.get("Retry-After", "")
-    return failure(answer.content_type, body, answer.status, float(after) if after.isdecimal() else 0.0)
+    secrets = _sent_secrets(answer)
+    for secret in secrets:
+        body = body.replace(secret.encode(), REDACTED.encode())
+    headers = answer.headers
+    after_s = retry_after_s(headers.get("Retry-After", ""), headers.get("Date", ""))
+    refused = failure(body, answer.status, after_s)
+    message = refused.message
+    if 300 <= answer.status < 400 and "Location" in headers:
+        message = f"a redirect to {address(headers['Location'])}"
+    for secret in secrets:  # in the body it may have been written in another way: "+" as "&#43;"
+        message = message.replace(secret, REDACTED)
+    return refused._replace(message=message)
+
+
+def _sent_secrets(answer: aiohttp.ClientResponse) -> list[str]:
+    """Return the credentials that were sent, which an echo must not tell to others: as sent and, of Basic, in clear."""
+    sent = answer.request_info.headers.get("Authorization", "").split(" ", 1)[-1]
+    found = [sent]
+    with suppress(ValueError):
+        found.append(base64.b64decode(sent, validate=True).decode().rpartition(":")[2])
+    return [each for each in found if len(each) >= _SECRET_CHARS]
 
 
 def _text(error: BaseException) -> str:
