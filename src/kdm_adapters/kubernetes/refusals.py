@@ -42,11 +42,11 @@ _DENIED: Final = re.compile(
     rf"(?:'[^']*'|{_QUOTED})(?: with binding '[^']*')? denied request: "
 )
 
-# Failures before the object is stored, by which it is certain that it was not: a webhook that could not be asked
-# (ErrCallingWebhook in pkg/util/webhook), and a filter before any handler (InternalError in responsewriters/errors.go).
-_FAILED_BEFORE: Final = re.compile(
-    rf'(?:Internal error occurred: )?failed calling webhook {_QUOTED}|Internal Server Error: "/'
-)
+_WEBHOOK_FAILED: Final = re.compile(rf"(?:Internal error occurred: )?failed calling webhook {_QUOTED}")
+"""ErrCallingWebhook in pkg/util/webhook: a webhook could not be asked, and so the object was not stored."""
+
+_FILTER_FAILED: Final = 'Internal Server Error: "/'
+"""InternalError in responsewriters/errors.go: a filter failed, say an authorizer, before any handler. It is no Status."""
 
 _ADMISSION_STARTS: Final = "not yet ready to handle request"
 """The end of what admission says while the API server starts (WaitForReady in pkg/admission/plugin)."""
@@ -72,7 +72,7 @@ def explain(failure: Failure, verb: str, resource: str) -> str:
         return f"the cluster does not accept kdm's credentials (401): {failure.message}"
     if denied := _missing_permission(failure):
         return denied
-    if failure.foreign and not failure.throttled and not _FAILED_BEFORE.match(failure.message):
+    if failure.foreign and not failure.throttled and not _failed_before(failure):
         return f"the answer to '{verb}' on '{resource}' is not the Kubernetes API's ({failure.code}): {failure.message}"
     code = f"{failure.code} {failure.reason}".rstrip()
     return f"'{verb}' on '{resource}' failed with {code}: {failure.message}"
@@ -147,7 +147,7 @@ def _early(failure: Failure, message: str) -> KdmError | None:
     """Return the error where the request was turned away before it could change anything; None where it was not."""
     if failure.throttled:
         return ClusterOverloaded(message, max(1, math.ceil(failure.retry_after_s)))
-    if refuses_credentials(failure) or _FAILED_BEFORE.match(failure.message):
+    if refuses_credentials(failure) or _failed_before(failure):
         return ClusterUnreachable(message)
     if failure.foreign:
         return None
@@ -187,6 +187,14 @@ def _maybe(message: str) -> str:
 def _denied(failure: Failure) -> bool:
     """Whether an admission webhook or policy said no."""
     return not failure.foreign and _DENIED.match(failure.message) is not None
+
+
+def _failed_before(failure: Failure) -> bool:
+    """Whether the API server failed before it could store anything."""
+    if failure.code != 500:
+        return False
+    message = failure.message
+    return message.startswith(_FILTER_FAILED) if failure.foreign else _WEBHOOK_FAILED.match(message) is not None
 
 
 def _missing_permission(failure: Failure) -> str:

@@ -28,11 +28,11 @@ _SECRETS: Final = (
     re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"),
     # The header fields that carry credentials, as text, JSON or a table: their value whatever it is, scheme and all.
     re.compile(
-        r"\b((?:proxy-)?authorization|(?:set-)?cookie)(?:[\"']?\s*[:=]\s*[\[\"']*|\s+(?=(?:bearer|basic)\s))"
+        r"\b((?:proxy-)?authorization|(?:set-)?cookie)(?:[\"']?\s*[:=]\s*[\[\"']*|(?:\s|<[^<>]{0,40}>)+(?=(?:bearer|basic)\s))"
         r"(?:[a-z]+\s+)?[^\s\"'<>]+",
         re.IGNORECASE,
     ),
-    re.compile(rf"\b(bearer|basic|negotiate|ntlm|token)\s+{_CREDENTIAL}", re.IGNORECASE),
+    re.compile(rf"\b(bearer|basic|negotiate|ntlm|token)\s+(?:<[^<>]{{0,40}}>\s*)?{_CREDENTIAL}", re.IGNORECASE),
     re.compile(
         rf"\b([\w-]{{0,40}}(?:token|secret|password|api[-_]?key|session|signature))[\"']?\s*[:=]\s*[\"']?{_CREDENTIAL}",
         re.IGNORECASE,
