@@ -46,7 +46,7 @@ _WEBHOOK_FAILED: Final = re.compile(rf"(?:Internal error occurred: )?failed call
 """ErrCallingWebhook in pkg/util/webhook: a webhook could not be asked, and so the object was not stored."""
 
 _FILTER_FAILED: Final = 'Internal Server Error: "/'
-"""InternalError in responsewriters/errors.go: a filter failed, say an authorizer, before any handler. It is no Status."""
+"""InternalError in responsewriters/errors.go: a filter failed, say an authorizer, before a handler. It is no Status."""
 
 _ADMISSION_STARTS: Final = "not yet ready to handle request"
 """The end of what admission says while the API server starts (WaitForReady in pkg/admission/plugin)."""

@@ -39,12 +39,14 @@ from unit.adapters.kubernetes.wire_formats import JsonFormat, ProtobufFormat, Wi
 
 LIST_FORBIDDEN = 'deployments.apps is forbidden: User "kdm" cannot list resource "deployments" in API group "apps"'
 
-either_format = pytest.mark.parametrize("wire", [JsonFormat(), ProtobufFormat()], ids=["json", "protobuf"])
+JSON: WireFormat = JsonFormat()
+PROTOBUF: WireFormat = ProtobufFormat()
+either_format = pytest.mark.parametrize("wire", [JSON, PROTOBUF], ids=["json", "protobuf"])
 
 
-def said(code: int, reason: str, message: str, wire: WireFormat | None = None, **details: Any) -> Failure:
+def said(code: int, reason: str, message: str, wire: WireFormat = JSON, /, **details: Any) -> Failure:
     """Return a Status as it is read."""
-    return failure((wire or JsonFormat()).status(code, reason, message, **details), code)
+    return failure(wire.status(code, reason, message, **details), code)
 
 
 def page(code: int, body: bytes) -> Failure:
@@ -88,7 +90,7 @@ def test_no_answer_means_that_it_may_have_been_written_unless_nothing_was_sent(
 def test_all_that_the_authorizer_says_is_told(wire: WireFormat) -> None:
     """The user is whom a role binding must name; the reason says which role is missing, say."""
     message = f'{FORBIDDEN}{CANNOT}{HERE}: RBAC: role.rbac.authorization.k8s.io "kdm" not found'
-    assert str(write_error(said(403, "Forbidden", message, wire, **ABOUT_WEB), WEB)) == (
+    assert str(write_error(said(403, "Forbidden", message, wire), WEB)) == (
         "kdm's identity 'kdm' lacks the RBAC permission 'patch' on 'deployments/scale' in namespace 'shop': "
         'RBAC: role.rbac.authorization.k8s.io "kdm" not found'
     )
@@ -201,7 +203,7 @@ def assert_fit_to_be_told(error: KdmError) -> None:
     assert 1 <= getattr(error, "retry_after_s", 1) <= 300
 
 
-@given(CODES, REASONS, WORDS, DETAILS, st.sampled_from([JsonFormat(), ProtobufFormat()]))
+@given(CODES, REASONS, WORDS, DETAILS, st.sampled_from([JSON, PROTOBUF]))
 def test_whatever_a_status_says(
     code: int, reason: str, message: str, details: dict[str, Any], wire: WireFormat
 ) -> None:
