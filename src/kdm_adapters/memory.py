@@ -291,7 +291,10 @@ class MemoryDeploymentRepository(DeploymentRepository):
         if self.faults.timeout:
             raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
         if self.faults.unrecognized:
-            raise ClusterUnrecognized(f"the answer is not the cluster's ({doing}): a gateway's page says 404 Not Found")
+            raise ClusterUnrecognized(
+                "the answer is not the Kubernetes API's (404): Not Found; it may have been written: "
+                "read before trying again"
+            )
 
     def _check_accepted(self, ref: DeploymentRef) -> None:
         if self.faults.overloaded:
