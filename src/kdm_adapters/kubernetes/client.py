@@ -280,7 +280,7 @@ async def _refusal(answer: aiohttp.ClientResponse) -> Failure:
     refused = failure(body, answer.status, after_s)
     message = refused.message
     if 300 <= answer.status < 400 and "Location" in headers:
-        message = f"a redirect to {address(headers['Location'])}"
+        message = f"a redirect to {address(headers['Location'], answer.url.host)}"
     for secret in secrets:  # in the body it may have been written in another way: "+" as "&#43;"
         message = message.replace(secret, REDACTED)
     return refused._replace(message=message)

@@ -151,7 +151,7 @@ def _early(failure: Failure, message: str) -> KdmError | None:
         return ClusterUnreachable(message)
     if failure.foreign:
         return None
-    if failure.code == 503 or failure.message.endswith(_ADMISSION_STARTS):
+    if failure.code == 503 or (failure.code == 403 and failure.message.endswith(_ADMISSION_STARTS)):
         return ClusterUnreachable(message)
     return WriteForbidden(message) if _missing_permission(failure) else None
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-MAX_RETRY_AFTER_S: Final = 300.0
-"""The longest wait that is believed, in seconds: a gateway's mistake must not stop updates for days."""
+MAX_RETRY_AFTER_S: Final = 120.0
+"""The longest wait that is believed, in seconds: less than after which the cache counts as stale (150 s)."""
 
 
 def retry_after_s(retry_after: str, date: str = "") -> float:

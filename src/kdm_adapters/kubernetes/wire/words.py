@@ -64,11 +64,17 @@ def shown(body: bytes | bytearray) -> str:
     return plain(text, MAX_PAGE_CHARS) or "no explanation"
 
 
-def address(location: str) -> str:
-    """Return where a redirect leads, without what may be secret in it: query, fragment, user and password."""
+def address(location: str, asked: str | None = None) -> str:
+    """Return where a redirect leads, without what may be secret in it: query, fragment, user and password.
+
+    Args:
+        location: As the answer has it.
+        asked: The host that was asked. It is not named: callers have no business with the cluster's address.
+    """
     try:
         parts = urlsplit(location)
-        host = parts.netloc.rpartition("@")[2]
+        elsewhere = parts.hostname not in {None, asked}
     except ValueError:
         return "an address that makes no sense"
+    host = parts.netloc.rpartition("@")[2] if elsewhere else ""
     return plain(f"{parts.scheme}://{host}{parts.path}" if host else parts.path, MAX_PAGE_CHARS)

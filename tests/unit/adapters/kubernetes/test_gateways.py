@@ -55,12 +55,12 @@ async def test_a_redirect_is_not_followed_and_no_credentials_go_where_it_leads(
     make: MakeRepository, server: ApiServer, verb: str, code: int
 ) -> None:
     async with ApiServer().running() as elsewhere:
-        leading = paging(code, Location=f"http://127.0.0.1:{elsewhere.port}/login?state=hunter2")
+        leading = paging(code, Location=f"http://localhost:{elsewhere.port}/login?state=hunter2")
         if verb in {"list", "watch"}:
             server.standing_faults.update(watch=leading, list=leading)
         async with make() as repository:
             if verb in {"list", "watch"}:
-                await until(lambda: "a redirect to http://127.0.0.1" in repository.sync_status().reason)
+                await until(lambda: "a redirect to http://localhost" in repository.sync_status().reason)
                 told = repository.sync_status().reason
             else:
                 await synced(repository, server)
@@ -69,7 +69,7 @@ async def test_a_redirect_is_not_followed_and_no_credentials_go_where_it_leads(
                     await (repository.probe() if verb == "get" else repository.set_replicas(WEB, 3))
                 told = str(caught.value)
                 assert server.count(verb) == 1
-    assert f"({code}): a redirect to http://127.0.0.1:{elsewhere.port}/login" in told
+    assert f"({code}): a redirect to http://localhost:{elsewhere.port}/login" in told
     assert "hunter2" not in told
     assert elsewhere.requests == []
 
@@ -249,7 +249,7 @@ async def test_a_webhooks_401_does_not_renew_the_credentials(
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("17", 17), ("Thu, 26 Nov 2026 12:00:21 GMT", 21), ("9" * 400, 300), ("soon", 1), ("-1", 1)],
+    [("17", 17), ("Thu, 26 Nov 2026 12:00:21 GMT", 21), ("9" * 400, 120), ("soon", 1), ("-1", 1)],
 )
 async def test_a_wait_is_handed_on_in_either_form_and_within_bounds(
     make: MakeRepository, server: ApiServer, header: str, expected: int

@@ -200,7 +200,7 @@ def assert_fit_to_be_told(error: KdmError) -> None:
     for secret in ("c2ln", "a2RtOmh1bnRlcjI", "0123456789abcdef01"):
         assert secret not in told
     assert status_of(error) in {404, 409, 422, 502, 503, 504}
-    assert 1 <= getattr(error, "retry_after_s", 1) <= 300
+    assert 1 <= getattr(error, "retry_after_s", 1) <= 120
 
 
 @given(CODES, REASONS, WORDS, DETAILS, st.sampled_from([JSON, PROTOBUF]))

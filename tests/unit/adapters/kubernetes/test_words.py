@@ -114,6 +114,10 @@ def test_of_a_redirect_the_place_is_named_without_what_may_be_secret(location: s
     assert address(location) == expected
 
 
+def test_a_redirect_does_not_tell_the_clusters_own_address() -> None:
+    assert address("https://cluster.internal:6443/login", "cluster.internal") == "/login"
+
+
 def test_what_is_long_is_cut_and_says_so() -> None:
     assert plain("x" * 10**6) == "x" * MAX_CHARS + "..."
     assert shown(b"y" * 10**6) == "y" * MAX_PAGE_CHARS + "..."
