@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository
 from kdm_adapters.kubernetes.credentials import Credentials
@@ -122,18 +125,60 @@ async def test_a_gateways_page_to_lists_and_watches_is_told_and_waited_out(
 
 @pytest.mark.parametrize("code", [200, 403, 410])
 async def test_a_gateways_page_to_a_watch_does_not_empty_the_cache(
-    make: MakeRepository, server: ApiServer, hurried: HurriedTime, code: int
+    make: MakeRepository, server: ApiServer, code: int
 ) -> None:
-    """A gateway's 410 is no expired history: nothing is asked again without a wait."""
     async with make() as repository:
         await synced(repository, server)
         server.standing_faults.update(watch=paging(code), list=paging(code))
-        waits = len(hurried.slept_s)
         server.watches[-1].abort()
         await until(lambda: "Sorry Not today" in repository.sync_status().reason)
         await server.until(lambda: server.count("list") >= 2)
-        assert len(hurried.slept_s) > waits
         assert repository.get(WEB).replicas.desired == 1
+
+
+async def test_a_gateways_410_is_no_expired_history(
+    make: MakeRepository, server: ApiServer, hurried: HurriedTime
+) -> None:
+    """The API server's leads to a new list at once; a gateway's is waited out like all it says."""
+    waits_before = []
+
+    async def gone(reply: Reply) -> None:
+        waits_before.append(len(hurried.slept_s))
+        await paging(410)(reply)
+
+    async with make() as repository:
+        await synced(repository, server)
+        await server.change(lambda c: c.scale("web", 2))
+        await until(lambda: repository.get(WEB).replicas.desired == 2)
+        server.standing_faults["watch"] = gone
+        server.watches[-1].abort()
+        await server.until(lambda: len(waits_before) >= 2)
+    assert waits_before[0] < waits_before[1]
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_gateway_is_seen_through_on_either_event_loop(
+    loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    async def ask() -> list[str]:
+        async with ApiServer().running() as server:
+            config = ClusterConfig(kubeconfig=server.kubeconfig(tmp_path))
+            async with KubernetesDeploymentRepository(config) as repository:
+                await synced(repository, server)
+                server.faults["patch"].extend([paging(307, Location="/elsewhere"), paging(200), paging(404)])
+                told = []
+                for _ in range(3):
+                    with pytest.raises(ClusterUnrecognized) as caught:
+                        await repository.set_replicas(WEB, 3)
+                    told.append(str(caught.value))
+                assert server.count("patch") == 3
+                return told
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        redirect, login, missing = runner.run(ask())
+    assert "(307): a redirect to /elsewhere" in redirect
+    assert "(200): Sorry Not today" in login
+    assert "(404): Sorry Not today" in missing
 
 
 @pytest.mark.parametrize(
