@@ -5,25 +5,23 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
 
+from kdm_adapters.kubernetes.answers import is_refusal, read_refusal
 from kdm_adapters.kubernetes.credentials import Credentials, discard_private_file
 from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.official import Configuration, RESTClientObject
 from kdm_adapters.kubernetes.refusals import refuses_credentials
-from kdm_adapters.kubernetes.retry_after import retry_after_s
 from kdm_adapters.kubernetes.sockets import open_socket
-from kdm_adapters.kubernetes.wire.readers import JSON, failure
-from kdm_adapters.kubernetes.wire.words import REDACTED, address
+from kdm_adapters.kubernetes.wire.readers import JSON
 from kdm_core.errors import ClusterUnreachable
 from kdm_core.ports import Instrument
 
@@ -39,14 +37,6 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
 
 # Twice this may wait to be decoded.
 _READ_BUFFER_BYTES: Final = 64 * 1024
-_READ_ERROR_BYTES: Final = 1024 * 1024
-"""How much of a refusal is read, in bytes: a Status that is cut off cannot be read, and webhooks may be long-winded."""
-
-_PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
-"""Media types of no answer of the API server's: a gateway's page for people, with whatever status."""
-
-_SECRET_CHARS: Final = 8
-"""The shortest credential looked for in a refusal, in characters: shorter ones would be found in every text."""
 
 
 class Answer(NamedTuple):
@@ -181,8 +171,8 @@ class Client:
                 raise
             finally:
                 self._instrument.api_request(verb, code, time.monotonic() - started)
-            if code >= 300 or answer.content_type in _PAGES:
-                refused = await _refusal(answer)
+            if is_refusal(answer):
+                refused = await read_refusal(answer)
                 if refuses_credentials(refused):
                     self._credentials.refuse()
                 raise ApiError(refused)
@@ -259,40 +249,10 @@ async def _refuse_redirect(
     """Do not follow a redirect: it would take the credentials and the write to whoever it names. The API has none."""
     answer = await handler(request)
     if 300 <= answer.status < 400:
-        refused = await _refusal(answer)
+        refused = await read_refusal(answer)
         answer.close()
         raise ApiError(refused)
     return answer
-
-
-async def _refusal(answer: aiohttp.ClientResponse) -> Failure:
-    body = b""
-    with suppress(aiohttp.ClientError, OSError):
-        async for chunk in answer.content.iter_any():
-            body += chunk
-            if len(body) > _READ_ERROR_BYTES:
-                break
-    secrets = _sent_secrets(answer)
-    for secret in secrets:
-        body = body.replace(secret.encode(), REDACTED.encode())
-    headers = answer.headers
-    after_s = retry_after_s(headers.get("Retry-After", ""), headers.get("Date", ""))
-    refused = failure(body, answer.status, after_s)
-    message = refused.message
-    if 300 <= answer.status < 400 and "Location" in headers:
-        message = f"a redirect to {address(headers['Location'], answer.url.host)}"
-    for secret in secrets:  # in the body it may have been written in another way: "+" as "&#43;"
-        message = message.replace(secret, REDACTED)
-    return refused._replace(message=message)
-
-
-def _sent_secrets(answer: aiohttp.ClientResponse) -> list[str]:
-    """Return the credentials that were sent, which an echo must not tell to others: as sent and, of Basic, in clear."""
-    sent = answer.request_info.headers.get("Authorization", "").split(" ", 1)[-1]
-    found = [sent]
-    with suppress(ValueError):
-        found.append(base64.b64decode(sent, validate=True).decode().rpartition(":")[2])
-    return [each for each in found if len(each) >= _SECRET_CHARS]
 
 
 def _text(error: BaseException) -> str:
