@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,12 +88,18 @@ def curve(which: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(which)
 
 
+@functools.cache
+def dsa_key() -> dsa.DSAPrivateKey:
+    """Return the one key of this kind: it takes seconds to make."""
+    return dsa.generate_private_key(2048)
+
+
 KEYS: dict[str, tuple[Callable[[], Any], str]] = {
     "secp256k1": (lambda: curve(ec.SECP256K1()), "no suitable signature algorithm"),
     "brainpool P-256": (lambda: curve(ec.BrainpoolP256R1()), "no suitable signature algorithm"),
     "P-192": (lambda: curve(ec.SECP192R1()), "EE_KEY_TOO_SMALL"),
     "RSA of 1024 bits": (lambda: rsa.generate_private_key(65537, 1024), "EE_KEY_TOO_SMALL"),  # noqa: S505
-    "DSA": (lambda: dsa.generate_private_key(2048), "no suitable signature algorithm"),
+    "DSA": (dsa_key, "no suitable signature algorithm"),
 }
 
 
@@ -240,7 +247,7 @@ def test_a_client_ca_that_has_no_clients_is_refused(kind: str, material: Files, 
         lambda: curve(ec.SECP384R1()),
         lambda: curve(ec.BrainpoolP256R1()),
         lambda: rsa.generate_private_key(65537, 2048),
-        lambda: dsa.generate_private_key(2048),
+        dsa_key,
         ed25519.Ed25519PrivateKey.generate,
         ed448.Ed448PrivateKey.generate,
     ],
