@@ -78,7 +78,7 @@ async def answer(client: Client) -> str:
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["of the client CA", "of another CA"])
 async def test_a_strange_client_is_served_or_told_and_counted(
-    trusted: bool, start: Any, credentials: Credentials, tmp_path: Path
+    trusted: bool, start: Any, connect: Any, credentials: Credentials, tmp_path: Path
 ) -> None:
     """In TLS 1.3: who is not served leaves one rejection, with the certificate's fingerprint, and no traceback."""
     server: Running = await start()
@@ -106,9 +106,7 @@ async def test_a_strange_client_is_served_or_told_and_counted(
         assert server.events.rejections.empty(), label
         assert wrong == [], label
     assert tried > 40  # OpenSSL can be no client with some
-    assert (
-        await (await Client.open(server.api, credentials.client_context(identity=credentials.alice))).request()
-    ).status == 200
+    assert (await (await connect(server)).request()).status == 200
 
 
 async def test_a_client_whose_name_cannot_be_read_is_in_the_audit_trail(
