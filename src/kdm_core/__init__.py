@@ -39,7 +39,9 @@ from kdm_core.model import (
     Identity,
     Outcome,
     ReplicaStatus,
+    SourceStatus,
     SyncStatus,
+    Trouble,
     Verb,
 )
 from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
@@ -81,7 +83,9 @@ __all__ = [
     "Policy",
     "PolicyError",
     "ReplicaStatus",
+    "SourceStatus",
     "SyncStatus",
+    "Trouble",
     "Unavailable",
     "Verb",
     "WriteConflict",
