@@ -286,7 +286,7 @@ class MemoryDeploymentRepository(DeploymentRepository):
     def _status(self, source: _Source) -> SourceStatus:
         synced = self._synced(source)
         age_s = 0.0 if source.fresh else self._clock() - source.proof_at
-        stale = self.faults.stale or age_s > self._stale_after_s
+        stale = synced and (self.faults.stale or age_s > self._stale_after_s)
         reason, trouble = "", None
         if not synced:
             trouble = Trouble.NOT_READ

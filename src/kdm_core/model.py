@@ -214,7 +214,7 @@ class SourceStatus:
         connected: Whether it is delivering changes now.
         resource_version: The newest version applied, "" before the first.
         age_s: Seconds since the newest proof of freshness. ``inf`` before.
-        stale: Whether ``age_s`` is past the configured bound.
+        stale: Whether it was synced and ``age_s`` is past the configured bound.
         reason: Why it is not synced or connected, for a person; "" when it is.
         trouble: The same in kind; None when it is.
     """
@@ -239,7 +239,7 @@ class SyncStatus:
         resource_version: The newest version applied ("" before the first; the oldest of several sources).
         age_s: Seconds since the newest proof of freshness: an event, a bookmark or a complete list. ``inf`` before. The
             oldest of several sources.
-        stale: Whether ``age_s`` is past the configured bound.
+        stale: Whether one of the sources is: synced once, and ``age_s`` past the configured bound.
         objects: How many Deployments are held.
         reason: Why it is not synced, connected or fresh, for a person; "" when all is well.
         sources: Each source on its own, ordered by name: a namespace each, or "*" for all of them.

@@ -201,10 +201,10 @@ class Instrument:
         """A watch event or a listed object could not be understood and was left out; a relist follows."""
 
     def listed(self, source: str, mode: Literal["list", "watch-list"], reason: str, seconds: float) -> None:
-        """A complete state was read. ``reason`` says why: initial, expired, error, undecodable, resync, ..."""
+        """A complete state was read. ``reason`` says why: initial, expired, error, undecodable, went-back, ..."""
 
     def watch_ended(self, source: str, reason: str) -> None:
-        """A watch stream ended: timeout, expired, error, silent, very-short, ..."""
+        """A watch stream ended: timeout, expired, error, silent, went-back, ..."""
 
     def backed_off(self, source: str, seconds: float) -> None:
         """The next attempt waits this long, in seconds."""

@@ -226,7 +226,7 @@ class View:
             connected=self.connected,
             resource_version=self._rv,
             age_s=age_s,
-            stale=age_s > stale_after_s,
+            stale=self.synced and age_s > stale_after_s,
             reason="" if well else self.problem,
             trouble=None if well else self.trouble,
         )
