@@ -171,7 +171,8 @@ class Reflector:
             try:
                 view.newest(await self._newest(), unproven, self._clock())
             except (ApiError, Garbage) as error:
-                _log.info("%s: the cluster does not tell its newest version: %s", view.source, error)
+                _log.warning("%s: the cluster does not tell its newest version: %s", view.source, error)
+                view.newest_unknown("its newest version cannot be read")
             if view.unproven:
                 await self._sleep(self._verify_every_s)
 

@@ -270,6 +270,15 @@ class View:
         else:
             self._prove()
 
+    def newest_unknown(self, why: str) -> None:
+        """The cluster did not tell its newest version. Until it does, the watch is not known to be any good."""
+        if self.unproven:
+            self.connected = False
+            self.problem, self.trouble = (
+                f"the watch is open, but may be ahead of the cluster: {why}",
+                Trouble.INTERRUPTED,
+            )
+
     def before(self, ref: DeploymentRef) -> Before:
         """Return what is known before a request is sent that concerns a Deployment. Pass it on with the answer."""
         return self._published.before(ref.namespace, ref.name, self._rv)
@@ -449,7 +458,10 @@ class View:
             self._wait(now)
             self._relist("very-short")
         else:
-            self._ended("broken" if ended.detail else "timeout")
+            if ended.detail:
+                self._lost("broken", ended.detail, Trouble.INTERRUPTED)
+            else:
+                self._ended("timeout")
             if short:
                 self._wait(now)
 

@@ -6,7 +6,17 @@ import math
 
 import pytest
 
-from kdm_adapters.kubernetes.messages import Bookmark, Event, ListPage, Opened, Page, TimeUp, WatchFrom, WatchList
+from kdm_adapters.kubernetes.messages import (
+    Bookmark,
+    Ended,
+    Event,
+    ListPage,
+    Opened,
+    Page,
+    TimeUp,
+    WatchFrom,
+    WatchList,
+)
 from kdm_adapters.kubernetes.overlays import written_over
 from kdm_core.model import ChangeKind, Trouble
 from unit.adapters.kubernetes.objects import deployment
@@ -92,6 +102,29 @@ def test_an_ordinary_end_does_not_look_like_an_outage_while_the_version_is_asked
     driver.prove(60)
     assert not driver.view.status(driver.now).connected
     read_again(driver)
+
+
+def test_a_watch_that_broke_off_is_not_connected_until_it_is_proven_good() -> None:
+    driver = Driver(LISTS).watching(WEB, rv=100)
+    driver.pass_time(20)
+    driver.apply(Ended("connection reset by peer"))
+    assert driver.view.status(driver.now).reason == "connection reset by peer"
+    driver.next(WatchFrom)
+    driver.apply(Opened())
+    assert not driver.view.status(driver.now).connected
+    driver.prove()
+    assert driver.view.status(driver.now).connected
+
+
+def test_a_cluster_that_does_not_tell_its_newest_version_is_not_taken_for_a_good_one() -> None:
+    driver = resumed(after_outage=False)
+    driver.view.newest_unknown("it cannot be read")
+    assert not driver.view.status(driver.now).connected
+    assert driver.view.unproven == "100", "it is asked again"
+    driver.apply(Bookmark("101"))
+    assert driver.view.status(driver.now).connected
+    driver.view.newest_unknown("an answer that comes too late")
+    assert driver.view.status(driver.now).connected
 
 
 @pytest.mark.parametrize("newest", [100, 101, 5000])
