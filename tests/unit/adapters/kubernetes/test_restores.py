@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import uvloop
 
-from kdm_adapters.kubernetes import KubernetesDeploymentRepository, Tuning
+from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository, Tuning
 from kdm_core.errors import CacheNotSynced
 from kdm_core.model import ChangeKind, DeploymentRef, Trouble
 from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, answering, hanging, refusing
@@ -178,3 +181,27 @@ async def test_another_cluster_behind_the_same_configuration_is_read_from_the_st
         await repository.wait_synced(DEADLINE_S)
         await until_held(repository, web=8)
         assert server.queries("watch")[-1].get("resourceVersion") is None
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_on_either_event_loop(loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path) -> None:
+    """What is asked beside a watch ends with it, and with the repository, on both."""
+
+    async def restored() -> None:
+        async with ApiServer().running() as server:
+            server.faults["version"].append(hanging)  # it is under way when the watch ends
+            repository = KubernetesDeploymentRepository(ClusterConfig(kubeconfig=server.kubeconfig(tmp_path)))
+            async with repository:
+                await repository.wait_synced(DEADLINE_S)
+                backup = await live_on(server, repository)
+                await (await server.watch()).end()
+                await server.until(lambda: server.count("version"))
+                await restore(server, backup)
+                await until_held(repository, web=1, doomed=1)
+                server.faults["version"].append(hanging)
+                await (await server.watch()).end()
+                await server.until(lambda: server.count("version") >= 3)
+            assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("kdm-verify")]
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(restored())
