@@ -198,9 +198,13 @@ def test_on_either_event_loop(loop: Callable[[], asyncio.AbstractEventLoop], tmp
                 await server.until(lambda: server.count("version"))
                 await restore(server, backup)
                 await until_held(repository, web=1, doomed=1)
+                await server.watch()
+                await server.change(lambda c: c.scale("web", 2))
+                await until_held(repository, web=2, doomed=1)
                 server.faults["version"].append(hanging)
+                asked = server.count("version")
                 await (await server.watch()).end()
-                await server.until(lambda: server.count("version") >= 3)
+                await server.until(lambda: server.count("version") > asked)
             assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("kdm-verify")]
 
     with asyncio.Runner(loop_factory=loop) as runner:
