@@ -215,8 +215,8 @@ class SourceStatus:
         resource_version: The newest version applied, "" before the first.
         age_s: Seconds since the newest proof of freshness. ``inf`` before.
         stale: Whether it was synced and ``age_s`` is past the configured bound.
-        reason: Why it is not synced or connected, for a person; "" when it is.
-        trouble: The same in kind; None when it is.
+        reason: Why it is not synced, connected or fresh, for a person; "" when all is well.
+        trouble: Why it is not synced or connected, in kind; None when it is.
     """
 
     source: str
