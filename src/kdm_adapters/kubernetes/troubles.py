@@ -12,5 +12,7 @@ def trouble(failure: Failure) -> Trouble:
         return Trouble.UNREACHABLE
     if failure.throttled:
         return Trouble.OVERLOADED
+    if failure.foreign:
+        return Trouble.FAILED
     by_code = {401: Trouble.UNAUTHENTICATED, 403: Trouble.FORBIDDEN}
     return by_code.get(failure.code, Trouble.FAILED)
