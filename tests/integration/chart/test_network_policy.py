@@ -72,9 +72,7 @@ def test_dns_is_port_53_of_anybody_unless_values_say_otherwise(helm: Helm, name:
     ],
     ids=str,
 )
-def test_what_would_let_everything_through_or_nothing_is_refused(
-    helm: Helm, policy: dict[str, Any], place: str
-) -> None:
+def test_what_would_let_everything_through_is_refused(helm: Helm, policy: dict[str, Any], place: str) -> None:
     """In Kubernetes no ports are all ports, and no peers are everybody."""
     with pytest.raises(HelmFailed) as refusal:
         helm.template({**EVERYTHING, "networkPolicy": policy})
