@@ -115,7 +115,7 @@ class Settling:
     def outcomes(self, changes: Sequence[Change]) -> list[tuple[tuple[Change, ...], Outcome]]:
         """Return each group that was rendered, and each single change that was refused."""
         done: list[tuple[tuple[Change, ...], Outcome]] = []
-        groups = [(each,) for each in changes if each.path in self._refused]
+        groups: list[tuple[Change, ...]] = [(each,) for each in changes if each.path in self._refused]
         groups += [tuple(each for each in changes if each.path not in self._refused)]
         while groups := [group for group in groups if group]:
             tried = list(zip(groups, outcomes(self._helm, map(together, groups)), strict=True))
