@@ -223,7 +223,7 @@ async def _listener(
     tls: ServerTls | None,
 ) -> Listener:
     uvicorn_config = Config(
-        within(app, limits.request_s),
+        within(app, limits.request_s, lambda status: events.request_refused(name, status, None)),
         http=BoundedProtocol,
         ws="none",
         interface="asgi3",

@@ -21,7 +21,7 @@ from kdm_core import Deployment, DeploymentService
 from kdm_http import rfd001, rfd156
 from kdm_http.entity_tag import is_known, tag_of
 from kdm_http.peer import Peer
-from kdm_http.request import request_id_of
+from kdm_http.request_id import request_id_of
 
 Observe = Callable[[str, str, int, float, str], None]
 Fields = list[tuple[bytes, bytes]]
