@@ -132,7 +132,7 @@ def _policy_file(settings: Settings, reloaded: Callable[[bool], None]) -> Policy
     if settings.policy_file == ALLOW_ALL_WORD:
         return None
     if settings.policy_file:
-        return PolicyFile(Path(settings.policy_file).expanduser(), reloaded=reloaded)
+        return PolicyFile(Path(settings.policy_file), reloaded=reloaded)
     if settings.dev:
         return PolicyFile(dev_directory() / "dev-policy.toml", reloaded=reloaded)
     raise BadSetting(
@@ -146,6 +146,11 @@ def _policy(file: PolicyFile | None) -> Policy:
         _log.warning("%s: every client with a certificate of the client CA may do everything", ALLOW_ALL_WORD)
         return ALLOW_ALL
     return file.policy
+
+
+def _read_again(file: PolicyFile | None, service: DeploymentService) -> None:
+    if file is not None:
+        file.reload(service)
 
 
 @asynccontextmanager
@@ -235,5 +240,7 @@ class Container(containers.DeclarativeContainer):
     api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
+    read_again = providers.Callable(_read_again, policy_file, service)
+    """What SIGHUP has read besides the certificates."""
     lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing)
     """What has to live as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""

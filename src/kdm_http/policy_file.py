@@ -56,20 +56,31 @@ class PolicyFile:
         if not watch.cancelled():
             watch.result()
 
+    def reload(self, service: DeploymentService) -> bool:
+        """Read the file now, and give a service its policy. A file that is no good changes nothing.
+
+        Args:
+            service: Whose ``policy`` is replaced.
+
+        Returns:
+            Whether it was taken into use.
+        """
+        try:
+            self.policy = service.policy = self._parse(self._read())
+        except PolicyError as error:
+            _log.error("policy refused, the old one stays in use", extra={"reason": str(error)})
+            self._reloaded(False)
+            return False
+        self._announce("policy reloaded")
+        self._reloaded(True)
+        return True
+
     async def _watch(self, service: DeploymentService, interval_s: float) -> None:
         changes = FileChanges(self._state, self._digest)
         while True:
             await asyncio.sleep(interval_s)
-            if not changes.settled():
-                continue
-            try:
-                self.policy = service.policy = self._parse(self._read())
-            except PolicyError as error:
-                _log.error("policy refused, the old one stays in use", extra={"reason": str(error)})
-                self._reloaded(False)
-            else:
-                self._announce("policy reloaded")
-                self._reloaded(True)
+            if changes.settled():
+                self.reload(service)
 
     def _state(self) -> str:
         try:
