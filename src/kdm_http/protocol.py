@@ -26,6 +26,7 @@ from kdm_http.request_head import MALFORMED, BadHead, check, check_request_line,
 from kdm_http.request_id import request_id_of
 from kdm_http.tls import Material
 
+_BLANK: Final = ord(" ")
 _FIELD_OVERHEAD: Final = 4
 """Bytes of a header field besides its name and value: ": " and CRLF."""
 
@@ -310,13 +311,15 @@ class BoundedProtocol(HttpToolsProtocol):
                 raise _HeaderTooLarge
             return
         name = name.lower()
+        if value and value[-1] <= _BLANK:  # RFC 9112, section 5.1: no part of it; the parser leaves those at the end
+            value = value.rstrip(b" \t")
         if name == b"host":
             self._hosts += 1
             self._host = value
         elif name in _NOT_PLAIN:
             self._plain = False
             if name == b"expect":
-                self.expect_100_continue = value.strip().lower() == b"100-continue"
+                self.expect_100_continue = value.lower() == b"100-continue"
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:

@@ -82,7 +82,7 @@ def check(method: bytes, target: bytes, version: str, fields: Iterable[tuple[byt
         method: The method.
         target: The target as it came.
         version: "1.1" or "1.0".
-        fields: The header fields, with names in lower case.
+        fields: The header fields, with names in lower case and without blanks around the values.
 
     Returns:
         The target in origin-form, or ``*``.
@@ -95,11 +95,11 @@ def check(method: bytes, target: bytes, version: str, fields: Iterable[tuple[byt
     for name, value in fields:
         if name == b"host":
             hosts += 1
-            if not is_host(value.strip()):
+            if not is_host(value):
                 raise BadHead(400, "the Host field is not valid: it is a name or an address, and maybe a port")
         elif name == b"transfer-encoding":
-            codings.append(value.strip().lower())
-        elif name == b"expect" and version == "1.1" and value.strip().lower() != b"100-continue":
+            codings.append(value.lower())
+        elif name == b"expect" and version == "1.1" and value.lower() != b"100-continue":
             raise BadHead(417, "the one expectation that can be met is 100-continue")
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise BadHead(400, "a request has exactly one Host field")
