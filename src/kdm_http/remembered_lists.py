@@ -1,9 +1,9 @@
 """The encoded lists that are kept: a poll that brings nothing new costs no encoding.
 
-A list is remembered by what it shows, not by who asked last. Callers who may read everything get the repository's own
-tuple, the same object until something changes: one such list is kept for each URL, and one comparison finds it. What
-a policy leaves to others is a new tuple each time, of the same Deployments: those lists are kept apart, so that no
-number of such callers costs the others theirs.
+A list is remembered by what it shows, not by who asked last. One list of everything is kept for each URL. A
+repository that returns the same tuple until something changes makes finding it a comparison of two addresses. What a
+policy leaves to others is a new tuple each time, of the same Deployments: those lists are kept apart, so that no number
+of such callers costs the others theirs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class RememberedLists:
             deployments: The list.
         """
         known = self._whole.get((path, namespace))
-        return known[1] if known is not None and known[0] is deployments else None
+        if known is None or (known[0] is not deployments and known[0] != deployments):
+            return None
+        return known[1]
 
     def part(self, path: bytes, deployments: Deployments) -> Listed | None:
         """Return the encoding of a part of what is there, if these very Deployments were kept."""
