@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import h11
@@ -117,7 +117,7 @@ def refused_by_h11(data: bytes) -> bool | None:
         return True
 
 
-LENIENT: Final = {
+LENIENT: Final[dict[str, Callable[[bytes], bool]]] = {
     "a bare line feed is skipped before a request, as RFC 9112 (section 2.2) has a CRLF skipped": lambda data: (
         data[:1] in {b"\n", b"\r"}
     ),
