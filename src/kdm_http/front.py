@@ -85,5 +85,6 @@ class Front:
 
     def refused(self, status: int, message: str, peer: Peer | None) -> None:
         """Tell that the server itself answered a request with an error."""
-        _log.debug("request refused", listener=self.name, status=status, reason=message)
+        user = peer.identity.user if peer else ""
+        _log.debug("request refused", listener=self.name, status=status, reason=message, user=user)
         self.events.request_refused(self.name, status, peer)

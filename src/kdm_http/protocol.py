@@ -359,6 +359,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer this request, when it is its turn, with an error."""
         self._front.refused(refusal.status, refusal.message, self._peer)
         self.url = b"/"  # what it was may be no target at all
+        self.expect_100_continue &= not refusal.close  # it says so itself
         self._ask(refusal.answer)
         if refusal.close:
             self._enter(_RESPONSE)

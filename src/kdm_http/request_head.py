@@ -58,7 +58,8 @@ def check_request_line(method: bytes, target: bytes, version: str, piece: bytes)
     end = _VERSIONS.get(version)
     if end is None:
         raise BadHead(400, "HTTP/1.1 and HTTP/1.0 are spoken here, no other version")
-    if method + b" " + target + end not in piece:
+    line = method + b" " + target + end
+    if not piece.startswith(line) and line not in piece:  # the first is quick, and usual
         raise BadHead(400, MALFORMED)
 
 
