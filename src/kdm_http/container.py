@@ -132,7 +132,7 @@ def _policy_file(settings: Settings, reloaded: Callable[[bool], None]) -> Policy
     if settings.policy_file == ALLOW_ALL_WORD:
         return None
     if settings.policy_file:
-        return PolicyFile(Path(settings.policy_file), reloaded=reloaded)
+        return PolicyFile(Path(settings.policy_file).expanduser(), reloaded=reloaded)
     if settings.dev:
         return PolicyFile(dev_directory() / "dev-policy.toml", reloaded=reloaded)
     raise BadSetting(

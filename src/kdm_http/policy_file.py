@@ -39,6 +39,24 @@ class PolicyFile:
         self.policy: Policy = self._parse(content)
         self._announce("policy loaded")
 
+    def reload(self, service: DeploymentService) -> bool:
+        """Read the file now, and give a service its policy. A file that is no good changes nothing.
+
+        Args:
+            service: Whose ``policy`` is replaced.
+
+        Returns:
+            Whether it was taken into use.
+        """
+        try:
+            self.policy = service.policy = PolicyFile(self._path).policy
+        except PolicyError as error:
+            _log.error("policy refused, the old one stays in use", extra={"reason": str(error)})
+            self._reloaded(False)
+            return False
+        self._reloaded(True)
+        return True
+
     @asynccontextmanager
     async def followed_by(self, service: DeploymentService, interval_s: float = POLL_S) -> AsyncIterator[None]:
         """Give a service each new policy, as long as the context lasts. A file that is no good changes nothing.
@@ -56,31 +74,20 @@ class PolicyFile:
         if not watch.cancelled():
             watch.result()
 
-    def reload(self, service: DeploymentService) -> bool:
-        """Read the file now, and give a service its policy. A file that is no good changes nothing.
-
-        Args:
-            service: Whose ``policy`` is replaced.
-
-        Returns:
-            Whether it was taken into use.
-        """
-        try:
-            self.policy = service.policy = self._parse(self._read())
-        except PolicyError as error:
-            _log.error("policy refused, the old one stays in use", extra={"reason": str(error)})
-            self._reloaded(False)
-            return False
-        self._announce("policy reloaded")
-        self._reloaded(True)
-        return True
-
     async def _watch(self, service: DeploymentService, interval_s: float) -> None:
         changes = FileChanges(self._state, self._digest)
         while True:
             await asyncio.sleep(interval_s)
-            if changes.settled():
-                self.reload(service)
+            if not changes.settled():
+                continue
+            try:
+                self.policy = service.policy = self._parse(self._read())
+            except PolicyError as error:
+                _log.error("policy refused, the old one stays in use", extra={"reason": str(error)})
+                self._reloaded(False)
+            else:
+                self._announce("policy reloaded")
+                self._reloaded(True)
 
     def _state(self) -> str:
         try:

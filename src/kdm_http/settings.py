@@ -52,14 +52,7 @@ def _namespace(value: str) -> str:
 
 
 def _path(value: str) -> Path | None:
-    try:
-        return Path(value).expanduser() if value else None
-    except RuntimeError:
-        raise ValueError("a path; there is no home directory for its ~") from None
-
-
-def _text_or_path(value: str) -> str:
-    return str(_path(value)) if value.startswith("~") else value
+    return Path(value).expanduser() if value else None
 
 
 def _switch(value: str) -> bool:
@@ -157,7 +150,7 @@ class Settings:
 
     policy_file: str = knob(
         "",
-        _text_or_path,
+        _text,
         f"Who may do what, TOML, or the word {ALLOW_ALL_WORD}: every client with a certificate of the client CA may do "
         "everything. Must be given without --dev.",
     )

@@ -146,7 +146,7 @@ class TestWhileItServes:
             assert events[-3:-1] == ["reading certificates and policy again", "certificates reloaded"]
             policy.write_text("version = 1\n")
             kdm.process.send_signal(signal.SIGHUP)
-            kdm.until("policy reloaded")
+            kdm.until("policy loaded")
             kdm.process.terminate()
             assert kdm.process.wait(DEADLINE_S) == 0
 
@@ -184,8 +184,6 @@ class TestWhileItServes:
         (["--repository", "kubernetes"], "no kubeconfig at"),
         (["--policy-file", "~/policy.toml"], "/policy.toml: No such file"),
         (["--tls-cert", "~/server.pem"], "/server.pem: No such file"),
-        (["--tls-cert", "~nobody-of-that-name/server.pem"], "there is no home directory for its ~"),
-        (["--policy-file", "~nobody-of-that-name/policy.toml"], "there is no home directory for its ~"),
     ],
 )
 def test_a_user_without_a_home_gets_one_line(argv: list[str], told: str) -> None:
