@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +23,9 @@ HARMLESS: Final = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
 EARLY: Final = """
 import os, sys, threading
 sys.argv[1:] = {argv}
+own = os.getpid()
+if {pretending}:
+    os.getpid = lambda: 1
 
 class Watched:
     # Sends this process a signal as soon as kdm imports a certain module, or a while after.
@@ -30,9 +33,9 @@ class Watched:
         if name != {module!r}:
             return
         if {delay_s}:
-            threading.Timer({delay_s}, os.kill, (os.getpid(), {number})).start()
+            threading.Timer({delay_s}, os.kill, (own, {number})).start()
         else:
-            os.kill(os.getpid(), {number})
+            os.kill(own, {number})
 
 sys.meta_path.insert(0, Watched())
 from kdm_http.__main__ import main
@@ -42,17 +45,39 @@ MODULES: Final = ["kdm_http.cli", "kdm_http.serve_command", "litestar", "kdm_htt
 """What is imported on the way to the first connection, from the first line of `main` to the event loop."""
 
 
-def program(module: str, number: int, argv: list[str] = SERVE, delay_s: float = 0.0) -> list[str]:
-    """Return a command that runs kdm and sends it a signal on its way."""
-    return [sys.executable, "-c", EARLY.format(argv=argv, module=module, number=int(number), delay_s=delay_s)]
+def program(
+    module: str, number: int, argv: list[str] = SERVE, *, delay_s: float = 0.0, first: bool = False
+) -> list[str]:
+    """Return a command that runs kdm and sends it a signal on its way.
+
+    Args:
+        module: What kdm is about to import when the signal is sent.
+        number: The signal.
+        argv: kdm's arguments.
+        delay_s: How much later it is sent, in seconds.
+        first: Whether kdm is process 1, of a namespace of its own; where the system does not let this user make one,
+            kdm is made to believe it, and then has to end by itself all the same.
+    """
+    really = first and may_be_first()
+    code = EARLY.format(argv=argv, module=module, number=int(number), delay_s=delay_s, pretending=first and not really)
+    return [*(FIRST if really else []), sys.executable, "-c", code]
 
 
-def is_first_process(argv: list[str]) -> list[str]:
-    """Return a command that runs another as process 1: of a new user namespace too, where this user may not do more."""
-    unshare = shutil.which("unshare")
-    assert unshare, "util-linux is part of every Linux"
-    own = [] if os.getuid() == 0 else ["--user", "--map-root-user"]
-    return [unshare, *own, "--pid", "--fork", "--kill-child", *argv]
+FIRST: Final = [
+    "unshare",
+    *([] if os.getuid() == 0 else ["--user", "--map-root-user"]),
+    "--pid",
+    "--fork",
+    "--kill-child",
+]
+
+
+@functools.cache
+def may_be_first() -> bool:
+    try:
+        return run([*FIRST, sys.executable, "-c", "import os; assert os.getpid() == 1"]).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def run(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
@@ -63,7 +88,7 @@ def run(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_during_the_start_ends_process_1(module: str, number: signal.Signals) -> None:
     """It has no default action, so a signal that nobody handles yet would be lost. The exit code is a shell's."""
-    done = run(is_first_process(program(module, number)))
+    done = run(program(module, number, first=True))
     assert (done.returncode, done.stdout, done.stderr.count(b"Traceback")) == (128 + number, b"", 0), done.stderr
 
 
@@ -78,8 +103,7 @@ def test_a_signal_during_the_start_ends_any_other_process(module: str, number: s
 @pytest.mark.parametrize("delay", range(4))
 def test_sigterm_right_after_the_start_is_never_lost(first: bool, delay: int) -> None:
     """Whenever it comes: kdm ends by the signal, or gracefully with 0 once it has an event loop."""
-    argv = program("kdm_http.cli", signal.SIGTERM, delay_s=0.01 + 0.2 * delay)
-    done = run(is_first_process(argv) if first else argv)
+    done = run(program("kdm_http.cli", signal.SIGTERM, delay_s=0.01 + 0.2 * delay, first=first))
     assert done.returncode in {0, 128 + signal.SIGTERM if first else -signal.SIGTERM}, done.stderr
     assert b"Traceback" not in done.stderr
 
