@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from litestar import Litestar, Request, Response, get
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from kdm_core import ALL_NAMESPACES, DeploymentService, SourceStatus, Trouble
 from kdm_http.problems import HANDLERS, problem
@@ -13,8 +15,10 @@ from kdm_http.problems import HANDLERS, problem
 Metrics = Callable[[str], tuple[bytes, str]]
 """Renders the metrics for an ``Accept`` header: their bytes and content type."""
 
+_ALLOWED: Final = b"GET, HEAD, OPTIONS"
 
-def create_ops_app(service: DeploymentService, metrics: Metrics) -> Litestar:
+
+def create_ops_app(service: DeploymentService, metrics: Metrics) -> ASGIApp:
     """Make the probes and metrics.
 
     Args:
@@ -42,12 +46,14 @@ def create_ops_app(service: DeploymentService, metrics: Metrics) -> Litestar:
         body, media_type = metrics(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": media_type})  # as it is: Litestar would add a second charset
 
-    return Litestar(
-        [livez, readyz, get_metrics],
-        exception_handlers={**HANDLERS, 404: _no_such_route},
-        openapi_config=None,
-        logging_config=None,
-        request_max_body_size=0,
+    return _with_head(
+        Litestar(
+            [livez, readyz, get_metrics],
+            exception_handlers={**HANDLERS, 404: _no_such_route},
+            openapi_config=None,
+            logging_config=None,
+            request_max_body_size=0,
+        )
     )
 
 
@@ -67,6 +73,23 @@ def _name(source: SourceStatus) -> str:
 
 _NAMED: Final = 3
 """How many sources an answer names."""
+
+
+def _with_head(app: Litestar) -> ASGIApp:
+    """Serve HEAD as GET, and name it in Allow. The server leaves the body out (RFC 9110, section 9.3.2)."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_allowing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message["headers"]
+                message["headers"] = [(name, _ALLOWED if name.lower() == b"allow" else each) for name, each in headers]
+            await send(message)
+
+        if scope["type"] == ScopeType.HTTP and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await app(scope, receive, send_allowing)
+
+    return serve
 
 
 def _no_such_route(_: Request[Any, Any, Any], __: Exception) -> Response[dict[str, str]]:

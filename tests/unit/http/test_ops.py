@@ -149,5 +149,20 @@ async def test_no_route_of_the_api_is_here(ops: httpx.AsyncClient, path: str) ->
 
 async def test_a_wrong_method_is_405_in_the_api_s_form(ops: httpx.AsyncClient) -> None:
     answer = await ops.post("/livez")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, OPTIONS")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert answer.json().keys() == {"error"}
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/nowhere"])
+async def test_head_is_answered_as_get_without_a_body(ops: httpx.AsyncClient, path: str) -> None:
+    get, head = await ops.get(path), await ops.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers == get.headers
+    assert (await ops.options("/livez")).headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+async def test_head_says_that_it_is_not_ready_too(
+    ops: httpx.AsyncClient, repository: MemoryDeploymentRepository
+) -> None:
+    repository.faults.not_synced = True
+    assert (await ops.head("/readyz")).status_code == 503
