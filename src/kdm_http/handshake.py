@@ -55,6 +55,8 @@ class Handshake:
         unserved: The application protocols the client offers, where none of them is served.
         remembered: What a client sent when its session began, by its own certificate.
         failure: Why the handshake failed; None while it has not.
+        hung_up: Called when the client, once connected, has sent close_notify: it will send no more, but may still
+            read. Whoever sets it closes the connection; None leaves that to the event loop, which closes at once.
     """
 
     address: str
@@ -66,6 +68,7 @@ class Handshake:
     unserved: tuple[bytes, ...] = ()
     remembered: Mapping[bytes, list[bytes]] = field(factory=dict)
     failure: tuple[Reason, str] | None = None
+    hung_up: Callable[[], None] | None = None
 
     def show(self, ders: list[bytes]) -> bool:
         """Take note of the certificates a client sends, and return whether OpenSSL can be left to judge them."""
@@ -156,6 +159,14 @@ class HandshakeObject(ssl.SSLObject):
             came = self.incoming.read()
             self.hello.feed(came)
             self.incoming.write(came)
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the base class' name
+        """Read, and pass on close_notify without ending the connection: RFC 8446, section 6.1, closes one direction."""
+        data = super().read(len, buffer)
+        if not data and self.handshake is not None and self.handshake.hung_up is not None:
+            self.handshake.hung_up()
+            raise ssl.SSLWantReadError
+        return data
 
 
 class HandshakeContext(ssl.SSLContext):
