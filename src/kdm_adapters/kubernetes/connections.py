@@ -80,7 +80,7 @@ class Connections:
         await self._session.close()
 
 
-async def _note_connecting(_session: object, context: Any, _parameters: object) -> None:  # noqa: RUF029 - as below
+async def _note_connecting(_session: object, context: Any, _parameters: object) -> None:
     # A connection that was kept may have ended just now. aiohttp tries a GET again then, and never a PATCH.
     context.trace_request_ctx.connected = False
 
