@@ -317,11 +317,8 @@ async def test_the_clusters_proxy_wins_over_the_environments(tmp_path: Path) -> 
         ({"token": "abc", "exec": None, "auth-provider": None}, "Bearer abc"),
         ({"username": "me", "password": "p:w"}, f"Basic {base64_of(b'me:p:w')}"),
         ({"username": "mé"}, f"Basic {base64_of('mé:'.encode())}"),
-        ({"password": "alone"}, None),
         ({"token": "abc", "exec": {"apiVersion": V1, "command": "x", "interactiveMode": "Never"}}, "Bearer abc"),
         ({"username": "me", "exec": {"apiVersion": V1, "command": "x", "interactiveMode": "Never"}}, "Basic bWU6"),
-        ({}, None),
-        (None, None),
     ],
 )
 async def test_a_user_asks_as_with_kubectl(tmp_path: Path, user: object, expected: str | None) -> None:
@@ -332,10 +329,20 @@ async def test_a_user_asks_as_with_kubectl(tmp_path: Path, user: object, expecte
     assert await authorization(tmp_path / "config") == expected
 
 
-async def test_a_context_may_name_no_user(tmp_path: Path) -> None:
-    content = kubeconfig(SERVER) | {"contexts": [{"name": "test", "context": {"cluster": "test"}}]}
-    (tmp_path / "config").write_text(json.dumps(content))
-    assert (await access(tmp_path / "config")).headers == ()
+@pytest.mark.parametrize(
+    "user", [None, {}, {"token": ""}, {"Token": "x"}, {"password": "s3cret"}, {"as": "bob"}, {"client-key": "x"}]
+)
+async def test_a_user_without_credentials_is_refused_where_kubectl_would_ask_for_some(
+    tmp_path: Path, user: object
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(json.dumps(kubeconfig(SERVER) | {"users": [{"name": "test", "user": user}]}))
+    refused(path, "user 'test': has no credentials")
+    path.write_text(json.dumps(kubeconfig(SERVER) | {"contexts": [{"name": "test", "context": {"cluster": "test"}}]}))
+    refused(path, "user '': has no credentials")
+    content = {"contexts": [{"name": "test", "context": {"cluster": "test"}}]}
+    path.write_text(json.dumps(kubeconfig("http://127.0.0.1:8001") | content))
+    assert (await access(path)).headers == (), "kubectl proxy and its like need none"
 
 
 @pytest.mark.parametrize(
@@ -431,6 +438,8 @@ async def test_credentials_never_travel_in_clear_text_except_within_this_machine
         refused(write(tmp_path / "config", user=user, server=server), "server must begin with https://")
     for server in ("http://localhost:8001", "http://127.0.0.2", "http://[::1]:8001"):
         Credentials(ClusterConfig(kubeconfig=write(tmp_path / "config", user=user, server=server)), environ={})
+    proxied = write(tmp_path / "config", user=user, server="http://127.0.0.1", cluster={"proxy-url": "http://far.test"})
+    refused(proxied, "server must begin with https://")
     assert (await access(write(tmp_path / "config", user={}, server="http://cluster.test"))).headers == ()
 
 

@@ -17,7 +17,8 @@ from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig, Kuberne
 from kdm_adapters.kubernetes.credentials import Credentials, CredentialsError
 from kdm_adapters.kubernetes.redaction import Redactor
 from kdm_core.errors import CacheNotSynced, ClusterUnreachable
-from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer
+from kdm_core.model import DeploymentRef
+from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, Reply
 from unit.adapters.kubernetes.conftest import until
 from unit.adapters.kubernetes.kubeconfig import kubeconfig
 from unit.adapters.kubernetes.plugins import V1, plugin
@@ -149,3 +150,30 @@ def test_secrets_are_replaced_in_every_spelling_and_texts_are_one_short_line() -
     )
     assert len(redact("a\nb " * 1000)) == 500
     assert "\n" not in redact("a\nb")
+
+
+@pytest.mark.parametrize(
+    ("secret", "user"),
+    [("mirrored-token", {"token": "mirrored-token"}), ("bWU6cHc=", {"username": "me", "password": "pw"})],
+)
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut off"])
+async def test_credentials_that_a_server_repeats_are_not_told_on(
+    server: ApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, secret: str, user: object, *, cut: bool
+) -> None:
+    said = ("x" * 190 if cut else "") + f" you sent {secret}"
+    status = json.dumps({"kind": "Status", "apiVersion": "v1", "code": 503, "message": said}).encode()
+
+    async def mirror(reply: Reply) -> None:
+        await reply.whole(*((503, status) if reply.request.verb == "get" else (200, said.encode())))
+
+    server.standing_faults |= {"watch": mirror, "list": mirror, "patch": mirror, "get": mirror}
+    config = server.kubeconfig(tmp_path, user=user)
+    async with KubernetesDeploymentRepository(ClusterConfig(kubeconfig=config)) as repository:
+        with pytest.raises(ClusterUnreachable) as probed:
+            await repository.probe()
+        with pytest.raises(ClusterUnreachable) as written:
+            await repository.set_replicas(DeploymentRef("shop", "web"), 2)
+        await until(lambda: "answer" in repository.sync_status().reason)
+        told = f"{probed.value} {written.value} {repository.sync_status().reason} {caplog.text}"
+    assert secret not in told
+    assert secret[:6] not in told
