@@ -96,8 +96,8 @@ def kubeconfig_paths(explicit: str | os.PathLike[str] | None, environ: Mapping[s
     """Return the files to read, in the order of their precedence.
 
     Args:
-        explicit: The file to read, or several joined as in ``KUBECONFIG``; None for those of ``KUBECONFIG``, or else for
-            ``~/.kube/config``.
+        explicit: The file to read, or several joined as in ``KUBECONFIG``; None for those of ``KUBECONFIG``, or else
+            for ``~/.kube/config``.
         environ: The environment.
     """
     named = "" if explicit is None else str(explicit)
