@@ -32,11 +32,16 @@ class _Subscriber:
         if self.lagged:
             return False
         if len(self.pending) >= self._buffer:
-            self.lagged = True
-            self.pending.clear()
+            self.restart()
             return True
         self.pending.append(change)
         return False
+
+    def restart(self) -> None:
+        """Give up what is pending: the present state is told in its place."""
+        self.lagged = True
+        self.pending.clear()
+        self.woken.set()
 
 
 class Changes:
@@ -70,6 +75,11 @@ class Changes:
             if subscriber.namespace in {None, deployment.ref.namespace} and subscriber.offer(change):
                 self._on_lagged()
 
+    def restart(self) -> None:
+        """Have every subscriber begin anew once there is a state again: what it knows means nothing any more."""
+        for subscriber in self._subscribers:
+            subscriber.restart()
+
     def close(self) -> None:
         """End every subscription."""
         self._closed = True
@@ -87,8 +97,10 @@ class Changes:
             namespace: Which.
             synced_or_closed: Set once there is a present state of it, or never will be.
         """
-        await synced_or_closed.wait()
-        while not self._closed:
+        while True:
+            await synced_or_closed.wait()
+            if self._closed:
+                return
             subscriber = _Subscriber(namespace, self._buffer)
             self._subscribers.add(subscriber)
             try:

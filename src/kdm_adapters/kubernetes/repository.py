@@ -121,7 +121,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._check_interval_s = check_interval_s
         self._clock = clock
         self._sleep = sleep
-        self._client = Client(Credentials(config or ClusterConfig()), self._instrument)
+        self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         self._store = Store()
         self._changes = Changes(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
         self._store.on_change = self._changes.tell
@@ -238,6 +238,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         if resource_version is not None and not (resource_version.isdecimal() and resource_version[0] != "0"):
             # To the API server "" and "0" are no precondition at all, and others an internal error.
             raise WriteConflict(f"Deployment '{ref}' was never at resourceVersion {resource_version!r}")
+        epoch = self._client.epoch
         view = self._view(ref.namespace)
         held = self._store.get(ref.namespace, ref.name) or await self._look_up(ref)
         if held is None:
@@ -249,15 +250,18 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         path = f"{deployments_path(ref.namespace)}/{quote(ref.name, safe='')}/scale"
         try:
             answer = await self._client.request(
-                "patch", "PATCH", path, merge_patch=patch, timeout_s=self._write_timeout_s
+                "patch", "PATCH", path, merge_patch=patch, timeout_s=self._write_timeout_s, epoch=epoch
             )
             stored = scale(answer)
         except ApiError as error:
             raise write_error(error.failure, ref) from error
         except Garbage as error:
-            raise ClusterUnrecognized(f"{error}; it may have been written: read before trying again") from error
+            raise ClusterUnrecognized(
+                f"{self._client.mask(str(error))}; it may have been written: read before trying again"
+            ) from error
         written = self._written(held, stored)
-        view.overlay(written, before, self._clock())
+        if epoch == self._client.epoch:
+            view.overlay(written, before, self._clock())
         return written
 
     def changes(self, namespace: str | None = None) -> AsyncGenerator[DeploymentChange, None]:
@@ -285,7 +289,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         except ApiError as error:
             raise lookup_error(error.failure, ref) from error
         except Garbage as error:
-            raise ClusterUnrecognized(f"Deployment '{ref}' cannot be looked up: {error}") from error
+            raise ClusterUnrecognized(
+                f"Deployment '{ref}' cannot be looked up: {self._client.mask(str(error))}"
+            ) from error
         for each in found:
             if each.ref == ref:
                 self._view(ref.namespace).looked_up(each, before, self._clock())
@@ -342,11 +348,11 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             self._synced_or_closed[None].set()
 
     def _reset(self) -> None:
-        """Forget everything and read it again: the configuration names another cluster."""
-        _log.warning("the cluster's address has changed: everything is forgotten and read again")
+        """Forget everything and read it again: what is held is what another server said."""
         self._synced = False
         for event in self._synced_or_closed.values():
             event.clear()
+        self._changes.restart()  # nothing was deleted: followers begin again with the state of the other server
         for view in self._views.values():
             view.reset()
 

@@ -10,7 +10,6 @@ import pytest
 import uvloop
 
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository, Tuning
-from kdm_core.errors import CacheNotSynced
 from kdm_core.model import ChangeKind, DeploymentRef, Trouble
 from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, answering, hanging, refusing
 from unit.adapters.kubernetes.conftest import MakeRepository, following, until, until_held
@@ -160,27 +159,6 @@ async def test_a_server_that_is_behind_is_not_taken_for_a_restored_one(make: Mak
         await until(lambda: repository.get(WEB).replicas.desired == 24)
         assert told.lists == [("watch-list", "initial")]
         assert "went-back" not in told.ends
-
-
-async def test_another_cluster_behind_the_same_configuration_is_read_from_the_start(
-    make: MakeRepository, server: ApiServer
-) -> None:
-    """What the repository does once it learns that the address has changed."""
-    async with make() as repository:
-        await repository.wait_synced(DEADLINE_S)
-        await live_on(server, repository)
-        async with following(repository) as changes:
-            while (await anext(changes)).kind is not ChangeKind.SYNCED:
-                pass
-            repository._reset()
-            with pytest.raises(CacheNotSynced):
-                repository.list()
-            gone = [await anext(changes) for _ in range(2)]
-            assert {change.kind for change in gone} == {ChangeKind.DELETED}
-        server.cluster.delete("late")
-        await repository.wait_synced(DEADLINE_S)
-        await until_held(repository, web=8)
-        assert server.queries("watch")[-1].get("resourceVersion") is None
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
