@@ -30,6 +30,7 @@ from kdm_http.listener import BindError, Listener, bind
 from kdm_http.protocol import BoundedProtocol
 from kdm_http.reload import ServerTls
 from kdm_http.shortcut import AnswerAtOnce
+from kdm_http.threads import AbandonableThreads
 from kdm_http.tls import TlsConfigurationError, TlsFiles
 
 __all__ = [
@@ -196,6 +197,7 @@ def run(
     descriptors.provide(config.limits.connections + config.ops_connections)
     serving = serve(api_app, ops_app, config=config, lifespan=lifespan, started=started, events=events)
     with asyncio.Runner(loop_factory=_loop_factory(config.loop)) as runner:
+        runner.get_loop().set_default_executor(AbandonableThreads())  # a hanging resolver or disk delays no end
         runner.run(serving)
 
 
