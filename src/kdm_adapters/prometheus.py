@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kdm_adapters.series import Counters, Histograms
@@ -108,6 +108,22 @@ class PrometheusInstrument(Instrument):
         """
         self._register(_Cache(sync_status))
 
+    def observe_log(self, dropped: Callable[[], int]) -> None:
+        """Tell of a log's lines with each scrape. Call it once.
+
+        Args:
+            dropped: Asked at each scrape: how many were not written so far.
+        """
+        self._register(_Log(dropped))
+
+    def observe_audit(self, writable: Callable[[], bool]) -> None:
+        """Tell of an audit trail with each scrape. Call it once.
+
+        Args:
+            writable: Asked at each scrape: whether it could be written when that was last tried.
+        """
+        self._register(_Audit(writable))
+
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Write the metrics out.
 
@@ -197,6 +213,24 @@ class _Cache(Collector):
                 "The newest resourceVersion applied (the oldest of several watches), as a number (KEP-5504).",
                 int(status.resource_version),
             )
+
+
+class _Log(Collector):
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterator[Metric]:
+        help_text = "Lines of the log that were not written: the reader of standard error stood still, or it is gone."
+        yield CounterMetricFamily("kdm_log_lines_dropped", help_text, self._dropped())
+
+
+class _Audit(Collector):
+    def __init__(self, writable: Callable[[], bool]) -> None:
+        self._writable = writable
+
+    def collect(self) -> Iterator[Metric]:
+        help_text = "1 while the audit trail can be written; 0 while its disk is full or its reader stands still."
+        yield GaugeMetricFamily("kdm_audit_writable", help_text, self._writable())
 
 
 class _Build(Collector):

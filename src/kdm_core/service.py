@@ -38,6 +38,7 @@ from kdm_core.model import (
 )
 from kdm_core.policy import ALLOW_ALL, Policy
 from kdm_core.ports import AuditSink, DeploymentRepository, Instrument
+from kdm_core.trail import to_line
 
 _log = logging.getLogger(__name__)
 
@@ -356,7 +357,7 @@ class DeploymentService:
         try:
             self._audit.record(event)
         except AuditUnavailable as error:
-            _log.error("an audit event was lost: %s: %s", error, event)
+            _log.error("an audit event was lost: %s: %s", error, to_line(event).decode().rstrip())
             if event.outcome is Outcome.SUCCESS:
                 raise AuditUnavailable(f"the write was done, but not recorded: {error}") from error
 

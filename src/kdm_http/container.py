@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from kdm_adapters import demo
 from kdm_adapters.audit_log import JsonLinesAuditSink
+from kdm_adapters.lines import LineWriter
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_core import (
@@ -162,6 +163,7 @@ async def _lifespan(
         if audit is not None:
             stack.enter_context(audit)
             audit.check()  # better no start than a service that refuses every write
+            await stack.enter_async_context(audit.examined())
         await stack.enter_async_context(repository)
         await stack.enter_async_context(garbage.frozen_once_synced(repository))
         if policy_file is not None:
@@ -169,10 +171,18 @@ async def _lifespan(
         yield
 
 
-def _metrics(instrument: PrometheusInstrument, repository: DeploymentRepository) -> Metrics:
+def _metrics(
+    instrument: PrometheusInstrument,
+    repository: DeploymentRepository,
+    audit: JsonLinesAuditSink | None,
+    log_lines: LineWriter,
+) -> Metrics:
     # A counter's beginning would be a series of its own.
     disable_created_metrics()  # type: ignore[no-untyped-call] # the library forgot
     instrument.observe(repository.sync_status)
+    instrument.observe_log(lambda: log_lines.dropped)
+    if audit is not None:
+        instrument.observe_audit(lambda: not audit.problem)
     return instrument.render
 
 
@@ -211,6 +221,10 @@ class Container(containers.DeclarativeContainer):
     """How the parts depend on each other. Tests replace one with ``container.repository.override(...)``."""
 
     settings = providers.Dependency(instance_of=Settings)
+    log_lines = providers.Singleton(LineWriter, 2, "kdm-log")
+    """The log's, on standard error."""
+    out_lines = providers.Singleton(LineWriter, 1, "kdm-out")
+    """What is no log, on standard output."""
     instrument = providers.Singleton(PrometheusInstrument)
     repository = providers.Selector(
         providers.Callable(attrgetter("repository"), settings),
@@ -231,7 +245,7 @@ class Container(containers.DeclarativeContainer):
         namespace=settings.provided.namespace,
         max_replicas=settings.provided.max_replicas,
     )
-    metrics = providers.Singleton(_metrics, instrument, repository)
+    metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines)
     api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from datetime import UTC, datetime
 
@@ -295,7 +296,14 @@ class TestAuditTrail:
 
         assert stored(repository) == 5
         (record,) = (each for each in caplog.records if each.levelno >= logging.ERROR)
-        assert all(each in record.getMessage() for each in ("alice", "web", "shop", "new_replicas=5"))
+        _, _, line = record.getMessage().partition("the disk is full: ")
+        fields = json.loads(line)
+        assert (fields["actor"], fields["namespace"], fields["name"], fields["new_replicas"]) == (
+            "alice",
+            "shop",
+            "web",
+            5,
+        )
 
     async def test_a_failure_that_was_not_recorded_stays_what_it_was(
         self, repository: MemoryDeploymentRepository, audit: ListedAudit
