@@ -24,6 +24,9 @@ LIST_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 WATCH_ENDS: Final = ("timeout", "broken", "expired", "error", "silent", "throttled", "unreached", "very-short")
 """Why watches end, told at zero from the first list on; further reasons are told as they come."""
 
+KNOWN_VERSIONS: Final = ("", "0.0.4", "1.0.0")
+"""The versions of Prometheus' and OpenMetrics' formats that are written, "" for the newest."""
+
 _C = TypeVar("_C", bound=Collector)
 
 
@@ -128,12 +131,13 @@ class PrometheusInstrument(Instrument):
         """Write the metrics out.
 
         Args:
-            accept: The scraper's ``Accept`` header; it may ask for OpenMetrics. Without one it gets the text format.
+            accept: The scraper's ``Accept`` header; it may ask for OpenMetrics. Without one, or with one that makes no
+                sense, it gets the text format.
 
         Returns:
             The exposition, and its content type.
         """
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(",".join(filter(_is_known, accept.split(","))))
         return encode(self.registry), content_type
 
     def read_served(self, kind: Literal["get", "find", "list"]) -> None:
@@ -190,6 +194,14 @@ class PrometheusInstrument(Instrument):
     def _register(self, collector: _C) -> _C:
         self.registry.register(collector)
         return collector
+
+
+def _is_known(media_type: str) -> bool:
+    """Whether an item of an ``Accept`` header has a version that is written: prometheus_client takes any for one."""
+    versions = [
+        value for name, _, value in (each.partition("=") for each in media_type.split(";")) if name.strip() == "version"
+    ]
+    return all(version.strip() in KNOWN_VERSIONS for version in versions)
 
 
 class _Cache(Collector):

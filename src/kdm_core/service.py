@@ -242,6 +242,8 @@ class DeploymentService:
             return written
         except KdmError as error:
             outcome, reason = _outcome(error), str(error)
+            if isinstance(error, Forbidden):
+                where = error.namespace or where
             raise
         except Exception as error:
             reason = f"internal error: {type(error).__name__}"
@@ -309,7 +311,7 @@ class DeploymentService:
         except DeploymentNotFound as error:
             missing = error
         if not self.policy.allows(actor, verb, ref, found.labels if found else {}, replicas):
-            raise Forbidden(actor, verb, _target(str(ref), replicas))
+            raise Forbidden(actor, verb, _target(str(ref), replicas), where)
         if isinstance(missing, NamespaceNotWatched):
             raise missing
         return found or ref
@@ -324,7 +326,8 @@ class DeploymentService:
             raise AmbiguousName(name, [each.ref.namespace for each in known])
         if known:
             if not self.policy.allows(actor, verb, known[0].ref, known[0].labels, replicas):
-                raise Forbidden(actor, verb, _target(str(known[0].ref), replicas))
+                ref = known[0].ref
+                raise Forbidden(actor, verb, _target(str(ref), replicas), ref.namespace)
             return known[0]
         if not self.policy.may_list(actor, None):
             raise Forbidden(actor, verb, _target(name, replicas))
@@ -344,7 +347,7 @@ class DeploymentService:
                 request_id=request_id,
                 actor=actor,
                 verb=Verb.READ,
-                namespace=self._asked(namespace),
+                namespace=error.namespace or self._asked(namespace),
                 name=name,
                 outcome=Outcome.DENIED,
                 reason=str(error),
@@ -386,11 +389,20 @@ class _SharedProbe:
         if self._task is None or (self._task.done() and now - self._asked_at > PROBE_MAX_AGE_S):
             self._asked_at = now
             self._task = asyncio.create_task(self._ask(), name="kdm-probe")
-        return await asyncio.shield(self._task)  # a caller that gives up must not take the answer from the others
+        task = self._task
+        await asyncio.wait({task})  # a caller that gives up must not take the answer from the others
+        if task.cancelled():
+            if self._task is task:
+                self._task = None  # the next one asks again
+            return "the probe of the cluster was cancelled"
+        return task.result()
 
     async def _ask(self) -> str | None:
         try:
             await self._repository.probe()
         except Unavailable as error:
             return str(error)
+        except Exception as error:
+            _log.exception("the probe of the cluster failed")
+            return f"the probe of the cluster failed: {type(error).__name__}"
         return None

@@ -1,4 +1,7 @@
-"""The command `kdm`, behind the one thing that has to come before every import: OpenSSL's configuration.
+"""The command `kdm`, behind what has to come before every import: open descriptors, and OpenSSL's configuration.
+
+A process may be started with standard input, output or error closed (``kdm serve <&- >&- 2>&-``). The next file or
+socket that is opened then takes that number, and whatever is meant for a terminal goes there instead.
 
 OpenSSL reads its configuration when it is first used and never again, and Python 3.11 cannot set the key exchange
 groups of a context (``SSLContext.set_groups`` is of 3.15). So ``openssl.cnf`` is named here, before anything imports
@@ -16,10 +19,23 @@ _VARIABLE = "OPENSSL_CONF"
 
 def main() -> int:
     """Run `kdm` with the arguments of this process, and return its exit code. See :func:`kdm_http.cli.main`."""
+    _open_standard_descriptors()
     _configure_openssl()
     from kdm_http import cli  # noqa: PLC0415  # imports ssl
 
     return cli.main()
+
+
+def _open_standard_descriptors() -> None:
+    """Open the null device in the place of each of the first three descriptors that is closed (as Go's runtime does)."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: fd
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: PTH123, SIM115 - for as long as the process lives
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: PTH123, SIM115
 
 
 def _configure_openssl() -> None:

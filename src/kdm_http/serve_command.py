@@ -41,9 +41,7 @@ def serve(arguments: argparse.Namespace) -> int:
     except BadSetting as error:
         return _fail(error, EXIT_BAD_USAGE)
     container = Container(settings=chosen)
-    log_lines = container.log_lines()
-    colors = sys.stderr is not None and sys.stderr.isatty()
-    logs.configure(chosen.log_level, chosen.log_format, log_lines, colors=colors)
+    logs.configure(chosen.log_level, chosen.log_format, container.log_lines(), colors=sys.stderr.isatty())
     try:
         config = container.server_config()
         run(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Final
 
 from attrs import field, frozen
 
 from kdm_core.errors import PolicyError
+from kdm_core.labels import NO_LABELS, Labels
 from kdm_core.model import MAX_LABEL_LENGTH, MAX_REPLICAS, MAX_SUBDOMAIN_LENGTH, DeploymentRef, Identity, Verb
 
 GRANTABLE: Final = frozenset({Verb.READ, Verb.SCALE})
@@ -284,11 +284,9 @@ class ReplicaBounds:
 
 ANY_COUNT: Final = ReplicaBounds(allow_zero=True)
 
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
-
 
 def _read_only(labels: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(labels))
+    return Labels(labels)
 
 
 @frozen
@@ -312,7 +310,7 @@ class Grant:
     verbs: frozenset[Verb]
     namespaces: Globs
     names: Globs = ALL
-    labels: Mapping[str, str] = field(default=_NO_LABELS, converter=_read_only, hash=False)
+    labels: Mapping[str, str] = field(default=NO_LABELS, converter=_read_only, hash=False)
     replicas: ReplicaBounds = ReplicaBounds()
     name: str = ""
 
