@@ -82,13 +82,15 @@ class Client:
         self._credentials = credentials
         self._instrument = instrument or Instrument()
         self._transport: _Transport | None = None
+        self._open: set[_Transport] = set()
+        self._closed = False
         self._renewing = asyncio.Lock()
 
     async def close(self) -> None:
-        """Close every connection."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.close()
+        """Close every connection, of old credentials too. Requests after that are refused."""
+        self._closed, self._transport = True, None
+        while self._open:
+            await self._open.pop().close()
 
     @asynccontextmanager
     async def stream(self, verb: str, path: str, query: Mapping[str, str], accept: str) -> AsyncIterator[Answer]:
@@ -176,7 +178,7 @@ class Client:
                 answer.close()
             transport.users -= 1
             if transport.retired and not transport.users:
-                await transport.close()
+                await self._close(transport)
 
     async def _send(
         self,
@@ -210,6 +212,8 @@ class Client:
     async def _fresh(self) -> _Transport:
         """Return a transport with valid credentials. The old one lives until its last watch ends."""
         async with self._renewing:
+            if self._closed:
+                raise ClusterUnreachable("the repository has been stopped")
             old = self._transport
             if old is not None and not self._credentials.is_outdated():
                 return old
@@ -220,12 +224,20 @@ class Client:
                     raise
                 _log.warning("going on with the old credentials: %s", error)
                 return old
+            self._open.add(new)
+            if self._closed:  # meanwhile
+                await self._close(new)
+                raise ClusterUnreachable("the repository has been stopped")
             self._transport = new
         if old is not None:
             old.retired = True
             if not old.users:
-                await old.close()
+                await self._close(old)
         return new
+
+    async def _close(self, transport: _Transport) -> None:
+        await transport.close()
+        self._open.discard(transport)  # not before: where this is cancelled, ``close`` does it again
 
 
 def _transport(configuration: Configuration) -> _Transport:
