@@ -6,6 +6,7 @@ Nothing else sees the container: what it makes is handed over as plain arguments
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +18,7 @@ from dependency_injector import containers, providers
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from kdm_adapters import demo
-from kdm_adapters.audit_log import JsonLinesAuditSink
+from kdm_adapters.audit_log import STDOUT, JsonLinesAuditSink
 from kdm_adapters.lines import LineWriter
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.prometheus import PrometheusInstrument
@@ -126,6 +127,10 @@ def _api(
 def _audit(settings: Settings, instrument: Instrument) -> JsonLinesAuditSink | None:
     if not settings.audit_destination:
         return None
+    if settings.audit_destination == STDOUT and os.fstat(1).st_rdev == Path(os.devnull).stat().st_rdev:
+        logging.getLogger("kdm.audit").warning(
+            "the audit trail goes to standard output, which is closed or the null device: nothing is kept"
+        )
     return JsonLinesAuditSink(settings.audit_destination, required=settings.audit_required, instrument=instrument)
 
 
@@ -133,7 +138,7 @@ def _policy_file(settings: Settings, reloaded: Callable[[bool], None]) -> Policy
     if settings.policy_file == ALLOW_ALL_WORD:
         return None
     if settings.policy_file:
-        return PolicyFile(Path(settings.policy_file).expanduser(), reloaded=reloaded)
+        return PolicyFile(Path(settings.policy_file), reloaded=reloaded)
     if settings.dev:
         return PolicyFile(dev_directory() / "dev-policy.toml", reloaded=reloaded)
     raise BadSetting(

@@ -36,12 +36,15 @@ def serve(arguments: argparse.Namespace) -> int:
     Returns:
         The exit code; see :func:`kdm_http.cli.main`.
     """
+    warnings: list[str] = []
     try:
-        chosen = Settings.read(os.environ, vars(arguments))
+        chosen = Settings.read(os.environ, vars(arguments), warnings.append)
     except BadSetting as error:
         return _fail(error, EXIT_BAD_USAGE)
     container = Container(settings=chosen)
     logs.configure(chosen.log_level, chosen.log_format, container.log_lines(), colors=sys.stderr.isatty())
+    for warning in warnings:
+        _log.warning(warning)
     try:
         config = container.server_config()
         run(

@@ -15,10 +15,14 @@
 {{- $_ := set $settings "TLS_CLIENT_CRL" (printf "/etc/kdm/crl/%s" $tls.crl.key) }}
 {{- end }}
 {{- $_ := set $settings "POLICY_FILE" (ternary "allow-all" (printf "/etc/kdm/policy/%s" .Values.policy.key) .Values.policy.allowAll) }}
+{{- if .Values.namespaces }}
 {{- $_ := set $settings "NAMESPACES" (join "," .Values.namespaces) }}
+{{- end }}
 {{- if .Values.kubeconfig.existingSecret }}
 {{- $_ := set $settings "KUBECONFIG" (printf "/etc/kdm/kubeconfig/%s" .Values.kubeconfig.key) }}
+{{- if .Values.kubeconfig.context }}
 {{- $_ := set $settings "CONTEXT" .Values.kubeconfig.context }}
+{{- end }}
 {{- end }}
 {{- range $name, $value := $settings }}
 {{- printf "KDM_%s: %q\n" $name $value }}
