@@ -75,6 +75,7 @@ class JsonLinesAuditSink(AuditSink):
         wait_s: float = WAIT_S,
     ) -> None:
         self.problem = ""
+        self._was_writable = False
         self._to_stdout = path == STDOUT
         self._path = Path(path)
         self._where = "standard output" if self._to_stdout else str(path)
@@ -157,16 +158,17 @@ class JsonLinesAuditSink(AuditSink):
                 return
         except OSError as error:
             reason = error.strerror or str(error)
-            if reason != self.problem:
-                self.problem = reason
+            noted, self.problem = self.problem, reason
+            if reason != noted and self._was_writable:  # else whoever asks is the first to hear of it
                 _log.error("the audit trail cannot be written", extra={"trail": self._where, "reason": reason})
             raise AuditUnavailable(f"the audit trail on {self._where} cannot be written: {reason}") from error
         self._healed()
 
     def _healed(self) -> None:
-        if self.problem:
-            self.problem = ""
+        problem, self.problem = self.problem, ""
+        if problem and self._was_writable:
             _log.warning("the audit trail can be written again", extra={"trail": self._where})
+        self._was_writable = True
 
     def _examine(self) -> None:
         fd = self._open()

@@ -48,7 +48,7 @@ class DeploymentRepository(Protocol):
         Every step is taken, however often the caller is cancelled meanwhile: afterwards ``sync_status`` says that it is
         stopped, and no task or connection is left. Reads go on from the last snapshot; writes and probes fail.
         """
-        return None  # noqa: PLR1711, RET501 - a body that does nothing makes a method of a protocol abstract
+        return None  # noqa: RET501 - a body that does nothing makes a method of a protocol abstract
 
     @abstractmethod
     def get(self, ref: DeploymentRef) -> Deployment:

@@ -212,8 +212,7 @@ class Client:
     async def _fresh(self) -> _Transport:
         """Return a transport with valid credentials. The old one lives until its last watch ends."""
         async with self._renewing:
-            if self._closed:
-                raise ClusterUnreachable("the repository has been stopped")
+            self._check_open()
             old = self._transport
             if old is not None and not self._credentials.is_outdated():
                 return old
@@ -225,15 +224,21 @@ class Client:
                 _log.warning("going on with the old credentials: %s", error)
                 return old
             self._open.add(new)
-            if self._closed:  # meanwhile
+            try:
+                self._check_open()  # it may have been closed meanwhile
+            except ClusterUnreachable:
                 await self._close(new)
-                raise ClusterUnreachable("the repository has been stopped")
+                raise
             self._transport = new
         if old is not None:
             old.retired = True
             if not old.users:
                 await self._close(old)
         return new
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClusterUnreachable("the repository has been stopped")
 
     async def _close(self, transport: _Transport) -> None:
         await transport.close()

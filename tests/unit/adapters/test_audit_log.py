@@ -294,10 +294,7 @@ class TestUnavailable:
                 sink.record(EVENT)
         assert lost.lost == 1
         where = f"the audit trail on {tmp_path / 'no' / 'file'} cannot be written: No such file or directory"
-        assert caplog.messages == [
-            "the audit trail cannot be written",
-            f"an audit event was lost: {where}: " + to_line(EVENT).decode().rstrip(),
-        ]
+        assert caplog.messages == [f"an audit event was lost: {where}: " + to_line(EVENT).decode().rstrip()]
 
     def test_it_heals_by_itself(self, tmp_path: Path) -> None:
         with JsonLinesAuditSink(str(tmp_path / "later" / "audit.jsonl")) as sink:
