@@ -262,6 +262,7 @@ class TestUnavailable:
         self, sink: JsonLinesAuditSink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         """However often it is tried, and although a short line still finds room; so is its end."""
+        sink.check()
         async with asyncio.timeout(30), sink.examined(0.001):
             monkeypatch.setattr(audit_log, "MIN_FREE_BYTES", 2**80)
             while not sink.problem:
