@@ -1,4 +1,4 @@
-"""Writes lines to descriptors: each whole, none glued to another, and without waiting for a reader that stands still."""
+"""Writes lines to descriptors: each whole, none glued to another, and nobody waits for a reader that stands still."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class WholeLines:
 
 
 class LineWriter:
-    """Writes lines on a thread of its own. Whoever has a line to write never waits; lines that find no room are dropped.
+    """Writes lines on a thread of its own. Whoever has a line never waits; lines that find no room are dropped.
 
     Usable from any thread.
 

@@ -1,4 +1,4 @@
-"""A thread for what may stand still, such as a disk or the reader of a pipe, so that nobody else stands still with it."""
+"""A thread for what may stand still, such as a disk or the reader of a pipe, so that nobody else does."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def _open_standard_descriptors() -> None:
-    """Open the null device in the place of each of the first three descriptors that is closed (as Go's runtime does)."""
+    """Open the null device in the place of each of the first three descriptors that is closed, as Go's runtime does."""
     for fd in range(3):
         try:
             os.fstat(fd)

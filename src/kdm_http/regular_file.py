@@ -36,7 +36,7 @@ def read(path: Path, limit: int = MAX_BYTES) -> Content:
     Raises:
         OSError: It cannot be read, is no regular file, or is larger; ``strerror`` says which.
     """
-    # O_NONBLOCK: opening a FIFO would wait for its writer; a regular file does not mind. O_NOCTTY: a terminal is no file.
+    # O_NONBLOCK: opening a FIFO would wait for its writer; a regular file does not mind.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with os.fdopen(fd, "rb", buffering=0) as file:
         mode = os.fstat(fd).st_mode

@@ -140,7 +140,7 @@ class SyncContract:
         assert another.sync_status().reason
 
     async def test_it_can_be_entered_only_once(self, harness: RepositoryHarness) -> None:
-        """Neither while it runs, which it goes on doing undisturbed, nor after it was left; leaving twice is harmless."""
+        """Neither while it runs, which it goes on doing, nor after it was left. Leaving twice is harmless."""
         another = harness.another()
         async with another:
             await another.wait_synced(DEADLINE_S)

@@ -33,7 +33,7 @@ class Files:
         self.names = {name: number for number, name in enumerate(sources, ROOT + 1)}
         self.contents = {self.names[name]: bytearray(source.read_bytes()) for name, source in sources.items()}
 
-    def answer(self, opcode: int, node: int, body: bytes) -> bytes:
+    def answer(self, opcode: int, node: int, body: bytes) -> bytes:  # noqa: C901, PLR0911 - a case for each request
         """Return what answers a request.
 
         Raises:

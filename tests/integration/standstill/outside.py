@@ -174,7 +174,7 @@ class Kdm:
 
     def _learned(self) -> bool:
         assert self.process.poll() is None, f"kdm ended at its start:\n{self.stderr.text()}"
-        for word in self.stderr.text().split():
+        for word in (self.stderr.text() + self.stdout.text()).split():
             if word.startswith("https://") and not self.url:
                 self.url = word.rstrip('/.,"')
             elif word.startswith("http://") and not self.ops_url:
@@ -195,7 +195,9 @@ class HangingFileSystem:
         path.mkdir()
         files = [f"{name}={source}" for name, source in (sources or {}).items()]
         self._server = subprocess.Popen(
-            [*AS_ROOT, sys.executable, str(FUSE_SERVER), str(path), *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*AS_ROOT, sys.executable, str(FUSE_SERVER), str(path), *files],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         assert self._server.stdout
         if self._server.stdout.readline() != b"mounted\n":
@@ -258,4 +260,3 @@ def fill_but(path: Path, free_bytes: int) -> Path:
     status = os.statvfs(path)
     filler.write_bytes(b"x" * (status.f_bavail * status.f_frsize - free_bytes))
     return filler
-

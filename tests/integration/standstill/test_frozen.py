@@ -43,9 +43,9 @@ def test_the_reader_of_standard_error(loop: str) -> None:
         kdm.stderr.freeze()
         kdm.reject_strangers()
         with kdm.client() as client:
-            long = "/deployments/" + "x" * 200
+            long = "/deployments/" + "x" * 4000  # lines of 4 KB: a thousand of them are more than kdm keeps
             while "kdm_log_lines_dropped_total 0.0" in kdm.metrics():
-                for _ in range(1000):
+                for _ in range(100):
                     client.get(long)
         kdm.assert_serves_and_ends()
 
@@ -125,13 +125,18 @@ def test_the_api_server(loop: str, control_plane: ControlPlane, cluster_settings
     with Kdm({**cluster_settings, "LOOP": loop, "WRITE_TIMEOUT_S": "2"}) as kdm:
         _wait_readable(kdm)
         control_plane.apiserver.freeze()
-        with kdm.client() as client:
-            assert client.post(URL, json={"replicaCount": 9}).status_code == 504
-        kdm.assert_serves_and_ends()
+        try:
+            with kdm.client() as client:
+                assert client.post(URL, json={"replicaCount": 9}).status_code == 504
+            kdm.assert_serves_and_ends()
+        finally:
+            control_plane.apiserver.thaw()
 
 
 @every_loop
-def test_the_name_server(loop: str, control_plane: ControlPlane, cluster_settings: dict[str, str], tmp_path: Path) -> None:
+def test_the_name_server(
+    loop: str, control_plane: ControlPlane, cluster_settings: dict[str, str], tmp_path: Path
+) -> None:
     """The API server's connection breaks, its name must be asked for again, and no name server answers."""
     hosts, resolver = tmp_path / "hosts", tmp_path / "resolv.conf"
     hosts.write_text("127.0.0.1 localhost kubernetes\n")

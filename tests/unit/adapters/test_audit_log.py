@@ -265,7 +265,7 @@ class TestUnavailable:
         sink.check()
         async with asyncio.timeout(30), sink.examined(0.001):
             monkeypatch.setattr(audit_log, "MIN_FREE_BYTES", 2**80)
-            while not sink.problem:
+            while not sink.problem:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.001)
             for _ in range(3):
                 with pytest.raises(AuditUnavailable):
@@ -273,7 +273,7 @@ class TestUnavailable:
                 sink.record(EVENT)
             assert sink.problem == "No space left on device"
             monkeypatch.undo()
-            while sink.problem:
+            while sink.problem:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         assert caplog.messages == ["the audit trail cannot be written", "the audit trail can be written again"]
 

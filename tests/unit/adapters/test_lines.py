@@ -11,6 +11,7 @@ import socket
 import termios
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,8 @@ def pipe() -> Iterator[tuple[int, int]]:
     reader, writer = os.pipe()
     yield reader, writer
     for fd in (reader, writer):
-        try:
+        with suppress(OSError):  # a test closed it
             os.close(fd)
-        except OSError:
-            pass
 
 
 def fill(fd: int, leave: int = 0) -> int:
@@ -88,7 +87,7 @@ class TestLineWriter:
             termios.tcsetattr(fd, termios.TCSANOW, attributes)
         writer = LineWriter(fd)
         expected = [f"{number} " + "z" * 5000 for number in range(100)]
-        assert all([writer.write(line) for line in expected])
+        assert all(list(map(writer.write, expected)))
         assert not writer.drain(0), "half a megabyte is more than any of them holds"
         wanted = "".join(f"{line}\n" for line in expected).encode()
         assert read_exactly(reader, len(wanted)) == wanted

@@ -128,7 +128,7 @@ VALUES: Final = [
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_a_value_survives_every_kind_of_copy(value: Any) -> None:
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
-        assert pickle.loads(pickle.dumps(value, protocol)) == value
+        assert pickle.loads(pickle.dumps(value, protocol)) == value  # noqa: S301 - our own
     assert copy.copy(value) == copy.deepcopy(value) == value
 
 
@@ -146,7 +146,7 @@ def test_values_and_errors_go_through_a_process_pool() -> None:
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_an_error_survives_every_kind_of_copy(error: KdmError) -> None:
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
-        assert_alike(pickle.loads(pickle.dumps(error, protocol)), error)
+        assert_alike(pickle.loads(pickle.dumps(error, protocol)), error)  # noqa: S301 - our own
     assert_alike(copy.copy(error), error)
     assert_alike(copy.deepcopy(error), error)
 
@@ -159,7 +159,7 @@ def assert_alike(copied: KdmError, error: KdmError) -> None:
 
 def test_a_policy_that_was_copied_decides_alike() -> None:
     policy = next(each for each in VALUES if isinstance(each, kdm_core.Policy))
-    for each in (pickle.loads(pickle.dumps(policy)), copy.deepcopy(policy)):
+    for each in (pickle.loads(pickle.dumps(policy)), copy.deepcopy(policy)):  # noqa: S301 - our own
         for user in ("a", "b", "spiffe://td/x"):
             for namespace in ("a-1", "b"):
                 asked = (Identity(user), Verb.READ, DeploymentRef(namespace, "web"), {"tier": "web"})

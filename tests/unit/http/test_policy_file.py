@@ -203,19 +203,19 @@ async def test_a_fifo_in_place_of_the_policy_is_refused_and_nothing_waits_for_it
         repository.cluster.create(WEB, 1)
         service = DeploymentService(repository, policy=file.policy)
         async with file.followed_by(service, POLL_S):
-            path.unlink()
+            replace(path, None)
             os.mkfifo(path)
             assert await reloads.next() is False
             assert may_read(service)
     assert "Not a regular file" in caplog.text or "Not a regular file" in caplog.records[-1].__dict__["reason"]
-    with pytest.raises(PolicyError, match="cannot read the policy .*policy.toml: Not a regular file"):
+    with pytest.raises(PolicyError, match=r"cannot read the policy .*policy\.toml: Not a regular file"):
         PolicyFile(path)
 
 
 async def test_a_policy_is_read_and_parsed_while_others_are_served(
     path: Path, reloads: Reloads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The event loop turns while a policy is on its way, however long that takes: here, until the loop lets it go on."""
+    """The event loop turns while a policy is on its way, however long that takes: until the loop lets it go on."""
     file = PolicyFile(path, reloaded=reloads)
     gates = [threading.Event(), threading.Event()]
     entered = [threading.Event(), threading.Event()]

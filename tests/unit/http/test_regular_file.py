@@ -1,4 +1,4 @@
-"""Reading the files that kdm is configured with: what is no regular file, or too large, is refused and never waited for."""
+"""Reading the files that kdm is configured with: what is no regular file, or too large, is refused at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_fifo_without_a_writer_is_refused_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/tty"])
 def test_a_device_is_refused(device: str) -> None:
-    with pytest.raises(OSError, match="Not a regular file|No such device"):
+    with pytest.raises(OSError, match=r"Not a regular file|No such device"):
         regular_file.read(Path(device))
 
 

@@ -195,8 +195,10 @@ def test_a_flag_wins_over_a_bad_variable_with_a_warning() -> None:
     assert warnings == [
         "KDM_PORT: 'http' is not allowed: it must be an integer from 0 to 65535; ignored, for there is --port",
         "KDM_NAMESPACES: is empty; leave it out to watch every namespace; ignored, for there is --namespaces",
-        "KDM_LIMIT_IDLE_S: 'soon' is not allowed: it must be a number of at least 0.001; "
-        "ignored, for there is --limit-idle-s",
+        (
+            "KDM_LIMIT_IDLE_S: 'soon' is not allowed: it must be a number of at least 0.001; "
+            "ignored, for there is --limit-idle-s"
+        ),
     ]
     with pytest.raises(BadSetting, match="--port"):
         Settings.read({"KDM_PORT": "8443"}, flags("--port", "http"))

@@ -30,8 +30,9 @@ async def main():
     task.cancel()
     print("ends")
 
-with asyncio.Runner(loop_factory={"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}[sys.argv[1]]) as r:
-    r.run(main())
+factories = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+with asyncio.Runner(loop_factory=factories[sys.argv[1]]) as runner:
+    runner.run(main())
 """
 
 

@@ -1,4 +1,4 @@
-"""Leaving a repository while being cancelled: at every await, by asyncio, uvloop and anyio, and nothing is left behind."""
+"""Leaving a repository while being cancelled, at every await, by asyncio, uvloop and anyio: nothing is left behind."""
 
 from __future__ import annotations
 
