@@ -9,17 +9,19 @@ import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
 
+from kdm_adapters.kubernetes.answers import is_refusal, read_refusal
 from kdm_adapters.kubernetes.credentials import Credentials, discard_private_file
 from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.official import Configuration, RESTClientObject
+from kdm_adapters.kubernetes.refusals import refuses_credentials
 from kdm_adapters.kubernetes.sockets import open_socket
-from kdm_adapters.kubernetes.wire.readers import JSON, failure
+from kdm_adapters.kubernetes.wire.readers import JSON
 from kdm_core.errors import ClusterUnreachable
 from kdm_core.ports import Instrument
 
@@ -35,7 +37,6 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
 
 # Twice this may wait to be decoded.
 _READ_BUFFER_BYTES: Final = 64 * 1024
-_READ_ERROR_BYTES: Final = 64 * 1024
 
 
 class Answer(NamedTuple):
@@ -61,6 +62,7 @@ class _Transport(RESTClientObject):
         configuration.client_session_kwargs = {
             "read_bufsize": _READ_BUFFER_BYTES,
             "cookie_jar": aiohttp.DummyCookieJar(),
+            "middlewares": (_refuse_redirect,),
         }
         super().__init__(configuration)
         self.users = 0
@@ -166,12 +168,16 @@ class Client:
             try:
                 answer = await self._send(transport, method, path, query, accept, merge_patch)
                 code = answer.status
+            except ApiError as error:
+                code = error.failure.code
+                raise
             finally:
                 self._instrument.api_request(verb, code, time.monotonic() - started)
-            if code >= 300:
-                if code == 401:
+            if is_refusal(answer):
+                refused = await read_refusal(answer)
+                if refuses_credentials(refused):
                     self._credentials.refuse()
-                raise ApiError(await _refusal(answer))
+                raise ApiError(refused)
             yield answer
         finally:
             if answer is not None:
@@ -254,15 +260,16 @@ def _transport(configuration: Configuration) -> _Transport:
         discard_private_file(configuration)
 
 
-async def _refusal(answer: aiohttp.ClientResponse) -> Failure:
-    body = b""
-    with suppress(aiohttp.ClientError, OSError):
-        async for chunk in answer.content.iter_any():
-            body += chunk
-            if len(body) > _READ_ERROR_BYTES:
-                break
-    after = answer.headers.get("Retry-After", "")
-    return failure(answer.content_type, body, answer.status, float(after) if after.isdecimal() else 0.0)
+async def _refuse_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Do not follow a redirect: it would take the credentials and the write to whoever it names. The API has none."""
+    answer = await handler(request)
+    if 300 <= answer.status < 400:
+        refused = await read_refusal(answer)
+        answer.close()
+        raise ApiError(refused)
+    return answer
 
 
 def _text(error: BaseException) -> str:

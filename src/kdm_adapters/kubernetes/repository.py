@@ -20,10 +20,9 @@ from kdm_adapters.kubernetes.client import ApiError, Client
 from kdm_adapters.kubernetes.consistency import check_consistency
 from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials, InvalidClusterConfig
 from kdm_adapters.kubernetes.ending import to_the_end
-from kdm_adapters.kubernetes.messages import TIMED_OUT
 from kdm_adapters.kubernetes.overlays import older, written_over
 from kdm_adapters.kubernetes.reflector import Reflector, deployments_path
-from kdm_adapters.kubernetes.refusals import explain, write_error
+from kdm_adapters.kubernetes.refusals import lookup_error, probe_error, write_error
 from kdm_adapters.kubernetes.store import Store
 from kdm_adapters.kubernetes.tuning import Tuning
 from kdm_adapters.kubernetes.view import View
@@ -34,8 +33,7 @@ from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_core.errors import (
     CacheNotSynced,
     CacheStale,
-    ClusterTimeout,
-    ClusterUnreachable,
+    ClusterUnrecognized,
     DeploymentNotFound,
     NamespaceNotWatched,
     WriteConflict,
@@ -246,20 +244,12 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             raise CacheNotSynced(self._why_not_synced())
 
     async def probe(self) -> None:
-        """See the port. Asks ``/readyz``; an answer that it may not be asked is one, too."""
+        """See the port. Asks ``/readyz``; the API server's answer that it may not be asked is one, too."""
         try:
             await self._client.request("get", "GET", "/readyz", timeout_s=PROBE_TIMEOUT_S)
         except ApiError as error:
-            failure = error.failure
-            if failure.code and failure.code < 500 and failure.code != 401:
-                return
-            if failure.reason == TIMED_OUT or failure.code == 504:
-                raise ClusterTimeout(failure.message) from error
-            raise ClusterUnreachable(
-                failure.message
-                if failure.unreached
-                else f"the cluster is not ready ({failure.code}): {failure.message}"
-            ) from error
+            if (unhealthy := probe_error(error.failure)) is not None:
+                raise unhealthy from error
 
     async def set_replicas(
         self, ref: DeploymentRef, replicas: int, *, resource_version: str | None = None
@@ -286,7 +276,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         except ApiError as error:
             raise write_error(error.failure, ref) from error
         except Garbage as error:
-            raise ClusterTimeout(f"{error}; it may have been written: read before trying again") from error
+            raise ClusterUnrecognized(f"{error}; it may have been written: read before trying again") from error
         written = self._written(held, stored)
         self._view(ref.namespace).overlay(written)
         return written
@@ -312,10 +302,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             )
             found = read_page(answer, self._readers.json).deployments
         except ApiError as error:
-            message = explain(error.failure, "list", "deployments", ref.namespace)
-            raise ClusterUnreachable(f"Deployment '{ref}' cannot be looked up: {message}") from error
+            raise lookup_error(error.failure, ref) from error
         except Garbage as error:
-            raise ClusterUnreachable(f"Deployment '{ref}' cannot be looked up: {error}") from error
+            raise ClusterUnrecognized(f"Deployment '{ref}' cannot be looked up: {error}") from error
         return next((each for each in found if each.ref == ref), None)
 
     def _view(self, namespace: str) -> View:
