@@ -139,7 +139,7 @@ def test_the_name_server(
 ) -> None:
     """The API server's connection breaks, its name must be asked for again, and no name server answers."""
     hosts, resolver = tmp_path / "hosts", tmp_path / "resolv.conf"
-    hosts.write_text("127.0.0.1 localhost kubernetes\n")
+    hosts.write_text("127.0.0.1 localhost kubernetes.default.svc\n")
     resolver.write_text("nameserver 127.0.0.83\noptions timeout:30 attempts:5\n")
     files = {hosts: "/etc/hosts", resolver: "/etc/resolv.conf"}
     mounts = " && ".join(f"mount --bind {source} {target}" for source, target in files.items())
@@ -148,12 +148,12 @@ def test_the_name_server(
         silent.bind(("127.0.0.83", 53))  # nobody reads from it
         kubeconfig = proxy.kubeconfig(control_plane.kubeconfig, tmp_path)
         named = tmp_path / "named"
-        named.write_text(kubeconfig.read_text().replace("127.0.0.1", "kubernetes"))
+        named.write_text(kubeconfig.read_text().replace("127.0.0.1", "kubernetes.default.svc"))
         with Kdm({**cluster_settings, "KUBECONFIG": str(named), "LOOP": loop}, wrap) as kdm:
             _wait_readable(kdm)
             hosts.write_text("127.0.0.1 localhost\n")
             proxy.cut()
-            silent.settimeout(30)
+            silent.settimeout(60)
             assert b"kubernetes" in silent.recv(4096), "it asks"
             kdm.assert_serves_and_ends()
 
