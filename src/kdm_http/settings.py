@@ -29,6 +29,9 @@ ALLOW_ALL_WORD: Final = "allow-all"
 NO_AUDIT_WORD: Final = "none"
 """As the audit trail's file: no audit trail."""
 
+EVERY_INTERFACE: Final = "*"
+"""As an address to listen on: every one of this machine, of IPv4 and of IPv6, whichever it has."""
+
 _is_service_link: Final = re.compile(
     r"KDM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
 ).fullmatch
@@ -42,6 +45,10 @@ class BadSetting(ValueError):
 
 def _text(value: str) -> str:
     return value
+
+
+def _host(value: str) -> str:
+    return "" if value == EVERY_INTERFACE else value
 
 
 def _name_list(value: str) -> tuple[str, ...]:
@@ -117,7 +124,7 @@ def knob(default: Any, parse: Callable[[str], Any], text: str, *, unset: str = "
     return field(default=default, metadata={"parse": parse, "help": text, "unset": unset})
 
 
-_LOOPBACK: Final = "for 127.0.0.1, or say 0.0.0.0 or :: for every interface"
+_LOOPBACK: Final = "for 127.0.0.1, or say * for every interface"
 
 
 @frozen
@@ -162,10 +169,12 @@ class Settings:
         0.0, _seconds(), "How often to compare the cache with the cluster, in seconds; 0 for never. Costs a list each."
     )
 
-    host: str = knob("127.0.0.1", _text, "The address of the API. 0.0.0.0 or :: for every interface.", unset=_LOOPBACK)
+    host: str = knob(
+        "127.0.0.1", _host, "The address of the API; * for every interface, 0.0.0.0 for those of IPv4.", unset=_LOOPBACK
+    )
     port: int = knob(8443, _whole(0, 65535), "The port of the API; 0 for any free one.")
     ops_host: str = knob(
-        "127.0.0.1", _text, "The address of the plain listener for probes and metrics.", unset=_LOOPBACK
+        "127.0.0.1", _host, "The address of the plain listener for probes and metrics; * as above.", unset=_LOOPBACK
     )
     ops_port: int = knob(8081, _whole(0, 65535), "The port of the plain listener; 0 for any free one.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,12 +141,13 @@ def test_the_name_server(
     """The API server's connection breaks, its name must be asked for again, and no name server answers."""
     hosts, resolver = tmp_path / "hosts", tmp_path / "resolv.conf"
     hosts.write_text("127.0.0.1 localhost kubernetes.default.svc\n")
-    resolver.write_text("nameserver 127.0.0.83\noptions timeout:30 attempts:5\n")
+    address = f"127.83.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
+    resolver.write_text(f"nameserver {address}\noptions timeout:30 attempts:5\n")
     files = {hosts: "/etc/hosts", resolver: "/etc/resolv.conf"}
     mounts = " && ".join(f"mount --bind {source} {target}" for source, target in files.items())
     wrap = [*AS_ROOT, "unshare", "--mount", "/bin/sh", "-c", f'{mounts} && exec "$@"', "sh"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent, Proxy.to(control_plane.kubeconfig) as proxy:
-        silent.bind(("127.0.0.83", 53))  # nobody reads from it
+        silent.bind((address, 53))  # nobody reads from it
         kubeconfig = proxy.kubeconfig(control_plane.kubeconfig, tmp_path)
         named = tmp_path / "named"
         named.write_text(kubeconfig.read_text().replace("127.0.0.1", "kubernetes.default.svc"))

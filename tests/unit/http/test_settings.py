@@ -143,8 +143,8 @@ def test_an_empty_value_is_an_error_that_names_it_and_says_how_to_mean_everythin
 @pytest.mark.parametrize(
     ("variable", "says"),
     [
-        ("KDM_HOST", "leave it out for 127.0.0.1, or say 0.0.0.0 or :: for every interface"),
-        ("KDM_OPS_HOST", "leave it out for 127.0.0.1, or say 0.0.0.0 or :: for every interface"),
+        ("KDM_HOST", "leave it out for 127.0.0.1, or say * for every interface"),
+        ("KDM_OPS_HOST", "leave it out for 127.0.0.1, or say * for every interface"),
         ("KDM_NAMESPACES", "leave it out to watch every namespace"),
         ("KDM_LABEL_SELECTOR", "leave it out to manage every Deployment"),
         ("KDM_TLS_CLIENT_CRL", "leave it out if nothing is to be revoked"),
@@ -225,3 +225,9 @@ def test_a_home_directory_is_found_or_the_path_is_an_error(knob: Knob, monkeypat
 def test_a_policy_file_may_be_called_like_the_word() -> None:
     assert Settings.read({"KDM_POLICY_FILE": "./allow-all"}).policy_file == "./allow-all"
     assert Settings.read({"KDM_POLICY_FILE": "allow-all"}).policy_file == "allow-all"
+
+
+def test_every_interface_has_a_word() -> None:
+    """Of either family, whichever the machine has: what an empty value was taken for before."""
+    settings = Settings.read({"KDM_HOST": "*"}, flags("--ops-host", "*"))
+    assert (settings.host, settings.ops_host) == ("", "")

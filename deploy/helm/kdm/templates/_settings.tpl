@@ -24,7 +24,12 @@
 {{- $_ := set $settings "CONTEXT" .Values.kubeconfig.context }}
 {{- end }}
 {{- end }}
+{{- range list "HOST" "OPS_HOST" }}
+{{- $_ := set $settings . (get $settings . | default "*") }}
+{{- end }}
 {{- range $name, $value := $settings }}
+{{- if $value }}
 {{- printf "KDM_%s: %q\n" $name $value }}
+{{- end }}
 {{- end }}
 {{- end }}
