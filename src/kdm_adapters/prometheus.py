@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Literal, TypeVar
 
@@ -12,8 +12,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kdm_adapters.series import Counters, Histograms
-from kdm_core import Instrument, Outcome, SyncStatus
+from kdm_adapters.series import MAX_SERIES, Counters, Histograms
+from kdm_core import Instrument, Outcome, SourceStatus, SyncStatus
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for requests to the cluster, in seconds: a healthy API server answers within the first few."""
@@ -21,7 +21,17 @@ REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 LIST_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Buckets for reading a complete state, in seconds: up to the API server's own limit of a minute for a request."""
 
-WATCH_ENDS: Final = ("timeout", "broken", "expired", "error", "silent", "throttled", "unreached", "very-short")
+WATCH_ENDS: Final = (
+    "timeout",
+    "broken",
+    "expired",
+    "error",
+    "silent",
+    "throttled",
+    "unreached",
+    "very-short",
+    "went-back",
+)
 """Why watches end, told at zero from the first list on; further reasons are told as they come."""
 
 KNOWN_VERSIONS: Final = ("", "0.0.4", "1.0.0")
@@ -216,15 +226,34 @@ class _Cache(Collector):
             "Seconds since the newest proof that the cache is current: an event, a bookmark or a list; +Inf before.",
             status.age_s,
         )
-        yield GaugeMetricFamily("kdm_cache_synced", "1 once a complete state has been read.", status.synced)
-        yield GaugeMetricFamily("kdm_cache_connected", "1 while the cluster delivers changes.", status.connected)
+        yield GaugeMetricFamily(
+            "kdm_cache_synced", "1 once a complete state of every source has been read.", status.synced
+        )
+        yield GaugeMetricFamily(
+            "kdm_cache_connected", "1 while the cluster delivers changes of every source.", status.connected
+        )
         yield GaugeMetricFamily("kdm_cache_stale", "1 while the cache is older than it may be.", status.stale)
+        yield from _per_source(status.sources)
         if status.resource_version.isascii() and status.resource_version.isdigit():
             yield GaugeMetricFamily(
                 "kdm_cache_resource_version",
                 "The newest resourceVersion applied (the oldest of several watches), as a number (KEP-5504).",
                 int(status.resource_version),
             )
+
+
+def _per_source(sources: Sequence[SourceStatus]) -> Iterator[Metric]:
+    """Tell of each source: a watched namespace, or "*" for all of them."""
+    tell: tuple[tuple[str, str, Callable[[SourceStatus], float]], ...] = (
+        ("synced", "1 once a complete state of this source has been read: its reads are served.", lambda s: s.synced),
+        ("connected", "1 while the cluster delivers changes of this source.", lambda s: s.connected),
+        ("age_seconds", "Seconds since the newest proof that this source is current; +Inf before.", lambda s: s.age_s),
+    )
+    for what, help_text, value in tell:
+        family = GaugeMetricFamily(f"kdm_cache_source_{what}", help_text, labels=("source",))
+        for each in sources[:MAX_SERIES]:
+            family.add_metric((each.source,), value(each))
+        yield family
 
 
 class _Log(Collector):

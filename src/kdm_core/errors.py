@@ -92,6 +92,10 @@ class Forbidden(KdmError):
         super().__init__(f"user '{actor.user}' lacks the permission '{verb.value}' on {target}")
 
 
+class PreconditionFailed(KdmError):
+    """The caller attached a condition to a write, and it is not met. Nothing changed."""
+
+
 class WriteRejected(KdmError):
     """The cluster understood the write and refused it. Nothing changed."""
 

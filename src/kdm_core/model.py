@@ -186,18 +186,62 @@ class DeploymentChange:
     deployment: Deployment | None = None
 
 
+class Trouble(enum.Enum):
+    """What is wrong with a source, in kind.
+
+    The value is a clause that is safe to show to anybody: none of it comes from a cluster, a proxy or a file.
+    """
+
+    NOT_READ = "it has not been read yet"
+    UNREACHABLE = "the cluster cannot be reached"
+    UNAUTHENTICATED = "the cluster does not accept kdm's credentials"
+    FORBIDDEN = "the cluster does not let kdm read it"
+    OVERLOADED = "the cluster asks for fewer requests"
+    FAILED = "the cluster does not answer as it should"
+    INTERRUPTED = "the watch is interrupted"
+    WENT_BACK = "the cluster's state went back, as after a restore from a backup"
+    STOPPED = "kdm has stopped reading it"
+
+
+@frozen
+class SourceStatus:
+    """How far one source of a repository can be trusted at this moment: a namespace, or all of them.
+
+    Attributes:
+        source: The namespace, or "*" for all of them.
+        synced: Whether a complete state of it has been read at least once: its reads are served.
+        connected: Whether it is delivering changes now.
+        resource_version: The newest version applied, "" before the first.
+        age_s: Seconds since the newest proof of freshness. ``inf`` before.
+        stale: Whether it was synced and ``age_s`` is past the configured bound.
+        reason: Why it is not synced, connected or fresh, for a person; "" when all is well.
+        trouble: Why it is not synced or connected, in kind; None when it is.
+    """
+
+    source: str
+    synced: bool
+    connected: bool
+    resource_version: str
+    age_s: float
+    stale: bool = False
+    reason: str = ""
+    trouble: Trouble | None = None
+
+
 @frozen
 class SyncStatus:
     """How far a repository's memory can be trusted at this moment.
 
     Attributes:
-        synced: Whether a complete state has been read at least once.
-        connected: Whether the source is delivering changes now.
+        synced: Whether a complete state of every source has been read at least once.
+        connected: Whether every source is delivering changes now.
         resource_version: The newest version applied ("" before the first; the oldest of several sources).
-        age_s: Seconds since the newest proof of freshness: an event, a bookmark or a complete list. ``inf`` before.
-        stale: Whether ``age_s`` is past the configured bound.
+        age_s: Seconds since the newest proof of freshness: an event, a bookmark or a complete list. ``inf`` before. The
+            oldest of several sources.
+        stale: Whether one of the sources is: synced once, and ``age_s`` past the configured bound.
         objects: How many Deployments are held.
         reason: Why it is not synced, connected or fresh, for a person; "" when all is well.
+        sources: Each source on its own, ordered by name: a namespace each, or "*" for all of them.
     """
 
     synced: bool
@@ -207,11 +251,17 @@ class SyncStatus:
     stale: bool = False
     objects: int = 0
     reason: str = ""
+    sources: tuple[SourceStatus, ...] = ()
 
     @property
     def healthy(self) -> bool:
         """Whether reads are complete and current."""
         return self.synced and self.connected and not self.stale
+
+    @property
+    def serving(self) -> bool:
+        """Whether there is anything to read: a complete state of one source at least."""
+        return self.synced or any(each.synced for each in self.sources)
 
 
 @frozen

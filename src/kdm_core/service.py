@@ -192,6 +192,16 @@ class DeploymentService:
         except KdmError:
             return None
 
+    def sees_all(self, namespace: str | None = None, *, actor: Identity = LOCAL) -> bool:
+        """Return whether the policy lets the actor read every Deployment of a namespace.
+
+        Args:
+            namespace: The namespace; None for the configured default, "*" for every watched one.
+            actor: Who asks.
+        """
+        asked = self._asked(namespace)
+        return self.policy.unrestricted(actor, None if asked == ALL_NAMESPACES else asked)
+
     async def set_replicas(
         self,
         name: str,
@@ -201,6 +211,7 @@ class DeploymentService:
         actor: Identity = LOCAL,
         request_id: str = "",
         resource_version: str | None = None,
+        condition: Callable[[Deployment], None] | None = None,
     ) -> Deployment:
         """Ask for another number of replicas. Leaves one audit event, whatever comes of it.
 
@@ -211,6 +222,8 @@ class DeploymentService:
             actor: Who asks.
             request_id: Recorded with the event.
             resource_version: Succeed only if the Deployment is still at this version; None for any.
+            condition: Called with the Deployment, as the cache knows it, once the actor may write it; raises
+                ``PreconditionFailed`` where it must not be written. None for no condition.
 
         Returns:
             The Deployment as written; a read that follows shows it.
@@ -219,6 +232,7 @@ class DeploymentService:
             InvalidName, InvalidReplicas: A value that can never be right.
             DeploymentNotFound, AmbiguousName: As for ``get``.
             Forbidden: The policy does not let the actor scale it, or not to that count.
+            PreconditionFailed: ``condition`` is not met; nothing was written.
             AuditUnavailable: The attempt could not be recorded; unless the message says otherwise, nothing was written.
             WriteRejected: The cluster refused; nothing was written.
             Unavailable: The cluster or the cache could not serve.
@@ -235,6 +249,8 @@ class DeploymentService:
             else:
                 ref = found  # the cache has none, but it may be behind: the cluster has the last word
             where = ref.namespace
+            if condition is not None:
+                _judge(condition, found)
             if self._audit is not None:
                 self._audit.check()
             written = await self._repository.set_replicas(ref, replicas, resource_version=resource_version)
@@ -363,6 +379,12 @@ class DeploymentService:
             _log.error("an audit event was lost: %s: %s", error, to_line(event).decode().rstrip())
             if event.outcome is Outcome.SUCCESS:
                 raise AuditUnavailable(f"the write was done, but not recorded: {error}") from error
+
+
+def _judge(condition: Callable[[Deployment], None], found: Deployment | DeploymentRef) -> None:
+    if isinstance(found, DeploymentRef):
+        raise DeploymentNotFound(found)  # the cluster may have it, but there is nothing to judge the condition by
+    condition(found)
 
 
 def _outcome(error: KdmError) -> Outcome:

@@ -154,6 +154,11 @@ def _policy(file: PolicyFile | None) -> Policy:
     return file.policy
 
 
+def _read_again(file: PolicyFile | None, service: DeploymentService) -> None:
+    if file is not None:
+        file.reload(service)
+
+
 @asynccontextmanager
 async def _lifespan(
     repository: DeploymentRepository,
@@ -254,5 +259,7 @@ class Container(containers.DeclarativeContainer):
     api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
+    read_again = providers.Callable(_read_again, policy_file, service)
+    """What SIGHUP has read besides the certificates."""
     lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing)
     """What has to live as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""

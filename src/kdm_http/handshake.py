@@ -38,6 +38,8 @@ class Handshake:
         peer: The client its certificate names, once shown. Not proven before the handshake is complete.
         sent: The certificates the client sent, its own first.
         failure: Why the handshake failed; None while it has not.
+        hung_up: Called when the client, once connected, has sent close_notify: it will send no more, but may still
+            read. Whoever sets it closes the connection; None leaves that to the event loop, which closes at once.
     """
 
     address: str
@@ -46,6 +48,7 @@ class Handshake:
     sent: tuple[x509.Certificate, ...] = ()
     failure: tuple[Reason, str] | None = None
     refusal: PeerRefused | None = None
+    hung_up: Callable[[], None] | None = None
 
     def show(self, ders: list[bytes]) -> bool:
         """Take note of the certificates a client sends, and return whether OpenSSL can be left to judge them."""
@@ -96,6 +99,14 @@ class HandshakeObject(ssl.SSLObject):
         # The hook would be called for every record from now on. Nothing is verified any more: leave it behind.
         if isinstance(self.context, HandshakeContext) and self.context.refusing is not None:
             self.context = self.context.refusing
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the base class' name
+        """Read, and pass on close_notify without ending the connection: RFC 8446, section 6.1, closes one direction."""
+        data = super().read(len, buffer)
+        if not data and self.handshake is not None and self.handshake.hung_up is not None:
+            self.handshake.hung_up()
+            raise ssl.SSLWantReadError
+        return data
 
 
 class HandshakeContext(ssl.SSLContext):

@@ -39,6 +39,24 @@ class PolicyFile:
         self.policy: Policy = self._parse(content.data)
         self._announce("policy loaded")
 
+    def reload(self, service: DeploymentService) -> bool:
+        """Read the file now, and give a service its policy. A file that is no good changes nothing.
+
+        Args:
+            service: Whose ``policy`` is replaced.
+
+        Returns:
+            Whether it was taken into use.
+        """
+        try:
+            self.policy = service.policy = PolicyFile(self._path).policy
+        except PolicyError as error:
+            _log.error("policy refused, the old one stays in use", extra={"reason": str(error)})
+            self._reloaded(False)
+            return False
+        self._reloaded(True)
+        return True
+
     @asynccontextmanager
     async def followed_by(self, service: DeploymentService, interval_s: float = POLL_S) -> AsyncIterator[None]:
         """Give a service each new policy, as long as the context lasts. A file that is no good changes nothing.

@@ -54,6 +54,7 @@ def serve(arguments: argparse.Namespace) -> int:
             lifespan=container.lifespan(),
             started=lambda addresses: _greet(chosen, addresses, container),
             events=container.traffic(),
+            read_again=container.read_again,
         )
     except BadSetting as error:
         return _fail(error, EXIT_BAD_USAGE, chosen.log_format)

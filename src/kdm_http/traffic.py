@@ -26,7 +26,7 @@ _NOBODY: Final = frozenset({Reason.DISCONNECTED, Reason.TIMEOUT})
 
 _RELOADS: Final = {True: "used", False: "refused"}
 _LISTENERS: Final = ("api", "ops")
-_REFUSALS: Final = (400, 408, 429, 431)
+_REFUSALS: Final = (400, 405, 408, 417, 429, 431, 500, 504)
 _log = logging.getLogger(__name__)
 
 
@@ -62,7 +62,7 @@ class Traffic(ServerEvents):
         )
         self._refused = Counter(
             "kdm_requests_refused",
-            "Requests the server refused before the API saw them.",
+            "Requests the server itself answered with an error: the API did not see them, or did not answer.",
             ["listener", "status"],
             registry=registry,
         )

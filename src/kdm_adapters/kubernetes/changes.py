@@ -55,7 +55,6 @@ class Changes:
         buffer: int = BUFFER,
         on_lagged: Callable[[], None] = lambda: None,
     ) -> None:
-        self.synced = asyncio.Event()
         self._present = present
         self._buffer = buffer
         self._on_lagged = on_lagged
@@ -74,16 +73,21 @@ class Changes:
     def close(self) -> None:
         """End every subscription."""
         self._closed = True
-        self.synced.set()
         for subscriber in self._subscribers:
             subscriber.woken.set()
 
-    async def follow(self, namespace: str | None) -> AsyncGenerator[DeploymentChange, None]:
+    async def follow(
+        self, namespace: str | None, synced_or_closed: asyncio.Event
+    ) -> AsyncGenerator[DeploymentChange, None]:
         """Yield the present state of a namespace (None: of all), then its changes, until closed.
 
         See :meth:`kdm_core.ports.DeploymentRepository.changes`.
+
+        Args:
+            namespace: Which.
+            synced_or_closed: Set once there is a present state of it, or never will be.
         """
-        await self.synced.wait()
+        await synced_or_closed.wait()
         while not self._closed:
             subscriber = _Subscriber(namespace, self._buffer)
             self._subscribers.add(subscriber)

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_adapters.series import MAX_SERIES, Counters, Histograms
-from kdm_core import Instrument, Outcome, SyncStatus
+from kdm_core import Instrument, Outcome, SourceStatus, SyncStatus
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -127,7 +127,9 @@ def test_the_scraper_chooses_the_format(instrument: PrometheusInstrument, accept
 
 def test_every_metric_has_a_help_text_and_a_name_by_convention(instrument: PrometheusInstrument) -> None:
     call_every_hook(instrument)
-    instrument.observe(lambda: SyncStatus(synced=True, connected=True, resource_version="7", age_s=0.5))
+    source = SourceStatus("shop", synced=True, connected=True, resource_version="7", age_s=0.5)
+    status = SyncStatus(synced=True, connected=True, resource_version="7", age_s=0.5, sources=(source,))
+    instrument.observe(lambda: status)
     for family in instrument.registry.collect():
         if family.name.startswith("kdm_"):
             assert family.documentation.endswith(".")
@@ -207,6 +209,21 @@ class TestCardinality:
         samples = scrape(instrument)
         assert value(samples, "kdm_watch_ends_total", source="*", reason=hostile) == 1
         assert value(samples, "kdm_writes_total", outcome="success") == 0
+
+
+async def test_each_source_is_told_of_on_its_own(instrument: PrometheusInstrument) -> None:
+    repository = MemoryDeploymentRepository(namespaces=["blog", "shop"])
+    repository.faults.disconnected_namespaces = frozenset({"blog"})
+    async with repository:
+        instrument.observe(repository.sync_status)
+        samples = scrape(instrument)
+    assert value(samples, "kdm_cache_source_synced", source="shop") == 1
+    assert value(samples, "kdm_cache_source_synced", source="blog") == 0
+    assert value(samples, "kdm_cache_source_connected", source="shop") == 1
+    assert value(samples, "kdm_cache_source_connected", source="blog") == 0
+    assert value(samples, "kdm_cache_source_age_seconds", source="shop") == 0
+    assert value(samples, "kdm_cache_source_age_seconds", source="blog") == math.inf
+    assert value(samples, "kdm_cache_synced") == value(samples, "kdm_cache_connected") == 0
 
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
