@@ -154,9 +154,9 @@ def _policy(file: PolicyFile | None) -> Policy:
     return file.policy
 
 
-def _read_again(file: PolicyFile | None, service: DeploymentService) -> None:
+def _read_again(file: PolicyFile | None) -> None:
     if file is not None:
-        file.reload(service)
+        file.reload()
 
 
 @asynccontextmanager
@@ -259,7 +259,7 @@ class Container(containers.DeclarativeContainer):
     api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
-    read_again = providers.Callable(_read_again, policy_file, service)
+    read_again = providers.Callable(_read_again, policy_file)
     """What SIGHUP has read besides the certificates."""
     lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing)
     """What has to live as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""

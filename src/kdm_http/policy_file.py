@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from kdm_core import DeploymentService, Policy, PolicyError, parse_policy
@@ -37,25 +37,12 @@ class PolicyFile:
         content = self._read()
         self._digest = content.digest
         self.policy: Policy = self._parse(content.data)
+        self._asked = asyncio.Event()
         self._announce("policy loaded")
 
-    def reload(self, service: DeploymentService) -> bool:
-        """Read the file now, and give a service its policy. A file that is no good changes nothing.
-
-        Args:
-            service: Whose ``policy`` is replaced.
-
-        Returns:
-            Whether it was taken into use.
-        """
-        try:
-            self.policy = service.policy = PolicyFile(self._path).policy
-        except PolicyError as error:
-            _log.error("policy refused, the old one stays in use", extra={"reason": str(error)})
-            self._reloaded(False)
-            return False
-        self._reloaded(True)
-        return True
+    def reload(self) -> None:
+        """Have the file read now, changed or not, by the watch that ``followed_by`` keeps. Returns at once."""
+        self._asked.set()
 
     @asynccontextmanager
     async def followed_by(self, service: DeploymentService, interval_s: float = POLL_S) -> AsyncIterator[None]:
@@ -77,22 +64,25 @@ class PolicyFile:
     async def _watch(self, service: DeploymentService, interval_s: float) -> None:
         changes = FileChanges(None, self._digest)
         while True:
-            await asyncio.sleep(interval_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), interval_s)
+            asked = self._asked.is_set()
+            self._asked.clear()
             # On threads: a file system may not answer, and a large policy takes a second.
             try:
                 content = await asyncio.to_thread(self._read)
             except PolicyError as error:
-                if changes.seen(str(error)):
+                if changes.seen(str(error)) or asked:
                     self._refuse(error)
                 continue
-            if not changes.seen(content.digest):
+            if not changes.seen(content.digest) and not asked:
                 continue
             try:
                 self.policy = service.policy = await asyncio.to_thread(self._parse, content.data)
             except PolicyError as error:
                 self._refuse(error)
             else:
-                self._announce("policy reloaded")
+                self._announce("policy loaded" if asked else "policy reloaded")
                 self._reloaded(True)
 
     def _refuse(self, error: PolicyError) -> None:
