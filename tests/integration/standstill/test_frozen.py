@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,10 +10,9 @@ import pytest
 
 from integration.controlplane.cluster import ControlPlane
 from integration.kdm_process import CERTS, wait_until
-from integration.proxy import Proxy
 from integration.workloads import create_deployments, deployment
 
-from .outside import AS_ROOT, HangingFileSystem, Kdm
+from .outside import HangingFileSystem, Kdm
 
 URL: Final = "/deployments/nginx-deployment/replicas"
 LOOPS: Final = ("asyncio", "uvloop")
@@ -132,32 +129,6 @@ def test_the_api_server(loop: str, control_plane: ControlPlane, cluster_settings
             kdm.assert_serves_and_ends()
         finally:
             control_plane.apiserver.thaw()
-
-
-@every_loop
-def test_the_name_server(
-    loop: str, control_plane: ControlPlane, cluster_settings: dict[str, str], tmp_path: Path
-) -> None:
-    """The API server's connection breaks, its name must be asked for again, and no name server answers."""
-    hosts, resolver = tmp_path / "hosts", tmp_path / "resolv.conf"
-    hosts.write_text("127.0.0.1 localhost kubernetes.default.svc\n")
-    address = f"127.83.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
-    resolver.write_text(f"nameserver {address}\noptions timeout:30 attempts:5\n")
-    files = {hosts: "/etc/hosts", resolver: "/etc/resolv.conf"}
-    mounts = " && ".join(f"mount --bind {source} {target}" for source, target in files.items())
-    wrap = [*AS_ROOT, "unshare", "--mount", "/bin/sh", "-c", f'{mounts} && exec "$@"', "sh"]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent, Proxy.to(control_plane.kubeconfig) as proxy:
-        silent.bind((address, 53))  # nobody reads from it
-        kubeconfig = proxy.kubeconfig(control_plane.kubeconfig, tmp_path)
-        named = tmp_path / "named"
-        named.write_text(kubeconfig.read_text().replace("127.0.0.1", "kubernetes.default.svc"))
-        with Kdm({**cluster_settings, "KUBECONFIG": str(named), "LOOP": loop}, wrap) as kdm:
-            _wait_readable(kdm)
-            hosts.write_text("127.0.0.1 localhost\n")
-            proxy.cut()
-            silent.settimeout(60)
-            assert b"kubernetes" in silent.recv(4096), "it asks"
-            kdm.assert_serves_and_ends()
 
 
 def _wait_readable(kdm: Kdm) -> None:
