@@ -11,7 +11,6 @@ from email.utils import formatdate
 from typing import Any, Final
 
 import structlog
-from cryptography.hazmat.primitives import hashes
 from uvicorn.config import Config
 
 from kdm_http.front import Front
@@ -251,7 +250,6 @@ class Listener:
     def _reject(self, handshake: Handshake) -> None:
         reason, detail = handshake.failure or (Reason.DISCONNECTED, "")
         peer = handshake.peer
-        shown = handshake.sent[0] if handshake.sent else None
         self._front.reject(
             Rejection(
                 time=self._front.now(),
@@ -259,8 +257,8 @@ class Listener:
                 reason=reason,
                 detail=detail,
                 user=peer.identity.user if peer else "",
-                subject=shown.subject.rfc4514_string() if shown else "",
-                fingerprint=shown.fingerprint(hashes.SHA256()).hex() if shown else "",
+                subject=handshake.subject,
+                fingerprint=handshake.fingerprint,
             )
         )
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from cryptography import x509
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from kdm_http.answers import Refusal, closing_unless_read
+from kdm_http.certificates import Certificate
 from kdm_http.front import Front, Phase
 from kdm_http.handshake import Handshake
 from kdm_http.peer import Peer, PeerRefused
@@ -82,9 +82,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._limits = front.limits
         self._handshake = handshake
         self._peer: Peer | None = None
-        self._chain: tuple[x509.Certificate, ...] = ()
+        self._chain: tuple[Certificate, ...] = ()
         self._judged_by = material
-        self._good_until: tuple[datetime, Reason] | None = None
+        self._good_until = datetime.min.replace(tzinfo=UTC)
         self._joined = False
         self._opened = False
         self._leaving = False
@@ -220,16 +220,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _identify(self, transport: asyncio.Transport) -> bool:
         """Read the peer's certificate, and return whether the connection can be used."""
+        connection = transport.get_extra_info("ssl_object")
         try:
             # CERT_REQUIRED: without one the handshake would have failed.
-            der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            self._peer = Peer.from_der(der, self._handshake.address)
+            self._peer = self._handshake.identify(connection.getpeercert(binary_form=True))
         except PeerRefused as exc:
             self._cut(exc.reason, str(exc))
             return False
-        self._chain = (self._peer.certificate, *self._handshake.sent[1:])
-        if self._judged_by is not None:
-            self._good_until = self._judged_by.trust.good_until(self._peer.certificate)
+        self._chain = self._handshake.sent
+        if self._judged_by is not None and not connection.session_reused:  # else OpenSSL did not look at it
+            self._good_until = self._judged_by.trust.holds_until(self._chain, self._front.now())
         return self.judge()
 
     def judge(self) -> bool:
@@ -238,17 +238,14 @@ class BoundedProtocol(HttpToolsProtocol):
         Returns:
             Whether the peer is still good.
         """
-        tls, peer = self._front.tls, self._peer
-        if self._finished or tls is None or peer is None:
+        tls = self._front.tls
+        if self._finished or tls is None or self._peer is None:
             return tls is None
-        now = self._front.now()
-        if self._judged_by is not tls.material or self._good_until is None:
-            trust = tls.material.trust
-            reason = trust.refusal(self._chain, now)
-            self._judged_by, self._good_until = tls.material, trust.good_until(peer.certificate)
-        else:
-            good_until, reason_then = self._good_until
-            reason = reason_then if now > good_until else None
+        now, material = self._front.now(), tls.material
+        if self._judged_by is material and now < self._good_until:
+            return True
+        reason = material.trust.refusal(self._chain, now)
+        self._judged_by, self._good_until = material, material.trust.holds_until(self._chain, now)
         if reason is None:
             return True
         self._cut(reason, "the certificate is no longer good")
@@ -265,8 +262,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 detail=detail,
                 established=True,
                 user=peer.identity.user if peer else "",
-                subject=peer.subject if peer else "",
-                fingerprint=peer.fingerprint if peer else "",
+                subject=self._handshake.subject,
+                fingerprint=self._handshake.fingerprint,
             )
         )
         if self.busy:

@@ -75,7 +75,8 @@ class ServerConfig:
         development: Whether kdm's public development certificates are accepted (``--dev``).
         loop: Which event loop ``run`` makes; "auto" is uvloop where it is installed.
         reload_poll_s: How often the certificate files are looked at, in seconds.
-        now: The clock that certificates are judged by, in UTC. Tests turn it.
+        now: The time, in UTC: what new files are judged at, and when to judge clients again. OpenSSL judges clients by
+            the system's clock. Tests turn it.
     """
 
     tls: TlsFiles
