@@ -33,6 +33,7 @@ LOCKS = {
     "otel.txt": ["pyproject.toml", "--extra", "otel", "--constraints", "requirements/dev.txt"],
     "dashboard.txt": ["--group", "dashboard"],
     "hadolint.txt": ["--group", "hadolint"],
+    "outside.txt": ["--group", "outside", "--constraints", "requirements/dev.txt"],
     "sslyze.txt": ["--group", "sslyze"],
     "chart.txt": ["--group", "chart"],
 }

@@ -156,7 +156,13 @@ class MemoryDeploymentRepository(DeploymentRepository):
             self.cluster.create(each.ref, each.replicas.desired, labels=each.labels, paused=each.paused)
 
     async def __aenter__(self) -> Self:
-        """Start, and read what is there unless a fault is in the way."""
+        """Start, and read what is there unless a fault is in the way.
+
+        Raises:
+            RuntimeError: It was entered before.
+        """
+        if self._running or self._closed:
+            raise RuntimeError("a repository can be entered only once: make another one")
         self._running = True
         self.cluster.watchers.append(self._on_change)
         self._look()
@@ -166,8 +172,9 @@ class MemoryDeploymentRepository(DeploymentRepository):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
         """End the ``changes`` iterators."""
+        if self._running:
+            self.cluster.watchers.remove(self._on_change)
         self._running, self._closed = False, True
-        self.cluster.watchers.remove(self._on_change)
         self._look()
         for subscriber in self._subscribers:
             subscriber.end()

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kdm_adapters.series import MAX_SERIES, Counters, Histograms
@@ -33,6 +33,9 @@ WATCH_ENDS: Final = (
     "went-back",
 )
 """Why watches end, told at zero from the first list on; further reasons are told as they come."""
+
+KNOWN_VERSIONS: Final = ("", "0.0.4", "1.0.0")
+"""The versions of Prometheus' and OpenMetrics' formats that are written, "" for the newest."""
 
 _C = TypeVar("_C", bound=Collector)
 
@@ -118,16 +121,33 @@ class PrometheusInstrument(Instrument):
         """
         self._register(_Cache(sync_status))
 
+    def observe_log(self, dropped: Callable[[], int]) -> None:
+        """Tell of a log's lines with each scrape. Call it once.
+
+        Args:
+            dropped: Asked at each scrape: how many were not written so far.
+        """
+        self._register(_Log(dropped))
+
+    def observe_audit(self, writable: Callable[[], bool]) -> None:
+        """Tell of an audit trail with each scrape. Call it once.
+
+        Args:
+            writable: Asked at each scrape: whether it could be written when that was last tried.
+        """
+        self._register(_Audit(writable))
+
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Write the metrics out.
 
         Args:
-            accept: The scraper's ``Accept`` header; it may ask for OpenMetrics. Without one it gets the text format.
+            accept: The scraper's ``Accept`` header; it may ask for OpenMetrics. Without one, or with one that makes no
+                sense, it gets the text format.
 
         Returns:
             The exposition, and its content type.
         """
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(",".join(filter(_is_known, accept.split(","))))
         return encode(self.registry), content_type
 
     def read_served(self, kind: Literal["get", "find", "list"]) -> None:
@@ -186,6 +206,14 @@ class PrometheusInstrument(Instrument):
         return collector
 
 
+def _is_known(media_type: str) -> bool:
+    """Whether an item of an ``Accept`` header has a version that is written: prometheus_client takes any for one."""
+    versions = [
+        value for name, _, value in (each.partition("=") for each in media_type.split(";")) if name.strip() == "version"
+    ]
+    return all(version.strip() in KNOWN_VERSIONS for version in versions)
+
+
 class _Cache(Collector):
     def __init__(self, sync_status: Callable[[], SyncStatus]) -> None:
         self._sync_status = sync_status
@@ -226,6 +254,24 @@ def _per_source(sources: Sequence[SourceStatus]) -> Iterator[Metric]:
         for each in sources[:MAX_SERIES]:
             family.add_metric((each.source,), value(each))
         yield family
+
+
+class _Log(Collector):
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterator[Metric]:
+        help_text = "Lines of the log that were not written: the reader of standard error stood still, or it is gone."
+        yield CounterMetricFamily("kdm_log_lines_dropped", help_text, self._dropped())
+
+
+class _Audit(Collector):
+    def __init__(self, writable: Callable[[], bool]) -> None:
+        self._writable = writable
+
+    def collect(self) -> Iterator[Metric]:
+        help_text = "1 while the audit trail can be written; 0 while its disk is full or its reader stands still."
+        yield GaugeMetricFamily("kdm_audit_writable", help_text, self._writable())
 
 
 class _Build(Collector):

@@ -1,6 +1,8 @@
 """The domain's values: what a Deployment is to kdm, who asks, and what was done.
 
-All of them are immutable, so they can be shared between threads and handed out of a cache without copies.
+All of them are immutable, so they can be shared between threads and handed out of a cache without copies. All can be
+copied, pickled, and turned into JSON by way of ``attrs.asdict`` (the time and groups of an audit event need a
+``default``).
 """
 
 from __future__ import annotations
@@ -9,12 +11,12 @@ import enum
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 from attrs import field, frozen
 
 from kdm_core.errors import InvalidName, InvalidReplicas
+from kdm_core.labels import NO_LABELS
 
 MAX_SUBDOMAIN_LENGTH: Final = 253
 """Longest name of a Deployment, in characters (RFC 1123 subdomain, as Kubernetes validates object names)."""
@@ -131,9 +133,6 @@ class ReplicaStatus:
     available: int = 0
 
 
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
 @frozen(weakref_slot=False)
 class Deployment:
     """One Deployment as a repository last saw it.
@@ -156,10 +155,10 @@ class Deployment:
     observed_generation: int
     replicas: ReplicaStatus
     paused: bool = False
-    labels: Mapping[str, str] = field(default=_NO_LABELS, hash=False)
+    labels: Mapping[str, str] = field(default=NO_LABELS, hash=False)
 
 
-class ChangeKind(enum.Enum):
+class ChangeKind(enum.StrEnum):
     """What a :class:`DeploymentChange` tells."""
 
     PRESENT = "present"
@@ -287,7 +286,7 @@ LOCAL: Final = Identity("local")
 """The identity of a program that embeds kdm as a library and has no callers of its own to tell apart."""
 
 
-class Verb(enum.Enum):
+class Verb(enum.StrEnum):
     """What can be done through kdm."""
 
     READ = "read"
@@ -296,7 +295,7 @@ class Verb(enum.Enum):
     """Reach kdm at all. No policy grants it, mutual TLS does: here to audit the clients that were turned away."""
 
 
-class Outcome(enum.Enum):
+class Outcome(enum.StrEnum):
     """How an audited action ended."""
 
     SUCCESS = "success"

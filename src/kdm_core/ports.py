@@ -36,13 +36,22 @@ class DeploymentRepository(Protocol):
     """
 
     async def __aenter__(self) -> Self:
-        """Start. Returns before the first sync."""
+        """Start. Returns before the first sync.
+
+        Raises:
+            RuntimeError: It was entered before. A repository runs once.
+        """
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
-        """Stop within a second; running ``changes`` iterators end. May be called once."""
+        """Stop within a second; running ``changes`` iterators end. Called twice, it does nothing more.
+
+        Every step is taken, however often the caller is cancelled meanwhile: afterwards ``sync_status`` says that it is
+        stopped, and no task or connection is left. Reads go on from the last snapshot; writes and probes fail.
+        """
+        return None  # noqa: RET501 - a body that does nothing makes a method of a protocol abstract
 
     @abstractmethod
     def get(self, ref: DeploymentRef) -> Deployment:

@@ -38,6 +38,7 @@ from kdm_core.model import (
 )
 from kdm_core.policy import ALLOW_ALL, Policy
 from kdm_core.ports import AuditSink, DeploymentRepository, Instrument
+from kdm_core.trail import to_line
 
 _log = logging.getLogger(__name__)
 
@@ -257,6 +258,8 @@ class DeploymentService:
             return written
         except KdmError as error:
             outcome, reason = _outcome(error), str(error)
+            if isinstance(error, Forbidden):
+                where = error.namespace or where
             raise
         except Exception as error:
             reason = f"internal error: {type(error).__name__}"
@@ -324,7 +327,7 @@ class DeploymentService:
         except DeploymentNotFound as error:
             missing = error
         if not self.policy.allows(actor, verb, ref, found.labels if found else {}, replicas):
-            raise Forbidden(actor, verb, _target(str(ref), replicas))
+            raise Forbidden(actor, verb, _target(str(ref), replicas), where)
         if isinstance(missing, NamespaceNotWatched):
             raise missing
         return found or ref
@@ -339,7 +342,8 @@ class DeploymentService:
             raise AmbiguousName(name, [each.ref.namespace for each in known])
         if known:
             if not self.policy.allows(actor, verb, known[0].ref, known[0].labels, replicas):
-                raise Forbidden(actor, verb, _target(str(known[0].ref), replicas))
+                ref = known[0].ref
+                raise Forbidden(actor, verb, _target(str(ref), replicas), ref.namespace)
             return known[0]
         if not self.policy.may_list(actor, None):
             raise Forbidden(actor, verb, _target(name, replicas))
@@ -359,7 +363,7 @@ class DeploymentService:
                 request_id=request_id,
                 actor=actor,
                 verb=Verb.READ,
-                namespace=self._asked(namespace),
+                namespace=error.namespace or self._asked(namespace),
                 name=name,
                 outcome=Outcome.DENIED,
                 reason=str(error),
@@ -372,7 +376,7 @@ class DeploymentService:
         try:
             self._audit.record(event)
         except AuditUnavailable as error:
-            _log.error("an audit event was lost: %s: %s", error, event)
+            _log.error("an audit event was lost: %s: %s", error, to_line(event).decode().rstrip())
             if event.outcome is Outcome.SUCCESS:
                 raise AuditUnavailable(f"the write was done, but not recorded: {error}") from error
 
@@ -407,11 +411,20 @@ class _SharedProbe:
         if self._task is None or (self._task.done() and now - self._asked_at > PROBE_MAX_AGE_S):
             self._asked_at = now
             self._task = asyncio.create_task(self._ask(), name="kdm-probe")
-        return await asyncio.shield(self._task)  # a caller that gives up must not take the answer from the others
+        task = self._task
+        await asyncio.wait({task})  # a caller that gives up must not take the answer from the others
+        if task.cancelled():
+            if self._task is task:
+                self._task = None  # the next one asks again
+            return "the probe of the cluster was cancelled"
+        return task.result()
 
     async def _ask(self) -> str | None:
         try:
             await self._repository.probe()
         except Unavailable as error:
             return str(error)
+        except Exception as error:  # noqa: BLE001 - a defect there is no reason to fail whoever asks
+            _log.exception("the probe of the cluster failed")
+            return f"the probe of the cluster failed: {type(error).__name__}"
         return None

@@ -1,4 +1,8 @@
-"""The command `kdm`, behind what has to come before every other import: signals, a home, OpenSSL's configuration.
+"""The command `kdm`, behind what has to come before every other import.
+
+That is: descriptors, signals, a home, OpenSSL's configuration. A process may be started with standard input, output or
+error closed (``kdm serve <&- >&- 2>&-``). The next file or socket that is opened then takes that number, and whatever
+is meant for a terminal goes there instead.
 
 Imports take most of a second, in which signals already come. Process 1 of a container has no default action: a SIGTERM
 that nobody handles is lost, and the container's runtime kills kdm after its whole grace period. What is left is the
@@ -22,12 +26,25 @@ _VARIABLE = "OPENSSL_CONF"
 
 def main() -> int:
     """Run `kdm` with the arguments of this process, and return its exit code. See :func:`kdm_http.cli.main`."""
+    _open_standard_descriptors()
     _handle_signals(serving=sys.argv[1:2] == ["serve"])
     _have_a_home()
     _configure_openssl()
     from kdm_http import cli  # noqa: PLC0415  # imports ssl
 
     return cli.main()
+
+
+def _open_standard_descriptors() -> None:
+    """Open the null device in the place of each of the first three descriptors that is closed, as Go's runtime does."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: fd
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _handle_signals(*, serving: bool) -> None:

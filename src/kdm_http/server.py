@@ -29,6 +29,7 @@ from kdm_http.listener import BindError, Listener, bind
 from kdm_http.protocol import BoundedProtocol
 from kdm_http.reload import ServerTls
 from kdm_http.shortcut import AnswerAtOnce
+from kdm_http.threads import AbandonableThreads
 from kdm_http.tls import TlsConfigurationError, TlsFiles
 
 __all__ = [
@@ -203,6 +204,7 @@ def run(
         api_app, ops_app, config=config, lifespan=lifespan, started=started, events=events, read_again=read_again
     )
     with asyncio.Runner(loop_factory=_loop_factory(config.loop)) as runner:
+        runner.get_loop().set_default_executor(AbandonableThreads())  # a hanging resolver or disk delays no end
         runner.run(serving)
 
 

@@ -19,6 +19,7 @@ from kdm_adapters.kubernetes.changes import BUFFER, Changes
 from kdm_adapters.kubernetes.client import ApiError, Client
 from kdm_adapters.kubernetes.consistency import check_consistency
 from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials, InvalidClusterConfig
+from kdm_adapters.kubernetes.ending import to_the_end
 from kdm_adapters.kubernetes.overlays import older, written_over
 from kdm_adapters.kubernetes.reflector import Reflector, deployments_path
 from kdm_adapters.kubernetes.refusals import lookup_error, probe_error, write_error
@@ -58,6 +59,11 @@ _log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S: Final = 10.0
 PROBE_TIMEOUT_S: Final = 2.0
+
+STOP_TIMEOUT_S: Final = 0.9
+"""How long stopping may take, in seconds: the port promises a second in all."""
+
+_log = logging.getLogger(__name__)
 
 
 class KubernetesDeploymentRepository(DeploymentRepository):
@@ -155,9 +161,17 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         # For whoever waits: set as well when there is nothing to wait for any more.
         self._synced_or_closed = {each: asyncio.Event() for each in {None, *sources}}
         self._tasks: list[asyncio.Task[None]] = []
+        self._entered = False
 
     async def __aenter__(self) -> Self:
-        """Start watching. Returns before the first sync."""
+        """Start watching. Returns before the first sync.
+
+        Raises:
+            RuntimeError: It was entered before.
+        """
+        if self._entered:
+            raise RuntimeError("a repository can be entered only once: make another one")
+        self._entered = True
         for reflector, view in zip(self._reflectors, self._views.values(), strict=True):
             self._start(reflector.run(), f"kdm-reflector-{view.source}")
             if self._check_interval_s > 0:
@@ -167,16 +181,27 @@ class KubernetesDeploymentRepository(DeploymentRepository):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
-        """Stop watching and close every connection."""
+        """Stop watching and close every connection, to the end, however often this is cancelled."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._say_stopped()
+        await to_the_end(self._end())
+
+    async def _end(self) -> None:
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                self._say_stopped()  # whatever a task said last
+                await self._client.close()
+        except TimeoutError:
+            _log.warning("connections to the cluster were not closed within %g s", STOP_TIMEOUT_S)
+
+    def _say_stopped(self) -> None:
         for view in self._views.values():
             view.stop()
         self._changes.close()
         for event in self._synced_or_closed.values():
             event.set()
-        await self._client.close()
 
     def get(self, ref: DeploymentRef) -> Deployment:
         """See the port."""

@@ -45,6 +45,7 @@ class MemoryHarness(ScopedRepositoryHarness):
     unwatched = "unwatched"
     buffer = 16
     repository: MemoryDeploymentRepository
+    kind = MemoryDeploymentRepository
 
     def __init__(self, *, scoped: bool = False) -> None:
         self.now_s = 1000.0
@@ -56,7 +57,7 @@ class MemoryHarness(ScopedRepositoryHarness):
         self.repository = self.another()
 
     def another(self) -> MemoryDeploymentRepository:
-        repository = MemoryDeploymentRepository(
+        repository = self.kind(
             cluster=self._cluster,
             namespaces=self._watched,
             stale_after_s=STALE_AFTER_S,
