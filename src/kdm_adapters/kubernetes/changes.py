@@ -32,11 +32,16 @@ class _Subscriber:
         if self.lagged:
             return False
         if len(self.pending) >= self._buffer:
-            self.lagged = True
-            self.pending.clear()
+            self.restart()
             return True
         self.pending.append(change)
         return False
+
+    def restart(self) -> None:
+        """Give up what is pending: the present state is told in its place."""
+        self.lagged = True
+        self.pending.clear()
+        self.woken.set()
 
 
 class Changes:
@@ -70,6 +75,12 @@ class Changes:
         for subscriber in self._subscribers:
             if subscriber.namespace in {None, deployment.ref.namespace} and subscriber.offer(change):
                 self._on_lagged()
+
+    def restart(self) -> None:
+        """Have every subscriber begin anew once there is a state again: what it knows means nothing any more."""
+        self.synced.clear()
+        for subscriber in self._subscribers:
+            subscriber.restart()
 
     def close(self) -> None:
         """End every subscription."""
@@ -105,6 +116,7 @@ class Changes:
                 self._subscribers.discard(subscriber)
             if not self._closed:
                 yield _LAGGED
+            await self.synced.wait()
 
     def _over(self, subscriber: _Subscriber) -> bool:
         return self._closed or subscriber.lagged

@@ -1,41 +1,33 @@
-"""HTTP to the API server, on kubernetes.aio's REST client: bytes in, bytes out, credentials always fresh."""
-# kubernetes is typed in part only:
-# mypy: disallow-untyped-calls=False
+"""HTTP to the API server: bytes in, bytes out, credentials always fresh, every failure one of the port."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
 
-from kdm_adapters.kubernetes.credentials import Credentials, discard_private_file
+from kdm_adapters.kubernetes.access import Access
+from kdm_adapters.kubernetes.connections import Connections, Progress
+from kdm_adapters.kubernetes.credentials import Credentials, CredentialsError
 from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
-from kdm_adapters.kubernetes.official import Configuration, RESTClientObject
-from kdm_adapters.kubernetes.sockets import open_socket
+from kdm_adapters.kubernetes.transport_errors import describe
 from kdm_adapters.kubernetes.wire.readers import JSON, failure
-from kdm_core.errors import ClusterUnreachable
 from kdm_core.ports import Instrument
 
 _log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S: Final = 5.0
-"""How long connecting may take, TLS included, in seconds."""
-
 USER_AGENT: Final = "kdm"
 
-# kubernetes.aio's own default, 300 s in all, would cut watches.
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
-
-# Twice this may wait to be decoded.
-_READ_BUFFER_BYTES: Final = 64 * 1024
 _READ_ERROR_BYTES: Final = 64 * 1024
+
+SERVER_CHANGED: Final = "the cluster's address has changed: everything is being read again"
 
 
 class Answer(NamedTuple):
@@ -53,42 +45,46 @@ class ApiError(Exception):
         self.failure = failure
 
 
-class _Transport(RESTClientObject):
-    """A connection pool with one set of credentials. Closes itself once retired and idle."""
-
-    def __init__(self, configuration: Configuration) -> None:
-        # Watches are long-lived connections of their own: a limit would let them starve writes. Nobody sets cookies.
-        configuration.client_session_kwargs = {
-            "read_bufsize": _READ_BUFFER_BYTES,
-            "cookie_jar": aiohttp.DummyCookieJar(),
-        }
-        super().__init__(configuration)
-        self.users = 0
-        self.retired = False
-
-    def _create_connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=0, ssl=self.ssl_context, socket_factory=open_socket)
-
-
 class Client:
     """Requests to one API server.
+
+    Credentials are renewed by one task that no request can cancel. What a request waits for before it is sent counts as
+    not reached: nothing was written.
 
     Args:
         credentials: Where it is and who asks.
         instrument: Told each request.
+        on_server_changed: Called once the credentials have led to a server of another address. What is known of the
+            old one means nothing any more.
+
+    Attributes:
+        epoch: Counts the servers. What was read in one epoch is worth nothing in the next.
     """
 
-    def __init__(self, credentials: Credentials, instrument: Instrument | None = None) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        instrument: Instrument | None = None,
+        *,
+        on_server_changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.epoch = 0
         self._credentials = credentials
         self._instrument = instrument or Instrument()
-        self._transport: _Transport | None = None
-        self._renewing = asyncio.Lock()
+        self._on_server_changed = on_server_changed
+        self._connections: Connections | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._problem = ""
+        self._told = ""
 
     async def close(self) -> None:
-        """Close every connection."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.close()
+        """End a renewal under way, its plugin included, and close every connection."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait({self._renewal})
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
 
     @asynccontextmanager
     async def stream(self, verb: str, path: str, query: Mapping[str, str], accept: str) -> AsyncIterator[Answer]:
@@ -118,6 +114,7 @@ class Client:
         *,
         merge_patch: object = None,
         timeout_s: float,
+        epoch: int | None = None,
     ) -> bytes:
         """Make a request and return the answer's body, which is JSON.
 
@@ -128,20 +125,23 @@ class Client:
             query: The query parameters.
             merge_patch: The body, to be sent as a JSON merge patch (RFC 7396).
             timeout_s: How long it may take in all, in seconds.
+            epoch: The epoch that the request belongs to; it is not sent in a later one. None for the present one.
 
         Raises:
             ApiError: It was refused, or there was no answer.
         """
+        progress = Progress()
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._answer(verb, method, path, query or {}, JSON, merge_patch) as answer,
+                self._answer(verb, method, path, query or {}, JSON, merge_patch, progress, epoch) as answer,
             ):
-                return await answer.read()
+                try:
+                    return await answer.read()
+                except Exception as error:
+                    raise self._broken("the cluster's answer broke off", error) from error
         except TimeoutError as error:
-            raise ApiError(Failure(0, TIMED_OUT, f"the cluster did not answer within {timeout_s:g} s")) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise ApiError(Failure(0, UNANSWERED, f"the cluster's answer broke off: {_text(error)}")) from error
+            raise ApiError(_timed_out(progress, timeout_s)) from error
 
     @asynccontextmanager
     async def _answer(
@@ -152,17 +152,18 @@ class Client:
         query: Mapping[str, str],
         accept: str,
         merge_patch: object = None,
+        progress: Progress | None = None,
+        epoch: int | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         started, code = time.monotonic(), 0
-        try:
-            transport = await self._fresh()
-        except ClusterUnreachable as error:
-            raise ApiError(Failure(0, UNREACHABLE, str(error))) from error
-        transport.users += 1
+        progress = progress or Progress()
+        connections = await self._fresh(self.epoch if epoch is None else epoch)
+        progress.has_credentials = True
+        connections.users += 1
         answer: aiohttp.ClientResponse | None = None
         try:
             try:
-                answer = await self._send(transport, method, path, query, accept, merge_patch)
+                answer = await self._send(connections, method, path, query, accept, merge_patch, progress)
                 code = answer.status
             finally:
                 self._instrument.api_request(verb, code, time.monotonic() - started)
@@ -174,79 +175,110 @@ class Client:
         finally:
             if answer is not None:
                 answer.close()
-            transport.users -= 1
-            if transport.retired and not transport.users:
-                await transport.close()
+            connections.users -= 1
+            if connections.retired and not connections.users:
+                await connections.close()
 
     async def _send(
         self,
-        transport: _Transport,
+        connections: Connections,
         method: str,
         path: str,
         query: Mapping[str, str],
         accept: str,
         merge_patch: object,
+        progress: Progress,
     ) -> aiohttp.ClientResponse:
-        configuration = transport.configuration
         headers = {"Accept": accept, "User-Agent": USER_AGENT}
+        body = None
         if merge_patch is not None:
             headers["Content-Type"] = "application/merge-patch+json"
-        for setting in (await configuration.auth_settings()).values():
-            headers[setting["key"]] = setting["value"]
-        url = configuration.host + path + ("?" + urlencode(query) if query else "")
+            body = json.dumps(merge_patch).encode()
+        target = path + ("?" + urlencode(query) if query else "")
         try:
-            answer = await transport.request(method, url, headers, body=merge_patch, _request_timeout=_TIMEOUT)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            raise ApiError(
-                Failure(0, UNREACHABLE, f"the cluster at {configuration.host} cannot be reached: {_text(error)}")
-            ) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise ApiError(
-                Failure(0, UNANSWERED, f"the cluster at {configuration.host} did not answer: {_text(error)}")
-            ) from error
-        response: aiohttp.ClientResponse = answer.response
-        return response
+            return await connections.request(method, target, headers, body, progress)
+        except Exception as error:
+            if progress.connected:
+                raise self._broken("the cluster did not answer", error) from error
+            self._tell(f"the cluster cannot be reached: {type(error).__name__}: {error}")
+            raise ApiError(Failure(0, UNREACHABLE, f"the cluster cannot be reached: {describe(error)}")) from error
 
-    async def _fresh(self) -> _Transport:
-        """Return a transport with valid credentials. The old one lives until its last watch ends."""
-        async with self._renewing:
-            old = self._transport
-            if old is not None and not self._credentials.is_outdated():
-                return old
-            try:
-                new = _transport(await self._credentials.load())
-            except ClusterUnreachable as error:
-                if old is None:
-                    raise
-                _log.warning("going on with the old credentials: %s", error)
-                return old
-            self._transport = new
-        if old is not None:
-            old.retired = True
-            if not old.users:
-                await old.close()
-        return new
+    def _broken(self, what: str, error: Exception) -> ApiError:
+        self._tell(f"{what}: {type(error).__name__}: {error}")
+        return ApiError(Failure(0, UNANSWERED, f"{what}: {describe(error)}"))
+
+    def _tell(self, detail: str) -> None:
+        """Log what no caller is told, once until it changes: a cluster that is gone is asked again and again."""
+        detail = self._credentials.redact(detail)
+        level = logging.DEBUG if detail == self._told else logging.WARNING
+        self._told = detail
+        _log.log(level, "%s", detail)
+
+    async def _fresh(self, epoch: int) -> Connections:
+        """Return connections with valid credentials. Old ones live until their last watch ends."""
+        if self._connections is None or self._credentials.is_outdated():
+            if self._renewal is None:
+                self._renewal = asyncio.create_task(self._renew(), name="kdm-credentials")
+                self._renewal.add_done_callback(self._renewed)
+            if self._connections is None or not self._credentials.is_usable():
+                await asyncio.wait({self._renewal})  # a request that is cancelled does not cancel it
+        if epoch != self.epoch:
+            raise ApiError(Failure(0, UNREACHABLE, SERVER_CHANGED))
+        if self._connections is None:
+            raise ApiError(Failure(0, UNREACHABLE, self._problem))
+        return self._connections
+
+    def _renewed(self, _renewal: asyncio.Task[None]) -> None:
+        self._renewal = None
+
+    async def _renew(self) -> None:
+        """Load the credentials again. Never fails: a request finds the old ones, or the problem."""
+        self._problem = "kdm has no credentials for the cluster yet"
+        old = self._connections
+        try:
+            access = await self._credentials.load()
+            if old is not None and old.endpoint == access.endpoint:
+                old.headers = access.headers
+                return
+            self._connections = Connections(access)
+        except CredentialsError as error:
+            self._problem, detail = str(error), error.detail
+        except Exception as error:  # noqa: BLE001 - a defect must not end all requests: the old ones may still do
+            self._problem = "kdm's credentials for the cluster cannot be used"
+            detail = self._credentials.redact(f"{self._problem}: {type(error).__name__}: {error}")
+        else:
+            if old is not None:
+                await self._retire(old, access)
+            return
+        if old is None:
+            _log.error("%s", detail)
+        else:
+            _log.warning("going on with the old credentials: %s", detail)
+
+    async def _retire(self, old: Connections, access: Access) -> None:
+        if old.endpoint.server != access.endpoint.server:
+            self.epoch += 1
+            _log.warning("%s", SERVER_CHANGED)
+            self._on_server_changed()
+        old.retired = True
+        if not old.users:
+            await old.close()
 
 
-def _transport(configuration: Configuration) -> _Transport:
-    try:
-        return _Transport(configuration)
-    except (ssl.SSLError, OSError, ValueError) as error:
-        raise ClusterUnreachable(f"the certificates for the cluster cannot be used: {_text(error)}") from error
-    finally:
-        discard_private_file(configuration)
+def _timed_out(progress: Progress, timeout_s: float) -> Failure:
+    if progress.connected:
+        return Failure(0, TIMED_OUT, f"the cluster did not answer within {timeout_s:g} s")
+    if progress.has_credentials:
+        return Failure(0, UNREACHABLE, f"the cluster cannot be reached: no connection within {timeout_s:g} s")
+    return Failure(0, UNREACHABLE, "kdm's credentials for the cluster are still being renewed")
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> Failure:
     body = b""
-    with suppress(aiohttp.ClientError, OSError):
+    with suppress(Exception):  # what cannot be read of a refusal leaves it a refusal
         async for chunk in answer.content.iter_any():
             body += chunk
             if len(body) > _READ_ERROR_BYTES:
                 break
     after = answer.headers.get("Retry-After", "")
     return failure(answer.content_type, body, answer.status, float(after) if after.isdecimal() else 0.0)
-
-
-def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__

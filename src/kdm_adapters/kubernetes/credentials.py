@@ -1,55 +1,44 @@
-"""Where the cluster is and how kdm proves who it is: kubeconfig or in-cluster, read anew whenever it changes.
-
-Reads through kubernetes.aio's loaders. What they lack is added here: ``tokenFile`` is read anew and wins over
-``token``, an exec plugin's failure is an error and not an anonymous request, its client certificates are renewed, it
-can neither hang nor block, and it is told about the cluster where it asks for that.
-"""
-# kubernetes is typed in part only:
+"""Which credentials kdm has for the cluster now, and when to renew them."""
+# kubernetes is not typed:
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
 
-import asyncio
-import json
+import math
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal
+from types import SimpleNamespace
+from typing import Final, Literal
 
-import yaml
 from attrs import frozen
 
+from kdm_adapters.kubernetes.access import Access, Plan, minted_access, plan_kubeconfig, plan_service_account
+from kdm_adapters.kubernetes.exec_plugin import Minted, PluginError, run_plugin
+from kdm_adapters.kubernetes.fields import InvalidClusterConfig
+from kdm_adapters.kubernetes.kubeconfig import Cluster, Kubeconfig, User, kubeconfig_paths, load_kubeconfig
 from kdm_adapters.kubernetes.official import (
     SERVICE_CERT_FILENAME,
     SERVICE_HOST_ENV_NAME,
+    SERVICE_PORT_ENV_NAME,
     SERVICE_TOKEN_FILENAME,
     ConfigException,
-    Configuration,
     InClusterConfigLoader,
-    KubeConfigLoader,
-    KubeConfigMerger,
-    parse_rfc3339,
 )
-from kdm_core.errors import ClusterUnreachable, InvalidInput
+from kdm_adapters.kubernetes.redaction import Redactor
+
+__all__ = ["ClusterConfig", "Credentials", "CredentialsError", "InvalidClusterConfig"]
 
 Source = Literal["auto", "kubeconfig", "in-cluster"]
 
 EXPIRY_MARGIN_S: Final = 60.0
-"""Credentials are renewed this long before they expire, in seconds."""
-
-EXEC_TIMEOUT_S: Final = 30.0
-"""How long an exec plugin may take, in seconds."""
+"""What a plugin gave is renewed this long before it expires, in seconds, or after three quarters of its life."""
 
 RENEW_PAUSE_S: Final = 10.0
-"""A refused credential is renewed at most this often, in seconds, and a failed renewal tried again as rarely: no plugin
-must be run by every request."""
-
-
-class InvalidClusterConfig(InvalidInput):
-    """The configuration that says how to reach the cluster cannot be used."""
+"""The least time between two runs of a plugin, and between two attempts after a failure, in seconds: no plugin must be
+run by every request, whatever expiry it tells and whatever the cluster thinks of its token."""
 
 
 @frozen
@@ -57,8 +46,8 @@ class ClusterConfig:
     """Which cluster, as which identity.
 
     Attributes:
-        source: "kubeconfig", "in-cluster", or "auto": the kubeconfig named here or by ``KUBECONFIG``; else, in a Pod,
-            its service account; else ``~/.kube/config``.
+        source: "kubeconfig", "in-cluster", or "auto": the kubeconfig named here or by ``KUBECONFIG``, else
+            ``~/.kube/config`` where it has a current context, else, in a Pod, its service account.
         kubeconfig: Path of a kubeconfig file; None for ``KUBECONFIG`` (several files are merged) or ``~/.kube/config``.
         context: The kubeconfig's context; None for its current one.
     """
@@ -68,234 +57,223 @@ class ClusterConfig:
     context: str | None = None
 
 
+class CredentialsError(Exception):
+    """There are no new credentials at this moment. The text is safe for everybody.
+
+    Attributes:
+        detail: More of it, for the log; redacted.
+    """
+
+    def __init__(self, what: str, detail: str) -> None:
+        super().__init__(f"kdm's credentials for the cluster cannot be renewed: {what}")
+        self.detail = detail
+
+
+@frozen
+class _Pinned:
+    """What was chosen at the start. A kubeconfig that changes later renews credentials; it does not choose again."""
+
+    context: str
+    cluster: str
+    user: str
+
+
 class Credentials:
-    """Loads a :class:`ClusterConfig` and knows when to load it again.
+    """Loads a :class:`ClusterConfig` and knows when to load it again. One load at a time.
 
     Args:
         config: Which cluster, as which identity.
         environ: The environment.
-        now: Seconds since the epoch.
+        now: Seconds since the epoch, for expiries.
+        clock: Monotonic seconds, for pauses.
 
     Raises:
         InvalidClusterConfig: There is no such configuration, or it makes no sense.
     """
 
     def __init__(
-        self, config: ClusterConfig, *, environ: Mapping[str, str] = os.environ, now: Callable[[], float] = time.time
+        self,
+        config: ClusterConfig,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = config
         self._environ = environ
         self._now = now
+        self._clock = clock
+        self._paths = kubeconfig_paths(config.kubeconfig, environ)
+        self._in_cluster = _is_in_cluster(config, self._paths, environ)
+        self._pinned = _Pinned("", "", "") if self._in_cluster else _pin(config.context, self._paths)
         self._files: dict[str, tuple[int, ...]] = {}
-        self._expires_at = float("inf")
-        self._renewed_at = float("-inf")
-        self._failed_at = float("-inf")
-        self._refused = False
-        self._in_cluster = self._is_in_cluster()
-        with _explained():
-            if self._in_cluster:
-                self._in_cluster_loader()
-            else:
-                self._kubeconfig_loader()
+        self._minting = _Minting(now, clock)
+        self._loaded_at = -math.inf
+        self._refused = self._failed = False
+        self.redact = Redactor(self._plan().secrets)
 
     def is_outdated(self) -> bool:
-        """Whether to load again: a file changed, the credential is about to expire, or the cluster refused it."""
-        if self._now() - self._failed_at < RENEW_PAUSE_S:
-            return False
-        return self._refused or self._now() >= self._expires_at or self._files != _fingerprints(self._files)
+        """Whether to load again: a file changed, what a plugin gave expires soon, or the cluster refused it."""
+        if self._failed:
+            return self._clock() - self._loaded_at >= RENEW_PAUSE_S
+        return self._refused or self._minting.is_due() or self._have_files_changed()
+
+    def is_usable(self) -> bool:
+        """Whether what was loaded last is good for now, even if it is time to load again."""
+        return not (self._refused or self._minting.is_expired() or self._have_files_changed())
 
     def refuse(self) -> None:
-        """The cluster did not accept the credential: have it renewed, but not at every refusal."""
-        if self._now() - self._renewed_at >= RENEW_PAUSE_S:
+        """The cluster did not accept the credentials: have them renewed, but not at every refusal."""
+        if self._clock() - self._loaded_at >= RENEW_PAUSE_S:
             self._refused = True
 
-    async def load(self) -> Configuration:
-        """Read it all anew.
+    async def load(self) -> Access:
+        """Read everything again, and run the plugin if there is one and it is due.
 
         Raises:
-            ClusterUnreachable: It cannot be used at this moment.
+            CredentialsError: That is not possible at this moment.
         """
-        self._refused = False
-        self._renewed_at = self._now()
+        refused, self._refused = self._refused, False
+        self._failed = True
         try:
-            with _explained():
-                return await (self._load_in_cluster() if self._in_cluster else self._load_kubeconfig())
+            access = await self._load(again=refused)
         except InvalidClusterConfig as error:
-            self._failed_at = self._now()
-            raise ClusterUnreachable(str(error)) from error
-
-    def _is_in_cluster(self) -> bool:
-        if self._config.source != "auto":
-            return self._config.source == "in-cluster"
-        if self._config.kubeconfig or self._environ.get("KUBECONFIG"):
-            return False
-        return SERVICE_HOST_ENV_NAME in self._environ and Path(SERVICE_TOKEN_FILENAME).exists()
-
-    def _in_cluster_loader(self) -> InClusterConfigLoader:
-        loader = InClusterConfigLoader(
-            SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME, try_refresh_token=False, environ=self._environ
-        )
-        loader._load_config()  # noqa: SLF001 - load_and_set() reads the files a second time otherwise
-        return loader
-
-    async def _load_in_cluster(self) -> Configuration:
-        files = _fingerprints((SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME))
-        configuration = Configuration()
-        self._in_cluster_loader().load_and_set(configuration)
-        self._files = files
-        return _stripped(configuration)
-
-    def _kubeconfig_loader(self) -> _Loader:
-        paths = str(self._config.kubeconfig or self._environ.get("KUBECONFIG") or "~/.kube/config")
-        merger = KubeConfigMerger(paths)
-        if merger.config is None:
-            raise ConfigException(f"no kubeconfig at {paths}")
-        return _Loader(
-            merger.config, active_context=self._config.context, config_base_path=None, paths=tuple(merger.paths)
-        )
-
-    async def _load_kubeconfig(self) -> Configuration:
-        loader = self._kubeconfig_loader()
-        files = _fingerprints(loader.files())
-        configuration = Configuration()
-        await loader.load_and_set(configuration)
-        self._files = files
-        self._expires_at = loader.expires_at - EXPIRY_MARGIN_S
-        return _stripped(configuration)
-
-
-class _Loader(KubeConfigLoader):
-    """kubernetes.aio's loader with the gaps closed."""
-
-    _user: Any
-    _cluster: Any
-
-    def __init__(self, config_dict: Any, *, paths: tuple[str, ...], **kwargs: Any) -> None:
-        super().__init__(config_dict, **kwargs)
-        self._paths = paths
-        self.expires_at = float("inf")
-        if self._user is None:
-            self._user = _NoUser()
-        if "as" in self._user:
-            raise ConfigException("impersonation (a user's 'as') is not supported")
-        if not self._cluster.safe_get("server"):
-            raise ConfigException("the cluster has no server")
-
-    def files(self) -> Iterator[str]:
-        """Return the files this configuration is read from."""
-        yield from self._paths
-        for section, keys in (
-            (self._cluster, ("certificate-authority",)),
-            (self._user, ("tokenFile", "client-certificate", "client-key")),
-        ):
-            for key in keys:
-                if path := section.safe_get(key):
-                    yield str(Path(self._get_base_path(section.path), path))
-
-    def _load_user_token(self) -> bool | None:
-        path = self._user.safe_get("tokenFile")
-        if not path:
-            return bool(super()._load_user_token())
-        token = Path(self._get_base_path(self._user.path), path).read_text().strip()
-        if not token:
-            raise ConfigException(f"the token file {path} is empty")
-        self.token = f"Bearer {token}"
-        return True
-
-    async def load_from_exec_plugin(self) -> bool:
-        """Run the user's exec plugin (KEP-541) and take over what it answers."""
-        status = await self._run_exec_plugin(self._user["exec"])
-        if expiry := status.get("expirationTimestamp"):
-            self.expires_at = parse_rfc3339(expiry).timestamp()
-        certificate, key = status.get("clientCertificateData"), status.get("clientKeyData")
-        if bool(certificate) != bool(key) or not (certificate or status.get("token")):
-            raise ConfigException("exec: the plugin gave neither a token nor a client certificate with its key")
-        if token := status.get("token"):
-            self.token = f"Bearer {token}"
-        if certificate and key:
-            self.cert_file = self.key_file = _private_file(f"{certificate}\n{key}")
-        return True
-
-    async def _run_exec_plugin(self, plugin: Any) -> dict[str, Any]:
-        version, command = plugin["apiVersion"], plugin["command"]
-        if "/" in command:  # relative to the kubeconfig, as kubectl has it; a bare name is looked up in PATH
-            command = str(Path(self._get_base_path(self._user.path), command))
-        spec: dict[str, Any] = {"interactive": False}
-        if plugin.safe_get("provideClusterInfo"):
-            spec["cluster"] = {
-                ours: self._cluster.safe_get(theirs)
-                for ours, theirs in _CLUSTER_INFO
-                if self._cluster.safe_get(theirs) is not None
-            }
-        info = {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
-        variables = {item["name"]: item["value"] for item in plugin.safe_get("env") or ()}
-        process = await asyncio.create_subprocess_exec(
-            command,
-            *(plugin.safe_get("args") or ()),
-            env={**os.environ, **variables, "KUBERNETES_EXEC_INFO": json.dumps(info)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(EXEC_TIMEOUT_S):
-                out, err = await process.communicate()
-        except TimeoutError as error:
-            raise ConfigException(f"exec: {command} took more than {EXEC_TIMEOUT_S:.0f} s") from error
+            raise CredentialsError("their configuration cannot be used", self.redact(str(error))) from None
+        except PluginError as error:
+            detail = self.redact(f"the login plugin failed: {error.what}. {error.detail}")
+            raise CredentialsError(f"the login plugin failed: {error.what}", detail) from None
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            hint = plugin.safe_get("installHint") if process.returncode == _NOT_FOUND else ""
-            raise ConfigException(
-                f"exec: {command} failed with {process.returncode}: {err[-500:].decode(errors='replace').strip()}"
-                + (f"\n{hint}" if hint else "")
-            )
-        answer = json.loads(out)
-        if not isinstance(answer, dict) or answer.get("apiVersion") != version:
-            raise ConfigException(f"exec: {command} did not answer with an ExecCredential of {version}")
-        return dict(answer.get("status") or {})
+            self._loaded_at = self._clock()
+        self._failed = False
+        return access
+
+    async def _load(self, *, again: bool) -> Access:
+        plan = self._plan()
+        self.redact = Redactor(plan.secrets)
+        if plan.plugin is None:
+            return plan.access
+        minted = await self._minting.mint(plan, self._environ, again=again)
+        self.redact = Redactor((*plan.secrets, minted.token, minted.key))
+        return minted_access(plan, minted)
+
+    def _have_files_changed(self) -> bool:
+        return self._files != _fingerprints(self._files)
+
+    def _plan(self) -> Plan:
+        """Read the configuration and what it names. Notes the files, so that a later change is noticed."""
+        files = _fingerprints((SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME) if self._in_cluster else self._paths)
+        self._files = self._files | files
+        if self._in_cluster:
+            return _service_account(self._environ)
+        cluster, user = _select(load_kubeconfig(self._paths), self._pinned, self._paths)
+        named = (cluster.certificate_authority, user.client_certificate, user.client_key, user.token_file)
+        self._files = files | _fingerprints(each for each in named if each)
+        return plan_kubeconfig(cluster, user, self._environ)
 
 
-_NOT_FOUND: Final = 127
-_CLUSTER_INFO: Final = (
-    ("server", "server"),
-    ("tls-server-name", "tls-server-name"),
-    ("insecure-skip-tls-verify", "insecure-skip-tls-verify"),
-    ("certificate-authority-data", "certificate-authority-data"),
-    ("proxy-url", "proxy-url"),
-)
+class _Minting:
+    """What the plugin gave, and when it may and must run again."""
+
+    def __init__(self, now: Callable[[], float], clock: Callable[[], float]) -> None:
+        self._now = now
+        self._clock = clock
+        self._asked: tuple[object, str] | None = None
+        self._minted: Minted | None = None
+        self._failure: PluginError | None = None
+        self._ran_at = -math.inf
+        self._renew_at = math.inf
+
+    def is_due(self) -> bool:
+        """Whether what there is expires soon. Only some time after it was made: a plugin may give nothing better."""
+        return self._now() >= self._renew_at and self._clock() - self._ran_at >= RENEW_PAUSE_S
+
+    def is_expired(self) -> bool:
+        """Whether what there is has expired, and something better may be had."""
+        return self._minted is not None and self._now() >= self._minted.expires_at and self.is_due()
+
+    async def mint(self, plan: Plan, environ: Mapping[str, str], *, again: bool) -> Minted:
+        """Return what the plugin gives, running it only where that is due.
+
+        Raises:
+            PluginError: It failed, or did so a moment ago.
+        """
+        assert plan.plugin is not None  # noqa: S101 - the caller looked
+        asked = (plan.plugin, plan.info)
+        if asked == self._asked:
+            if self._clock() - self._ran_at < RENEW_PAUSE_S:
+                again = False
+                if self._failure is not None:
+                    raise self._failure
+            if self._minted is not None and self._failure is None and not again and not self.is_due():
+                return self._minted
+        else:
+            self._minted = None
+        self._asked, self._failure = asked, None
+        try:
+            self._minted = await run_plugin(plan.plugin, plan.info, environ)
+        except PluginError as error:
+            self._failure = error
+            raise
+        finally:
+            self._ran_at = self._clock()
+        left_s = self._minted.expires_at - self._now()
+        self._renew_at = self._minted.expires_at - min(EXPIRY_MARGIN_S, max(0.0, left_s / 4))
+        return self._minted
 
 
-class _NoUser(dict[str, Any]):
-    """The user of a context that names none."""
-
-    path = None
-
-    def safe_get(self, key: str) -> None:
-        """Nothing is set."""
-
-
-def _private_file(content: str) -> str:
-    """Write a file that only this user can read. Whoever loads it into a TLS context deletes it."""
-    descriptor, path = tempfile.mkstemp(prefix="kdm-exec-", suffix=".pem")
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-    return path
+def _is_in_cluster(config: ClusterConfig, paths: tuple[str, ...], environ: Mapping[str, str]) -> bool:
+    """Whether the service account is used. As kubectl, a Pod's process prefers a kubeconfig that has a context."""
+    if config.source != "auto":
+        return config.source == "in-cluster"
+    if config.kubeconfig or config.context or environ.get("KUBECONFIG"):
+        return False
+    in_pod = environ.get(SERVICE_HOST_ENV_NAME) and environ.get(SERVICE_PORT_ENV_NAME)
+    return bool(in_pod) and Path(SERVICE_TOKEN_FILENAME).is_file() and not load_kubeconfig(paths).current_context
 
 
-def discard_private_file(configuration: Configuration) -> None:
-    """Delete what an exec plugin gave, once it is loaded into a TLS context: no key stays on the disk."""
-    if configuration.cert_file and Path(configuration.cert_file).name.startswith("kdm-exec-"):
-        Path(configuration.cert_file).unlink(missing_ok=True)
+def _service_account(environ: Mapping[str, str]) -> Plan:
+    found = SimpleNamespace(api_key={})
+    try:
+        InClusterConfigLoader(
+            SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME, try_refresh_token=False, environ=environ
+        ).load_and_set(found)
+        bundle = Path(SERVICE_CERT_FILENAME).read_bytes()
+    except (ConfigException, OSError, UnicodeDecodeError) as error:
+        text = str(error) if isinstance(error, ConfigException) else f"{type(error).__name__}"
+        raise InvalidClusterConfig(f"the Pod's service account cannot be used: {text}") from None
+    token = found.api_key["BearerToken"].partition(" ")[2]
+    return plan_service_account(found.host, token, bundle, environ)
 
 
-def _stripped(configuration: Configuration) -> Configuration:
-    """Drop the white space around a token: a trailing line feed would be an invalid header."""
-    for name, value in configuration.api_key.items():
-        configuration.api_key[name] = value.strip()
-    return configuration
+def _pin(context: str | None, paths: tuple[str, ...]) -> _Pinned:
+    kubeconfig = load_kubeconfig(paths)
+    listed = os.pathsep.join(paths)
+    if not any(Path(each).exists() for each in paths):
+        raise InvalidClusterConfig(f"no kubeconfig at {listed}")
+    name = context or kubeconfig.current_context
+    if not name:
+        raise InvalidClusterConfig(f"kubeconfig {listed}: current-context is not set: set it, or name a context")
+    found = kubeconfig.contexts.get(name)
+    if found is None:
+        raise InvalidClusterConfig(f"kubeconfig {listed}: there is no context {name!r}")
+    return _Pinned(name, found.cluster, found.user)
+
+
+def _select(kubeconfig: Kubeconfig, pinned: _Pinned, paths: tuple[str, ...]) -> tuple[Cluster, User]:
+    where = f"kubeconfig {os.pathsep.join(paths)}"
+    context = kubeconfig.contexts.get(pinned.context)
+    if context is None:
+        raise InvalidClusterConfig(f"{where}: context {pinned.context!r} is gone")
+    where = f"{where}: context {pinned.context!r}"
+    if (context.cluster, context.user) != (pinned.cluster, pinned.user):
+        raise InvalidClusterConfig(f"{where} names another cluster or user than at the start: restart kdm to follow it")
+    if not context.cluster:
+        raise InvalidClusterConfig(f"{where} names no cluster")
+    cluster, user = kubeconfig.clusters.get(context.cluster), kubeconfig.users.get(context.user)
+    if cluster is None:
+        raise InvalidClusterConfig(f"{where} names cluster {context.cluster!r}, which is not there")
+    if user is None and context.user:
+        raise InvalidClusterConfig(f"{where} names user {context.user!r}, who is not there")
+    return cluster, user or User("", context.origin)
 
 
 def _fingerprints(paths: Iterable[str]) -> dict[str, tuple[int, ...]]:
@@ -303,15 +281,7 @@ def _fingerprints(paths: Iterable[str]) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for path in paths:
         found[path] = ()
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             stat = os.stat(path)  # noqa: PTH116 - before every request: ten times as quick as Path.stat
             found[path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
     return found
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        raise InvalidClusterConfig(f"the configuration of the cluster cannot be used: {error}") from error

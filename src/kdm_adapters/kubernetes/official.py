@@ -1,4 +1,4 @@
-"""What kdm uses of the official client, ``kubernetes.aio``: its configuration, its kubeconfig loaders, its HTTP.
+"""What kdm uses of the official client, ``kubernetes.aio``: its way to find a Pod's service account.
 
 Importing any part of it executes the ``__init__`` of every package above, and these import its whole API, some 340
 modules: 20 MB and half a second of CPU that an idle kdm would carry for nothing. So here the packages are entered
@@ -19,19 +19,15 @@ from typing import Final
 __all__ = [
     "SERVICE_CERT_FILENAME",
     "SERVICE_HOST_ENV_NAME",
+    "SERVICE_PORT_ENV_NAME",
     "SERVICE_TOKEN_FILENAME",
     "ConfigException",
-    "Configuration",
     "InClusterConfigLoader",
-    "KubeConfigLoader",
-    "KubeConfigMerger",
-    "RESTClientObject",
-    "parse_rfc3339",
 ]
 
 _ROOT: Final = "kubernetes"
 _CLIENT: Final = "kubernetes.aio.client"
-_UNEXECUTED: Final = frozenset({_ROOT, "kubernetes.aio", _CLIENT, "kubernetes.aio.config", "kubernetes.aio.utils"})
+_UNEXECUTED: Final = frozenset({_ROOT, "kubernetes.aio", _CLIENT, "kubernetes.aio.config"})
 
 
 class _Empty(Loader):
@@ -39,18 +35,7 @@ class _Empty(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         if module.__name__ == _CLIENT:
-            module.__getattr__ = _of_client  # type: ignore[method-assign] # PEP 562
-
-
-def _of_client(name: str) -> object:
-    """Return what the loaders import from the package itself."""
-    if name == "Configuration":
-        from kubernetes.aio.client.configuration import Configuration  # noqa: PLC0415 - while the packages are empty
-
-        return Configuration
-    if name == "ApiClient":
-        return None  # for the loaders' own new_client_from_config, which nobody here calls
-    raise AttributeError(name)
+            vars(module)["Configuration"] = None  # the loader imports it for a default that nobody here asks for
 
 
 class _EmptyPackages(MetaPathFinder):
@@ -81,14 +66,11 @@ def _unexecuted_packages() -> Iterator[None]:
 
 
 with _unexecuted_packages():
-    from kubernetes.aio.client.configuration import Configuration
-    from kubernetes.aio.client.rest import RESTClientObject
     from kubernetes.aio.config.config_exception import ConfigException
-    from kubernetes.aio.config.dateutil import parse_rfc3339
     from kubernetes.aio.config.incluster_config import (
         SERVICE_CERT_FILENAME,
         SERVICE_HOST_ENV_NAME,
+        SERVICE_PORT_ENV_NAME,
         SERVICE_TOKEN_FILENAME,
         InClusterConfigLoader,
     )
-    from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger

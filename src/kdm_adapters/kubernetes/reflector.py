@@ -25,6 +25,7 @@ from kdm_adapters.kubernetes.messages import (
     WatchList,
 )
 from kdm_adapters.kubernetes.refusals import explain
+from kdm_adapters.kubernetes.transport_errors import describe
 from kdm_adapters.kubernetes.view import View
 from kdm_adapters.kubernetes.wire.readers import LIST_ACCEPT, WATCH_ACCEPT, Readers
 from kdm_adapters.kubernetes.wire.records import Garbage
@@ -104,7 +105,7 @@ class Reflector:
             self._fail(action, Failure(200, "Garbage", str(error)))
         except Exception as error:  # noqa: BLE001 - a defect must not freeze the cache: it is read anew, after a backoff
             _log.exception("%s: unexpected", self._view.source)
-            self._fail(action, Failure(500, "Internal", f"unexpected {type(error).__name__}: {error}"))
+            self._fail(action, Failure(500, "Internal", f"unexpected {type(error).__name__}"))
 
     def _fail(self, action: Action, failure: Failure) -> None:
         _log.warning("%s: %s: %s", self._view.source, type(action).__name__, failure.message)
@@ -120,7 +121,7 @@ class Reflector:
                         self._view.apply(page, self._clock())
                     await _let_others(chunk)
         except (aiohttp.ClientError, OSError) as error:
-            raise ApiError(Failure(0, UNANSWERED, f"the answer broke off: {error}")) from error
+            raise ApiError(Failure(0, UNANSWERED, f"the answer broke off: {describe(error)}")) from error
         self._view.apply(reader.end(), self._clock())
 
     async def _watch(self, answer: Answer) -> None:
@@ -130,7 +131,7 @@ class Reflector:
             try:
                 chunk = await answer.body.readany()
             except (aiohttp.ClientError, OSError) as error:
-                view.apply(Ended(f"the stream broke off: {error}"), self._clock())
+                view.apply(Ended(f"the stream broke off: {describe(error)}"), self._clock())
                 return
             now = self._clock()
             if not chunk:

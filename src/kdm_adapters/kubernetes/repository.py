@@ -117,43 +117,32 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._check_interval_s = check_interval_s
         self._clock = clock
         self._sleep = sleep
-        self._client = Client(Credentials(config or ClusterConfig()), self._instrument)
+        self._client = Client(
+            Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._on_server_changed
+        )
         self._store = Store()
         self._changes = Changes(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
         self._store.on_change = self._changes.tell
         self._readers = Readers(self._store.get)
-        self._views = {
-            each: View(
-                self._store,
-                each,
-                tuning=tuning,
-                instrument=self._instrument,
-                rng=rng,
-                on_synced=self._on_synced,
-            )
-            for each in ((None,) if self._namespaces is None else self._namespaces)
-        }
-        self._reflectors = [
-            Reflector(
-                view,
-                self._client,
-                self._readers,
-                label_selector=label_selector,
-                instrument=self._instrument,
-                clock=clock,
-                sleep=sleep,
-            )
-            for view in self._views.values()
-        ]
+        self._make_view = functools.partial(
+            View, self._store, tuning=tuning, instrument=self._instrument, rng=rng, on_synced=self._on_synced
+        )
+        self._make_reflector = functools.partial(
+            Reflector,
+            client=self._client,
+            readers=self._readers,
+            label_selector=label_selector,
+            instrument=self._instrument,
+            clock=clock,
+            sleep=sleep,
+        )
+        self._views = self._new_views()
         self._synced = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         """Start watching. Returns before the first sync."""
-        for reflector, view in zip(self._reflectors, self._views.values(), strict=True):
-            self._start(reflector.run(), f"kdm-reflector-{view.source}")
-            if self._check_interval_s > 0:
-                self._start(self._check(view), f"kdm-check-{view.source}")
+        self._watch()
         return self
 
     async def __aexit__(
@@ -245,6 +234,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         if resource_version is not None and not (resource_version.isdecimal() and resource_version[0] != "0"):
             # To the API server "" and "0" are no precondition at all, and others an internal error.
             raise WriteConflict(f"Deployment '{ref}' was never at resourceVersion {resource_version!r}")
+        epoch = self._client.epoch
         held = self._store.get(ref.namespace, ref.name) or await self._read(ref)
         if held is None:
             raise DeploymentNotFound(ref)
@@ -254,7 +244,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         path = f"{deployments_path(ref.namespace)}/{quote(ref.name, safe='')}/scale"
         try:
             answer = await self._client.request(
-                "patch", "PATCH", path, merge_patch=patch, timeout_s=self._write_timeout_s
+                "patch", "PATCH", path, merge_patch=patch, timeout_s=self._write_timeout_s, epoch=epoch
             )
             stored = scale(answer)
         except ApiError as error:
@@ -262,7 +252,8 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         except Garbage as error:
             raise ClusterTimeout(f"{error}; it may have been written: read before trying again") from error
         written = self._written(held, stored)
-        self._view(ref.namespace).overlay(written)
+        if epoch == self._client.epoch:
+            self._view(ref.namespace).overlay(written)
         return written
 
     def changes(self, namespace: str | None = None) -> AsyncGenerator[DeploymentChange, None]:
@@ -316,6 +307,28 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._synced = all(view.synced for view in self._views.values())
         if self._synced:
             self._changes.synced.set()
+
+    def _new_views(self) -> dict[str | None, View]:
+        return {each: self._make_view(each) for each in ((None,) if self._namespaces is None else self._namespaces)}
+
+    def _watch(self) -> None:
+        for view in self._views.values():
+            self._start(self._make_reflector(view).run(), f"kdm-reflector-{view.source}")
+            if self._check_interval_s > 0:
+                self._start(self._check(view), f"kdm-check-{view.source}")
+
+    def _on_server_changed(self) -> None:
+        """Forget everything and begin again: what is held is what another server said."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = [each for each in self._tasks if not each.done()]
+        for view in self._views.values():
+            view.stop()
+        self._synced = False
+        self._store.clear()
+        self._changes.restart()
+        self._views = self._new_views()
+        self._watch()
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))

@@ -25,8 +25,8 @@ class OwnSocket(socket.socket):
     refuses every new connection that is given this number.
     """
 
-    def __init__(self, family: int, kind: int, protocol: int) -> None:
-        super().__init__(family, kind, protocol)
+    def __init__(self, family: int, kind: int, protocol: int, fileno: int | None = None) -> None:
+        super().__init__(family, kind, protocol, fileno)
         self._file = _file_of(self.fileno())
 
     def close(self) -> None:
@@ -47,7 +47,20 @@ def open_socket(address: tuple[Any, ...]) -> OwnSocket:
         address: Where it will connect to, as getaddrinfo(3) tells it.
     """
     family, kind, protocol, *_ = address
-    opened = OwnSocket(family, kind, protocol)
+    return _watchful(OwnSocket(family, kind, protocol))
+
+
+def adopt_socket(connected: socket.socket) -> OwnSocket:
+    """Return such a socket in place of one that somebody else has connected.
+
+    Args:
+        connected: The socket, which is not to be used any more.
+    """
+    family, kind, protocol = connected.family, connected.type, connected.proto
+    return _watchful(OwnSocket(family, kind, protocol, connected.detach()))
+
+
+def _watchful(opened: OwnSocket) -> OwnSocket:
     opened.setblocking(False)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in KEEPALIVE:

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from kdm_adapters.kubernetes import client as module
+from kdm_adapters.kubernetes import connections as module
 from kdm_adapters.kubernetes.client import Client
 from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials
 from kdm_adapters.kubernetes.sockets import open_socket
@@ -35,7 +35,7 @@ async def test_the_connections_are_made_with_such_sockets(
 
 
 async def test_watches_have_no_time_limit_of_ours() -> None:
-    """kubernetes.aio's own would cut them after 300 s."""
+    """aiohttp's own would cut them after 300 s."""
     assert aiohttp.ClientTimeout(total=None, connect=module.CONNECT_TIMEOUT_S) == module._TIMEOUT
 
 
