@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, unquote
 
 from attrs import evolve, field, frozen
 
@@ -97,7 +99,7 @@ def plan_kubeconfig(cluster: Cluster, user: User, environ: Mapping[str, str]) ->
     plugin = None if authorization or tls.certificate else user.exec
     headers = (*authorization, *_impersonation(user, user_where))
     if server.scheme == "http":
-        if (headers or plugin or tls.certificate) and not _is_loopback(server.host):
+        if (headers or plugin) and not _is_loopback(server.host):
             raise InvalidClusterConfig(
                 f"{cluster_where}: server must begin with https://, as the user has credentials: "
                 "kdm sends none in clear text, except to this machine"
@@ -112,7 +114,7 @@ def plan_kubeconfig(cluster: Cluster, user: User, environ: Mapping[str, str]) ->
     return Plan(
         Access(endpoint, headers),
         plugin,
-        exec_info(plugin, cluster, _as_client_go_writes(cluster.server, server), bundle) if plugin else "",
+        exec_info(plugin, cluster, _as_client_go_writes(cluster.server), bundle) if plugin else "",
         tuple(each for each in used if each),
         tuple(_secrets(cluster, user, endpoint.proxy, headers)),
         user_where,
@@ -139,7 +141,7 @@ def plan_service_account(host: str, token: str, bundle: bytes, environ: Mapping[
         tls = Tls(authorities(bundle))
     except UnusableCertificate as error:
         raise InvalidClusterConfig(f"{where}: ca.crt {error}") from None
-    headers = (("Authorization", f"Bearer {_header(token.strip(), where, 'token')}"),)
+    headers = (("Authorization", _header(f"Bearer {token.strip()}", where, "token")),)
     return Plan(
         Access(Endpoint(url.base, tls, environment_proxy(environ, url)), headers), secrets=(token,), where=where
     )
@@ -154,7 +156,7 @@ def minted_access(plan: Plan, minted: Minted) -> Access:
     where = f"{plan.where}: exec"
     endpoint, headers = plan.access.endpoint, plan.access.headers
     if minted.token:
-        headers = (("Authorization", f"Bearer {_header(minted.token, where, 'token')}"), *headers)
+        headers = (("Authorization", _header(f"Bearer {minted.token}", where, "token")), *headers)
     if minted.certificate and endpoint.tls is not None:
         certificate, key = _pair(minted.certificate.encode(), minted.key.encode(), where)
         endpoint = evolve(endpoint, tls=evolve(endpoint.tls, certificate=certificate, key=key))
@@ -172,12 +174,20 @@ def _server(text: str, where: str) -> Url:
         raise InvalidClusterConfig(f"{where}: server must begin with https:// or http://")
     if url.username is not None:
         raise InvalidClusterConfig(f"{where}: server holds a user name: put it into the user's entry")
-    return url
+    if "#" in url.rest:
+        raise InvalidClusterConfig(f"{where}: server holds a #")
+    return evolve(url, path=_clean(url.path), rest="")
 
 
-def _as_client_go_writes(text: str, server: Url) -> str:
+def _clean(path: str) -> str:
+    """Return a path prefix as client-go joins it to the API's paths: without empty parts, dots and needless escapes."""
+    return quote(posixpath.normpath(f"/{unquote(path).strip('/')}"), safe="/$&+,:;=@~").rstrip("/")
+
+
+def _as_client_go_writes(text: str) -> str:
     """Return the server as a plugin is told: as it stands, but with a path prefix without query and fragment."""
-    return f"{server.scheme}://{server.authority}{server.path}" if len(server.path) > 1 else text
+    url = parse_url(text)
+    return f"{url.scheme}://{url.authority}{url.path}" if url is not None and len(url.path) > 1 else text
 
 
 def _authority_bundle(cluster: Cluster, where: str) -> bytes:
@@ -223,7 +233,7 @@ def _pair(certificate: bytes, key: bytes, where: str) -> tuple[bytes, bytes]:
 
 def _authorization(user: User, where: str) -> Headers:
     if user.token or user.token_file:
-        return (("Authorization", f"Bearer {_header(_token(user, where), where, 'token')}"),)
+        return (("Authorization", _header(f"Bearer {_token(user, where)}", where, "token")),)
     if user.username:
         pair = f"{user.username}:{user.password}".encode()
         return (("Authorization", f"Basic {base64.b64encode(pair).decode()}"),)

@@ -250,9 +250,9 @@ def _pin(context: str | None, paths: tuple[str, ...]) -> _Pinned:
     if not any(Path(each).exists() for each in paths):
         raise InvalidClusterConfig(f"no kubeconfig at {listed}")
     name = context or kubeconfig.current_context
-    if not name:
-        raise InvalidClusterConfig(f"kubeconfig {listed}: current-context is not set: set it, or name a context")
     found = kubeconfig.contexts.get(name)
+    if found is None and not name:
+        raise InvalidClusterConfig(f"kubeconfig {listed}: current-context is not set: set it, or name a context")
     if found is None:
         raise InvalidClusterConfig(f"kubeconfig {listed}: there is no context {name!r}")
     return _Pinned(name, found.cluster, found.user)
@@ -266,9 +266,9 @@ def _select(kubeconfig: Kubeconfig, pinned: _Pinned, paths: tuple[str, ...]) -> 
     where = f"{where}: context {pinned.context!r}"
     if (context.cluster, context.user) != (pinned.cluster, pinned.user):
         raise InvalidClusterConfig(f"{where} names another cluster or user than at the start: restart kdm to follow it")
-    if not context.cluster:
-        raise InvalidClusterConfig(f"{where} names no cluster")
     cluster, user = kubeconfig.clusters.get(context.cluster), kubeconfig.users.get(context.user)
+    if cluster is None and not context.cluster:
+        raise InvalidClusterConfig(f"{where} names no cluster")
     if cluster is None:
         raise InvalidClusterConfig(f"{where} names cluster {context.cluster!r}, which is not there")
     if user is None and context.user:

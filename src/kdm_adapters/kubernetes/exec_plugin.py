@@ -201,7 +201,7 @@ def _minted(answer: bytes, plugin: Exec) -> Minted:
         raise PluginError("its answer is not JSON") from None
     try:
         top = Fields("its answer", content)
-        if top.text("kind") != "ExecCredential" or top.text("apiVersion") != plugin.api_version:
+        if top.text("kind") not in {"", "ExecCredential"} or top.text("apiVersion") != plugin.api_version:
             raise PluginError(f"its answer is not an ExecCredential of {plugin.api_version}")
         status = top.fields("status")
         token = status.text("token")

@@ -74,7 +74,7 @@ class Fields:
         found: dict[str, Json] = {}
         for item in self.items("extensions"):
             name = item.text("name")
-            if name in found:
+            if found.get(name) is not None:
                 raise InvalidClusterConfig(f"{self.where}: extension {name!r} is defined twice")
             found[name] = item.anything("extension")
         return found

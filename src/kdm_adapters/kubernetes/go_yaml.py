@@ -1,7 +1,7 @@
 """YAML as kubectl reads it: YAML 1.1 turned into JSON's values by the rules of sigs.k8s.io/yaml and yaml.v2.
 
 PyYAML's parser is libyaml, of which yaml.v2 is a port; its constructors differ (``y`` is a string to them, a date an
-object, a repeated anchor no error), so the values are made here from the parser's nodes.
+object, a repeated anchor an error), so the values are made here from the parser's events.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import binascii
 import math
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import yaml
@@ -36,20 +37,12 @@ _MAX_VALUES: Final = 1_000_000
 
 _TAGGED: Final = {"bool": (bool,), "int": (int,), "float": (int, float), "null": (type(None),)}
 _STANDARD: Final = "tag:yaml.org,2002:"
-_PLAIN: Final = "plain"
-_QUOTED: Final = "quoted"
+
+_Loader: Final = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
 class InvalidYaml(ValueError):
     """The text is not YAML, or has no equivalent in JSON. The message never quotes the text: it may hold secrets."""
-
-
-class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
-    """Leaves the type of an untagged scalar open."""
-
-    def resolve(self, kind: type[yaml.Node], value: object, implicit: tuple[bool, bool] | bool) -> str:  # noqa: ARG002
-        """Return what stands in place of a tag."""
-        return _PLAIN if implicit is True or (isinstance(implicit, tuple) and implicit[0]) else _QUOTED
 
 
 def read_yaml(text: bytes) -> Json:
@@ -61,97 +54,121 @@ def read_yaml(text: bytes) -> Json:
     Raises:
         InvalidYaml: It cannot be read.
     """
-    loader = _Loader(text)
     try:
-        node = loader.get_node() if loader.check_node() else None
-        return None if node is None else _Reader().value(node)
+        return _Reader(text).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
         raise InvalidYaml(f"it is not YAML{where}") from None
     except (yaml.YAMLError, UnicodeError, RecursionError):
         raise InvalidYaml("it is not YAML") from None
-    finally:
-        loader.dispose()
 
 
 class _Reader:
-    """Makes values of one document's nodes."""
+    """Makes one document's value of the parser's events."""
 
-    def __init__(self) -> None:
-        self._values = 0
-        self._open: set[int] = set()
+    def __init__(self, text: bytes) -> None:
+        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=_Loader)
+        self._anchors: dict[str, tuple[Json, int] | None] = {}  # an anchor's value and size; None while it is open
+        self._size = 0
 
-    def value(self, node: yaml.Node) -> Json:
-        self._values += 1
-        if self._values > _MAX_VALUES:
-            raise InvalidYaml("its aliases unfold to too much")
-        if isinstance(node, yaml.ScalarNode):
-            return _scalar(node)
-        assert isinstance(node, yaml.SequenceNode | yaml.MappingNode)  # noqa: S101 - there is no other
-        if id(node) in self._open:
-            raise InvalidYaml(f"an anchor contains itself ({_line(node)})")
-        self._open.add(id(node))
-        try:
-            return self._sequence(node) if isinstance(node, yaml.SequenceNode) else self._mapping(node)
-        finally:
-            self._open.discard(id(node))
+    def document(self) -> Json:
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                return self._value(next(self._events))
+        return None
 
-    def _sequence(self, node: yaml.SequenceNode) -> list[Json]:
-        return [self.value(each) for each in node.value]
+    def _value(self, event: yaml.Event) -> Json:
+        self._grow(1, event)
+        assert isinstance(event, yaml.NodeEvent)  # noqa: S101 - the parser has checked it
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        begin = self._size
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        if isinstance(event, yaml.ScalarEvent):
+            value: Json = _scalar(event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = [self._value(each) for each in self._until(yaml.SequenceEndEvent)]
+        else:
+            value = self._mapping()
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, self._size - begin)
+        return value
 
-    def _mapping(self, node: yaml.MappingNode) -> dict[str, Json]:
-        """Return a mapping. Of equal keys the last wins, and any key wins over merged ones that stand before it."""
+    def _alias(self, event: yaml.AliasEvent) -> Json:
+        found = self._anchors.get(event.anchor or "")
+        if found is None:
+            raise InvalidYaml(f"an alias has no anchor before it ({_line(event)})")
+        value, size = found
+        self._grow(size, event)
+        return value
+
+    def _mapping(self) -> dict[str, Json]:
+        """Return a mapping. Of equal keys the last wins, be it merged or not."""
         found: dict[str, Json] = {}
-        for key_node, value_node in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.value == "<<" and key_node.tag == _PLAIN:
-                found.update(self._merged(value_node))
+        for key in self._until(yaml.MappingEndEvent):
+            if isinstance(key, yaml.ScalarEvent) and key.value == "<<" and key.implicit[0]:
+                found.update(_merged(self._value(next(self._events)), key))
             else:
-                found[self._key(key_node)] = self.value(value_node)
+                name = _key(self._value(key), key)
+                found[name] = self._value(next(self._events))
         return found
 
-    def _merged(self, node: yaml.Node) -> dict[str, Json]:
-        merged: dict[str, Json] = {}
-        for each in reversed(node.value) if isinstance(node, yaml.SequenceNode) else (node,):
-            if not isinstance(each, yaml.MappingNode):
-                raise InvalidYaml(f"only mappings can be merged ({_line(node)})")
-            merged.update(self.value(each))
-        return merged
+    def _until(self, end: type[yaml.Event]) -> Iterator[yaml.Event]:
+        for event in self._events:
+            if isinstance(event, end):
+                return
+            yield event
 
-    def _key(self, node: yaml.Node) -> str:
-        key = self.value(node)
-        if isinstance(key, bool):
-            return "true" if key else "false"
-        if isinstance(key, str | int | float):
-            return str(key)
-        raise InvalidYaml(f"a key must be a string ({_line(node)})")
+    def _grow(self, size: int, event: yaml.Event) -> None:
+        self._size += size
+        if self._size > _MAX_VALUES:
+            raise InvalidYaml(f"its aliases unfold to too much ({_line(event)})")
 
 
-def _scalar(node: yaml.ScalarNode) -> Json:
-    text: str = node.value
-    if node.tag == _PLAIN:
-        return _plain(text, node)
-    if node.tag == f"{_STANDARD}binary":
+def _merged(value: Json, event: yaml.Event) -> dict[str, Json]:
+    merged: dict[str, Json] = {}
+    for each in reversed(value) if isinstance(value, list) else (value,):
+        if not isinstance(each, dict):
+            raise InvalidYaml(f"only mappings can be merged ({_line(event)})")
+        merged.update(each)
+    return merged
+
+
+def _key(key: Json, event: yaml.Event) -> str:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, str | int | float):
+        return str(key)
+    raise InvalidYaml(f"a key must be a string ({_line(event)})")
+
+
+def _scalar(event: yaml.ScalarEvent) -> Json:
+    text: str = event.value
+    if event.tag is None or event.tag == "!":
+        return _plain(text, event) if event.implicit[0] else text
+    if event.tag == f"{_STANDARD}binary":
         try:
             return base64.b64decode(text.replace("\n", ""), validate=True).decode(errors="replace")
         except binascii.Error:
-            raise InvalidYaml(f"a !!binary is not base64 ({_line(node)})") from None
-    expected = _TAGGED.get(node.tag.removeprefix(_STANDARD))
+            raise InvalidYaml(f"a !!binary is not base64 ({_line(event)})") from None
+    expected = _TAGGED.get(event.tag.removeprefix(_STANDARD))
     if expected is None:
         return text
-    value = _plain(text, node)
+    value = _plain(text, event)
     if type(value) not in expected:
-        raise InvalidYaml(f"a value does not fit its tag ({_line(node)})")
+        raise InvalidYaml(f"a value does not fit its tag ({_line(event)})")
     return value
 
 
-def _plain(text: str, node: yaml.Node) -> Json:
+def _plain(text: str, event: yaml.Event) -> Json:
     if text in _NULLS:
         return None
     if text in _BOOLEANS:
         return _BOOLEANS[text]
     if _NOT_A_NUMBER.fullmatch(text):
-        raise InvalidYaml(f"infinity and not-a-number have no equivalent in JSON ({_line(node)})")
+        raise InvalidYaml(f"infinity and not-a-number have no equivalent in JSON ({_line(event)})")
     if text[0] not in "+-.0123456789" or _TIMESTAMP.fullmatch(text):
         return text
     digits = text if text[0] == "." else text.replace("_", "")
@@ -167,5 +184,5 @@ def _plain(text: str, node: yaml.Node) -> Json:
     return text
 
 
-def _line(node: yaml.Node) -> str:
-    return f"line {node.start_mark.line + 1}"
+def _line(event: yaml.Event) -> str:
+    return f"line {event.start_mark.line + 1}" if event.start_mark is not None else "somewhere"

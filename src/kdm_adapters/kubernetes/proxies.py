@@ -1,7 +1,8 @@
 """Which proxy a connection goes through: the kubeconfig's ``proxy-url``, else the environment's, by Go's rules.
 
-Go's are those of golang.org/x/net/http/httpproxy: lower-case variables win, ``ALL_PROXY`` is not read, loopback is
-never proxied, and ``NO_PROXY`` holds addresses, networks and domains, each but a network with a port if need be.
+Go's are those of golang.org/x/net/http/httpproxy in Go 1.26, which kubectl v1.36 is built with: upper-case variables
+win over lower-case ones, ``ALL_PROXY`` is not read, loopback is never proxied, and ``NO_PROXY`` holds addresses,
+networks and domains, each but a network with a port if need be.
 """
 
 from __future__ import annotations
@@ -47,18 +48,22 @@ def environment_proxy(environ: Mapping[str, str], server: Url) -> Url | None:
     Raises:
         InvalidClusterConfig: The environment names something that is no proxy.
     """
-    variable = f"{server.scheme}_proxy"
-    text = environ.get(variable) or environ.get(variable.upper()) or ""
-    if not text or not _is_proxied(server, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
+    variable = f"{server.scheme.upper()}_PROXY"
+    text = _variable(environ, variable)
+    if not text or not _is_proxied(server, _variable(environ, "NO_PROXY")):
         return None
     if server.scheme == "http" and environ.get("REQUEST_METHOD"):
         raise InvalidClusterConfig("HTTP_PROXY is not used where REQUEST_METHOD is set, as in CGI: unset one of them")
     found = parse_url(text) or parse_url(f"http://{text}")
     if found is None or found.scheme not in SCHEMES | {"socks5h"}:
         raise InvalidClusterConfig(
-            f"{variable.upper()} is no proxy: it must be host:port, or begin with http://, https:// or socks5://"
+            f"{variable} is no proxy: it must be host:port, or begin with http://, https:// or socks5://"
         )
     return found
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name) or environ.get(name.lower()) or ""
 
 
 def _is_proxied(server: Url, no_proxy: str) -> bool:

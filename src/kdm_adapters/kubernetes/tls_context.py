@@ -9,7 +9,7 @@ import re
 import ssl
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -109,11 +109,21 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     elif tls.authorities is None:
         context.load_default_certs()
+        _load_directories(context, os.environ.get("SSL_CERT_DIR", ""))
     else:
         context.load_verify_locations(cadata=b"".join(tls.authorities))
     if tls.certificate:
         _load(context, tls.certificate, tls.key)
     return context
+
+
+def _load_directories(context: ssl.SSLContext, directories: str) -> None:
+    """Trust what is in directories, as Go does. OpenSSL would look for names that are hashes alone."""
+    for directory in filter(None, directories.split(os.pathsep)):
+        with suppress(OSError):
+            for path in Path(directory).iterdir():
+                with suppress(OSError, UnusableCertificate):
+                    context.load_verify_locations(cadata=b"".join(authorities(path.read_bytes())))
 
 
 def _load(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
