@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -45,6 +46,10 @@ class Connections:
         self.headers = access.headers
         self.users = 0
         self.retired = False
+        self._options = _options(access.endpoint)
+        # A request over TLS goes through the proxy unseen, another is made to the proxy.
+        to_proxy = access.endpoint.proxy if access.endpoint.tls is None else None
+        self._proxy_headers = _proxy_authorization(to_proxy) if to_proxy is not None else {}
         tracing = aiohttp.TraceConfig()
         tracing.on_connection_create_start.append(_note_connecting)
         tracing.on_connection_create_end.append(_note_connected)
@@ -58,7 +63,6 @@ class Connections:
             trace_configs=[tracing],
             trust_env=False,
         )
-        self._options = _options(access.endpoint)
 
     async def request(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, progress: Progress
@@ -67,7 +71,7 @@ class Connections:
         return await self._session.request(
             method,
             self.endpoint.server + target,
-            headers=[*headers.items(), *self.headers],
+            headers=[*headers.items(), *self.headers, *self._proxy_headers.items()],
             data=body,
             allow_redirects=False,
             timeout=_TIMEOUT,
@@ -106,11 +110,13 @@ def _options(endpoint: Endpoint) -> dict[str, Any]:
         options["skip_auto_headers"] = ("Accept-Encoding",)
     if endpoint.proxy is not None and not endpoint.proxy.scheme.startswith("socks5"):
         options["proxy"] = f"{endpoint.proxy.scheme}://{endpoint.proxy.authority}"
-        options["proxy_auth"] = _basic(endpoint.proxy)
+        if endpoint.tls is not None:
+            options["proxy_headers"] = _proxy_authorization(endpoint.proxy)
     return options
 
 
-def _basic(proxy: Url) -> aiohttp.BasicAuth | None:
+def _proxy_authorization(proxy: Url) -> dict[str, str]:
     if proxy.username is None:
-        return None
-    return aiohttp.BasicAuth(proxy.username, proxy.password or "", encoding="utf-8")
+        return {}
+    pair = f"{proxy.username}:{proxy.password or ''}".encode()
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair).decode()}"}

@@ -14,10 +14,10 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, Self
 
 from attrs import field, frozen
 
@@ -27,9 +27,6 @@ from kdm_adapters.kubernetes.kubeconfig import Cluster, Exec
 
 EXEC_TIMEOUT_S: Final = 30.0
 """How long an exec plugin may take, in seconds."""
-
-END_TIMEOUT_S: Final = 0.5
-"""How long to wait for a plugin that was killed, in seconds: a child that left its session may hold its pipe."""
 
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 MAX_COMPLAINT_BYTES: Final = 4096
@@ -105,32 +102,33 @@ async def run_plugin(plugin: Exec, info: str, environ: Mapping[str, str]) -> Min
     """
     own = dict(f"{name}={value}".partition("=")[::2] for name, value in plugin.env)
     command = _find(plugin, environ)
-    with _complaints() as (descriptor, complaints):
+    with _Output(MAX_ANSWER_BYTES) as answer, _Output(MAX_COMPLAINT_BYTES) as complaint:
         try:
             process = await asyncio.create_subprocess_exec(
                 command,
                 *plugin.args,
                 env={**environ, **own, "KUBERNETES_EXEC_INFO": info},
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=descriptor,
+                stdout=answer.writing,
+                stderr=complaint.writing,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
             raise PluginError("it cannot be started", f"{type(error).__name__}: {error}") from None
-        finished = False
         try:
             async with asyncio.timeout(EXEC_TIMEOUT_S):
-                answer = await _whole(process)
                 code = await process.wait()
-                finished = True
-        except TimeoutError:
-            raise PluginError(f"it took more than {EXEC_TIMEOUT_S:g} s", complaints()) from None
-        finally:
-            await _end(process, kill=not finished)
+        except BaseException as error:
+            await _kill(process)
+            if isinstance(error, TimeoutError):
+                raise PluginError(f"it took more than {EXEC_TIMEOUT_S:g} s", complaint.text()) from None
+            raise
         if code:
-            raise PluginError(f"it failed with exit code {code}", complaints())
-    return _minted(answer, plugin)
+            raise PluginError(f"it failed with exit code {code}", complaint.text())
+        printed = answer.take()
+    if len(printed) > MAX_ANSWER_BYTES:
+        raise PluginError(f"it printed more than {MAX_ANSWER_BYTES} bytes")
+    return _minted(printed, plugin)
 
 
 def _find(plugin: Exec, environ: Mapping[str, str]) -> str:
@@ -144,54 +142,49 @@ def _find(plugin: Exec, environ: Mapping[str, str]) -> str:
     return found
 
 
-async def _whole(process: asyncio.subprocess.Process) -> bytes:
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
-    answer = bytearray()
-    while chunk := await process.stdout.read(65536):
-        answer += chunk
-        if len(answer) > MAX_ANSWER_BYTES:
-            raise PluginError(f"it printed more than {MAX_ANSWER_BYTES} bytes")
-    return bytes(answer)
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """End a plugin that has not ended by itself, and its children."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
-async def _end(process: asyncio.subprocess.Process, *, kill: bool) -> None:
-    """Close what belongs to a plugin. One that has not ended by itself is ended, with its children."""
-    if kill:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_TIMEOUT_S):
-                await process.wait()
-    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - nothing else closes its pipes
+class _Output:
+    """A pipe that a plugin writes to, read as it comes.
 
+    The event loops' own would be closed only when every child has closed it (uvloop hands each a second copy), but a
+    plugin may leave an agent behind. So what counts as its answer is what is there when it ends.
 
-@contextmanager
-def _complaints() -> Iterator[tuple[int, Any]]:
-    """Make a pipe for standard error. A child that outlives the plugin may keep it open, and nobody waits for that."""
-    reading, writing = os.pipe()
-    os.set_blocking(reading, False)
-    loop = asyncio.get_running_loop()
-    kept = bytearray()
+    Args:
+        limit: How many bytes are kept, and one more to tell that there were.
+    """
 
-    def take() -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept = bytearray()
+
+    def __enter__(self) -> Self:
+        self._reading, self.writing = os.pipe()
+        os.set_blocking(self._reading, False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._reading, self.take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_reader(self._reading)
+        os.close(self._reading)
+        os.close(self.writing)
+
+    def take(self) -> bytes:
+        """Read what is there, and return all that was kept."""
         with suppress(BlockingIOError):
-            chunk = os.read(reading, 65536)
-            if not chunk:
-                loop.remove_reader(reading)
-            kept.extend(chunk)
-            del kept[:-MAX_COMPLAINT_BYTES]
+            while chunk := os.read(self._reading, 65536):
+                self._kept += chunk[: self._limit + 1 - len(self._kept)]
+        return bytes(self._kept)
 
-    def text() -> str:
-        take()
-        return kept.decode(errors="replace")
-
-    loop.add_reader(reading, take)
-    try:
-        yield writing, text
-    finally:
-        loop.remove_reader(reading)
-        os.close(reading)
-        os.close(writing)
+    def text(self) -> str:
+        """Return what was kept as text."""
+        return self.take().decode(errors="replace")
 
 
 def _minted(answer: bytes, plugin: Exec) -> Minted:

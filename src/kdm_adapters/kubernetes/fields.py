@@ -19,7 +19,7 @@ class Fields:
 
     def __init__(self, where: str, value: Json, key: str = "") -> None:
         if value is not None and not isinstance(value, dict):
-            raise _wrong_type(where, key or "the file", "a mapping", value)
+            raise _wrong_type(where, key, "a mapping", value)
         self.where = where
         self._prefix = f"{key}." if key else ""
         self._values: dict[str, Json] = value or {}
@@ -91,4 +91,5 @@ class Fields:
 
 def _wrong_type(where: str, key: str, expected: str, value: Json) -> InvalidClusterConfig:
     found = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "a mapping"}
-    return InvalidClusterConfig(f"{where}: {key} must be {expected}, not {found[type(value)]}")
+    subject = f"{where}: {key}" if key else where
+    return InvalidClusterConfig(f"{subject} must be {expected}, not {found[type(value)]}")

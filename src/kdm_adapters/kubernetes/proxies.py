@@ -54,7 +54,7 @@ def environment_proxy(environ: Mapping[str, str], server: Url) -> Url | None:
         return None
     if server.scheme == "http" and environ.get("REQUEST_METHOD"):
         raise InvalidClusterConfig("HTTP_PROXY is not used where REQUEST_METHOD is set, as in CGI: unset one of them")
-    found = parse_url(text) or parse_url(f"http://{text}")
+    found = parse_url(text if "://" in text else f"http://{text}")
     if found is None or found.scheme not in SCHEMES | {"socks5h"}:
         raise InvalidClusterConfig(
             f"{variable} is no proxy: it must be host:port, or begin with http://, https:// or socks5://"

@@ -24,14 +24,17 @@ def write_kubeconfig(
         user: The user's entry; a token by default.
         cluster: What the cluster's entry has besides the URL.
     """
-    path.write_text(
-        json.dumps(
-            {
-                "current-context": name,
-                "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-                "clusters": [{"name": name, "cluster": {"server": server, **(cluster or {})}}],
-                "users": [{"name": name, "user": user or {"token": "let-me-in"}}],
-            }
-        )
-    )
+    path.write_text(json.dumps(kubeconfig(server, name=name, user=user, cluster=cluster)))
     return path
+
+
+def kubeconfig(
+    server: str, *, name: str = "test", user: object = None, cluster: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """Return a kubeconfig. The arguments are those of :func:`write_kubeconfig`."""
+    return {
+        "current-context": name,
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "clusters": [{"name": name, "cluster": {"server": server, **(cluster or {})}}],
+        "users": [{"name": name, "user": {"token": "let-me-in"} if user is None else user}],
+    }
