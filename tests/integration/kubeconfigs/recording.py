@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -11,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from attrs import field, frozen
 
@@ -20,6 +22,7 @@ _CERTIFICATES: Final[Mapping[str, str]] = {
     "main": "main",
     "second": "main",
     "v6": "main",
+    "mirror": "main",
     "stranger": "stranger",
     "bare": "bare",
     "own": "own",
@@ -37,7 +40,11 @@ _ANSWERS: Final = {
 }
 """What kubectl and kdm ask for. Which of it is no difference."""
 NAMES: Final = (*_CERTIFICATES, *_PLAIN)
-"""Servers by the certificate they show, ``plain`` for HTTP, and three kinds of proxy."""
+"""Servers by the certificate they show, ``plain`` for HTTP, and three kinds of proxy.
+
+The ``mirror`` answers with what it was sent: ``/401/status`` with a Status of that code, ``/502/html`` with a page,
+``/302/there`` with an address. As a proxy it refuses.
+"""
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -91,7 +98,8 @@ async def _connected(
     try:
         if name in _CERTIFICATES:
             await writer.start_tls(_context(pki, _CERTIFICATES[name]))
-        served = await (_socks if name == "socks" else _serve)(found, name, (reader, writer))
+        serve = _socks if name == "socks" else _mirror if name == "mirror" else _serve
+        served = await serve(found, name, (reader, writer))
     except (OSError, EOFError, asyncio.LimitOverrunError):  # whoever connected went away, or speaks something else
         pass
     finally:
@@ -125,6 +133,27 @@ async def _serve(found: Recording, name: str, streams: _Streams) -> bool:
     return True
 
 
+async def _mirror(found: Recording, name: str, streams: _Streams) -> bool:
+    reader, writer = streams
+    method, target, headers = await _request(reader)
+    found.sent.add(_line(name, method, target, headers, writer))
+    code, form = ("407", "html") if method == "CONNECT" else target.split("/")[1:3]
+    seen = "; ".join(f"{key}: {value}" for key, value in headers.items())
+    kind, body = "text/html", f"<html><h1>{code}</h1>{seen}</html>"
+    if form == "status":
+        status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": seen, "code": int(code)}
+        kind, body = "application/json", json.dumps({**status, "reason": "Unauthorized" if code == "401" else seen})
+    if form == "garbage":
+        kind, body = "application/json", f'{{"kind": "DeploymentList", "items": [{seen}'
+    lines = [f"HTTP/1.1 {code} {seen}", "Connection: close", f"Content-Type: {kind}", f"X-Seen: {seen}"]
+    if code.startswith("3"):
+        lines.append(f"Location: https://127.0.0.1/{quote(seen)}")
+    head = "\r\n".join([*lines, f"Content-Length: {len(body.encode())}", "", ""])
+    writer.write(head.encode() + body.encode())
+    await writer.drain()
+    return True
+
+
 def _line(name: str, method: str, target: str, headers: Mapping[str, str], writer: asyncio.StreamWriter) -> str:
     """Return what matters of a request: everything but which resource it was for."""
     for path in _ANSWERS:
@@ -132,7 +161,7 @@ def _line(name: str, method: str, target: str, headers: Mapping[str, str], write
     parts = [f"{name}:", target if method == "GET" else f"{method} {target}"]
     connection = writer.get_extra_info("ssl_object")
     if asked_for := getattr(connection, "asked_for", None):
-        parts.append(f"(server name {asked_for})")
+        parts.append(f"(server name {asked_for.lower()})")
     if connection and (certificate := connection.getpeercert()):
         parts.append("certificate of " + "".join(value for ((_, value),) in certificate["subject"]))
     parts.extend(

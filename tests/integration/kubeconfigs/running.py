@@ -6,8 +6,9 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,6 +21,9 @@ from .worker import LIMIT_S
 
 __all__ = ["Both", "Oracle", "Worker"]
 
+AT_ONCE: Final = 6
+"""How many cases are run at once. kubectl tries again for ten seconds where a server breaks off."""
+
 _TESTS: Final = Path(__file__).parents[2]
 
 
@@ -28,6 +32,12 @@ class Both(NamedTuple):
 
     kubectl: Outcome
     kdm: Outcome
+
+    @property
+    def alike(self) -> bool:
+        """Whether the same was sent. To refuse without sending anything is the same, whatever the reason."""
+        refused = [not each.succeeded and not each.sent for each in self]
+        return all(refused) or self.kubectl == self.kdm
 
 
 class Worker:
@@ -77,7 +87,7 @@ class Worker:
             return int(await self._process.stdout.readline())
 
 
-@define
+@define(eq=False)
 class Oracle:
     """Runs cases.
 
@@ -92,19 +102,34 @@ class Oracle:
     worker: Worker
     pki: Path
     directory: Path
-    _known: dict[str, Both] = field(factory=dict, init=False)
+    _asked: dict[str, asyncio.Task[Both]] = field(factory=dict, init=False)
+    _turns: asyncio.Semaphore = field(factory=partial(asyncio.Semaphore, AT_ONCE), init=False)
     _numbers: count[int] = field(factory=count, init=False)
 
+    def start(self, cases: Iterable[Case]) -> None:
+        """Have cases run, several at once, and each once only, however often it is asked for."""
+        for case in cases:
+            if case.claim not in self._asked:
+                self._asked[case.claim] = asyncio.create_task(self.compare(case))
+
     async def ask(self, case: Case) -> Both:
-        """Run a case through both at once; those of the table once only."""
-        if case.claim not in self._known:
-            kubectl, kdm = await asyncio.gather(self._run(case, self._kubectl), self._run(case, self._kdm))
-            self._known[case.claim] = Both(kubectl, kdm)
-        return self._known[case.claim]
+        """Return what came of a case."""
+        self.start([case])
+        return await self._asked[case.claim]
 
     async def compare(self, case: Case) -> Both:
-        """Run a case, whatever its name is."""
-        return Both(*await asyncio.gather(self._run(case, self._kubectl), self._run(case, self._kdm)))
+        """Run a case through both at once."""
+        async with self._turns:
+            return Both(*await asyncio.gather(self._run(case, self._kubectl), self._run(case, self._kdm)))
+
+    async def version(self) -> str:
+        """Return kubectl's version."""
+        process = await asyncio.create_subprocess_exec(
+            self.kubectl, "version", "--client", "--output=json", env={}, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        version: str = json.loads(out)["clientVersion"]["gitVersion"]
+        return version
 
     async def _run(
         self, case: Case, program: Callable[[Mapping[str, str], Path], Awaitable[tuple[int, str]]]
@@ -113,7 +138,7 @@ class Oracle:
         async with recording(case.servers, self.pki) as found:
             environ = case.write(home, self.pki, found.ports)
             code, message = await program(environ, home)
-        return Outcome.of(found, home, code, message)
+        return Outcome.of(found, self.pki, home, code, message)
 
     async def _kubectl(self, environ: Mapping[str, str], home: Path) -> tuple[int, str]:
         process = await asyncio.create_subprocess_exec(

@@ -17,6 +17,10 @@ from typing import Any, Final, NoReturn
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository
 from kdm_core import ClusterTimeout, KdmError
 
+from . import served
+
+__all__ = ["LIMIT_S", "probe", "served"]
+
 LIMIT_S: Final = 60
 _TRIES: Final = 10
 
