@@ -158,7 +158,7 @@ def case(
     content: object = None,
     *,
     cluster: object = CLUSTER,
-    user: object = {"token": "t0ken"},  # noqa: B006 - nobody changes it
+    user: object = {"token": "t0ken"},
     files: Mapping[str, Any] | None = None,
     environ: Mapping[str, str | None] | None = None,
     differs: str = "",
@@ -177,10 +177,7 @@ def case(
         top: See `config`.
     """
     everything = {"config": config(cluster, user, **top) if content is None else content, **(files or {})}
-    written = {
-        name: each if isinstance(each, str | Encoded) else json.dumps(each)
-        for name, each in everything.items()
-    }
+    written = {name: each if isinstance(each, str | Encoded) else json.dumps(each) for name, each in everything.items()}
     return Case(claim, written, environ or {}, differs)
 
 

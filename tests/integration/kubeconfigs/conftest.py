@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from ..controlplane import binaries
+from integration.controlplane import binaries
+
 from . import pki
 from .case import Case
 from .running import Oracle, Worker

@@ -79,7 +79,9 @@ FAILURES: Final[Mapping[str, Failure]] = {
     "a proxy of the environment that cannot be read": lambda it: case(
         "", cluster=_at(NEAR), environ={"HTTPS_PROXY": f"http://u:{it}@[::1"}
     ),
-    "a password in the server": lambda it: case("", cluster=_at(f"https://u:{quote(it, safe='')}@127.0.0.1:{{{{main}}}}")),
+    "a password in the server": lambda it: case(
+        "", cluster=_at(f"https://u:{quote(it, safe='')}@127.0.0.1:{{{{main}}}}")
+    ),
     "a server that cannot be read": lambda it: case("", cluster=_at(f"https://u:{it}@[::1")),
     "a token with a line feed": lambda it: case("", user={"token": f"{it}\n{it}"}),
     "a token that is a list": lambda it: case("", user={"token": [it]}),
@@ -91,7 +93,9 @@ FAILURES: Final[Mapping[str, Failure]] = {
     "a token's file, and a password": lambda it: case(
         "", user={"tokenFile": "token", "username": "u", "password": it}, files={"token": it}
     ),
-    "a token's file with line feeds": lambda it: case("", user={"tokenFile": "token"}, files={"token": f"{it}\n{it}\n"}),
+    "a token's file with line feeds": lambda it: case(
+        "", user={"tokenFile": "token"}, files={"token": f"{it}\n{it}\n"}
+    ),
     "a key's data that is no base64": lambda it: case("", user={**ALICE, "client-key-data": f"?{it}"}),
     "a key's data that is no key": lambda it: case("", user={**ALICE, "client-key-data": _encoded(it)}),
     "a key's file that is no key": lambda it: case("", user={**ALICE, "client-key": "key"}, files={"key": it}),
@@ -109,7 +113,9 @@ FAILURES: Final[Mapping[str, Failure]] = {
     "variables that are a mapping": lambda it: case("", **plugin(env={"CLIENT_SECRET": it})),
     "variables without names": lambda it: case("", **plugin(env=[{"value": it}])),
     "a variable that is a list": lambda it: case("", **plugin(env=[{"name": "CLIENT_SECRET", "value": [it]}])),
-    "a plugin that tells its secret and fails": lambda it: case("", **_leaky(it, 'echo "$CLIENT_SECRET" >&2; env; exit 3')),
+    "a plugin that tells its secret and fails": lambda it: case(
+        "", **_leaky(it, 'echo "$CLIENT_SECRET" >&2; env; exit 3')
+    ),
     "a plugin that tells its secret and succeeds": lambda it: case("", **_leaky(it, 'echo "$CLIENT_SECRET" >&2')),
     "a plugin that is killed": lambda it: case("", **_leaky(it, 'echo "$CLIENT_SECRET" >&2; kill -9 $$')),
     "a plugin of garbage": lambda it: case("", **_saying(it, it)),

@@ -1,4 +1,4 @@
-"""Kubeconfigs that nobody thought of: several files, with few names, so that they meet; values that are almost right."""
+"""Kubeconfigs that nobody thought of: several files with few names, so that they meet; values that are almost right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 from hypothesis import strategies as st
 
 from .case import CLUSTER, Case, plugin
-from .table.proxies import NEAR, PROXY
+from .table.proxies import NEAR, NOWHERE, PROXY
 
 __all__ = ["cases"]
 
@@ -32,7 +32,9 @@ _clusters: Final = st.fixed_dictionaries(
         ),
     },
     optional={
-        "certificate-authority-data": _mostly(*_UNSET, odd=["{{base64:ca.crt}}", "{{base64:stranger-ca.crt}}", "?", []]),
+        "certificate-authority-data": _mostly(
+            *_UNSET, odd=["{{base64:ca.crt}}", "{{base64:stranger-ca.crt}}", "?", []]
+        ),
         "insecure-skip-tls-verify": _mostly(False, None, odd=[True, "true", "false", 0, ""]),
         "tls-server-name": _mostly("other.test", *_UNSET, odd=["foreign.test", True]),
         "proxy-url": _mostly(PROXY, *_UNSET, odd=["ftp://127.0.0.1", "127.0.0.1:1", {}]),
@@ -140,8 +142,8 @@ def cases(draw: st.DrawFn) -> Case:
                 optional={
                     "HTTPS_PROXY": st.sampled_from([PROXY, ""]),
                     "https_proxy": st.sampled_from([PROXY, ""]),
-                    "NO_PROXY": st.sampled_from(["", "0.0.0.0", "0.0.0.0/8", "0.0.0.0:1", "10.0.0.0/8,*"]),
-                    "no_proxy": st.sampled_from(["", "0.0.0.0"]),
+                    "NO_PROXY": st.sampled_from(["", NOWHERE, f"{NOWHERE}/8", f"{NOWHERE}:1", "10.0.0.0/8,*"]),
+                    "no_proxy": st.sampled_from(["", NOWHERE]),
                 },
             )
         ),

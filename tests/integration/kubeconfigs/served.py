@@ -19,7 +19,13 @@ from kdm_http.tracing import Tracing
 
 __all__ = ["tell_everything"]
 
-_PATHS = ("/health", "/api/v1/health", "/deployments", "/api/v1/deployments", "/deployments/web/replicas?namespace=shop")
+_PATHS = (
+    "/health",
+    "/api/v1/health",
+    "/deployments",
+    "/api/v1/deployments",
+    "/deployments/web/replicas?namespace=shop",
+)
 _OPS = ("/livez", "/readyz", "/metrics")
 
 

@@ -30,10 +30,12 @@ async def probe() -> None:
     async with KubernetesDeploymentRepository(ClusterConfig()) as repository:
         for left in reversed(range(_TRIES)):
             try:
-                return await repository.probe()
+                await repository.probe()
             except ClusterTimeout:  # the machine is busy
                 if not left:
                     raise
+            else:
+                return
 
 
 def _child(job: dict[str, Any]) -> NoReturn:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ..case import Case
+from integration.kubeconfigs.case import Case
+
 from . import files, plugins, proxies, scalars, tls, users
 
 __all__ = ["TABLE"]

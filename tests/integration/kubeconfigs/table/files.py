@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..case import CLUSTER, Case, case, config
+from integration.kubeconfigs.case import CLUSTER, Case, case, config
 
 SECOND: Final = {**CLUSTER, "server": "https://127.0.0.1:{{second}}"}
 ONE: Final = config(CLUSTER, {"token": "one"}, "one")
@@ -15,9 +15,7 @@ BOTH: Final[dict[str, str | None]] = {"KUBECONFIG": "{{home}}/config:{{home}}/mo
 
 def part(**sections: Any) -> dict[str, Any]:
     """Return a kubeconfig with some sections alone."""
-    return {"apiVersion": "v1", "kind": "Config"} | {
-        key.replace("_", "-"): value for key, value in sections.items()
-    }
+    return {"apiVersion": "v1", "kind": "Config"} | {key.replace("_", "-"): value for key, value in sections.items()}
 
 
 def entries(kind: str, **named: Any) -> list[dict[str, Any]]:
@@ -85,7 +83,9 @@ CASES: Final[tuple[Case, ...]] = (
         },
         environ={"KUBECONFIG": "{{home}}/config:{{home}}/elsewhere/more"},
     ),
-    case("a file of several that is missing is passed over", ONE, environ={"KUBECONFIG": "{{home}}/no:{{home}}/config"}),
+    case(
+        "a file of several that is missing is passed over", ONE, environ={"KUBECONFIG": "{{home}}/no:{{home}}/config"}
+    ),
     case("every file is missing", environ={"KUBECONFIG": "{{home}}/no:{{home}}/neither"}),
     case("the only file is missing", environ={"KUBECONFIG": "{{home}}/no"}),
     case("an empty file first", "", files={"more": TWO}, environ=BOTH),
@@ -126,7 +126,10 @@ CASES: Final[tuple[Case, ...]] = (
     case("a context that is null", contexts=entries("context", c=None)),
     case("a context's user is not there", contexts=entries("context", c={"cluster": "c", "user": "d"})),
     case("a context's cluster is not there", contexts=entries("context", c={"cluster": "d", "user": "c"})),
-    case("a context's namespace that can be none", contexts=entries("context", c={"cluster": "c", "user": "c", "namespace": "No_Name"})),
+    case(
+        "a context's namespace that can be none",
+        contexts=entries("context", c={"cluster": "c", "user": "c", "namespace": "No_Name"}),
+    ),
     case(
         "another context is broken, which does not matter",
         contexts=entries("context", c={"cluster": "c", "user": "c"}, d={"cluster": "d", "user": "d"}),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..case import CLUSTER, Case, case
+from integration.kubeconfigs.case import CLUSTER, Case, case
 
 FAR: Final = "https://cluster.test:{{main}}"
 """A name that only the proxies here know."""
 
-NEAR: Final = "https://0.0.0.0:{{main}}"
+NOWHERE: Final = "0.0.0.0"  # noqa: S104 - connected to, not bound
+NEAR: Final = f"https://{NOWHERE}:{{{{main}}}}"
 """Leads to loopback without being a loopback address, for which the environment's proxies are never used."""
 
 UNKNOWN: Final = f"https://{'x' * 64}.cluster.test:{{{{main}}}}"
@@ -44,11 +45,25 @@ CASES: Final[tuple[Case, ...]] = (
     case("proxy-url: http, with a name alone", cluster=to(FAR, "http://u@127.0.0.1:{{proxy}}")),
     case("proxy-url: http, with a path", cluster=to(FAR, f"{PROXY}/there?a=b")),
     case("proxy-url: http, in capitals", cluster=to(FAR, "HTTP://127.0.0.1:{{proxy}}")),
-    case("proxy-url: http, for a server over http", cluster={"server": "http://127.0.0.1:{{plain}}", "proxy-url": PROXY}, user=BY_CERTIFICATE),
-    case("proxy-url: http, for a server over http, and a token", cluster={"server": "http://127.0.0.1:{{plain}}", "proxy-url": PROXY}),
+    case(
+        "proxy-url: http, for a server over http",
+        cluster={"server": "http://127.0.0.1:{{plain}}", "proxy-url": PROXY},
+        user=BY_CERTIFICATE,
+    ),
+    case(
+        "proxy-url: http, for a server over http, and a token",
+        cluster={"server": "http://127.0.0.1:{{plain}}", "proxy-url": PROXY},
+    ),
     case("proxy-url: https", cluster=to(FAR, "https://127.0.0.1:{{tls_proxy}}")),
     case("proxy-url: https, with a password", cluster=to(FAR, "https://u:p@127.0.0.1:{{tls_proxy}}")),
-    case("proxy-url: https, another CA than the proxy's", cluster=to("https://127.0.0.1:{{stranger}}", "https://127.0.0.1:{{tls_proxy}}", **{"certificate-authority": "pki/stranger-ca.crt"})),
+    case(
+        "proxy-url: https, another CA than the proxy's",
+        cluster=to(
+            "https://127.0.0.1:{{stranger}}",
+            "https://127.0.0.1:{{tls_proxy}}",
+            **{"certificate-authority": "pki/stranger-ca.crt"},
+        ),
+    ),
     case("proxy-url: socks5", cluster=to(FAR, "socks5://127.0.0.1:{{socks}}")),
     case("proxy-url: socks5, with a password", cluster=to(FAR, "socks5://u:p@127.0.0.1:{{socks}}")),
     case("proxy-url: socks5, to an address", cluster=to(NEAR, "socks5://127.0.0.1:{{socks}}")),
@@ -68,7 +83,11 @@ CASES: Final[tuple[Case, ...]] = (
     case("proxy-url, a client certificate", cluster=to(FAR, PROXY), user=BY_CERTIFICATE),
     case("HTTPS_PROXY", cluster=to(FAR), environ={"HTTPS_PROXY": PROXY}),
     case("https_proxy", cluster=to(FAR), environ={"https_proxy": PROXY}),
-    case("HTTPS_PROXY and https_proxy", cluster=to(FAR), environ={"HTTPS_PROXY": PROXY, "https_proxy": "http://127.0.0.1:1"}),
+    case(
+        "HTTPS_PROXY and https_proxy",
+        cluster=to(FAR),
+        environ={"HTTPS_PROXY": PROXY, "https_proxy": "http://127.0.0.1:1"},
+    ),
     case("an empty HTTPS_PROXY and https_proxy", cluster=to(NEAR), environ={"HTTPS_PROXY": "", "https_proxy": PROXY}),
     case("HTTPS_PROXY without a scheme", cluster=to(FAR), environ={"HTTPS_PROXY": "127.0.0.1:{{proxy}}"}),
     case("HTTPS_PROXY without a scheme, a name", cluster=to(FAR), environ={"HTTPS_PROXY": "localhost:{{proxy}}"}),
@@ -83,9 +102,14 @@ CASES: Final[tuple[Case, ...]] = (
     case("HTTPS_PROXY is not for localhost", cluster=to("https://localhost:{{main}}"), environ={"HTTPS_PROXY": PROXY}),
     case("HTTPS_PROXY is not for ::1", cluster=to("https://[::1]:{{v6}}"), environ={"HTTPS_PROXY": PROXY}),
     case("HTTP_PROXY for a server over http", cluster=PLAIN, user=BY_CERTIFICATE, environ={"HTTP_PROXY": PROXY}),
-    case("HTTP_PROXY in a CGI script", cluster=PLAIN, user=BY_CERTIFICATE, environ={"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}),
+    case(
+        "HTTP_PROXY in a CGI script",
+        cluster=PLAIN,
+        user=BY_CERTIFICATE,
+        environ={"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"},
+    ),
     case("HTTPS_PROXY is not for http", cluster=PLAIN, user=BY_CERTIFICATE, environ={"HTTPS_PROXY": PROXY}),
-    near("NO_PROXY: an address", "0.0.0.0"),
+    near("NO_PROXY: an address", NOWHERE),
     near("NO_PROXY: another address", "10.0.0.1"),
     near("NO_PROXY: a network", "10.0.0.0/8, 0.0.0.0/8"),
     near("NO_PROXY: another network", "10.0.0.0/8"),
@@ -95,9 +119,9 @@ CASES: Final[tuple[Case, ...]] = (
     near("NO_PROXY: everything, among others", "example.test , *"),
     near("NO_PROXY: an asterisk within", "0.*"),
     near("NO_PROXY is empty", ""),
-    near("no_proxy", None, no_proxy="0.0.0.0"),
-    near("NO_PROXY and no_proxy", "10.0.0.1", no_proxy="0.0.0.0"),
-    near("an empty NO_PROXY and no_proxy", "", no_proxy="0.0.0.0"),
+    near("no_proxy", None, no_proxy=NOWHERE),
+    near("NO_PROXY and no_proxy", "10.0.0.1", no_proxy=NOWHERE),
+    near("an empty NO_PROXY and no_proxy", "", no_proxy=NOWHERE),
     near("NO_PROXY: separated by spaces", "10.0.0.1 0.0.0.0"),
     near("NO_PROXY: separated by semicolons", "10.0.0.1;0.0.0.0"),
     near("NO_PROXY: a URL", "https://0.0.0.0"),
@@ -108,9 +132,29 @@ CASES: Final[tuple[Case, ...]] = (
     unknown("NO_PROXY: the end of a label", "uster.test"),
     unknown("NO_PROXY: a domain and its port", "cluster.test:{{main}}"),
     unknown("NO_PROXY: a domain and another port", "cluster.test:443"),
-    case("NO_PROXY: a domain with a dot is not for the domain itself", cluster=to(FAR), environ={"HTTPS_PROXY": PROXY, "NO_PROXY": ".cluster.test"}),
-    case("NO_PROXY: an address in IPv6", cluster=to("https://[::]:{{v6}}"), environ={"HTTPS_PROXY": PROXY, "NO_PROXY": "::"}),
-    case("NO_PROXY: an address in IPv6 with brackets", cluster=to("https://[::]:{{v6}}"), environ={"HTTPS_PROXY": PROXY, "NO_PROXY": "[::]"}),
-    case("NO_PROXY: an address and port in IPv6", cluster=to("https://[::]:{{v6}}"), environ={"HTTPS_PROXY": PROXY, "NO_PROXY": "[::]:{{v6}}"}),
-    case("NO_PROXY: a network in IPv6", cluster=to("https://[::]:{{v6}}"), environ={"HTTPS_PROXY": PROXY, "NO_PROXY": "::/64"}),
+    case(
+        "NO_PROXY: a domain with a dot is not for the domain itself",
+        cluster=to(FAR),
+        environ={"HTTPS_PROXY": PROXY, "NO_PROXY": ".cluster.test"},
+    ),
+    case(
+        "NO_PROXY: an address in IPv6",
+        cluster=to("https://[::]:{{v6}}"),
+        environ={"HTTPS_PROXY": PROXY, "NO_PROXY": "::"},
+    ),
+    case(
+        "NO_PROXY: an address in IPv6 with brackets",
+        cluster=to("https://[::]:{{v6}}"),
+        environ={"HTTPS_PROXY": PROXY, "NO_PROXY": "[::]"},
+    ),
+    case(
+        "NO_PROXY: an address and port in IPv6",
+        cluster=to("https://[::]:{{v6}}"),
+        environ={"HTTPS_PROXY": PROXY, "NO_PROXY": "[::]:{{v6}}"},
+    ),
+    case(
+        "NO_PROXY: a network in IPv6",
+        cluster=to("https://[::]:{{v6}}"),
+        environ={"HTTPS_PROXY": PROXY, "NO_PROXY": "::/64"},
+    ),
 )

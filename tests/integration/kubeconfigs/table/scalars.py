@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from ..case import CLUSTER, TEXT, Case, Encoded, case, config, text
+from integration.kubeconfigs.case import CLUSTER, TEXT, Case, Encoded, case, config, text
 
 GOOD: Final = "    certificate-authority: pki/ca.crt"
 INSECURE: Final = "    insecure-skip-tls-verify: "
@@ -71,14 +71,24 @@ CASES: Final[tuple[Case, ...]] = (
     case("keys in camel case", text("certificate-authority", "certificateAuthority")),
     case("fields that are unknown", text("    token", "    colour: red\n    token")),
     case("fields that are unknown, above", TEXT + "colour: red\n"),
-    case("preferences and extensions", TEXT + "preferences: {colors: true}\nextensions: [{name: x, extension: {a: b}}]\n"),
+    case(
+        "preferences and extensions", TEXT + "preferences: {colors: true}\nextensions: [{name: x, extension: {a: b}}]\n"
+    ),
     case("another kind", kind="ConfigMap"),
     case("another apiVersion", apiVersion="v2"),
     case("neither kind nor apiVersion", TEXT.partition("current")[1] + TEXT.partition("current")[2]),
     case("kind alone", TEXT.partition("\n")[2]),
     case("an empty kind", kind=""),
     case("a kind that is a number", kind=1),
-    case("empty strings are unset", cluster={**CLUSTER, "proxy-url": "", "tls-server-name": "", "certificate-authority-data": ""}, user={"token": "t0ken", "tokenFile": "", "as": "", "username": "", "client-certificate": ""}),
-    case("nulls are unset", cluster={**CLUSTER, "proxy-url": None, "tls-server-name": None, "certificate-authority-data": None}, user={"token": "t0ken", "tokenFile": None, "as": None, "as-groups": None, "exec": None, "auth-provider": None}),
+    case(
+        "empty strings are unset",
+        cluster={**CLUSTER, "proxy-url": "", "tls-server-name": "", "certificate-authority-data": ""},
+        user={"token": "t0ken", "tokenFile": "", "as": "", "username": "", "client-certificate": ""},
+    ),
+    case(
+        "nulls are unset",
+        cluster={**CLUSTER, "proxy-url": None, "tls-server-name": None, "certificate-authority-data": None},
+        user={"token": "t0ken", "tokenFile": None, "as": None, "as-groups": None, "exec": None, "auth-provider": None},
+    ),
     case("strings with spaces around", cluster={**CLUSTER, "server": " https://127.0.0.1:{{main}} "}),
 )
