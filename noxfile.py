@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 import nox
@@ -11,11 +12,14 @@ nox.needs_version = ">=2025.10"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
-nox.options.stop_on_first_error = os.environ.get("CI", "").lower() in {"1", "true"}  # what failed is then read last
+CI = os.environ.get("CI", "").lower() in {"1", "true"}
+nox.options.stop_on_first_error = CI  # what failed is then read last
+nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
 nox.options.sessions = [
     "lint", "types", "imports", "audit", "unit", "docs", "integration", "chart", "image", "pods", "gate",
 ]  # fmt: skip
 
+PYTHONS = ["3.11", "3.12", "3.13"]
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 # Sessions of their own.
 OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind", "pods")]
@@ -32,6 +36,17 @@ LOCKS = {
     "sslyze.txt": ["--group", "sslyze"],
     "chart.txt": ["--group", "chart"],
 }
+
+
+def let_pyenv_find(versions: list[str]) -> None:
+    """Make pyenv's commands answer for these versions too: by default they do for one version alone."""
+    installed = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    found = [each.name for minor in versions for each in sorted(installed.glob(f"{minor}.*"))[-1:]]
+    if found:
+        os.environ["PYENV_VERSION"] = ":".join([platform.python_version(), *found])
+
+
+let_pyenv_find(PYTHONS)
 
 
 def install(session: nox.Session) -> None:
@@ -94,7 +109,7 @@ def audit(session: nox.Session) -> None:
     )
 
 
-@nox.session
+@nox.session(python=PYTHONS)
 def unit(session: nox.Session) -> None:
     """Run the unit tests: no cluster, loopback sockets only. Arguments go to pytest."""
     install(session)

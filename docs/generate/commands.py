@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import textwrap
+from typing import Final
 
 from kdm_http import cli
 
@@ -15,8 +17,18 @@ def describe_help(command: str) -> str:
     Args:
         command: For example ``kdm certs init``.
     """
-    os.environ["COLUMNS"] = "100"  # argparse wraps to the terminal's width
+    os.environ["COLUMNS"] = str(_WIDTH)  # argparse wraps to the terminal's width
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         cli.main([*command.split()[1:], "--help"])
-    return f"```text\n{printed.getvalue().strip()}\n```"
+    usage, rest = printed.getvalue().strip().split("\n\n", 1)
+    return f"```text\n{_wrapped(usage)}\n\n{rest}\n```"
+
+
+_WIDTH: Final = 100
+
+
+def _wrapped(usage: str) -> str:
+    """Wrap a usage line alike on every Python: since 3.13 argparse keeps an option and its value together."""
+    indent = " " * usage.index("[-h]")
+    return textwrap.fill(" ".join(usage.split()), _WIDTH, subsequent_indent=indent, break_on_hyphens=False)

@@ -98,18 +98,16 @@ def plan_kubeconfig(cluster: Cluster, user: User, environ: Mapping[str, str]) ->
     authorization = _authorization(user, user_where)
     plugin = None if authorization or tls.certificate else user.exec
     headers = (*authorization, *_impersonation(user, user_where))
-    if server.scheme == "http":
-        if (headers or plugin) and not _is_loopback(server.host):
-            raise InvalidClusterConfig(
-                f"{cluster_where}: server must begin with https://, as the user has credentials: "
-                "kdm sends none in clear text, except to this machine"
-            )
-        tls_or_none = None
-    else:
-        tls_or_none = tls
-    endpoint = Endpoint(
-        server.base, tls_or_none, proxy or environment_proxy(environ, server), not cluster.disable_compression
-    )
+    proxy = proxy or environment_proxy(environ, server)
+    if server.scheme == "https":
+        if not (authorization or plugin or tls.certificate):
+            raise InvalidClusterConfig(f"{user_where}: has no credentials: kubectl would ask for a user name here")
+    elif (headers or plugin) and not all(_is_loopback(each.host) for each in (server, proxy) if each is not None):
+        raise InvalidClusterConfig(
+            f"{cluster_where}: server must begin with https://, as the user has credentials: "
+            "kdm sends none in clear text, except within this machine"
+        )
+    endpoint = Endpoint(server.base, tls if server.scheme == "https" else None, proxy, not cluster.disable_compression)
     used = [cluster.certificate_authority, user.client_certificate, user.client_key, user.token_file]
     return Plan(
         Access(endpoint, headers),
@@ -316,5 +314,6 @@ def _secrets(cluster: Cluster, user: User, proxy: Url | None, headers: Headers) 
             yield each.partition("=")[2] if each.startswith("-") else each
     if proxy is not None:
         yield proxy.password or ""
+        yield base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
     yield cluster.proxy_url
     yield from (value.partition(" ")[2] for name, value in headers if name == "Authorization")

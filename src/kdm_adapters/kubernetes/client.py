@@ -170,7 +170,7 @@ class Client:
             if code >= 300:
                 if code == 401:
                     self._credentials.refuse()
-                raise ApiError(await _refusal(answer))
+                raise ApiError(await self._refusal(answer))
             yield answer
         finally:
             if answer is not None:
@@ -213,6 +213,22 @@ class Client:
         level = logging.DEBUG if detail == self._told else logging.WARNING
         self._told = detail
         _log.log(level, "%s", detail)
+
+    def mask(self, text: str) -> str:
+        """Return what an answer says, without kdm's credentials where it repeats them."""
+        return self._credentials.redact.mask(text)
+
+    async def _refusal(self, answer: aiohttp.ClientResponse) -> Failure:
+        body = b""
+        with suppress(Exception):  # what cannot be read of a refusal leaves it a refusal
+            async for chunk in answer.content.iter_any():
+                body += chunk
+                if len(body) > _READ_ERROR_BYTES:
+                    break
+        after = answer.headers.get("Retry-After", "")
+        after_s = float(after) if after.isdecimal() else 0.0
+        told = failure(answer.content_type, self._credentials.redact.mask_bytes(body), answer.status, after_s)
+        return told._replace(message=self.mask(told.message), reason=self.mask(told.reason))
 
     async def _fresh(self, epoch: int) -> Connections:
         """Return connections with valid credentials. Old ones live until their last watch ends."""
@@ -271,14 +287,3 @@ def _timed_out(progress: Progress, timeout_s: float) -> Failure:
     if progress.has_credentials:
         return Failure(0, UNREACHABLE, f"the cluster cannot be reached: no connection within {timeout_s:g} s")
     return Failure(0, UNREACHABLE, "kdm's credentials for the cluster are still being renewed")
-
-
-async def _refusal(answer: aiohttp.ClientResponse) -> Failure:
-    body = b""
-    with suppress(Exception):  # what cannot be read of a refusal leaves it a refusal
-        async for chunk in answer.content.iter_any():
-            body += chunk
-            if len(body) > _READ_ERROR_BYTES:
-                break
-    after = answer.headers.get("Retry-After", "")
-    return failure(answer.content_type, body, answer.status, float(after) if after.isdecimal() else 0.0)

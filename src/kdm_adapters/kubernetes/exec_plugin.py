@@ -103,8 +103,8 @@ async def run_plugin(plugin: Exec, info: str, environ: Mapping[str, str]) -> Min
     own = dict(f"{name}={value}".partition("=")[::2] for name, value in plugin.env)
     command = _find(plugin, environ)
     with _Output(MAX_ANSWER_BYTES) as answer, _Output(MAX_COMPLAINT_BYTES) as complaint:
-        try:
-            process = await asyncio.create_subprocess_exec(
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
                 command,
                 *plugin.args,
                 env={**environ, **own, "KUBERNETES_EXEC_INFO": info},
@@ -113,16 +113,18 @@ async def run_plugin(plugin: Exec, info: str, environ: Mapping[str, str]) -> Min
                 stderr=complaint.writing,
                 start_new_session=True,
             )
-        except (OSError, ValueError) as error:
-            raise PluginError("it cannot be started", f"{type(error).__name__}: {error}") from None
+        )
         try:
             async with asyncio.timeout(EXEC_TIMEOUT_S):
+                process = await asyncio.shield(starting)
                 code = await process.wait()
-        except BaseException as error:
-            await _kill(process)
+        except (asyncio.CancelledError, TimeoutError) as error:
+            await _kill(await starting)  # it may have begun to run before it counts as started
             if isinstance(error, TimeoutError):
                 raise PluginError(f"it took more than {EXEC_TIMEOUT_S:g} s", complaint.text()) from None
             raise
+        except (OSError, ValueError) as error:
+            raise PluginError("it cannot be started", f"{type(error).__name__}: {error}") from None
         if code:
             raise PluginError(f"it failed with exit code {code}", complaint.text())
         printed = answer.take()

@@ -11,9 +11,11 @@ MIN_SECRET_LENGTH: Final = 4
 
 MAX_TEXT_LENGTH: Final = 500
 
+_MASK: Final = "[secret]"
+
 
 class Redactor:
-    """Replaces known secrets in texts that are meant for the log.
+    """Replaces known secrets in texts: in what is meant for the log, and in what a server or a proxy answers.
 
     Args:
         secrets: The secrets.
@@ -27,6 +29,21 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """Return a text in one line, without what is secret, and not too long."""
+        return " ".join(self.mask(text).split())[:MAX_TEXT_LENGTH]
+
+    def mask(self, text: str) -> str:
+        """Return a text without what is secret, nor the beginning of it at the end, where it may have been cut off."""
         for secret in self._secrets:
-            text = text.replace(secret, "[secret]")
-        return " ".join(text.split())[:MAX_TEXT_LENGTH]
+            text = text.replace(secret, _MASK)
+        end = text.rstrip("'\"\ufffd ")
+        for secret in self._secrets:
+            for length in range(min(len(secret), len(end)), MIN_SECRET_LENGTH - 1, -1):
+                if end.endswith(secret[:length]):
+                    return end[:-length] + _MASK
+        return text
+
+    def mask_bytes(self, data: bytes) -> bytes:
+        """Return data without what is secret, each in UTF-8."""
+        for secret in self._secrets:
+            data = data.replace(secret.encode(errors="replace"), _MASK.encode())
+        return data

@@ -102,7 +102,7 @@ class Reflector:
             self._fail(action, error.failure._replace(message=message))
         except Garbage as error:
             self._instrument.event_undecodable(self._view.source)
-            self._fail(action, Failure(200, "Garbage", str(error)))
+            self._fail(action, Failure(200, "Garbage", self._client.mask(str(error))))
         except Exception as error:  # noqa: BLE001 - a defect must not freeze the cache: it is read anew, after a backoff
             _log.exception("%s: unexpected", self._view.source)
             self._fail(action, Failure(500, "Internal", f"unexpected {type(error).__name__}"))

@@ -250,7 +250,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         except ApiError as error:
             raise write_error(error.failure, ref) from error
         except Garbage as error:
-            raise ClusterTimeout(f"{error}; it may have been written: read before trying again") from error
+            raise ClusterTimeout(
+                f"{self._client.mask(str(error))}; it may have been written: read before trying again"
+            ) from error
         written = self._written(held, stored)
         if epoch == self._client.epoch:
             self._view(ref.namespace).overlay(written)
@@ -280,7 +282,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             message = explain(error.failure, "list", "deployments", ref.namespace)
             raise ClusterUnreachable(f"Deployment '{ref}' cannot be looked up: {message}") from error
         except Garbage as error:
-            raise ClusterUnreachable(f"Deployment '{ref}' cannot be looked up: {error}") from error
+            raise ClusterUnreachable(
+                f"Deployment '{ref}' cannot be looked up: {self._client.mask(str(error))}"
+            ) from error
         return next((each for each in found if each.ref == ref), None)
 
     def _view(self, namespace: str) -> View:

@@ -102,7 +102,7 @@ RAISES: Final = f"""
 def f(local):
     raise ValueError({HOSTILE!r})
 try:
-    f("the value of a variable")
+    f("the value " + "of a variable")
 except ValueError:
     logging.getLogger('x').exception('failed')
 """

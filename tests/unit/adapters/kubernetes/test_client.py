@@ -35,7 +35,7 @@ async def test_the_connections_are_made_with_such_sockets(
 
 
 async def test_watches_have_no_time_limit_of_ours() -> None:
-    """aiohttp's own would cut them after 300 s."""
+    """Aiohttp's own would cut them after 300 s."""
     assert aiohttp.ClientTimeout(total=None, connect=module.CONNECT_TIMEOUT_S) == module._TIMEOUT
 
 

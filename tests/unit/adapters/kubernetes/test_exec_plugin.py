@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -27,12 +28,12 @@ Loop = Callable[[], asyncio.AbstractEventLoop]
 ENVIRON = {"PATH": os.environ["PATH"]}
 
 
-def credentials(directory: Path, user: object, environ: dict[str, str] = ENVIRON, **cluster: object) -> Credentials:
+def credentials(directory: Path, user: object, environ: dict[str, str] = ENVIRON, **cluster: Any) -> Credentials:
     path = write_kubeconfig(directory / "config", "https://cluster.test/", user=user, cluster=cluster)
     return Credentials(ClusterConfig(kubeconfig=path), environ=environ)
 
 
-async def authorization(directory: Path, user: object, environ: dict[str, str] = ENVIRON, **cluster: object) -> str:
+async def authorization(directory: Path, user: object, environ: dict[str, str] = ENVIRON, **cluster: Any) -> str:
     access = await credentials(directory, user, environ, **cluster).load()
     return dict(access.headers)["Authorization"]
 
@@ -92,7 +93,7 @@ async def test_a_plugin_that_asks_is_told_all_of_the_cluster(tmp_path: Path) -> 
     }
     await authorization(tmp_path, user, **cluster)
     told = json.loads((tmp_path / "info").read_text())["spec"]["cluster"]
-    assert base64_decoded(told.pop("certificate-authority-data")) == ca.bytes()
+    assert base64.b64decode(told.pop("certificate-authority-data")) == ca.bytes()
     assert told == {
         "server": "https://cluster.test/",
         "tls-server-name": "other.test",
@@ -100,15 +101,10 @@ async def test_a_plugin_that_asks_is_told_all_of_the_cluster(tmp_path: Path) -> 
         "disable-compression": True,
         "config": {"audience": "x", "level": 3},
     }
-    await authorization(tmp_path, user, **{"insecure-skip-tls-verify": True})
+    insecure: dict[str, Any] = {"insecure-skip-tls-verify": True}
+    await authorization(tmp_path, user, **insecure)
     told = json.loads((tmp_path / "info").read_text())["spec"]["cluster"]
     assert told == {"server": "https://cluster.test/", "insecure-skip-tls-verify": True, "config": None}
-
-
-def base64_decoded(text: str) -> bytes:
-    import base64  # noqa: PLC0415
-
-    return base64.b64decode(text)
 
 
 async def test_a_command_with_a_slash_is_relative_to_the_kubeconfig(tmp_path: Path) -> None:
@@ -118,9 +114,7 @@ async def test_a_command_with_a_slash_is_relative_to_the_kubeconfig(tmp_path: Pa
     assert await authorization(tmp_path, user) == "Bearer minted"
 
 
-async def test_a_bare_command_is_looked_up_in_kdms_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_bare_command_is_looked_up_in_kdms_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in the plugin's own PATH nor in the working directory."""
     directory = tmp_path / "bin"
     directory.mkdir()
@@ -142,9 +136,12 @@ async def test_a_bare_command_is_looked_up_in_kdms_path(
     [
         (f'{{"apiVersion": "{V1}", "status": {{"token": "minted"}}}}', "Bearer minted"),
         (f"apiVersion: {V1}\nkind: ExecCredential\nstatus:\n  token: minted\n", "Bearer minted"),
-        (f'{{"apiVersion": "{V1}", "status": {{"token": "minted", "expirationTimestamp": null, "x": 1}}}}', "Bearer minted"),
         (
-            f'{{"apiVersion": "{V1}", "status": {{"token": "a", "expirationTimestamp": "2020-01-01T00:00:00.5+02:00"}}}}',
+            f'{{"apiVersion": "{V1}", "status": {{"token": "minted", "expirationTimestamp": null, "x": 1}}}}',
+            "Bearer minted",
+        ),
+        (
+            f"apiVersion: {V1}\nstatus: {{token: a, expirationTimestamp: '2020-01-01T00:00:00.5+02:00'}}",
             "Bearer a",
         ),
     ],
@@ -209,8 +206,8 @@ def test_cancelling_ends_a_plugin_and_its_children(loop: Loop, tmp_path: Path) -
         await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
         loading.cancel()
         await asyncio.wait({loading})
-        for name in ("pid", "child"):
-            await until(lambda name=name: ended(int((tmp_path / name).read_text())))
+        pids = [int((tmp_path / name).read_text()) for name in ("pid", "child")]
+        await until(lambda: all(map(ended, pids)))
 
     run(loop, work())
 
@@ -230,7 +227,8 @@ def test_a_plugin_may_leave_a_child_behind_that_keeps_its_standard_error(loop: L
 
 
 async def test_a_plugin_has_neither_input_nor_terminal(tmp_path: Path) -> None:
-    script = f"cat > {tmp_path}/input; (: > /dev/tty) 2>/dev/null && echo tty > {tmp_path}/tty; cat {tmp_path}/login.answer"
+    look = f"cat > {tmp_path}/input; (: > /dev/tty) 2>/dev/null && echo tty > {tmp_path}/tty"
+    script = f"{look}; cat {tmp_path}/login.answer"
     await authorization(tmp_path, plugin(tmp_path / "login", {"token": "minted"}, script))
     assert not (tmp_path / "input").read_text()
     assert not (tmp_path / "tty").exists()

@@ -43,7 +43,11 @@ def proxy_for(server: str, **environ: str) -> str | None:
         ),
         ({"HTTPS_PROXY": "https://secure.proxy.tld"}, "https://secure.tld/", "https://secure.proxy.tld"),
         ({"HTTP_PROXY": "http.proxy.tld"}, "https://secure.tld/", None),
-        ({"HTTPS_PROXY": "https://secure.proxy.tld", "REQUEST_METHOD": "GET"}, "https://a/", "https://secure.proxy.tld"),
+        (
+            {"HTTPS_PROXY": "https://secure.proxy.tld", "REQUEST_METHOD": "GET"},
+            "https://a/",
+            "https://secure.proxy.tld",
+        ),
         ({}, "https://example.com", None),
         ({"ALL_PROXY": "proxy", "all_proxy": "proxy"}, "https://example.com", None),
         ({"https_proxy": "lower"}, "https://example.com", "http://lower"),
@@ -103,7 +107,9 @@ def test_an_environment_whose_proxy_cannot_be_used_is_refused(
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["proxy:3128", "ftp://proxy", "socks4://proxy", "http://", "http://p:secret", "//p", "/"])
+@pytest.mark.parametrize(
+    "text", ["proxy:3128", "ftp://proxy", "socks4://proxy", "http://", "http://p:secret", "//p", "/"]
+)
 def test_a_proxy_url_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidClusterConfig, match="the cluster: proxy-url") as caught:
         configured_proxy(text, "the cluster")

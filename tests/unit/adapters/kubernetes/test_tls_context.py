@@ -111,7 +111,7 @@ def test_another_name_is_refused_and_without_verification_taken(tmp_path: Path, 
     handshake(tls_context(Tls(verify=False)), server, "other.test")
 
 
-def test_tls_1_2_is_the_least(tmp_path: Path, key: Key) -> None:
+def test_tls_1_2_is_the_least() -> None:
     context = tls_context(Tls())
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.verify_mode is ssl.CERT_REQUIRED
