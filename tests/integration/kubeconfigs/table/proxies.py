@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from integration.kubeconfigs.case import CLUSTER, Case, case
+from integration.kubeconfigs.table.reasons import UNKNOWN_PROXY, WITHIN
 
 FAR: Final = "https://cluster.test:{{main}}"
 """A name that only the proxies here know."""
@@ -53,6 +54,7 @@ CASES: Final[tuple[Case, ...]] = (
     case(
         "proxy-url: http, for a server over http, and a token",
         cluster={"server": "http://127.0.0.1:{{plain}}", "proxy-url": PROXY},
+        differs=WITHIN,
     ),
     case("proxy-url: https", cluster=to(FAR, "https://127.0.0.1:{{tls_proxy}}")),
     case("proxy-url: https, with a password", cluster=to(FAR, "https://u:p@127.0.0.1:{{tls_proxy}}")),
@@ -94,7 +96,12 @@ CASES: Final[tuple[Case, ...]] = (
     case("HTTPS_PROXY with a password", cluster=to(FAR), environ={"HTTPS_PROXY": "http://u:p@127.0.0.1:{{proxy}}"}),
     case("HTTPS_PROXY: https", cluster=to(FAR), environ={"HTTPS_PROXY": "https://127.0.0.1:{{tls_proxy}}"}),
     case("HTTPS_PROXY: socks5", cluster=to(FAR), environ={"HTTPS_PROXY": "socks5://127.0.0.1:{{socks}}"}),
-    case("HTTPS_PROXY: an unknown scheme", cluster=to(FAR), environ={"HTTPS_PROXY": "ftp://127.0.0.1:{{proxy}}"}),
+    case(
+        "HTTPS_PROXY: an unknown scheme",
+        cluster=to(FAR),
+        environ={"HTTPS_PROXY": "ftp://127.0.0.1:{{proxy}}"},
+        differs=UNKNOWN_PROXY,
+    ),
     case("HTTPS_PROXY that cannot be read", cluster=to(NEAR), environ={"HTTPS_PROXY": "http://[::1"}),
     case("HTTP_PROXY is not for https", cluster=to(NEAR), environ={"HTTP_PROXY": PROXY}),
     case("ALL_PROXY is not heeded", cluster=to(NEAR), environ={"ALL_PROXY": PROXY, "all_proxy": PROXY}),

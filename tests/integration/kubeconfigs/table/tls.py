@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from integration.kubeconfigs.case import CLUSTER, Case, case
+from integration.kubeconfigs.table.reasons import CLEAR_TEXT, FRAGMENT, USERINFO, WITHIN
 
 
 def at(server: object, **more: Any) -> dict[str, Any]:
@@ -19,25 +20,30 @@ WRONG: Final = "{{base64:stranger-ca.crt}}"
 
 CASES: Final[tuple[Case, ...]] = (
     case("no scheme, a CA", cluster=at("127.0.0.1:{{main}}")),
-    case("no scheme, no CA", cluster=at("127.0.0.1:{{plain}}", certificate_authority=None)),
+    case("no scheme, no CA", cluster=at("127.0.0.1:{{plain}}", certificate_authority=None), differs=WITHIN),
     case("no scheme, a name", cluster=at("localhost:{{main}}")),
     case("no scheme, a path", cluster=at("127.0.0.1:{{main}}/k8s")),
     case(
         "no scheme, skipping verification",
         cluster=at("127.0.0.1:{{main}}", certificate_authority=None, insecure_skip_tls_verify=True),
     ),
-    case("http to loopback", cluster=at("http://127.0.0.1:{{plain}}", certificate_authority=None)),
+    case("http to loopback", cluster=at("http://127.0.0.1:{{plain}}", certificate_authority=None), differs=WITHIN),
     case(
         "http to loopback, a client certificate",
         cluster=at("http://127.0.0.1:{{plain}}", certificate_authority=None),
         user={"client-certificate": "pki/alice.crt", "client-key": "pki/alice.key"},
     ),
-    case("http, a CA besides", cluster=at("http://127.0.0.1:{{plain}}")),
-    case("http with a token to another address", cluster=at("http://0.0.0.0:{{plain}}", certificate_authority=None)),
+    case("http, a CA besides", cluster=at("http://127.0.0.1:{{plain}}"), differs=WITHIN),
+    case(
+        "http with a token to another address",
+        cluster=at("http://0.0.0.0:{{plain}}", certificate_authority=None),
+        differs=CLEAR_TEXT,
+    ),
     case(
         "http with a password to another address",
         cluster=at("http://0.0.0.0:{{plain}}", certificate_authority=None),
         user={"username": "u", "password": "p"},
+        differs=CLEAR_TEXT,
     ),
     case(
         "http with nothing to another address",
@@ -55,12 +61,13 @@ CASES: Final[tuple[Case, ...]] = (
     case("a path with dots", cluster=at(f"{MAIN}/a/../b")),
     case("a query", cluster=at(f"{MAIN}/?a=b")),
     case("a query behind a path", cluster=at(f"{MAIN}/k8s?a=b")),
-    case("a fragment", cluster=at(f"{MAIN}/k8s#there")),
-    case("userinfo and a token", cluster=at("https://u:p@127.0.0.1:{{main}}")),
+    case("a fragment", cluster=at(f"{MAIN}/k8s#there"), differs=FRAGMENT),
+    case("userinfo and a token", cluster=at("https://u:p@127.0.0.1:{{main}}"), differs=USERINFO),
     case(
         "userinfo alone",
         cluster=at("https://u:p@127.0.0.1:{{main}}"),
         user={"client-certificate": "pki/alice.crt", "client-key": "pki/alice.key"},
+        differs=USERINFO,
     ),
     case("IPv6", cluster=at("https://[::1]:{{v6}}")),
     case("IPv6 with a path", cluster=at("https://[::1]:{{v6}}/k8s")),
@@ -160,6 +167,7 @@ CASES: Final[tuple[Case, ...]] = (
     case(
         "tls-server-name over http",
         cluster=at("http://127.0.0.1:{{plain}}", certificate_authority=None, tls_server_name="other.test"),
+        differs=WITHIN,
     ),
     case("a CA without key usage", cluster=at("https://127.0.0.1:{{bare}}", certificate_authority="pki/bare-ca.crt")),
     case(
