@@ -17,6 +17,7 @@ from kdm_core.errors import (
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnreachable,
+    ClusterUnrecognized,
     DeploymentNotFound,
     NamespaceNotWatched,
     WriteConflict,
@@ -49,6 +50,7 @@ class Faults:
         unreachable: There is no cluster: ``disconnected``, and writes and probes fail.
         timeout: Writes and probes are not answered in time; nothing was written.
         answer_lost: Writes are stored, but the answer does not arrive in time: what makes a timeout ambiguous.
+        unrecognized: A gateway answers writes and probes in the cluster's place; nothing was written.
         overloaded: Writes are turned away for a while.
         conflict: Writes meet a concurrent one.
         forbidden: Writes lack the RBAC permission.
@@ -61,6 +63,7 @@ class Faults:
     unreachable = False
     timeout = False
     answer_lost = False
+    unrecognized = False
     overloaded = False
     conflict = False
     forbidden = False
@@ -287,6 +290,11 @@ class MemoryDeploymentRepository(DeploymentRepository):
             raise ClusterUnreachable(f"the cluster cannot be reached ({doing})")
         if self.faults.timeout:
             raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
+        if self.faults.unrecognized:
+            raise ClusterUnrecognized(
+                "the answer is not the Kubernetes API's (404): Not Found; it may have been written: "
+                "read before trying again"
+            )
 
     def _check_accepted(self, ref: DeploymentRef) -> None:
         if self.faults.overloaded:

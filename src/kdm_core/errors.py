@@ -84,11 +84,11 @@ class WriteConflict(WriteRejected):
 
 
 class WriteForbidden(WriteRejected):
-    """The cluster does not let kdm do this; the message names the missing RBAC verb and resource."""
+    """The cluster does not let kdm do this; the message names kdm's user, the missing verb and resource, and why."""
 
 
 class WriteInvalid(WriteRejected):
-    """The cluster, or an admission webhook in it, holds the write to be invalid; the message says why."""
+    """The cluster, or an admission webhook or policy in it, refuses the write; the message has its words."""
 
 
 class Unavailable(KdmError):
@@ -110,7 +110,14 @@ class ClusterUnreachable(Unavailable):
 
 
 class ClusterTimeout(Unavailable):
-    """The cluster did not answer in time. A write may have happened: read before trying again."""
+    """The cluster did not answer in time, or failed half-way. A write may have happened: read before trying again."""
+
+
+class ClusterUnrecognized(Unavailable):
+    """What answered is not the cluster's API: a gateway's page, a redirect, a server without Deployments.
+
+    The message says what it said. A write may have happened: read before trying again.
+    """
 
 
 class ClusterOverloaded(Unavailable):

@@ -110,6 +110,7 @@ class DeploymentRepository(Protocol):
         Raises:
             ClusterUnreachable: It cannot be reached or says it is not ready.
             ClusterTimeout: It did not answer in time.
+            ClusterUnrecognized: Something else answered in its place.
         """
 
     @abstractmethod
@@ -134,9 +135,10 @@ class DeploymentRepository(Protocol):
             DeploymentNotFound: It does not exist (``NamespaceNotWatched``: or lies outside the watched namespaces).
             WriteConflict: It is no longer at ``resource_version``, or the cluster gave up on concurrent writers.
             WriteForbidden: The cluster does not let kdm scale here.
-            WriteInvalid: The cluster or an admission webhook refused the count.
+            WriteInvalid: The cluster, or an admission webhook or policy in it, refused the count.
             ClusterUnreachable: The cluster could not be reached; nothing was written.
-            ClusterTimeout: No answer in time; it may have been written.
+            ClusterTimeout: No answer in time, or a failure half-way; it may have been written.
+            ClusterUnrecognized: What answered is not the cluster's API; it may have been written.
             ClusterOverloaded: The cluster asked for fewer requests; nothing was written.
         """
 

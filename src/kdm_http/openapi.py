@@ -24,13 +24,13 @@ _ERRORS: Final = {
     409: "Several namespaces have a Deployment of this name, or it was changed at the same time.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not application/json.",
-    422: "The cluster, or an admission webhook in it, refused the count.",
+    422: "The cluster, or an admission webhook or policy in it, refused the count.",
     429: "This client has too many connections or requests; Retry-After says when to try again.",
     431: "The request's header is too large.",
     500: "A defect in kdm. The log has more under the request id of the answer.",
-    502: "The cluster does not let kdm do this: an RBAC permission is missing.",
+    502: "The cluster does not let kdm do this, or something else answered in its place.",
     503: "The cluster cannot be reached, or the cache is not in sync.",
-    504: "The cluster or kdm did not answer in time; a write may have happened.",
+    504: "The cluster or kdm did not answer in time, or failed half-way; a write may have happened.",
 }
 
 _ERROR_EXAMPLES: Final = {

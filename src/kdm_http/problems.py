@@ -17,6 +17,7 @@ from kdm_core import (
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnreachable,
+    ClusterUnrecognized,
     DeploymentNotFound,
     Forbidden,
     InvalidInput,
@@ -45,6 +46,7 @@ STATUS: Final[dict[type[KdmError], int]] = {
     WriteInvalid: 422,
     PolicyError: 500,  # told at the start and in the log, not to a caller
     WriteForbidden: 502,  # kdm's own permissions are wrong: nothing the caller could mend
+    ClusterUnrecognized: 502,
     AuditUnavailable: 503,
     CacheNotSynced: 503,
     CacheStale: 503,

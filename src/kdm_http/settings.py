@@ -108,7 +108,7 @@ class Settings:
     kubeconfig: Path | None = knob(
         None,
         _path,
-        "The kubeconfig file, or several joined by ':'. Default: $KUBECONFIG, in-cluster, ~/.kube/config.",
+        "The kubeconfig file, or several joined by ':'. Default: $KUBECONFIG, ~/.kube/config, in-cluster.",
     )
     context: str = knob("", _text, "The kubeconfig's context. Default: its current one.")
     namespaces: tuple[str, ...] = knob(

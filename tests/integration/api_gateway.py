@@ -10,7 +10,7 @@ import asyncio
 import base64
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-__all__ = ["ApiGateway", "administrator"]
+__all__ = ["ApiGateway", "administrator", "page"]
 
 _MESSAGES = {
     # as the API server's authorizer puts it: the same status comes from quotas and webhooks, with other words
@@ -57,6 +57,8 @@ class ApiGateway:
         watches_broken: Whether lists and watches are cut off. Reads of one Deployment still pass.
         write_refusal: What a PATCH is answered instead of being passed on: status and Kubernetes reason.
         mute: Whether PATCHes and probes are swallowed: there is no answer, ever.
+        speaks: What PATCHes and probes are answered with instead of being passed on.
+        speaks_to_all: Whether lists and watches are answered so, too.
     """
 
     def __init__(self, upstream: aiohttp.ClientSession) -> None:
@@ -67,6 +69,8 @@ class ApiGateway:
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self.mute = False
+        self.speaks: Callable[[web.Request], web.Response] | None = None
+        self.speaks_to_all = False
         self.url = ""
 
     @asynccontextmanager
@@ -140,6 +144,9 @@ class ApiGateway:
             return web.Response()
         if self.mute and not follows:
             await asyncio.Event().wait()  # until the client gives up, which cancels this
+        looks_up = "fieldSelector" in request.query
+        if self.speaks is not None and (self.speaks_to_all or not (follows or looks_up)):
+            return self.speaks(request)
         if request.method == "PATCH" and self.write_refusal is not None:
             return _refuse(*self.write_refusal)
         if not follows:
@@ -191,6 +198,13 @@ def _refuse(code: int, reason: str) -> web.Response:
     }
     headers = {"Retry-After": "1"} if code == 429 else {}
     return web.json_response(status, status=code, headers=headers)
+
+
+def page(code: int, text: str = "No such site", **headers: str) -> Callable[[web.Request], web.Response]:
+    """Return what answers with a page for people."""
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = f"<html><head><title>{code}</title></head><body><h1>{text}</h1></body></html>"
+    return lambda _: web.Response(status=code, text=body, content_type="text/html", headers=fields)
 
 
 def _decoded(of: dict[str, Any], key: str) -> bytes:

@@ -18,6 +18,7 @@ from kdm_core import (
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnreachable,
+    ClusterUnrecognized,
     DeploymentRef,
     KdmError,
     WriteConflict,
@@ -27,7 +28,7 @@ from kdm_core import (
 from kdm_core.testing.following import DEADLINE_S
 from kdm_core.testing.harness import ScopedRepositoryHarness
 
-from .api_gateway import ApiGateway, administrator
+from .api_gateway import ApiGateway, administrator, page
 from .workloads import deployment
 
 STALE_AFTER_S: Final = 1e6
@@ -132,6 +133,7 @@ class KubernetesHarness(ScopedRepositoryHarness):
         else:
             await self._gateway.come_back()
         self._gateway.mute = error is ClusterTimeout
+        self._gateway.speaks = page(404) if error is ClusterUnrecognized else None
         self._gateway.write_refusal = _REFUSALS.get(error)
 
     async def heal(self) -> None:

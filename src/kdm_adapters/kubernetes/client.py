@@ -7,25 +7,26 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
 
 from kdm_adapters.kubernetes.access import Access
+from kdm_adapters.kubernetes.answers import is_refusal, read_refusal
 from kdm_adapters.kubernetes.connections import Connections, Progress
 from kdm_adapters.kubernetes.credentials import Credentials, CredentialsError
 from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
+from kdm_adapters.kubernetes.refusals import refuses_credentials
 from kdm_adapters.kubernetes.transport_errors import describe
-from kdm_adapters.kubernetes.wire.readers import JSON, failure
+from kdm_adapters.kubernetes.wire.readers import JSON
 from kdm_core.ports import Instrument
 
 _log = logging.getLogger(__name__)
 
 USER_AGENT: Final = "kdm"
 
-_READ_ERROR_BYTES: Final = 64 * 1024
 
 SERVER_CHANGED: Final = "the cluster's address has changed: everything is being read again"
 
@@ -167,10 +168,11 @@ class Client:
                 code = answer.status
             finally:
                 self._instrument.api_request(verb, code, time.monotonic() - started)
-            if code >= 300:
-                if code == 401:
+            if is_refusal(answer):
+                refused = await read_refusal(answer)
+                if refuses_credentials(refused):
                     self._credentials.refuse()
-                raise ApiError(await self._refusal(answer))
+                raise ApiError(refused._replace(message=self.mask(refused.message)))
             yield answer
         finally:
             if answer is not None:
@@ -217,18 +219,6 @@ class Client:
     def mask(self, text: str) -> str:
         """Return what an answer says, without kdm's credentials where it repeats them."""
         return self._credentials.redact.mask(text)
-
-    async def _refusal(self, answer: aiohttp.ClientResponse) -> Failure:
-        body = b""
-        with suppress(Exception):  # what cannot be read of a refusal leaves it a refusal
-            async for chunk in answer.content.iter_any():
-                body += chunk
-                if len(body) > _READ_ERROR_BYTES:
-                    break
-        after = answer.headers.get("Retry-After", "")
-        after_s = float(after) if after.isdecimal() else 0.0
-        told = failure(answer.content_type, self._credentials.redact.mask_bytes(body), answer.status, after_s)
-        return told._replace(message=self.mask(told.message), reason=self.mask(told.reason))
 
     async def _fresh(self, epoch: int) -> Connections:
         """Return connections with valid credentials. Old ones live until their last watch ends."""

@@ -48,7 +48,8 @@ class ClusterConfig:
     Attributes:
         source: "kubeconfig", "in-cluster", or "auto": the kubeconfig named here or by ``KUBECONFIG``, else
             ``~/.kube/config`` where it has a current context, else, in a Pod, its service account.
-        kubeconfig: Path of a kubeconfig file; None for ``KUBECONFIG`` (several files are merged) or ``~/.kube/config``.
+        kubeconfig: Path of a kubeconfig file, or several joined as in ``KUBECONFIG``, which are merged; None for those
+            of ``KUBECONFIG``, or else for ``~/.kube/config``.
         context: The kubeconfig's context; None for its current one.
     """
 

@@ -96,12 +96,14 @@ def kubeconfig_paths(explicit: str | os.PathLike[str] | None, environ: Mapping[s
     """Return the files to read, in the order of their precedence.
 
     Args:
-        explicit: The one file to read, or None for ``KUBECONFIG``'s, or ``~/.kube/config``.
+        explicit: The file to read, or several joined as in ``KUBECONFIG``; None for those of ``KUBECONFIG``, or else
+            for ``~/.kube/config``.
         environ: The environment.
     """
-    if explicit is not None and str(explicit):
-        return (str(explicit),)
-    if listed := environ.get("KUBECONFIG", ""):
+    named = "" if explicit is None else str(explicit)
+    if named and Path(named).exists():
+        return (named,)  # whatever its name holds
+    if listed := named or environ.get("KUBECONFIG", ""):
         return tuple(dict.fromkeys(each for each in listed.split(os.pathsep) if each))
     return (str(Path(environ.get("HOME", ""), ".kube", "config")),)
 

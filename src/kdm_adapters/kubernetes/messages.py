@@ -117,10 +117,20 @@ def page(found: Iterable[Deployment | Undecodable], resource_version: str, conti
     return Page(deployments, resource_version, continue_token, undecodable, last=last)
 
 
+class Subject(NamedTuple):
+    """Which object a refusal is about: ``details`` of Kubernetes' ``Status``. All empty where it does not say."""
+
+    group: str = ""
+    kind: str = ""
+    name: str = ""
+
+
 class Failure(NamedTuple):
     """A request was refused, an ERROR event arrived, or there was no answer at all (``code`` 0).
 
-    The fields but the last are those of Kubernetes' ``Status``; ``causes`` holds each cause's reason and message.
+    The fields are those of Kubernetes' ``Status``; ``causes`` holds each cause's reason and message. Where the answer
+    is no ``Status``, ``foreign`` is set: somebody between kdm and the API server spoke, or the API server did without
+    its API. Its code then says little: see ADR 0017. ``message`` is fit to be shown.
     """
 
     code: int
@@ -128,6 +138,8 @@ class Failure(NamedTuple):
     message: str
     causes: tuple[tuple[str, str], ...] = ()
     retry_after_s: float = 0.0
+    about: Subject = Subject()
+    foreign: bool = False
 
     @property
     def unreached(self) -> bool:
@@ -136,13 +148,13 @@ class Failure(NamedTuple):
 
     @property
     def throttled(self) -> bool:
-        """Whether the server asks for fewer requests."""
+        """Whether the server asks for fewer requests. The API server does so without a ``Status``, too."""
         return self.code == 429 or self.reason == "TooManyRequests"
 
     @property
     def expired(self) -> bool:
         """Whether the resourceVersion or continue token asked for has been compacted away."""
-        return self.code == 410 or self.reason in {"Expired", "Gone"}
+        return not self.foreign and (self.code == 410 or self.reason in {"Expired", "Gone"})
 
     @property
     def too_large(self) -> bool:
@@ -150,6 +162,8 @@ class Failure(NamedTuple):
 
         As client-go's ``isTooLargeResourceVersionError``: a cause of its own since 1.18.6, a message before.
         """
+        if self.foreign:
+            return False
         if any(reason == "ResourceVersionTooLarge" for reason, _ in self.causes):
             return True
         text = "Too large resource version"

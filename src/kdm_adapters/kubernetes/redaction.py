@@ -41,9 +41,3 @@ class Redactor:
                 if end.endswith(secret[:length]):
                     return end[:-length] + _MASK
         return text
-
-    def mask_bytes(self, data: bytes) -> bytes:
-        """Return data without what is secret, each in UTF-8."""
-        for secret in self._secrets:
-            data = data.replace(secret.encode(errors="replace"), _MASK.encode())
-        return data

@@ -98,7 +98,7 @@ class Reflector:
         except TimeoutError:
             self._view.apply(TimeUp(), max(self._clock(), self._view.deadline))
         except ApiError as error:
-            message = explain(error.failure, verb, "deployments", self._view.namespace)
+            message = explain(error.failure, verb, "deployments")
             self._fail(action, error.failure._replace(message=message))
         except Garbage as error:
             self._instrument.event_undecodable(self._view.source)

@@ -18,10 +18,9 @@ from kdm_adapters.kubernetes.changes import BUFFER, Changes
 from kdm_adapters.kubernetes.client import ApiError, Client
 from kdm_adapters.kubernetes.consistency import check_consistency
 from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials, InvalidClusterConfig
-from kdm_adapters.kubernetes.messages import TIMED_OUT
 from kdm_adapters.kubernetes.overlays import older, written_over
 from kdm_adapters.kubernetes.reflector import Reflector, deployments_path
-from kdm_adapters.kubernetes.refusals import explain, write_error
+from kdm_adapters.kubernetes.refusals import lookup_error, probe_error, write_error
 from kdm_adapters.kubernetes.store import Store
 from kdm_adapters.kubernetes.tuning import Tuning
 from kdm_adapters.kubernetes.view import View
@@ -32,8 +31,7 @@ from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_core.errors import (
     CacheNotSynced,
     CacheStale,
-    ClusterTimeout,
-    ClusterUnreachable,
+    ClusterUnrecognized,
     DeploymentNotFound,
     NamespaceNotWatched,
     WriteConflict,
@@ -209,20 +207,12 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             raise CacheNotSynced(self._why_not_synced())
 
     async def probe(self) -> None:
-        """See the port. Asks ``/readyz``; an answer that it may not be asked is one, too."""
+        """See the port. Asks ``/readyz``; the API server's answer that it may not be asked is one, too."""
         try:
             await self._client.request("get", "GET", "/readyz", timeout_s=PROBE_TIMEOUT_S)
         except ApiError as error:
-            failure = error.failure
-            if failure.code and failure.code < 500 and failure.code != 401:
-                return
-            if failure.reason == TIMED_OUT or failure.code == 504:
-                raise ClusterTimeout(failure.message) from error
-            raise ClusterUnreachable(
-                failure.message
-                if failure.unreached
-                else f"the cluster is not ready ({failure.code}): {failure.message}"
-            ) from error
+            if (unhealthy := probe_error(error.failure)) is not None:
+                raise unhealthy from error
 
     async def set_replicas(
         self, ref: DeploymentRef, replicas: int, *, resource_version: str | None = None
@@ -250,7 +240,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         except ApiError as error:
             raise write_error(error.failure, ref) from error
         except Garbage as error:
-            raise ClusterTimeout(
+            raise ClusterUnrecognized(
                 f"{self._client.mask(str(error))}; it may have been written: read before trying again"
             ) from error
         written = self._written(held, stored)
@@ -279,10 +269,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             )
             found = read_page(answer, self._readers.json).deployments
         except ApiError as error:
-            message = explain(error.failure, "list", "deployments", ref.namespace)
-            raise ClusterUnreachable(f"Deployment '{ref}' cannot be looked up: {message}") from error
+            raise lookup_error(error.failure, ref) from error
         except Garbage as error:
-            raise ClusterUnreachable(
+            raise ClusterUnrecognized(
                 f"Deployment '{ref}' cannot be looked up: {self._client.mask(str(error))}"
             ) from error
         return next((each for each in found if each.ref == ref), None)

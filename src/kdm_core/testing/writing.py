@@ -12,6 +12,7 @@ from kdm_core.errors import (
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnreachable,
+    ClusterUnrecognized,
     DeploymentNotFound,
     InvalidReplicas,
     KdmError,
@@ -34,6 +35,7 @@ class WriteContract:
         ClusterOverloaded,
         ClusterTimeout,
         ClusterUnreachable,
+        ClusterUnrecognized,
         WriteConflict,
         WriteForbidden,
         WriteInvalid,
@@ -255,7 +257,7 @@ class WriteContract:
     async def test_a_write_that_fails_writes_nothing_and_reads_go_on(
         self, harness: RepositoryHarness, write_error: type[KdmError]
     ) -> None:
-        """A timeout alone leaves it open whether something was written."""
+        """Only a timeout, and an answer that is not the cluster's, leave it open whether something was written."""
         ref = DeploymentRef(harness.namespaces[0], "web")
         await harness.seed(ref, 1)
         await harness.settle()
@@ -269,12 +271,14 @@ class WriteContract:
         assert harness.repository.get(ref).replicas.desired == 1
         assert len(harness.repository.list(ref.namespace)) == 1
         await harness.heal()
-        if write_error is not ClusterTimeout:
+        if write_error not in {ClusterTimeout, ClusterUnrecognized}:
             assert await harness.stored_replicas(ref) == 1
         await harness.repository.set_replicas(ref, 3)
         assert await harness.stored_replicas(ref) == 3
 
-    @pytest.mark.parametrize("error", [ClusterUnreachable, ClusterTimeout], ids=lambda each: str(each.__name__))
+    @pytest.mark.parametrize(
+        "error", [ClusterUnreachable, ClusterTimeout, ClusterUnrecognized], ids=lambda each: str(each.__name__)
+    )
     async def test_a_probe_tells_whether_the_cluster_can_serve(
         self, harness: RepositoryHarness, error: type[KdmError]
     ) -> None:

@@ -31,6 +31,7 @@ TROUBLES: Final = {
     "before the first sync": "not_synced",
     "when the Deployment is changed by others at the same time": "conflict",
     "when kdm's role lacks a permission": "forbidden",
+    "when a gateway answers in the cluster's place": "unrecognized",
     "when an admission webhook refuses": "invalid",
     "when kdm has a defect": "defect",
 }

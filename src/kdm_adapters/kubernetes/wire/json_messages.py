@@ -15,9 +15,12 @@ from kdm_adapters.kubernetes.messages import (
     Bookmark,
     Event,
     Failure,
+    Subject,
     Undecodable,
 )
 from kdm_adapters.kubernetes.wire.records import Garbage, Records
+from kdm_adapters.kubernetes.wire.statuses import foreign, is_status, status
+from kdm_adapters.kubernetes.wire.words import shown
 from kdm_core.model import Deployment, DeploymentRef
 
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -91,12 +94,16 @@ class _Cause(msgspec.Struct, gc=False, frozen=True):
 
 
 class _Details(msgspec.Struct, gc=False, frozen=True):
-    causes: list[_Cause] = []
+    group: str = ""
+    kind: str = ""
+    name: str = ""
+    causes: list[_Cause] | None = None
     retry_after_s: float = msgspec.field(default=0.0, name="retryAfterSeconds")
 
 
 class _Failure(msgspec.Struct, gc=False, frozen=True):
     kind: str
+    api_version: str = msgspec.field(name="apiVersion")
     code: int = 0
     reason: str = ""
     message: str = ""
@@ -148,7 +155,7 @@ class JsonDecoder:
         except (msgspec.ValidationError, RecursionError) as error:
             return self._odd_event(line, str(error))
         except _BROKEN as error:
-            raise Garbage(f"a watch event is no JSON: {_shown(line)}") from error
+            raise Garbage(f"a watch event is no JSON: {shown(line)}") from error
         if event.type in _CHANGES:
             try:
                 return Event(event.type, self._deployment(event.object))
@@ -219,9 +226,9 @@ def envelope(body: bytes | bytearray) -> ListEnvelope:
     try:
         answer = _decode_list(body)
     except _BROKEN as error:
-        raise Garbage(f"the answer to a list is none: {_shown(body)}") from error
+        raise Garbage(f"the answer to a list is none: {shown(body)}") from error
     if answer.kind not in {"DeploymentList", ""}:
-        raise Garbage(f"the answer to a list is none: {_shown(body)}")
+        raise Garbage(f"the answer to a list is none: {shown(body)}")
     metadata = answer.metadata
     return ListEnvelope(
         metadata.resource_version, metadata.continue_token, [bytes(item) for item in answer.items or ()]
@@ -229,7 +236,7 @@ def envelope(body: bytes | bytearray) -> ListEnvelope:
 
 
 def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
-    """Read a refusal: Kubernetes' ``Status``, or whatever a proxy sends in its place.
+    """Read a refusal: Kubernetes' ``Status``, or whatever a gateway sends in its place.
 
     Args:
         body: The answer's body, or an ERROR event's object.
@@ -237,16 +244,19 @@ def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
         retry_after_s: From the ``Retry-After`` header, in seconds.
     """
     try:
-        status = _decode_failure(body)
+        told = _decode_failure(body)
     except _BROKEN:
-        return Failure(code or 500, "", _shown(body) or "no explanation", (), retry_after_s)
-    details = status.details or _Details()
-    return Failure(
-        code or status.code or 500,
-        status.reason,
-        status.message or _shown(body),
-        tuple((cause.reason, cause.message) for cause in details.causes),
+        return foreign(body, code, retry_after_s)
+    if not is_status(told.api_version, told.kind):
+        return foreign(body, code, retry_after_s)
+    details = told.details or _Details()
+    return status(
+        code or told.code,
+        told.reason,
+        told.message,
+        tuple((cause.reason, cause.message) for cause in details.causes or ()),
         retry_after_s or details.retry_after_s,
+        Subject(details.group, details.kind, details.name),
     )
 
 
@@ -259,10 +269,10 @@ def scale(body: bytes) -> Scale:
     try:
         answer = _decode_scale(body)
     except _BROKEN as error:
-        raise Garbage(f"the answer to a write is none: {_shown(body)}") from error
+        raise Garbage(f"the answer to a write is none: {shown(body)}") from error
     metadata = answer.metadata
     if answer.kind != "Scale" or not (metadata.name and metadata.namespace and metadata.resource_version):
-        raise Garbage(f"the answer to a write is none: {_shown(body)}")
+        raise Garbage(f"the answer to a write is none: {shown(body)}")
     ref = DeploymentRef(metadata.namespace, metadata.name)
     return Scale(ref, metadata.uid, metadata.resource_version, answer.spec.replicas, answer.status.replicas)
 
@@ -319,7 +329,3 @@ def _ends_initial_events(annotations: msgspec.Raw) -> bool:
         return (_decode_annotations(annotations) or {}).get(INITIAL_EVENTS_END) == "true"
     except _BROKEN:
         return False
-
-
-def _shown(body: bytes | bytearray) -> str:
-    return bytes(body[:200]).decode(errors="replace").strip()

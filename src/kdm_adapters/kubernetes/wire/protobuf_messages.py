@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from kdm_adapters.kubernetes.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Undecodable
+from kdm_adapters.kubernetes.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Subject, Undecodable
 from kdm_adapters.kubernetes.wire.protobuf_fields import Fields, Kind, Malformed, Wanted, entries
 from kdm_adapters.kubernetes.wire.records import SHARED, Garbage, Records
+from kdm_adapters.kubernetes.wire.statuses import foreign, is_status, status
+from kdm_adapters.kubernetes.wire.words import shown
 from kdm_core.model import Deployment
 
 MAGIC: Final = b"k8s\x00"
@@ -20,6 +22,7 @@ MAGIC: Final = b"k8s\x00"
 _INT, _OPTIONAL_INT, _BYTES, _REPEATED = Kind.INT, Kind.OPTIONAL_INT, Kind.BYTES, Kind.REPEATED
 
 _TYPE_META: Final = Fields({2: _BYTES})  # kind
+_STATUS_META: Final = Fields({1: _BYTES, 2: _BYTES})  # apiVersion, kind
 _WATCH_EVENT: Final = Fields({1: _BYTES, 2: {1: _BYTES}})  # type, object.raw
 _MAP_ENTRY: Final = Fields({1: _BYTES, 2: _BYTES})  # key, value
 _LIST_META: Final = Fields({2: _BYTES, 3: _BYTES})  # resourceVersion, continue
@@ -35,8 +38,13 @@ _DEPLOYMENT: Final[Wanted] = {
 }
 # metadata.resourceVersion, metadata.annotations
 _BOOKMARK: Final[Wanted] = {1: {6: _BYTES, 12: _REPEATED}}
-# message, reason, details.causes, details.retryAfterSeconds, code
-_STATUS: Final[Wanted] = {3: _BYTES, 4: _BYTES, 5: {4: _REPEATED, 5: _INT}, 6: _INT}
+# message, reason, details' name, group, kind, causes and retryAfterSeconds, code
+_STATUS: Final[Wanted] = {
+    3: _BYTES,
+    4: _BYTES,
+    5: {1: _BYTES, 2: _BYTES, 3: _BYTES, 4: _REPEATED, 5: _INT},
+    6: _INT,
+}
 
 _ITEM: Final = Fields(_DEPLOYMENT)
 # Each within a runtime.Unknown: typeMeta, raw.
@@ -71,7 +79,7 @@ class ProtobufDecoder:
         try:
             kind, body = _WATCH_EVENT.read(frame)
         except Malformed as error:
-            raise Garbage(f"a watch event is none: {error}: {_shown(frame)}") from error
+            raise Garbage(f"a watch event is none: {error}: {shown(frame)}") from error
         try:
             if kind in _CHANGES:
                 type_meta, *fields = _read_object(_DEPLOYMENT_OBJECT, body)
@@ -163,22 +171,28 @@ def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
         retry_after_s: From the ``Retry-After`` header, in seconds.
     """
     try:
-        _, message, reason, causes, own_retry_after_s, own_code = _read_object(_STATUS_OBJECT, body)
-        told = [_CAUSE.read(each) for each in entries(causes)]
+        meta, message, reason, name, group, kind, repeated, own_retry_after_s, own_code = _read_object(
+            _STATUS_OBJECT, body
+        )
+        api_version, object_kind = map(_text, _STATUS_META.read(meta))
+        causes = tuple((_text(cause), _text(why)) for cause, why in map(_CAUSE.read, entries(repeated)))
     except ValueError:
-        return Failure(code or 500, "", _shown(body) if body else "no explanation", (), retry_after_s)
-    return Failure(
-        code or own_code or 500,
+        return foreign(body, code, retry_after_s)
+    if not is_status(api_version, object_kind):
+        return foreign(body, code, retry_after_s)
+    return status(
+        code or own_code,
         _text(reason),
-        _text(message) or _shown(body),
-        tuple((_text(cause), _text(why)) for cause, why in told),
-        retry_after_s or float(own_retry_after_s),
+        _text(message),
+        causes,
+        retry_after_s or own_retry_after_s,
+        Subject(_text(group), _text(kind), _text(name)),
     )
 
 
 def _read_object(fields: Fields, body: bytes) -> list[Any]:
     if not body.startswith(MAGIC):
-        raise ValueError(f"an object without Kubernetes' magic number: {_shown(body)}")
+        raise ValueError(f"an object without Kubernetes' magic number: {shown(body)}")
     return fields.read(body, len(MAGIC))
 
 
@@ -208,7 +222,3 @@ def _text_or_nothing(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         return ""
-
-
-def _shown(body: bytes) -> str:
-    return repr(body[:200])

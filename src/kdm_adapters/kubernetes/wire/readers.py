@@ -79,14 +79,14 @@ class Readers:
         return ProtobufList(self._protobuf) if media_type == PROTOBUF else JsonList(self.json)
 
 
-def failure(media_type: str, body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
-    """Read a refusal: Kubernetes' ``Status``, or whatever a proxy sends in its place.
+def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
+    """Read a refusal: Kubernetes' ``Status``, or whatever a gateway sends in its place.
 
     Args:
-        media_type: Of the answer (RFC 9110, without parameters).
-        body: The answer's body.
+        body: The answer's body. It says itself how it is to be read: the API server's own timeouts (504) come as JSON
+            without a media type.
         code: The HTTP status code.
         retry_after_s: From the ``Retry-After`` header, in seconds.
     """
-    read = protobuf_messages.failure if media_type == PROTOBUF else json_messages.failure
+    read = protobuf_messages.failure if body.startswith(protobuf_messages.MAGIC) else json_messages.failure
     return read(body, code, retry_after_s)

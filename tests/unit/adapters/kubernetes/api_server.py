@@ -285,7 +285,8 @@ class ApiServer:
         patch = json.loads(reply.request.body)
         held = self.cluster.state.get(key)
         if held is None:
-            await reply.refuse(404, "NotFound", f'deployments.apps "{name}" not found')
+            about = {"name": name, "group": "apps", "kind": "deployments/scale"}
+            await reply.refuse(404, "NotFound", f'deployments.apps "{name}" not found', **about)
             return
         if patch.get("metadata", {}).get("resourceVersion", held.resource_version) != held.resource_version:
             await reply.refuse(409, "Conflict", "the object has been modified")

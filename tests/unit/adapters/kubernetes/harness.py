@@ -15,6 +15,7 @@ from kdm_core.errors import (
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnreachable,
+    ClusterUnrecognized,
     KdmError,
     WriteConflict,
     WriteForbidden,
@@ -22,14 +23,17 @@ from kdm_core.errors import (
 )
 from kdm_core.model import DeploymentRef
 from kdm_core.testing.harness import ScopedRepositoryHarness
-from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, breaking, refusing
+from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, answering, breaking, refusing
 
 STALE_AFTER_S: Final = 1e6  # far beyond what backing off adds to the clock
-_RBAC: Final = 'User "kdm" cannot patch resource "deployments/scale" in API group "apps"'
+_RBAC: Final = (
+    'deployments.apps "web" is forbidden: User "kdm" cannot patch resource "deployments/scale" in API group "apps"'
+)
 _FAULTS: Final[Mapping[type[KdmError], Answer]] = {
     ClusterOverloaded: refusing(429, "TooManyRequests", "slow down"),
     ClusterTimeout: refusing(504, "Timeout", "it took too long"),
     ClusterUnreachable: refusing(503, "ServiceUnavailable", "not ready"),
+    ClusterUnrecognized: answering(404, b"<html><h1>No such site</h1></html>"),
     WriteConflict: refusing(409, "Conflict", "the object has been modified"),
     WriteForbidden: refusing(403, "Forbidden", _RBAC),
     WriteInvalid: refusing(422, "Invalid", "spec.replicas: Invalid value"),
@@ -120,7 +124,7 @@ class KubernetesHarness(ScopedRepositoryHarness):
 
     async def fail(self, error: type[KdmError]) -> None:
         self._server.standing_faults["patch"] = _FAULTS[error]
-        if error in {ClusterTimeout, ClusterUnreachable}:
+        if error in {ClusterTimeout, ClusterUnreachable, ClusterUnrecognized}:
             self._server.standing_faults["get"] = _FAULTS[error]
 
     async def heal(self) -> None:

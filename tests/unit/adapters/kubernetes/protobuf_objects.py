@@ -106,7 +106,12 @@ def status(told: Mapping[str, Any]) -> bytes:
         + text(3, told["message"])
         + text(4, told["reason"])
         + (
-            text(5, b"".join(text(4, each) for each in causes) + number(5, details.get("retryAfterSeconds", 0)))
+            text(
+                5,
+                b"".join(text(at, details.get(key, "")) for at, key in ((1, "name"), (2, "group"), (3, "kind")))
+                + b"".join(text(4, each) for each in causes)
+                + number(5, details.get("retryAfterSeconds", 0)),
+            )
             if details
             else b""
         )

@@ -78,10 +78,12 @@ async def test_missing_and_empty_files_count_for_nothing(tmp_path: Path) -> None
     assert await authorization(tmp_path / "missing", empty, comment, "", good, good) == "Bearer let-me-in"
 
 
-async def test_a_named_kubeconfig_is_one_file_whatever_its_name_holds(tmp_path: Path) -> None:
+async def test_a_kubeconfig_that_is_named_wins_over_the_environments(tmp_path: Path) -> None:
+    """It may be several joined, too, or one whose name looks like that."""
     path = write(tmp_path / f"a{os.pathsep}b")
-    found = await Credentials(ClusterConfig(kubeconfig=path), environ={"KUBECONFIG": "/nowhere"}).load()
-    assert found.endpoint.server == SERVER
+    for named in (path, f"{tmp_path / 'missing'}{os.pathsep}{write(tmp_path / 'config')}"):
+        found = await Credentials(ClusterConfig(kubeconfig=named), environ={"KUBECONFIG": "/nowhere"}).load()
+        assert found.endpoint.server == SERVER
 
 
 async def test_without_any_name_the_one_in_the_home_directory_is_read(tmp_path: Path) -> None:

@@ -37,14 +37,19 @@ async def test_before_the_first_sync_reads_say_why_they_cannot(make: MakeReposit
 
 
 async def test_the_missing_permission_is_named(make: MakeRepository, server: ApiServer) -> None:
-    denied = refusing(403, "Forbidden", 'User "u" cannot list resource "deployments" in API group "apps"')
+    denied = refusing(
+        403,
+        "Forbidden",
+        'deployments.apps is forbidden: User "u" cannot list resource "deployments" in API group "apps" '
+        'in the namespace "shop"',
+    )
     server.faults["watch"].extend([denied] * 1000)
     server.faults["list"].extend([denied] * 1000)
     async with make(namespaces=["shop"]) as repository:
         await server.until(lambda: server.count("list"))
         await until(lambda: "'list'" in repository.sync_status().reason)
         assert repository.sync_status().reason == (
-            "namespace 'shop': kdm's identity lacks the RBAC permission 'list' on 'deployments' in namespace 'shop'"
+            "namespace 'shop': kdm's identity 'u' lacks the RBAC permission 'list' on 'deployments' in namespace 'shop'"
         )
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig, KubernetesDeploymentRepository
 from kdm_adapters.kubernetes.credentials import Credentials, CredentialsError
 from kdm_adapters.kubernetes.redaction import Redactor
-from kdm_core.errors import CacheNotSynced, ClusterUnreachable
+from kdm_core.errors import CacheNotSynced, ClusterUnreachable, ClusterUnrecognized
 from kdm_core.model import DeploymentRef
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, Reply
 from unit.adapters.kubernetes.conftest import until
@@ -171,7 +171,7 @@ async def test_credentials_that_a_server_repeats_are_not_told_on(
     async with KubernetesDeploymentRepository(ClusterConfig(kubeconfig=config)) as repository:
         with pytest.raises(ClusterUnreachable) as probed:
             await repository.probe()
-        with pytest.raises(ClusterUnreachable) as written:
+        with pytest.raises(ClusterUnrecognized) as written:
             await repository.set_replicas(DeploymentRef("shop", "web"), 2)
         await until(lambda: "answer" in repository.sync_status().reason)
         told = f"{probed.value} {written.value} {repository.sync_status().reason} {caplog.text}"

@@ -184,7 +184,7 @@ def test_labels_cannot_be_changed_by_whoever_reads_them() -> None:
 def test_a_refusal_is_read_from_a_status_or_from_whatever_came() -> None:
     body = json.dumps(status(409, "Conflict", "modified", causes=[{"reason": "r", "message": "m"}])).encode()
     assert failure(body, 409) == Failure(409, "Conflict", "modified", (("r", "m"),))
-    assert failure(b"<html>Bad Gateway</html>", 502, 3.0) == Failure(502, "", "<html>Bad Gateway</html>", (), 3.0)
+    assert failure(b"<html>Bad Gateway</html>", 502, 3.0) == Failure(502, "", "Bad Gateway", (), 3.0, foreign=True)
     assert failure(b"", 503).message == "no explanation"
 
 

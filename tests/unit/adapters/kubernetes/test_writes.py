@@ -12,6 +12,7 @@ from kdm_core.errors import (
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnreachable,
+    ClusterUnrecognized,
     DeploymentNotFound,
     InvalidName,
     InvalidReplicas,
@@ -37,6 +38,8 @@ from unit.adapters.kubernetes.conftest import MakeRepository, until, until_held
 
 WEB = DeploymentRef("shop", "web")
 RBAC = 'deployments.apps "web" is forbidden: User "u" cannot patch resource "deployments/scale" in API group "apps"'
+ABOUT_WEB = {"name": "web", "group": "apps", "kind": "deployments"}
+WEBHOOK_FAILED = 'Internal error occurred: failed calling webhook "a.b": failed to call webhook: no route to host'
 
 
 async def synced(repository: KubernetesDeploymentRepository, server: ApiServer) -> None:
@@ -109,21 +112,21 @@ async def test_a_version_that_never_was_is_a_conflict_and_is_not_sent(
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
-        (refusing(403, "Forbidden", RBAC), WriteForbidden, "lacks the RBAC permission 'patch' on 'deployments/scale'"),
+        (refusing(403, "Forbidden", RBAC), WriteForbidden, "lacks the RBAC permission 'patch' on"),
         (refusing(403, "Forbidden", 'admission webhook "a.b" denied the request: no'), WriteInvalid, "denied the"),
-        (refusing(404, "NotFound", "not found"), DeploymentNotFound, "'shop/web' not found"),
+        (refusing(404, "NotFound", "not found", **ABOUT_WEB), DeploymentNotFound, "'shop/web' not found"),
         (refusing(409, "Conflict", "the object has been modified"), WriteConflict, "has been modified"),
         (refusing(400, "BadRequest", "malformed"), WriteInvalid, "malformed"),
         (refusing(422, "Invalid", "spec.replicas: too many"), WriteInvalid, "too many"),
         (refusing(429, "TooManyRequests", "slow down"), ClusterOverloaded, "slow down"),
         (refusing(401, "Unauthorized"), ClusterUnreachable, "does not accept kdm's credentials"),
-        (refusing(500, "InternalError", "failed calling webhook"), ClusterUnreachable, "failed calling webhook"),
+        (refusing(500, "InternalError", WEBHOOK_FAILED), ClusterUnreachable, "failed calling webhook"),
         (refusing(500, "InternalError", "etcdserver: request timed out"), ClusterTimeout, "may have been written"),
         (refusing(503, "ServiceUnavailable", "not ready"), ClusterUnreachable, "not ready"),
         (refusing(504, "Timeout", "it took too long"), ClusterTimeout, "may have been written"),
         (answering(502, b"<html>Bad Gateway</html>"), ClusterTimeout, "Bad Gateway"),
-        (answering(200, b"<html>Welcome</html>"), ClusterTimeout, "Welcome"),
-        (answering(200, b'{"kind":"Status"}'), ClusterTimeout, "may have been written"),
+        (answering(200, b"<html>Welcome</html>"), ClusterUnrecognized, "Welcome"),
+        (answering(200, b'{"kind":"Status"}'), ClusterUnrecognized, "may have been written"),
         (breaking, ClusterTimeout, "may have been written"),
         (hanging, ClusterTimeout, "did not answer within 0.2 s"),
     ],
@@ -144,11 +147,11 @@ async def test_each_refusal_becomes_one_error(
 async def test_a_forbidden_write_names_verb_resource_and_namespace(make: MakeRepository, server: ApiServer) -> None:
     async with make() as repository:
         await synced(repository, server)
-        server.faults["patch"].append(refusing(403, "Forbidden", RBAC))
+        server.faults["patch"].append(refusing(403, "Forbidden", RBAC + ' in the namespace "shop"'))
         with pytest.raises(WriteForbidden) as caught:
             await repository.set_replicas(WEB, 3)
         assert str(caught.value) == (
-            "kdm's identity lacks the RBAC permission 'patch' on 'deployments/scale' in namespace 'shop'"
+            "kdm's identity 'u' lacks the RBAC permission 'patch' on 'deployments/scale' in namespace 'shop'"
         )
 
 
