@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from integration.kubeconfigs.case import CLUSTER, Case, case, config
+from integration.kubeconfigs.table.reasons import MEANT, NO_COPY, TYPING_ERROR
 
 SECOND: Final = {**CLUSTER, "server": "https://127.0.0.1:{{second}}"}
 ONE: Final = config(CLUSTER, {"token": "one"}, "one")
@@ -107,6 +108,18 @@ CASES: Final[tuple[Case, ...]] = (
         environ={"KUBECONFIG": None},
     ),
     case("neither KUBECONFIG nor HOME", environ={"KUBECONFIG": None, "HOME": None}),
+    case(
+        "KUBERNETES_MASTER, without a kubeconfig",
+        environ={"KUBECONFIG": None, "KUBERNETES_MASTER": "http://127.0.0.1:{{plain}}"},
+        differs=MEANT,
+    ),
+    case("KUBERNETES_MASTER, with a kubeconfig", environ={"KUBERNETES_MASTER": "http://127.0.0.1:{{plain}}"}),
+    case(
+        "the kubeconfig's old place",
+        files={".kube/.kubeconfig": HOME[".kube/config"]},
+        environ={"KUBECONFIG": None},
+        differs=NO_COPY,
+    ),
     case("KUBECONFIG without HOME", environ={"HOME": None}),
     case("only white space for KUBECONFIG", environ={"KUBECONFIG": " "}),
     case(
@@ -125,6 +138,12 @@ CASES: Final[tuple[Case, ...]] = (
     case("a context without a cluster", contexts=entries("context", c={"user": "c"})),
     case("a context that is null", contexts=entries("context", c=None)),
     case("a context's user is not there", contexts=entries("context", c={"cluster": "c", "user": "d"})),
+    case(
+        "a context's user is not there, over http",
+        cluster={"server": "http://127.0.0.1:{{plain}}"},
+        contexts=entries("context", c={"cluster": "c", "user": "d"}),
+        differs=TYPING_ERROR,
+    ),
     case("a context's cluster is not there", contexts=entries("context", c={"cluster": "d", "user": "c"})),
     case(
         "a context's namespace that can be none",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from integration.kubeconfigs.case import CLUSTER, Case, case
-from integration.kubeconfigs.table.reasons import UNKNOWN_PROXY, WITHIN
+from integration.kubeconfigs.table.reasons import PROXY_NAME, UNKNOWN_PROXY, WITHIN
 
 FAR: Final = "https://cluster.test:{{main}}"
 """A name that only the proxies here know."""
@@ -65,6 +65,21 @@ CASES: Final[tuple[Case, ...]] = (
             "https://127.0.0.1:{{tls_proxy}}",
             **{"certificate-authority": "pki/stranger-ca.crt"},
         ),
+    ),
+    case(
+        "proxy-url: https, another name than the proxy's for the server",
+        cluster=to(FAR, "https://127.0.0.1:{{tls_proxy}}", **{"tls-server-name": "foreign.test"}),
+        differs=PROXY_NAME,
+    ),
+    case(
+        "proxy-url: https, another name for the server, which the proxy has as well",
+        cluster=to(FAR, "https://127.0.0.1:{{tls_proxy}}", **{"tls-server-name": "other.test"}),
+        differs=PROXY_NAME,
+    ),
+    case(
+        "proxy-url: https, a client certificate",
+        cluster=to(FAR, "https://127.0.0.1:{{tls_proxy}}"),
+        user=BY_CERTIFICATE,
     ),
     case("proxy-url: socks5", cluster=to(FAR, "socks5://127.0.0.1:{{socks}}")),
     case("proxy-url: socks5, with a password", cluster=to(FAR, "socks5://u:p@127.0.0.1:{{socks}}")),

@@ -100,6 +100,9 @@ CASES: Final[tuple[Case, ...]] = (
     case("a CA's file is a directory", cluster=at(MAIN, certificate_authority="pki")),
     case("a CA's file is empty", cluster=at(MAIN, certificate_authority="pki/empty.crt")),
     case("a CA's file is garbage", cluster=at(MAIN, certificate_authority="pki/garbage.crt")),
+    case("a CA's data is an empty list", cluster=at(MAIN, certificate_authority_data=[])),
+    case("a CA's data is a list of numbers", cluster=at(MAIN, certificate_authority_data=[65])),
+    case("a CA's data is a list of texts", cluster=at(MAIN, certificate_authority_data=["A"])),
     case("a CA's data is no base64", cluster=at(MAIN, certificate_authority=None, certificate_authority_data="?")),
     case(
         "a CA's data is base64 of garbage",

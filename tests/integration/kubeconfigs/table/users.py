@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from integration.kubeconfigs.case import CLUSTER, Case, case
+from integration.kubeconfigs.table.reasons import CLEAR_TEXT, OIDC
 
 ALICE: Final = {"client-certificate": "pki/alice.crt", "client-key": "pki/alice.key"}
 BOB: Final = {
@@ -108,6 +109,12 @@ CASES: Final[tuple[Case, ...]] = (
     ),
     case("as, with a certificate", user={**ALICE, "as": "bob"}),
     case("as, and nobody", user={"as": "bob"}),
+    case(
+        "as, over http to another address, and a certificate",
+        cluster={"server": "http://0.0.0.0:{{plain}}"},
+        user={**ALICE, "as": "bob"},
+        differs=CLEAR_TEXT,
+    ),
     case("as somebody with a line feed", user={"token": "t0ken", "as": "bob\nx: y"}),
     case("as somebody beyond ASCII", user={"token": "t0ken", "as": "b\u00f6b"}),
     case("groups without as", user={"token": "t0ken", "as-groups": ["a"]}),
@@ -117,6 +124,13 @@ CASES: Final[tuple[Case, ...]] = (
     case(
         "auth-provider: oidc",
         user=provider("oidc", id_token="a.e30.c", idp_issuer_url="https://127.0.0.1:1", client_id="c"),
+    ),
+    case(
+        "auth-provider: oidc, with a token that is valid",
+        user=provider(
+            "oidc", id_token="e30.eyJleHAiOjQwNzA5MDg4MDB9.c", idp_issuer_url="https://127.0.0.1:1", client_id="c"
+        ),
+        differs=OIDC,
     ),
     case(
         "auth-provider: oidc without client-secret",
