@@ -7,19 +7,23 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
+from kdm_http import certs_issued
 from kdm_http.development import write_development_files
 from kdm_http.peer import Peer, PeerRefused
-from kdm_http.pki import Authority, Pair, PkiError, is_development_certificate
-from kdm_http.pki_directory import CA_DAYS, CRL_DAYS, LEAF_DAYS, PkiDirectory, read, read_certificate, read_crl
+from kdm_http.pki import Authority, PkiError, format_serial, is_development_certificate, parse_fingerprint, parse_serial
+from kdm_http.pki_directory import CA_DAYS, CRL_DAYS, LEAF_DAYS, PkiDirectory
+from kdm_http.pki_files import read, read_certificate, read_crl
 from kdm_http.trust import Trust
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # argparse has no public name for it
+
+_T = TypeVar("_T")
 
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -44,7 +48,7 @@ def register(subparsers: Subparsers) -> None:
     _add_crl_days(init)
     _add_force(init)
 
-    issue = _add(commands, "issue", _issue, "issue a certificate, with a new key")
+    issue = _add(commands, "issue", certs_issued.issue, "issue a certificate, with a new key")
     issue.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory")
     issue.add_argument("--cn", required=True, metavar="NAME", help="the common name: a client's user")
     issue.add_argument("--org", action="append", default=[], metavar="GROUP", help="a client's group, repeatable")
@@ -57,15 +61,49 @@ def register(subparsers: Subparsers) -> None:
     _add_days(issue)
     _add_force(issue)
 
-    renew = _add(commands, "renew", _renew, "replace a certificate by its successor, with a new key")
+    renew = _add(commands, "renew", certs_issued.renew, "replace a certificate by its successor, with a new key")
     renew.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory")
-    renew.add_argument("names", nargs="+", metavar="NAME", help="which, as named by issue")
+    renew.add_argument("names", nargs="+", metavar="NAME", help="which: the files' name")
+    renew.add_argument(
+        "--revoke-old",
+        action="store_true",
+        help="revoke the earlier certificates of this name; else they stay valid until they end",
+    )
     _add_days(renew)
+    _add_crl_days(renew)
 
-    revoke = _add(commands, "revoke", _revoke, "revoke certificates; without any, sign the revocation list anew")
+    revoke = _add(
+        commands, "revoke", certs_issued.revoke, "revoke certificates; without any, sign the revocation list anew"
+    )
     revoke.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory")
-    revoke.add_argument("names", nargs="*", metavar="NAME", help="which: as named by issue, or a file")
+    revoke.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="whose: a files' name, common name or SPIFFE ID, and every certificate of it; or a certificate's file",
+    )
+    revoke.add_argument(
+        "--serial",
+        action="append",
+        default=[],
+        type=_read_by(parse_serial),
+        metavar="HEX",
+        help="the one certificate with this serial number, repeatable",
+    )
+    revoke.add_argument(
+        "--fingerprint",
+        action="append",
+        default=[],
+        type=_read_by(parse_fingerprint),
+        metavar="HEX",
+        help="the one certificate with this SHA-256 fingerprint, which the audit trail has, repeatable",
+    )
     _add_crl_days(revoke)
+    revoke.add_argument(
+        "--force",
+        action="store_true",
+        help="revoke serial numbers that are not in the register; begin another list where crl.pem is missing",
+    )
 
     inspect = _add(commands, "inspect", _inspect, "show certificates and revocation lists")
     inspect.add_argument("files", nargs="+", type=Path, metavar="FILE")
@@ -100,6 +138,16 @@ def _days(text: str) -> int:
     return int(text)
 
 
+def _read_by(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    def read_argument(text: str) -> _T:
+        try:
+            return parse(text)
+        except PkiError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from exc
+
+    return read_argument
+
+
 def _add_days(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--days", type=_days, default=LEAF_DAYS, metavar="N", help="validity, in days (default: %(default)s)"
@@ -130,7 +178,9 @@ def _init(arguments: argparse.Namespace) -> int:
     sans = list(dict.fromkeys([*_LOCAL, *(arguments.san or ())]))
     server = authority.issue("kdm", sans=sans, purposes=["server"], days=arguments.days)
     client = authority.issue(arguments.cn, organizations=arguments.org or ["kdm:admins"], days=arguments.days)
-    _check_client(client)
+    certs_issued.check_client(client)
+    if arguments.cn.lower() == "server":
+        raise PkiError("the client cannot be called 'server': those are the server's files")
     leaves = {"server": server, arguments.cn: client}
     PkiDirectory.init(arguments.dir, authority, leaves, crl_days=arguments.crl_days, force=arguments.force)
     _say(
@@ -140,35 +190,6 @@ def _init(arguments: argparse.Namespace) -> int:
         "      --policy-file policy.toml",
         f"Sign the revocation list anew within {arguments.crl_days} days: kdm certs revoke {arguments.dir}",
     )
-    return 0
-
-
-def _issue(arguments: argparse.Namespace) -> int:
-    directory = PkiDirectory.open(arguments.dir)
-    purposes = [purpose for purpose in ("client", "server") if getattr(arguments, purpose)] or ["client"]
-    pair = directory.authority.issue(
-        arguments.cn, organizations=arguments.org, sans=arguments.san, purposes=purposes, days=arguments.days
-    )
-    if "client" in purposes:
-        _check_client(pair)
-    _say(*directory.add(arguments.name or arguments.cn, pair, force=arguments.force))
-    return 0
-
-
-def _renew(arguments: argparse.Namespace) -> int:
-    directory = PkiDirectory.open(arguments.dir)
-    successors = {
-        name: directory.authority.renew(directory.certificate(name), days=arguments.days) for name in arguments.names
-    }
-    for name, pair in successors.items():
-        _say(*directory.add(name, pair, force=True))
-    return 0
-
-
-def _revoke(arguments: argparse.Namespace) -> int:
-    directory = PkiDirectory.open(arguments.dir)
-    certificates = [directory.certificate(name) for name in arguments.names]
-    _say(directory.revoke(certificates, crl_days=arguments.crl_days))
     return 0
 
 
@@ -192,7 +213,7 @@ def _describe(certificate: x509.Certificate) -> list[str]:
     lines = [
         f"subject      {certificate.subject.rfc4514_string()}",
         f"issuer       {certificate.issuer.rfc4514_string()}",
-        f"serial       {certificate.serial_number:x}",
+        f"serial       {format_serial(certificate.serial_number)}",
         f"valid        {certificate.not_valid_before_utc:%FT%TZ} to {certificate.not_valid_after_utc:%FT%TZ}, "
         + (f"{left.days} days left" if left.days >= 0 else "EXPIRED"),
         f"fingerprint  {certificate.fingerprint(hashes.SHA256()).hex()}",
@@ -213,14 +234,15 @@ def _describe(certificate: x509.Certificate) -> list[str]:
 
 
 def _describe_crl(crl: x509.CertificateRevocationList) -> list[str]:
-    stale = crl.next_update_utc is not None and crl.next_update_utc < datetime.now(UTC)
+    numbers = [each.value.crl_number for each in crl.extensions if isinstance(each.value, x509.CRLNumber)]
+    end = f"{crl.next_update_utc:%FT%TZ}" if crl.next_update_utc else "no end"
+    warning = certs_issued.list_warning(crl, datetime.now(UTC))
     lines = [
         f"issuer       {crl.issuer.rfc4514_string()}",
-        f"valid        {crl.last_update_utc:%FT%TZ} to "
-        + (f"{crl.next_update_utc:%FT%TZ}" if crl.next_update_utc else "no end")
-        + (", STALE" if stale else ""),
+        f"number       {numbers[0] if numbers else 'none'}",
+        f"valid        {crl.last_update_utc:%FT%TZ} to {end}" + (f", {warning}" if warning else ""),
     ]
-    lines += [f"revoked      {entry.serial_number:x} at {entry.revocation_date_utc:%FT%TZ}" for entry in crl]
+    lines += [f"revoked      {format_serial(each.serial_number)} at {each.revocation_date_utc:%FT%TZ}" for each in crl]
     return [f"  {line}" for line in lines]
 
 
@@ -238,17 +260,11 @@ def _verify(arguments: argparse.Namespace) -> int:
             verdict = f"refused: {exc}"
         refused = refused or verdict.startswith("refused")
         _say(f"{path}: {verdict}")
+    if crl.exists():
+        certs_issued.warn_of_list("verify", arguments.dir)
     return int(refused)
 
 
 def _dev(arguments: argparse.Namespace) -> int:
     _say(*write_development_files(arguments.dir, force=arguments.force))
     return 0
-
-
-def _check_client(pair: Pair) -> None:
-    """Make sure that the server would take it."""
-    try:
-        Peer.from_der(pair.certificate.public_bytes(serialization.Encoding.DER))
-    except PeerRefused as exc:
-        raise PkiError(f"kdm would refuse this client: {exc}") from exc

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from kdm_http.pki import DEVELOPMENT, Authority
-from kdm_http.pki_directory import write_files
+from kdm_http.pki_files import write_files
 
 _DAYS: Final = 3653
 

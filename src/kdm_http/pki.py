@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
@@ -17,11 +18,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from kdm_http import spiffe
 
 SKEW: Final = timedelta(minutes=5)
-"""A new certificate is valid this long already, for the clocks that are behind."""
+"""A new certificate or revocation list is valid this long already, for the clocks that are behind."""
 
-_is_dns_name: Final = re.compile(
-    r"(?:\*\.)?[A-Za-z0-9_](?:[-A-Za-z0-9_]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_-]+)*", re.ASCII
-).fullmatch
+_LABEL: Final = r"[A-Za-z0-9_](?:[-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?"
+# A last label of digits alone makes a broken IPv4 address, which no client would look up (RFC 1123, section 2.1).
+_is_dns_name: Final = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)*(?![0-9]+\Z){_LABEL}", re.ASCII).fullmatch
 
 _PURPOSES: Final = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
@@ -49,10 +50,9 @@ def parse_san(text: str) -> x509.GeneralName:
     Raises:
         PkiError: It is none of them.
     """
-    try:
-        return x509.IPAddress(ipaddress.ip_address(text))
-    except ValueError:
-        pass
+    with contextlib.suppress(ValueError):
+        if "%" not in text:  # an IPv6 zone means something on one host only, and a certificate cannot hold it
+            return x509.IPAddress(ipaddress.ip_address(text))
     if "://" in text:
         if text.lower().startswith("spiffe:"):
             try:
@@ -156,7 +156,10 @@ class Authority:
         extensions: list[x509.ExtensionType] = [x509.ExtendedKeyUsage([_PURPOSES[purpose] for purpose in purposes])]
         if sans:
             extensions.append(x509.SubjectAlternativeName([parse_san(san) for san in sans]))
-        return self._sign(_subject(name, organizations), extensions, days, now)
+        subject = _subject(name, organizations)
+        if _folded(subject) == _folded(self.pair.certificate.subject):  # OpenSSL would take it for self-issued
+            raise PkiError(f"bad name {name!r}: it is the CA's own")
+        return self._sign(subject, extensions, days, now)
 
     def renew(self, certificate: x509.Certificate, *, days: int, now: datetime | None = None) -> Pair:
         """Make a successor of a leaf certificate: same names and purposes, new key, new dates, new serial number.
@@ -165,6 +168,8 @@ class Authority:
             PkiError: It is not a leaf of this CA.
         """
         self.check_issued(certificate)
+        if certificate == self.pair.certificate:
+            raise PkiError("it is the CA's own certificate: a CA is replaced by another, see 'kdm certs init'")
         kept = (x509.ExtendedKeyUsage, x509.SubjectAlternativeName)
         extensions = [each.value for each in certificate.extensions if isinstance(each.value, kept)]
         return self._sign(certificate.subject, extensions, days, now)
@@ -188,33 +193,58 @@ class Authority:
         previous: x509.CertificateRevocationList | None = None,
         revoked: Iterable[x509.Certificate] = (),
         *,
+        serials: Iterable[int] = (),
         days: int,
         now: datetime | None = None,
     ) -> x509.CertificateRevocationList:
         """Make a revocation list: what the previous one has, and more.
 
+        Its number is greater than the previous one's (RFC 5280, section 5.2.3), and it begins later, so that whoever
+        holds both takes this one. Without a previous one the number is the time, in
+        milliseconds: greater than that of a list that was lost.
+
         Args:
             previous: The list before this one.
             revoked: What to revoke in addition. What is revoked already stays as it is.
-            days: After how many days the list is stale, and every client of this CA refused: sign anew before.
+            serials: The same, by serial number alone.
+            days: After how many days the list is stale, and every client of this CA refused: sign again before. At
+                most until the CA's own end.
             now: The time of the list; now where None.
+
+        Raises:
+            PkiError: The previous list is another CA's or cannot be read, or the CA has ended.
         """
         now = now or datetime.now(UTC)
-        number = 1
+        begin, number = now - SKEW, int(now.timestamp() * 1000)
         entries: dict[int, x509.RevokedCertificate] = {}
         if previous is not None:
+            number = self._check_list(previous) + 1
             entries = {entry.serial_number: entry for entry in previous}
-            number = previous.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number + 1
-        for certificate in revoked:
-            entry = x509.RevokedCertificateBuilder(certificate.serial_number, now).build()
-            entries.setdefault(certificate.serial_number, entry)
+            begin = max(begin, min(previous.last_update_utc + timedelta(seconds=1), now))
+        for serial in (*(certificate.serial_number for certificate in revoked), *serials):
+            entries.setdefault(serial, x509.RevokedCertificateBuilder(serial, begin).build())
         ca = self.pair.certificate
-        builder = x509.CertificateRevocationListBuilder(ca.subject, now, now + timedelta(days=days))
+        end = min(now + timedelta(days=days), ca.not_valid_after_utc)
+        if end <= now:
+            raise PkiError(f"the CA ended at {ca.not_valid_after_utc:%FT%TZ}: begin another with 'kdm certs init'")
+        builder = x509.CertificateRevocationListBuilder(ca.subject, begin, end)
         for entry in entries.values():
             builder = builder.add_revoked_certificate(entry)
         builder = builder.add_extension(x509.CRLNumber(number), critical=False)
         builder = builder.add_extension(_authority_key(ca), critical=False)
         return builder.sign(self.pair.key, hashes.SHA256())
+
+    def _check_list(self, crl: x509.CertificateRevocationList) -> int:
+        """Make sure that this CA signed a list, and return its number: 0 where it has none."""
+        ca = self.pair.certificate
+        try:
+            signed = crl.issuer == ca.subject and crl.is_signature_valid(self.pair.key.public_key())
+            numbers = [each.value.crl_number for each in crl.extensions if isinstance(each.value, x509.CRLNumber)]
+        except Exception as exc:  # cryptography raises many kinds, where a field is first read
+            raise PkiError(f"the revocation list cannot be read: {exc}") from exc
+        if not signed:
+            raise PkiError(f"the revocation list was not signed by '{ca.subject.rfc4514_string()}'")
+        return max(numbers, default=0)
 
     def _sign(
         self, subject: x509.Name, extensions: Iterable[x509.ExtensionType], days: int, now: datetime | None
@@ -240,6 +270,8 @@ def _builder(
     latest: datetime | None = None,
 ) -> x509.CertificateBuilder:
     begin = now or datetime.now(UTC)
+    if latest and latest <= begin:
+        raise PkiError(f"the CA ended at {latest:%FT%TZ}: begin another with 'kdm certs init'")
     try:
         end = begin + timedelta(days=days)
         return x509.CertificateBuilder(
@@ -260,6 +292,52 @@ def _subject(name: str, organizations: Iterable[str]) -> x509.Name:
         if not value or not value.isprintable() or value != value.strip() or len(value) > 64:
             raise PkiError(f"bad name {value!r}: expected 1 to 64 printable characters")
     return x509.Name([x509.NameAttribute(oid, value) for oid, value in pairs])
+
+
+def _folded(name: x509.Name) -> list[list[tuple[str, str]]]:
+    """Return a name as OpenSSL compares it: without regard to case and the number of spaces (RFC 5280, section 7.1)."""
+    return [[(each.oid.dotted_string, fold(str(each.value))) for each in rdn] for rdn in name.rdns]
+
+
+def fold(text: str) -> str:
+    """Return a text without regard to case and the number of spaces."""
+    return " ".join(text.split()).casefold()
+
+
+def format_serial(serial: int) -> str:
+    """Write a serial number in lower-case hex."""
+    return f"{serial:x}"
+
+
+def parse_serial(text: str) -> int:
+    """Read a serial number as ``kdm certs inspect`` or ``openssl x509`` write it.
+
+    Raises:
+        PkiError: It is none.
+    """
+    digits = _hex(text.strip().lower().removeprefix("serial="), "serial number", 40)
+    if not int(digits, 16):
+        raise PkiError(f"bad serial number {text!r}: it is 0")
+    return int(digits, 16)
+
+
+def parse_fingerprint(text: str) -> str:
+    """Read a SHA-256 fingerprint as the audit trail or ``openssl x509 -fingerprint -sha256`` write it.
+
+    Raises:
+        PkiError: It is none.
+    """
+    digits = _hex(text.strip().lower().removeprefix("sha256 fingerprint="), "fingerprint", 64)
+    if len(digits) != 64:
+        raise PkiError(f"bad fingerprint {text!r}: a SHA-256 one has 64 hex digits")
+    return digits
+
+
+def _hex(text: str, what: str, most: int) -> str:
+    digits = text.removeprefix("0x").replace(":", "")
+    if not re.fullmatch(rf"[0-9a-f]{{1,{most}}}", digits):
+        raise PkiError(f"bad {what} {text!r}: expected at most {most} hex digits, as 'kdm certs inspect' shows them")
+    return digits
 
 
 def _authority_key(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:

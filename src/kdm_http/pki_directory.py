@@ -1,12 +1,10 @@
-"""A CA's directory: ``ca.pem``, ``ca-key.pem``, ``crl.pem``, and for each leaf ``NAME.pem`` and ``NAME-key.pem``."""
+"""A CA's directory: ``ca.pem``, ``ca-key.pem``, ``crl.pem``, ``issued/``; of a leaf ``NAME.pem``, ``NAME-key.pem``."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -15,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from kdm_http.pki import Authority, Pair, PkiError
+from kdm_http.pki_files import check_absent, locked, make_directory, read, read_certificate, read_crl, write_files
+from kdm_http.pki_register import LOCK, Register
 
 CA_DAYS: Final = 3650
 LEAF_DAYS: Final = 365
@@ -27,7 +27,11 @@ _RESERVED: Final = {"ca", "crl"}
 
 @frozen
 class PkiDirectory:
-    """A CA and the certificates it issued, kept as files. Private keys are readable by their owner alone."""
+    """A CA and the certificates it issued, kept as files. Private keys are readable by their owner alone.
+
+    Every certificate is in the register, ``issued/``, before it is anywhere else: what is replaced or copied away can
+    still be revoked. Whoever changes a directory that others may change too does so in ``exclusive``.
+    """
 
     path: Path
     authority: Authority
@@ -63,8 +67,13 @@ class PkiDirectory:
         }
         for name, pair in leaves.items():
             files |= _leaf_files(name, pair)
-        write_files(path, files, force=force)
-        return cls(path, authority)
+        self = cls(path, authority)
+        with self.exclusive():
+            if not force:
+                check_absent(path, files)
+            self.register.record({name: pair.certificate for name, pair in leaves.items()})
+            write_files(path, files, force=True)
+        return self
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -80,8 +89,30 @@ class PkiDirectory:
         except PkiError as exc:
             raise PkiError(f"the CA in {path} cannot be used: {exc}") from exc
 
+    @property
+    def register(self) -> Register:
+        """What the CA issued."""
+        return Register(self.path / "issued", self.authority)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes from changing the directory, and register what is found in it.
+
+        Raises:
+            PkiError: The directory cannot be written, or another process does not leave it.
+        """
+        make_directory(self.path)
+        self.register.make()
+        with locked(self.register.path / LOCK):
+            self.register.adopt(
+                file
+                for file in sorted(self.path.glob("*.pem"))
+                if file.stem not in _RESERVED and not file.stem.endswith("-key")
+            )
+            yield
+
     def add(self, name: str, pair: Pair, *, force: bool = False) -> list[Path]:
-        """Write a certificate and its key, the key first.
+        """Register a certificate, then write its key, then itself.
 
         Args:
             name: The files' name, without ``.pem``.
@@ -89,9 +120,14 @@ class PkiDirectory:
             force: Whether to replace what is there.
 
         Raises:
-            PkiError: The name is no file name, the files are there already, or they cannot be written.
+            PkiError: The name is no file name, the files are there already (then nothing is registered), or they
+                cannot be written.
         """
-        return write_files(self.path, _leaf_files(name, pair), force=force)
+        files = _leaf_files(name, pair)
+        if not force:
+            check_absent(self.path, files)
+        self.register.record({name: pair.certificate})
+        return write_files(self.path, files, force=True)
 
     def certificate(self, name: str) -> x509.Certificate:
         """Return a certificate of this directory (by name), or of any file (by path).
@@ -102,98 +138,48 @@ class PkiDirectory:
         own = self.path / f"{name}.pem"
         return read_certificate(own if own.exists() else Path(name))
 
-    def revoke(self, certificates: Sequence[x509.Certificate], *, crl_days: int = CRL_DAYS) -> Path:
-        """Add certificates to the revocation list and sign it anew; without any, only prolong it.
+    def crl(self) -> x509.CertificateRevocationList:
+        """Return the revocation list.
 
         Raises:
-            PkiError: One of them is another CA's, or the list cannot be read or written.
+            PkiError: It is missing or cannot be read: who is revoked is unknown.
+        """
+        return read_crl(self.path / "crl.pem")
+
+    def revoke(
+        self,
+        certificates: Sequence[x509.Certificate] = (),
+        *,
+        serials: Iterable[int] = (),
+        crl_days: int = CRL_DAYS,
+        new_list: bool = False,
+    ) -> Path:
+        """Add certificates to the revocation list and sign it again; without any, only prolong it.
+
+        Args:
+            certificates: What to revoke.
+            serials: The same, by serial number alone.
+            crl_days: How long the list is good for, in days.
+            new_list: Whether to begin another list where there is none, and so to let in who was revoked before.
+
+        Raises:
+            PkiError: One of them is another CA's or the CA itself, or the list cannot be read or written.
         """
         for certificate in certificates:
             self.authority.check_issued(certificate)
-        previous = read_crl(self.path / "crl.pem") if (self.path / "crl.pem").exists() else None
-        crl = self.authority.sign_crl(previous, certificates, days=crl_days)
-        return write_files(self.path, {"crl.pem": crl.public_bytes(serialization.Encoding.PEM)}, force=True)[0]
+        serials = [*(each.serial_number for each in certificates), *serials]
+        if self.authority.pair.certificate.serial_number in serials:
+            raise PkiError("a CA cannot revoke itself: take its certificate out of what trusts it")
+        crl = self.path / "crl.pem"
+        if not crl.exists() and not new_list:
+            raise PkiError(f"{crl} is missing, and with it who is revoked: restore it, or begin another with --force")
+        previous = self.crl() if crl.exists() else None
+        signed = self.authority.sign_crl(previous, serials=serials, days=crl_days)
+        return write_files(self.path, {"crl.pem": signed.public_bytes(serialization.Encoding.PEM)}, force=True)[0]
 
 
 def _leaf_files(name: str, pair: Pair) -> dict[str, bytes]:
-    if not _is_file_name(name) or name in _RESERVED or name.endswith("-key"):
+    lower = name.lower()  # a file system may not tell upper from lower case
+    if not _is_file_name(name) or lower in _RESERVED or lower.endswith("-key"):
         raise PkiError(f"{name!r} cannot name files")
     return {f"{name}-key.pem": pair.key_pem(), f"{name}.pem": pair.certificate_pem()}
-
-
-def write_files(directory: Path, files: Mapping[str, bytes], *, force: bool) -> list[Path]:
-    """Write files, each as a whole or not at all; those named ``*-key.pem`` for their owner's eyes alone.
-
-    Args:
-        directory: Where to; made where missing.
-        files: Their contents by name.
-        force: Whether to replace what is there.
-
-    Returns:
-        Their paths.
-
-    Raises:
-        PkiError: One is there already (then nothing is written), or cannot be written.
-    """
-    paths = [directory / name for name in files]
-    there = [str(path) for path in paths if path.exists()]
-    if there and not force:
-        raise PkiError(f"there already: {', '.join(there)}; replace with --force")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for path, content in zip(paths, files.values(), strict=True):
-            _write(path, content, mode=0o600 if path.name.endswith("-key.pem") else 0o644)
-    except OSError as exc:
-        raise PkiError(f"cannot write {exc.filename or directory}: {exc.strerror}") from exc
-    return paths
-
-
-def _write(path: Path, content: bytes, *, mode: int) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-
-
-def read(path: Path) -> bytes:
-    """Return a file's content.
-
-    Raises:
-        PkiError: It cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise PkiError(f"cannot read {path}: {exc.strerror}") from exc
-
-
-def read_certificate(path: Path) -> x509.Certificate:
-    """Return the first certificate of a PEM file.
-
-    Raises:
-        PkiError: It cannot be read, or has none.
-    """
-    try:
-        return x509.load_pem_x509_certificate(read(path))
-    except ValueError as exc:
-        raise PkiError(f"{path} holds no PEM certificate") from exc
-
-
-def read_crl(path: Path) -> x509.CertificateRevocationList:
-    """Return the first revocation list of a PEM file.
-
-    Raises:
-        PkiError: It cannot be read, or has none.
-    """
-    try:
-        return x509.load_pem_x509_crl(read(path))
-    except ValueError as exc:
-        raise PkiError(f"{path} holds no PEM revocation list") from exc

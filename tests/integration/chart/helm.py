@@ -72,11 +72,12 @@ class Helm:
         *args: str,
         namespace: str = "team",
         version: str = VERSIONS[-1],
+        release: str = "demo",
     ) -> str:
-        """Render the chart as the release `demo`."""
+        """Render the chart as a release."""
         given = yaml.safe_load(values.read_text()) if isinstance(values, Path) else values
         options = (f"--namespace={namespace}", f"--kube-version={version}", *args)
-        return self.run("template", "demo", str(CHART), *options, values=given)
+        return self.run("template", release, str(CHART), *options, values=given)
 
     def objects(
         self, values: Mapping[str, Any] | Path | None = None, *, version: str = VERSIONS[-1]
@@ -86,9 +87,27 @@ class Helm:
 
 
 def by_name(manifests: str) -> dict[str, Object]:
-    """Read objects from YAML documents, by `Kind/name`."""
-    objects = [each for each in yaml.safe_load_all(manifests) if each]
+    """Read objects from YAML documents, by `Kind/name`.
+
+    Raises:
+        yaml.YAMLError: They cannot be read, or a key is there twice: Kubernetes takes the last, others the first.
+    """
+    objects = [each for each in yaml.load_all(manifests, Loader=_Strict) if each]
     return {f"{each['kind']}/{each['metadata']['name']}": each for each in objects}
+
+
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that is there twice, which YAML forbids and PyYAML lets pass."""
+
+
+def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
+        raise yaml.constructor.ConstructorError(None, None, f"twice: {', '.join(twice)}", node.start_mark)
+    return {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
+
+
+_Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 @contextmanager

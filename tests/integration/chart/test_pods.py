@@ -93,6 +93,7 @@ def test_only_a_pod_that_asks_its_own_api_server_has_a_token(deployments: dict[s
     assert tokens == {
         "another-cluster": False,
         "load-balancer": True,
+        "openshift": True,
         "operators": True,
         "production": True,
         "sidecar": False,

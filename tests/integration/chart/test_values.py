@@ -197,6 +197,51 @@ def test_the_schema_names_what_it_refuses(helm: Helm, values: dict[str, Any], pl
             {**TRIAL, "metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}},
             "needs metrics.service.enabled",
         ),
+        (
+            {**TRIAL, "metrics": {"serviceMonitor": {"enabled": True, "interval": "5s"}}},
+            "metrics.serviceMonitor.scrapeTimeout must not be more",
+        ),
+        (
+            {
+                **SECURED,
+                "tls": {
+                    "certManager": {"enabled": True, "issuerRef": {"name": "x"}, "duration": "720h"},
+                    "clientCa": {"fromServerSecret": True},
+                },
+            },
+            "renewBefore must be less than tls.certManager.duration",
+        ),
+        ({**TRIAL, "settings": {"ops_host": "127.0.0.1"}}, "where the kubelet's probes cannot reach it"),
+        ({**TRIAL, "extraVolumes": [{"name": "tls", "emptyDir": {}}]}, "there is a volume 'tls' already"),
+        ({**TRIAL, "extraVolumes": [{"name": "a", "emptyDir": {}}] * 2}, "there is a volume 'a' already"),
+        ({**TRIAL, "extraVolumeMounts": [{"name": "a", "mountPath": "/a"}]}, "there is no volume 'a'"),
+        (
+            {**TRIAL, "extraVolumeMounts": [{"name": "tls", "mountPath": "/etc/kdm/policy"}]},
+            "something is mounted at /etc/kdm/policy already",
+        ),
+        ({**TRIAL, "extraContainers": [{"name": "kdm", "image": "x"}]}, "there is a container 'kdm' already"),
+        ({**TRIAL, "extraEnv": [{"name": "TZ", "value": "UTC"}] * 2}, "TZ is there twice"),
+        (
+            {**TRIAL, "extraEnv": [{"name": "TZ", "value": "", "valueFrom": {"fieldRef": {"fieldPath": "a"}}}]},
+            "TZ has value and valueFrom",
+        ),
+        (
+            {**TRIAL, "topologySpreadConstraints": [DEFAULTS["topologySpreadConstraints"][0]] * 2},
+            "kubernetes.io/hostname, ScheduleAnyway is there twice",
+        ),
+        (
+            {
+                **TRIAL,
+                "topologySpreadConstraints": [{**DEFAULTS["topologySpreadConstraints"][0], "minDomains": 2}],
+            },
+            "needs whenUnsatisfiable DoNotSchedule",
+        ),
+        ({**TRIAL, "tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}, "Exists takes no value"),
+        ({**TRIAL, "tolerations": [{"effect": "NoSchedule"}]}, "says so by operator Exists"),
+        ({**TRIAL, "tolerations": [{"key": "a", "tolerationSeconds": 5}]}, "needs effect NoExecute"),
+        ({**TRIAL, "resources": {"requests": {"memory": "1Gi"}}}, "the request of memory, 1Gi, is more than its limit"),
+        ({**TRIAL, "resources": {"limits": {"memory": "1e6"}}}, "the request of memory, 128Mi, is more than"),
+        ({**TRIAL, "resources": {"limits": {"cpu": 0.05}}}, "the request of cpu, 100m, is more than its limit, 0.05"),
     ],
     ids=json.dumps,
 )

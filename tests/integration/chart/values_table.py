@@ -29,6 +29,7 @@ def rows(text: str) -> list[tuple[str, Any, str]]:
     Raises:
         Undocumented: A value has no description.
     """
+    values = yaml.safe_load(text)
     found: list[tuple[str, Any, str]] = []
     path: list[tuple[int, str]] = []
     description = ""
@@ -47,11 +48,11 @@ def rows(text: str) -> list[tuple[str, Any, str]]:
         path = [*((depth, name) for depth, name in path if depth < indent), (indent, key[2])]
         if description:
             names = [name for _, name in path]
-            found.append((".".join(names), _at(yaml.safe_load(text), names), description))
+            found.append((".".join(names), _at(values, names), description))
             skip_deeper_than = indent
             description = ""
     documented = {path for path, _, _ in found}
-    missing = [each for each in _leaves(yaml.safe_load(text)) if not any(_within(each, path) for path in documented)]
+    missing = [each for each in _leaves(values) if not any(_within(each, path) for path in documented)]
     if missing or description:
         raise Undocumented(f"values.yaml does not say what these are: {', '.join(missing) or description}")
     return found

@@ -5,6 +5,8 @@ Arguments: the API's URL, and the directory of the client's tls.crt, tls.key and
 
 import http.client
 import json
+import os
+import socket
 import ssl
 import sys
 from urllib.parse import urlsplit
@@ -14,31 +16,87 @@ TIMEOUT_S = 10
 
 def main() -> int:
     address, directory = urlsplit(sys.argv[1]), sys.argv[2]
-    context = ssl.create_default_context(cafile=f"{directory}/ca.crt")
     try:
-        get(address, context, "/health")
+        context = ssl.create_default_context(cafile=f"{directory}/ca.crt")
+        check_refused(address, context)
+        context.load_cert_chain(f"{directory}/tls.crt", f"{directory}/tls.key")
+        for path in ("/health", "/api/v1/health"):
+            check_healthy(address, context, path)
+    except (Failed, OSError, http.client.HTTPException) as error:
+        print(f"failed: {error or type(error).__name__}")
+        return 1
+    return 0
+
+
+class Reset(ConnectionResetError):
+    """The server broke the connection off, which is not how a connection ends by itself."""
+
+
+class Failed(Exception):
+    """The API is not what it must be; the message says in what."""
+
+
+def check_refused(address, context):
+    """Make sure that a client without a certificate is turned away, by kdm and not by something on the way to it."""
+    try:
+        status, _ = get(address, context, "/health")
     except OSError as error:
+        if not is_refusal(error):
+            raise
         print(f"without a client certificate: refused, as it must be ({error})")
     else:
-        print("the API answered a client without a certificate")
-        return 1
-    context.load_cert_chain(f"{directory}/tls.crt", f"{directory}/tls.key")
-    failed = False
-    for path in ("/health", "/api/v1/health"):
-        status, body = get(address, context, path)
-        print(f"{path}: {status} {body}")
-        failed |= status != 200 or json.loads(body)["status"] != "healthy"
-    return int(failed)
+        raise Failed(f"the API answered a client without a certificate, with {status}")
+
+
+def is_refusal(error) -> bool:
+    """Tell the server's refusal, a TLS alert or a reset, from a bare end of the connection and a failure here."""
+    return isinstance(error, Reset) or is_alert(error)
+
+
+def is_alert(error) -> bool:
+    return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
+
+
+def check_healthy(address, context, path):
+    status, body = get(address, context, path)
+    print(f"{path}: {status} {body}")
+    try:
+        healthy = status == 200 and json.loads(body)["status"] == "healthy"
+    except (ValueError, TypeError, KeyError):
+        healthy = False
+    if not healthy:
+        raise Failed(f"{path} must answer 200 and healthy")
 
 
 def get(address, context, path):
+    """Return the status and the body of an answer.
+
+    Raises:
+        Reset: The server broke the connection off.
+    """
     connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=TIMEOUT_S, context=context)
     try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        connection.connect()
+        with socket.socket(fileno=os.dup(connection.sock.fileno())) as tcp:
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                return answer.status, answer.read().decode()
+            except OSError as error:
+                if not is_alert(error) and was_reset(tcp):
+                    raise Reset("reset by the server") from error
+                raise
     finally:
         connection.close()
+
+
+def was_reset(tcp) -> bool:
+    """Ask the kernel: to Python a reset of TLS and its plain end look the same."""
+    try:
+        tcp.getpeername()
+    except OSError:
+        return True
+    return False
 
 
 sys.exit(main())

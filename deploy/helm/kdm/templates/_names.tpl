@@ -2,33 +2,7 @@
 {{- define "kdm.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $whole := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- default $whole .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
-{{- end }}
-
-{{/* What selects the Pods that serve. It must never change: a Deployment's selector cannot. */}}
-{{- define "kdm.selectorLabels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: server
-{{- end }}
-
-{{/* What selects the Pod of `helm test`: never what the Services select. */}}
-{{- define "kdm.testLabels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: test
-{{- end }}
-
-{{/* The labels of every object. */}}
-{{- define "kdm.labels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- default $whole .Values.fullnameOverride | trunc 48 | trimAll "-" -}}
 {{- end }}
 
 {{- define "kdm.serviceAccountName" -}}
@@ -68,7 +42,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{/* The names clients reach the Service by, one a line: the first is the one `helm test` uses. */}}
 {{- define "kdm.dnsNames" -}}
 {{- $service := printf "%s.%s" (include "kdm.fullname" .) .Release.Namespace -}}
-{{- concat (list (printf "%s.svc" $service) (printf "%s.svc.%s" $service .Values.clusterDomain) $service (include "kdm.fullname" .)) .Values.tls.extraDnsNames | uniq | join "\n" -}}
+{{- concat (list (printf "%s.svc" $service) (printf "%s.svc.%s" $service .Values.clusterDomain) $service (include "kdm.fullname" .)) (.Values.tls.extraDnsNames | default list) | uniq | join "\n" -}}
 {{- end }}
 
 {{/* The name of what lies outside the release's namespace, where another release of the same name may have one too. */}}

@@ -18,7 +18,7 @@
 {{- $_ := set $settings "NAMESPACES" (join "," .Values.namespaces) }}
 {{- if .Values.kubeconfig.existingSecret }}
 {{- $_ := set $settings "KUBECONFIG" (printf "/etc/kdm/kubeconfig/%s" .Values.kubeconfig.key) }}
-{{- $_ := set $settings "CONTEXT" .Values.kubeconfig.context }}
+{{- $_ := set $settings "CONTEXT" (.Values.kubeconfig.context | default "") }}
 {{- end }}
 {{- range $name, $value := $settings }}
 {{- printf "KDM_%s: %q\n" $name $value }}

@@ -6,7 +6,16 @@
 {{- $crls := list $tls.crl.existingSecret $tls.crl.existingConfigMap | compact | len -}}
 {{- $policies := list .Values.policy.toml .Values.policy.existingConfigMap .Values.policy.allowAll | compact | len -}}
 {{- $graceLeast := add (int64 .Values.shutdown.preStopSleepSeconds) (ceil .Values.settings.limit_grace_s | int64) -}}
+{{- $name := include "kdm.fullname" . -}}
 {{- $loadBalancer := or .Values.service.loadBalancerSourceRanges .Values.service.loadBalancerClass -}}
+
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+  {{- fail (printf "the objects would be called '%s', but a Service's name begins with a letter and has only lower-case letters, digits and '-': set fullnameOverride" $name) -}}
+{{- end -}}
+{{- include "kdm.validateLabels" . -}}
+{{- include "kdm.validatePod" . -}}
+{{- include "kdm.validateEgress" . -}}
+{{- include "kdm.validateSelector" . -}}
 
 {{- if $trial -}}
   {{- if or $tls.existingSecret $tls.certManager.enabled $clientCas $crls -}}
@@ -38,8 +47,11 @@
 {{- if gt $policies 1 -}}
   {{- fail "there is more than one policy: choose one of policy.toml, policy.existingConfigMap and policy.allowAll" -}}
 {{- end -}}
-{{- if and $tls.certManager.enabled (not $tls.certManager.issuerRef.name) -}}
+{{- if and $tls.certManager.enabled (not (dig "name" "" ($tls.certManager.issuerRef | default dict))) -}}
   {{- fail "tls.certManager.enabled needs tls.certManager.issuerRef.name: whose signature?" -}}
+{{- end -}}
+{{- if and $tls.certManager.enabled (le (include "kdm.milliseconds" $tls.certManager.duration | float64) (include "kdm.milliseconds" $tls.certManager.renewBefore | float64)) -}}
+  {{- fail "tls.certManager.renewBefore must be less than tls.certManager.duration, or the certificate would be renewed without end" -}}
 {{- end -}}
 {{- if and $tls.extraDnsNames (not $trial) (not $tls.certManager.enabled) -}}
   {{- fail "tls.extraDnsNames is for certificates that the chart makes: the one in tls.existingSecret has the names it has" -}}
@@ -61,6 +73,9 @@
   {{- if hasPrefix "KDM_" .name -}}
     {{- fail (printf "extraEnv: %s is a setting of kdm's: give it as settings.%s, or by the value it follows from" .name (.name | trimPrefix "KDM_" | lower)) -}}
   {{- end -}}
+{{- end -}}
+{{- if regexMatch "^(127\\.|localhost$|::1$)" .Values.settings.ops_host -}}
+  {{- fail (printf "settings.ops_host is %s, where the kubelet's probes cannot reach it: the Pods would be restarted without end" .Values.settings.ops_host) -}}
 {{- end -}}
 {{- if eq (int64 .Values.settings.port) (int64 .Values.settings.ops_port) -}}
   {{- fail "settings.port and settings.ops_port are the same: the API and the plain listener need a port each" -}}
@@ -88,6 +103,9 @@
 {{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) -}}
   {{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled: it selects that Service" -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled (lt (include "kdm.milliseconds" .Values.metrics.serviceMonitor.interval | float64) (include "kdm.milliseconds" .Values.metrics.serviceMonitor.scrapeTimeout | float64)) -}}
+  {{- fail "metrics.serviceMonitor.scrapeTimeout must not be more than metrics.serviceMonitor.interval: Prometheus refuses that" -}}
 {{- end -}}
 {{- if and .Values.metrics.prometheusRule.enabled (not (.Files.Glob "alerts/*.yaml")) -}}
   {{- fail "metrics.prometheusRule.enabled: this copy of the chart has no alerts/*.yaml" -}}
