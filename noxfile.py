@@ -149,9 +149,11 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Search for counterexamples in the state machines for a long time: at least 100,000 steps."""
+    """Search for counterexamples for a long time: 100,000 steps of the state machines, 2,000 kubeconfigs."""
     install(session)
     session.run("pytest", "tests/unit", "-k", "stateful or machine", "--timeout=0", *session.posargs,
+                env={"HYPOTHESIS_PROFILE": "nightly"})  # fmt: skip
+    session.run("pytest", "tests/integration/kubeconfigs", "-k", "generated or secrets", *session.posargs,
                 env={"HYPOTHESIS_PROFILE": "nightly"})  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build now what the tests will need: inside a test it would count as the test's own time."""
     needed = {fixture for item in session.items for fixture in getattr(item, "fixturenames", ())}
-    own = "_own_control_plane" in needed or ("cluster" in needed and not _existing())
+    own = not {"_own_control_plane", "kubectl"}.isdisjoint(needed) or ("cluster" in needed and not _existing())
     if session.config.option.collectonly or not own:
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
