@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from kdm_adapters.kubernetes.wire.words import plain
 from kdm_core.labels import NO_LABELS, Labels
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
 
@@ -20,6 +21,9 @@ MAX_OBJECT_BYTES: Final = 32 * 2**20
 
 class Garbage(Exception):
     """What arrived is not the Kubernetes API at all: an error page, a truncated answer, another protocol."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))  # it may quote what came
 
 
 class Records:
