@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from kdm_http.answers import Refusal, closing_unless_read
@@ -100,6 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._host = self._good_host = b""
         self._hung_up = False
         self._last_words: tuple[int, str] | None = None
+        self._running: RequestResponseCycle | None = None  # the newest request that an application has been given
         self._may_answer_at_once = False
         self._answered = False
         self._phase = _IDLE
@@ -128,6 +129,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave nothing behind."""
+        if self._running is not None:  # uvicorn looks at the newest request alone, and this one may be before it
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
         self._finished = True
         self._handshake.hung_up = None
@@ -343,6 +347,10 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._refuse(refusal)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _ask(self, app: ASGI3Application) -> None:
         """Have an application answer."""
         self.app = closing_unless_read(app) if self.expect_100_continue else app
@@ -518,7 +526,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._last_words = status, message
         elif own and not under_way:
             self.transport.close()  # it has its answer, and only the rest of its body is wrong
-        elif own and (self.pipeline or cycle.response_started):
+        elif own and self.pipeline:  # its turn has not come: those before it are answered first
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._running or cycle
+            self._last_words = status, message
+        elif own and cycle.response_started:
             self.transport.abort()
         else:
             if own:

@@ -368,7 +368,8 @@ async def test_a_request_line_is_read_whole_however_it_arrives(kdm: Kdm) -> None
 
 async def test_what_came_before_a_bad_request_is_answered_first(kdm: Kdm) -> None:
     """Pipelined: the good one is done and answered, then the bad one refused, then all is over."""
-    for bad in (b"\0\r\n\r\n", request(READ), write(LENGTH, b"Transfer-Encoding: chunked")):
+    bad_body = write(b"Transfer-Encoding: chunked", body=b"zz\r\n")
+    for bad in (b"\0\r\n\r\n", request(READ), write(LENGTH, b"Transfer-Encoding: chunked"), bad_body):
         client, answer = await kdm.ask(write(LENGTH) + bad + write(LENGTH))
         assert (answer.status, kdm.count) == (200, 5)
         refused = await client.response()
