@@ -16,7 +16,7 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 nox.options.stop_on_first_error = CI  # what failed is then read last
 nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
 nox.options.sessions = [
-    "lint", "types", "imports", "audit", "unit", "docs", "integration", "chart", "image", "pods", "gate",
+    "lint", "types", "imports", "audit", "unit", "docs", "fuzz", "integration", "chart", "image", "pods", "gate",
 ]  # fmt: skip
 
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -31,8 +31,10 @@ LOCKS = {
     "bench.txt": ["--group", "bench", "--constraints", "requirements/dev.txt"],
     "docs.txt": ["--group", "docs", "--constraints", "requirements/dev.txt"],
     "otel.txt": ["pyproject.toml", "--extra", "otel", "--constraints", "requirements/dev.txt"],
+    "fuzz.txt": ["--group", "fuzz", "--constraints", "requirements/dev.txt"],
     "dashboard.txt": ["--group", "dashboard"],
     "hadolint.txt": ["--group", "hadolint"],
+    "outside.txt": ["--group", "outside", "--constraints", "requirements/dev.txt"],
     "sslyze.txt": ["--group", "sslyze"],
     "chart.txt": ["--group", "chart"],
 }
@@ -147,13 +149,23 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
-def nightly(session: nox.Session) -> None:
-    """Search for counterexamples for a long time: 100,000 steps of the state machines, 2,000 kubeconfigs."""
+def fuzz(session: nox.Session) -> None:
+    """Search for bytes that kdm cannot take, a minute for each of its parsers. Arguments go to fuzz.search."""
     install(session)
-    session.run("pytest", "tests/unit", "-k", "stateful or machine", "--timeout=0", *session.posargs,
-                env={"HYPOTHESIS_PROFILE": "nightly"})  # fmt: skip
-    session.run("pytest", "tests/integration/kubeconfigs", "-k", "generated or secrets", *session.posargs,
-                env={"HYPOTHESIS_PROFILE": "nightly"})  # fmt: skip
+    session.install("--require-hashes", "--requirement", "requirements/fuzz.txt")
+    session.run("python", "-m", "fuzz.search", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Search for counterexamples for a long time: state machines, kubeconfigs, a million requests, the parsers."""
+    install(session)
+    session.install("--require-hashes", "--requirement", "requirements/fuzz.txt")
+    long = {"HYPOTHESIS_PROFILE": "nightly", "PYTHONPATH": "tests"}
+    session.run("pytest", "tests/unit", "-k", "stateful or machine", "--timeout=0", *session.posargs, env=long)
+    session.run("pytest", "tests/integration/kubeconfigs", "-k", "generated or secrets", *session.posargs, env=long)
+    session.run("pytest", "tests/integration/edge/test_mutated_requests.py", "-s", *session.posargs, env=long)
+    session.run("python", "-m", "fuzz.search", "--seconds", "1800", env=long)
 
 
 @nox.session

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from prometheus_client.metrics_core import Metric
 
 from docs.generate.code import prose
-from kdm_core import SyncStatus
+from kdm_core import SourceStatus, SyncStatus
 from kdm_http.container import Container
 from kdm_http.settings import Settings
 
@@ -17,7 +17,9 @@ def families() -> Iterator[Metric]:
     """Return every family of metrics that a kdm tells, in the order it tells them."""
     container = Container(settings=Settings(dev=True))
     instrument, traffic = container.instrument(), container.traffic()
-    instrument.observe(lambda: SyncStatus(synced=True, connected=True, resource_version="1", age_s=0.0))
+    source = SourceStatus("*", synced=True, connected=True, resource_version="1", age_s=0.0)
+    status = SyncStatus(synced=True, connected=True, resource_version="1", age_s=0.0, sources=(source,))
+    instrument.observe(lambda: status)
     container.api()
     traffic.request("GET", "/deployments", 200, 0.0, "alice")
     traffic.reloaded({"server": datetime.max.replace(tzinfo=UTC)})

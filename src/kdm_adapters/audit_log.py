@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
-import json
 import logging
-import math
 import os
-import re
 import select
 import stat
-import threading
-from datetime import UTC
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from kdm_adapters.lines import WholeLines
+from kdm_adapters.side_thread import SideThread
 from kdm_core import AuditEvent, AuditSink, AuditUnavailable, Instrument
+from kdm_core.trail import to_line
 
 STDOUT: Final = "-"
 """As a path: standard output."""
 
-MAX_FIELD_LENGTH: Final = 2048
-"""Longest string recorded whole, in characters: a SPIFFE ID has at most 2048 bytes (SPIFFE-ID, section 2.3)."""
-
-MAX_GROUPS: Final = 64
-"""How many of an actor's groups are recorded."""
-
-MAX_GROUP_LENGTH: Final = 256
-"""Longest group recorded whole, in characters: an organization has at most 64 (RFC 5280, appendix A.1)."""
-
 MIN_FREE_BYTES: Final = 1024 * 1024
 """With less than this free on the disk, in bytes, it counts as full: the longest possible line takes 400 KB."""
 
-FULL_PIPE_WAIT_MS: Final = 100
-"""How long a line waits for the reader of a full pipe, in milliseconds: meanwhile nobody is served."""
+WAIT_S: Final = 0.1
+"""How long a line waits for the disk or the reader of a pipe, in seconds: meanwhile nobody is served."""
 
-MAX_INTEGER: Final = 2**63 - 1
-"""Larger numbers are recorded as null: a reader's JSON may not have them, and whoever sent one was refused."""
+END_WAIT_S: Final = 0.5
+"""How long closing waits for a line under way, in seconds."""
+
+EXAMINE_S: Final = 5.0
+"""How often the trail is looked at while nobody writes, in seconds."""
+
+_STALLED: Final = "its reader or disk does not keep up"
 
 _log = logging.getLogger(__name__)
-_LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 class JsonLinesAuditSink(AuditSink):
@@ -51,31 +47,47 @@ class JsonLinesAuditSink(AuditSink):
     It is pure ASCII without control characters, whatever the strings of an event hold, so that nothing a caller
     sends can begin another line. Overlong strings are cut and say so; what is no Unicode becomes U+FFFD.
 
-    A file is appended to, made with mode 0600 if it is not there, and opened anew when it was renamed or deleted, so
+    A file is appended to, made with mode 0600 if it is not there, and opened again when it was renamed or deleted, so
     log rotation needs no signal. Rotation by copying and truncating works as well, but can lose lines.
 
-    May be used from any thread. Writing blocks: for a moment, or for as long as the disk takes if ``durable``.
+    May be used from any thread. The file is touched on a thread of its own only, so that a reader or a disk that
+    stands still holds up nobody for longer than ``wait_s``, and nobody at all until it moves again. What is not written
+    by then is lost, but for a line that had been begun: it is finished when it can be, so that no two lines mix.
 
     Args:
         path: The file, or "-" for standard output. It is opened at the first ``check`` or ``record``.
         required: Whether what cannot be recorded must not be done. If not, lost events go to the log instead.
         durable: Whether an event must have reached the disk (fsync), not just the operating system, to be recorded.
         instrument: Told of lost events.
+        wait_s: How long a call may wait, in seconds. ``durable`` may need more, as much as the disk takes to sync.
+
+    Attributes:
+        problem: Why the trail could not be written when that was last tried; "" when it could.
     """
 
     def __init__(
-        self, path: str, *, required: bool = True, durable: bool = False, instrument: Instrument | None = None
+        self,
+        path: str,
+        *,
+        required: bool = True,
+        durable: bool = False,
+        instrument: Instrument | None = None,
+        wait_s: float = WAIT_S,
     ) -> None:
+        self.problem = ""
+        self._was_writable = False
         self._to_stdout = path == STDOUT
         self._path = Path(path)
+        self._where = "standard output" if self._to_stdout else str(path)
         self._required = required
         self._durable = durable
         self._instrument = instrument or Instrument()
-        self._lock = threading.Lock()
+        self._wait_s = wait_s
+        self._thread = SideThread("kdm-audit", _STALLED)
+        self._lines = WholeLines()
         self._fd: int | None = None
         self._file_id: tuple[int, int] | None = None
         self._regular = False
-        self._torn = False
 
     def __enter__(self) -> Self:
         return self
@@ -87,8 +99,9 @@ class JsonLinesAuditSink(AuditSink):
 
     def close(self) -> None:
         """Close the file. A later ``record`` opens it again."""
-        with self._lock:
-            self._close()
+        if self._fd is not None:
+            self._thread.do(self._close)
+        self._thread.close(END_WAIT_S)
 
     def check(self) -> None:
         """Make sure that an event could be recorded now: the file can be opened, the disk has room, the pipe a reader.
@@ -96,17 +109,8 @@ class JsonLinesAuditSink(AuditSink):
         Raises:
             AuditUnavailable: It could not, and the sink is required.
         """
-        if not self._required:
-            return
-        try:
-            with self._lock:
-                fd = self._open()
-                if self._regular:
-                    _check_room(fd)
-                else:
-                    _check_reader(fd, wait_ms=0)
-        except OSError as error:
-            raise self._unavailable(error) from error
+        if self._required:
+            self._attempt(self._examine)
 
     def record(self, event: AuditEvent) -> None:
         """Record one event.
@@ -116,26 +120,70 @@ class JsonLinesAuditSink(AuditSink):
         """
         line = to_line(event)
         try:
-            with self._lock:
-                self._write(line)
-        except OSError as error:
+            self._attempt(lambda: self._write(line))
+        except AuditUnavailable as error:
             self._instrument.audit_lost()
             if self._required:
-                raise self._unavailable(error) from error
-            _log.error("an audit event was lost: %s: %s", error.strerror, line.decode().rstrip())
+                raise
+            _log.error("an audit event was lost: %s: %s", error, line.decode().rstrip())
 
-    def _unavailable(self, error: OSError) -> AuditUnavailable:
-        where = "standard output" if self._to_stdout else self._path
-        return AuditUnavailable(f"the audit trail on {where} cannot be written: {error.strerror}")
+    @asynccontextmanager
+    async def examined(self, interval_s: float = EXAMINE_S) -> AsyncIterator[None]:
+        """Look at the trail now and then, as long as the context lasts, so that ``problem`` is true without a write.
+
+        Args:
+            interval_s: How often, in seconds.
+        """
+        task = asyncio.create_task(self._keep_examining(interval_s), name="kdm-audit")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _keep_examining(self, interval_s: float) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            with suppress(AuditUnavailable):  # it is noted
+                await asyncio.to_thread(self._attempt, self._examine)
+
+    def _attempt(self, job: Callable[[], None]) -> None:
+        """Have something done with the trail, and note how that went."""
+        try:
+            self._thread.call(job, self._wait_s)
+            if self.problem and job != self._examine:  # a short line may fit where the next would not
+                with suppress(OSError):
+                    self._thread.call(self._examine, self._wait_s)
+                    self._healed()
+                return
+        except OSError as error:
+            reason = error.strerror or str(error)
+            noted, self.problem = self.problem, reason
+            if reason != noted and self._was_writable:  # else whoever asks is the first to hear of it
+                _log.error("the audit trail cannot be written", extra={"trail": self._where, "reason": reason})
+            raise AuditUnavailable(f"the audit trail on {self._where} cannot be written: {reason}") from error
+        self._healed()
+
+    def _healed(self) -> None:
+        problem, self.problem = self.problem, ""
+        if problem and self._was_writable:
+            _log.warning("the audit trail can be written again", extra={"trail": self._where})
+        self._was_writable = True
+
+    def _examine(self) -> None:
+        fd = self._open()
+        if self._regular:
+            _check_room(fd)
+        else:
+            _check_reader(fd, 0)
 
     def _write(self, line: bytes) -> None:
         fd = self._open()
         if not self._regular:
-            _check_reader(fd, wait_ms=FULL_PIPE_WAIT_MS)
-        rest = memoryview(b"\n" + line if self._torn else line)
-        while rest:
-            rest = rest[os.write(fd, rest) :]  # all at once, but for a disk that fills up in the middle
-            self._torn = bool(rest)
+            # A full pipe: better no line than one that is reported as lost and comes later. Room is for PIPE_BUF bytes,
+            # no more (poll(2), pipe(7)), so writing a longer line may wait all the same.
+            _check_reader(fd, 0 if self.problem else self._wait_s * 0.9)
+        self._lines.write(fd, line)
         if self._durable and self._regular:
             os.fsync(fd)
 
@@ -160,50 +208,13 @@ class JsonLinesAuditSink(AuditSink):
                 _sync(self._path.parent)
         status = os.fstat(fd)
         self._fd, self._file_id, self._regular = fd, _identity(status), stat.S_ISREG(status.st_mode)
-        self._torn = self._regular and status.st_size > 0 and _is_torn(self._path)
+        self._lines.torn = self._regular and status.st_size > 0 and _is_torn(self._path)
         return fd
 
     def _close(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-
-def to_line(event: AuditEvent) -> bytes:
-    """Return an event as one line of JSON, with its newline."""
-    groups = [_bounded(group, MAX_GROUP_LENGTH) for group in sorted(event.actor.groups)]
-    if len(groups) > MAX_GROUPS:
-        groups[MAX_GROUPS:] = [f"...[{len(groups) - MAX_GROUPS} more]"]
-    latency_ms = event.latency_s * 1000
-    fields = {
-        "time": event.time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "request_id": _bounded(event.request_id),
-        "actor": _bounded(event.actor.user),
-        "groups": groups,
-        "fingerprint": _bounded(event.actor.fingerprint),
-        "peer": _bounded(event.actor.address),
-        "action": event.verb.value,
-        "namespace": _bounded(event.namespace),
-        "name": _bounded(event.name),
-        "old_replicas": _integer(event.old_replicas),
-        "new_replicas": _integer(event.new_replicas),
-        "outcome": event.outcome.value,
-        "reason": _bounded(event.reason),
-        "latency_ms": round(latency_ms, 3) if math.isfinite(latency_ms) else None,
-    }
-    # json escapes what is not ASCII, and all control characters but DEL.
-    return json.dumps(fields, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii") + b"\n"
-
-
-def _bounded(value: str, limit: int = MAX_FIELD_LENGTH) -> str:
-    """Cut what is too long, and replace what UTF-8 does not have: many a reader of JSON refuses lone surrogates."""
-    if len(value) > limit:
-        value = f"{value[:limit]}...[{len(value) - limit} more]"
-    return value if value.isascii() else _LONE_SURROGATES.sub("\ufffd", value)
-
-
-def _integer(value: int | None) -> int | None:
-    return value if value is None or abs(value) <= MAX_INTEGER else None
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -238,12 +249,12 @@ def _check_room(fd: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _check_reader(fd: int, *, wait_ms: int) -> None:
-    """Raise OSError if nobody reads from the pipe, or has not kept up for this long."""
+def _check_reader(fd: int, wait_s: float) -> None:
+    """Raise OSError if nobody reads from the pipe, or it has been full for so many seconds."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    events = poll.poll(wait_ms)
+    events = poll.poll(wait_s * 1000)
     if not events:
-        raise BlockingIOError(errno.EAGAIN, "its reader does not keep up")
+        raise BlockingIOError(errno.EAGAIN, _STALLED)
     if events[0][1] & (select.POLLERR | select.POLLNVAL):
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from types import TracebackType
 from typing import Final, Self
 
+from attrs import define
+
 from kdm_adapters.memory_cluster import MemoryCluster
 from kdm_core.errors import (
     CacheNotSynced,
@@ -29,23 +31,28 @@ from kdm_core.model import (
     Deployment,
     DeploymentChange,
     DeploymentRef,
+    SourceStatus,
     SyncStatus,
+    Trouble,
     check_namespace,
     check_replicas,
 )
 from kdm_core.ports import DeploymentRepository, Instrument
+
+_ALL: Final = "*"
 
 SUBSCRIBER_BUFFER: Final = 1024
 """Changes a subscriber may be behind before it is told that it lagged."""
 
 
 class Faults:
-    """What can be made to go wrong. Each is off until set to True, works at once and stays until set to False.
+    """What can be made to go wrong. Each is off until set, works at once and stays until set back.
 
     Attributes:
         not_synced: There was no first list yet: reads are refused.
         disconnected: The watch is broken: reads go on from the snapshot, which ages; what happens is not seen. When
             healed, what was missed arrives as one difference.
+        disconnected_namespaces: Of which of the watched namespaces alone this is so.
         stale: The snapshot counts as past its bound, and ages, whatever the clock says.
         unreachable: There is no cluster: ``disconnected``, and writes and probes fail.
         timeout: Writes and probes are not answered in time; nothing was written.
@@ -59,6 +66,7 @@ class Faults:
 
     not_synced = False
     disconnected = False
+    disconnected_namespaces: frozenset[str] = frozenset()
     stale = False
     unreachable = False
     timeout = False
@@ -72,8 +80,8 @@ class Faults:
     def __init__(self, on_change: Callable[[], None]) -> None:
         object.__setattr__(self, "_on_change", on_change)
 
-    def __setattr__(self, name: str, value: bool) -> None:
-        if type(getattr(type(self), name, None)) is not bool:
+    def __setattr__(self, name: str, value: bool | frozenset[str]) -> None:
+        if type(getattr(type(self), name, None)) is not type(value):
             raise AttributeError(f"there is no fault called {name!r}")
         object.__setattr__(self, name, value)
         self._on_change()
@@ -96,7 +104,8 @@ class MemoryDeploymentRepository(DeploymentRepository):
           ``faults.disconnected``
         * that the answer to a write knows less than the watch: here it has the new generation already
         * resourceVersions that expire, bookmarks, pages: they never show through the port
-        * quotas and RBAC per namespace; namespaces themselves: each name is one, and none can be deleted
+        * quotas; RBAC, but for a namespace that cannot be read (``faults.disconnected_namespaces``)
+        * namespaces themselves: each name is one, and none can be deleted
         * finalizers: what is deleted is gone
         * ReplicaSets and Pods, rollouts that take time or fail, autoscalers that fight over the count
         * several processes, or keeping anything when this one ends
@@ -137,11 +146,9 @@ class MemoryDeploymentRepository(DeploymentRepository):
         self._clock = clock
         self._snapshot: dict[DeploymentRef, Deployment] = {}
         self._by_name: dict[str, set[DeploymentRef]] = {}
-        self._version = ""
-        self._seeing = False
-        self._fresh = False
-        self._proof_at = -math.inf
-        self._synced_or_closed = asyncio.Event()
+        self._sources = [_Source(each) for each in self._namespaces or (_ALL,)]
+        # For whoever waits: set as well when there is nothing to wait for any more.
+        self._synced_or_closed = {each.name: asyncio.Event() for each in (_Source(_ALL), *self._sources)}
         self._subscribers: set[_Subscriber] = set()
         self._running = False
         self._closed = False
@@ -149,7 +156,13 @@ class MemoryDeploymentRepository(DeploymentRepository):
             self.cluster.create(each.ref, each.replicas.desired, labels=each.labels, paused=each.paused)
 
     async def __aenter__(self) -> Self:
-        """Start, and read what is there unless a fault is in the way."""
+        """Start, and read what is there unless a fault is in the way.
+
+        Raises:
+            RuntimeError: It was entered before.
+        """
+        if self._running or self._closed:
+            raise RuntimeError("a repository can be entered only once: make another one")
         self._running = True
         self.cluster.watchers.append(self._on_change)
         self._look()
@@ -159,8 +172,9 @@ class MemoryDeploymentRepository(DeploymentRepository):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
         """End the ``changes`` iterators."""
+        if self._running:
+            self.cluster.watchers.remove(self._on_change)
         self._running, self._closed = False, True
-        self.cluster.watchers.remove(self._on_change)
         self._look()
         for subscriber in self._subscribers:
             subscriber.end()
@@ -185,31 +199,23 @@ class MemoryDeploymentRepository(DeploymentRepository):
 
     def sync_status(self) -> SyncStatus:
         """See the port."""
-        synced = bool(self._version) and not self.faults.not_synced
-        age_s = 0.0 if self._fresh else self._clock() - self._proof_at
-        stale = self.faults.stale or age_s > self._stale_after_s
-        reason = ""
-        if not synced:
-            reason = "the first list has not been read yet" if self._running else "the repository is not running"
-        elif not self._seeing:
-            reason = "the watch is broken" if self._running else "the repository has been stopped"
-        elif stale:
-            reason = f"nothing was heard from the cluster for {age_s:.0f} s, which is past the bound"
+        sources = tuple(self._status(each) for each in self._sources)
         return SyncStatus(
-            synced=synced,
-            connected=self._seeing,
-            resource_version=self._version if synced else "",
-            age_s=age_s,
-            stale=stale,
+            synced=all(each.synced for each in sources),
+            connected=all(each.connected for each in sources),
+            resource_version=min((each.resource_version for each in sources), key=lambda v: int(v or 0)),
+            age_s=max(each.age_s for each in sources),
+            stale=any(each.stale for each in sources),
             objects=len(self._snapshot),
-            reason=reason,
+            reason=_reasons(sources),
+            sources=sources,
         )
 
     async def wait_synced(self, timeout_s: float) -> None:
         """See the port."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._synced_or_closed.wait()
+                await self._synced_or_closed[_ALL].wait()
         except TimeoutError as error:
             raise CacheNotSynced(f"not synced within {timeout_s:g} s: {self.sync_status().reason}") from error
         if not self.sync_status().synced:
@@ -236,14 +242,16 @@ class MemoryDeploymentRepository(DeploymentRepository):
         written = self.cluster.scale(ref, replicas)
         if self.faults.answer_lost:
             raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
-        self._apply(ref, written)  # read-your-writes, even while the watch is broken
+        if self._source(ref.namespace).version:
+            self._apply(ref, written)  # read-your-writes, even while the watch is broken
         return written
 
     def changes(self, namespace: str | None = None) -> AsyncGenerator[DeploymentChange, None]:
         """See the port."""
         if namespace is not None:
             self._check_watched(namespace)
-        return self._follow(namespace)
+        source = _ALL if namespace is None else self._source(namespace).name
+        return self._follow(namespace, self._synced_or_closed[source])
 
     def break_watch(self) -> None:
         """Stop seeing what happens in ``cluster``: ``faults.disconnected``."""
@@ -256,20 +264,50 @@ class MemoryDeploymentRepository(DeploymentRepository):
     def _look(self) -> None:
         """Begin or cease to see the cluster, as the faults have it."""
         faults = self.faults
-        seeing = self._running and not (faults.not_synced or faults.disconnected or faults.unreachable)
-        fresh = seeing and not faults.stale
-        if self._fresh and not fresh:
-            self._proof_at = self._clock()
-        caught_up = self._seeing or not seeing
-        self._seeing, self._fresh = seeing, fresh
-        if not caught_up:
-            self._version = str(self.cluster.version)
-            for ref in sorted(self._snapshot.keys() | self.cluster.deployments.keys()):
+        for source in self._sources:
+            broken = faults.not_synced or faults.disconnected or faults.unreachable
+            seeing = self._running and not (broken or source.name in faults.disconnected_namespaces)
+            fresh = seeing and not faults.stale
+            if source.fresh and not fresh:
+                source.proof_at = self._clock()
+            caught_up = source.seeing or not seeing
+            source.seeing, source.fresh = seeing, fresh
+            if not caught_up:
+                self._catch_up(source)
+            self._wake(source.name, ready=self._synced(source))
+        self._wake(_ALL, ready=all(self._synced(each) for each in self._sources))
+
+    def _catch_up(self, source: _Source) -> None:
+        source.version = str(self.cluster.version)
+        for ref in sorted(self._snapshot.keys() | self.cluster.deployments.keys()):
+            if source.name in {_ALL, ref.namespace}:
                 self._apply(ref, self.cluster.deployments.get(ref))
-        if self._closed or (self._version and not faults.not_synced):
-            self._synced_or_closed.set()
-        else:
-            self._synced_or_closed.clear()
+
+    def _wake(self, source: str, *, ready: bool) -> None:
+        event = self._synced_or_closed[source]
+        event.set() if ready or self._closed else event.clear()
+
+    def _synced(self, source: _Source) -> bool:
+        return bool(source.version) and not self.faults.not_synced
+
+    def _source(self, namespace: str) -> _Source:
+        return next(each for each in self._sources if each.name in {_ALL, namespace})
+
+    def _status(self, source: _Source) -> SourceStatus:
+        synced = self._synced(source)
+        age_s = 0.0 if source.fresh else self._clock() - source.proof_at
+        stale = synced and (self.faults.stale or age_s > self._stale_after_s)
+        reason, trouble = "", None
+        if not synced:
+            trouble = Trouble.NOT_READ
+            reason = "the first list has not been read yet" if self._running else "the repository is not running"
+        elif not source.seeing:
+            trouble = Trouble.INTERRUPTED if self._running else Trouble.STOPPED
+            reason = "the watch is broken" if self._running else "the repository has been stopped"
+        elif stale:
+            reason = f"nothing was heard from the cluster for {age_s:.0f} s, which is past the bound"
+        version = source.version if synced else ""
+        return SourceStatus(source.name, synced, source.seeing, version, age_s, stale, reason, trouble)
 
     def _check_watched(self, namespace: str) -> None:
         if self._namespaces and namespace not in self._namespaces:
@@ -278,10 +316,20 @@ class MemoryDeploymentRepository(DeploymentRepository):
     def _check_readable(self, namespace: str | None = None) -> None:
         if namespace is not None:
             self._check_watched(namespace)
-        if not self._version or self.faults.not_synced:
-            raise CacheNotSynced("no complete state has been read from the cluster yet: " + self.sync_status().reason)
-        if self._refuse_stale and (status := self.sync_status()).stale:
-            raise CacheStale(f"the cached state is {status.age_s:.0f} s old, past its bound: {status.reason}")
+        sources = self._sources if namespace is None else [self._source(namespace)]
+        if missing := [self._status(each) for each in sources if not self._synced(each)]:
+            message = f"no complete state has been read from the cluster yet: {_reasons(missing)}"
+            raise CacheNotSynced(message + self._choice(namespace))
+        if self._refuse_stale and (stale := [each for each in map(self._status, sources) if each.stale]):
+            age_s = max(each.age_s for each in stale)
+            message = f"the cached state is {age_s:.0f} s old, past its bound: {_reasons(stale)}"
+            raise CacheStale(message + self._choice(namespace))
+
+    def _choice(self, namespace: str | None) -> str:
+        readable = [each.source for each in map(self._status, self._sources) if each.synced and not each.stale]
+        if namespace is not None or not readable:
+            return ""
+        return f" (name a namespace to read it alone; these can be read: {', '.join(readable)})"
 
     async def _request(self, doing: str) -> None:
         """Reach the cluster, or fail to."""
@@ -311,13 +359,13 @@ class MemoryDeploymentRepository(DeploymentRepository):
         return tuple(d for ref, d in sorted(self._snapshot.items()) if namespace in {None, ref.namespace})
 
     def _on_change(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
-        if self._seeing:
-            self._version = str(self.cluster.version)
-            self._apply(ref, deployment)
+        for source in self._sources:
+            if source.seeing:
+                source.version = str(self.cluster.version)
+                if source.name in {_ALL, ref.namespace}:
+                    self._apply(ref, deployment)
 
     def _apply(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
-        if self._namespaces and ref.namespace not in self._namespaces:
-            return
         held = self._snapshot.get(ref)
         if held == deployment:
             return
@@ -336,8 +384,10 @@ class MemoryDeploymentRepository(DeploymentRepository):
             if subscriber.offer(change):
                 self._instrument.subscriber_lagged()
 
-    async def _follow(self, namespace: str | None) -> AsyncGenerator[DeploymentChange, None]:
-        await self._synced_or_closed.wait()
+    async def _follow(
+        self, namespace: str | None, synced_or_closed: asyncio.Event
+    ) -> AsyncGenerator[DeploymentChange, None]:
+        await synced_or_closed.wait()
         if self._closed:
             return
         subscriber = _Subscriber(self._buffer, namespace, self._present)
@@ -347,6 +397,22 @@ class MemoryDeploymentRepository(DeploymentRepository):
                 yield change
         finally:
             self._subscribers.discard(subscriber)
+
+
+@define
+class _Source:
+    """A watched namespace, or all of them, and what has been seen of it."""
+
+    name: str
+    version: str = ""
+    seeing: bool = False
+    fresh: bool = False
+    proof_at: float = -math.inf
+
+
+def _reasons(sources: Iterable[SourceStatus]) -> str:
+    told = [(each.source, each.reason) for each in sources if each.reason]
+    return "; ".join(why if source == _ALL else f"namespace '{source}': {why}" for source, why in told)
 
 
 class _Subscriber:

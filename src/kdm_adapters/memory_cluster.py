@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from attrs import evolve
 
+from kdm_core.labels import Labels
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus, check_replicas
 
 
@@ -55,7 +55,7 @@ class MemoryCluster:
             observed_generation=0,
             replicas=ReplicaStatus(desired=check_replicas(replicas)),
             paused=paused,
-            labels=MappingProxyType(dict(labels or {})),
+            labels=Labels(labels or {}),
         )
         return self._store(fresh)
 
@@ -73,7 +73,7 @@ class MemoryCluster:
         held = self.deployments[ref]
         if held.labels == labels:
             return held
-        return self._store(evolve(held, labels=MappingProxyType(dict(labels))))
+        return self._store(evolve(held, labels=Labels(labels)))
 
     def pause(self, ref: DeploymentRef, *, paused: bool = True) -> Deployment:
         """Pause its rollouts, or resume them: a change of the spec."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kdm_adapters.series import Counters, Histograms
-from kdm_core import Instrument, Outcome, SyncStatus
+from kdm_adapters.series import MAX_SERIES, Counters, Histograms
+from kdm_core import Instrument, Outcome, SourceStatus, SyncStatus
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for requests to the cluster, in seconds: a healthy API server answers within the first few."""
@@ -21,8 +21,21 @@ REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 LIST_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Buckets for reading a complete state, in seconds: up to the API server's own limit of a minute for a request."""
 
-WATCH_ENDS: Final = ("timeout", "broken", "expired", "error", "silent", "throttled", "unreached", "very-short")
+WATCH_ENDS: Final = (
+    "timeout",
+    "broken",
+    "expired",
+    "error",
+    "silent",
+    "throttled",
+    "unreached",
+    "very-short",
+    "went-back",
+)
 """Why watches end, told at zero from the first list on; further reasons are told as they come."""
+
+KNOWN_VERSIONS: Final = ("", "0.0.4", "1.0.0")
+"""The versions of Prometheus' and OpenMetrics' formats that are written, "" for the newest."""
 
 _C = TypeVar("_C", bound=Collector)
 
@@ -108,16 +121,33 @@ class PrometheusInstrument(Instrument):
         """
         self._register(_Cache(sync_status))
 
+    def observe_log(self, dropped: Callable[[], int]) -> None:
+        """Tell of a log's lines with each scrape. Call it once.
+
+        Args:
+            dropped: Asked at each scrape: how many were not written so far.
+        """
+        self._register(_Log(dropped))
+
+    def observe_audit(self, writable: Callable[[], bool]) -> None:
+        """Tell of an audit trail with each scrape. Call it once.
+
+        Args:
+            writable: Asked at each scrape: whether it could be written when that was last tried.
+        """
+        self._register(_Audit(writable))
+
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Write the metrics out.
 
         Args:
-            accept: The scraper's ``Accept`` header; it may ask for OpenMetrics. Without one it gets the text format.
+            accept: The scraper's ``Accept`` header; it may ask for OpenMetrics. Without one, or with one that makes no
+                sense, it gets the text format.
 
         Returns:
             The exposition, and its content type.
         """
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(",".join(filter(_is_known, accept.split(","))))
         return encode(self.registry), content_type
 
     def read_served(self, kind: Literal["get", "find", "list"]) -> None:
@@ -176,6 +206,14 @@ class PrometheusInstrument(Instrument):
         return collector
 
 
+def _is_known(media_type: str) -> bool:
+    """Whether an item of an ``Accept`` header has a version that is written: prometheus_client takes any for one."""
+    versions = [
+        value for name, _, value in (each.partition("=") for each in media_type.split(";")) if name.strip() == "version"
+    ]
+    return all(version.strip() in KNOWN_VERSIONS for version in versions)
+
+
 class _Cache(Collector):
     def __init__(self, sync_status: Callable[[], SyncStatus]) -> None:
         self._sync_status = sync_status
@@ -188,15 +226,52 @@ class _Cache(Collector):
             "Seconds since the newest proof that the cache is current: an event, a bookmark or a list; +Inf before.",
             status.age_s,
         )
-        yield GaugeMetricFamily("kdm_cache_synced", "1 once a complete state has been read.", status.synced)
-        yield GaugeMetricFamily("kdm_cache_connected", "1 while the cluster delivers changes.", status.connected)
+        yield GaugeMetricFamily(
+            "kdm_cache_synced", "1 once a complete state of every source has been read.", status.synced
+        )
+        yield GaugeMetricFamily(
+            "kdm_cache_connected", "1 while the cluster delivers changes of every source.", status.connected
+        )
         yield GaugeMetricFamily("kdm_cache_stale", "1 while the cache is older than it may be.", status.stale)
+        yield from _per_source(status.sources)
         if status.resource_version.isascii() and status.resource_version.isdigit():
             yield GaugeMetricFamily(
                 "kdm_cache_resource_version",
                 "The newest resourceVersion applied (the oldest of several watches), as a number (KEP-5504).",
                 int(status.resource_version),
             )
+
+
+def _per_source(sources: Sequence[SourceStatus]) -> Iterator[Metric]:
+    """Tell of each source: a watched namespace, or "*" for all of them."""
+    tell: tuple[tuple[str, str, Callable[[SourceStatus], float]], ...] = (
+        ("synced", "1 once a complete state of this source has been read: its reads are served.", lambda s: s.synced),
+        ("connected", "1 while the cluster delivers changes of this source.", lambda s: s.connected),
+        ("age_seconds", "Seconds since the newest proof that this source is current; +Inf before.", lambda s: s.age_s),
+    )
+    for what, help_text, value in tell:
+        family = GaugeMetricFamily(f"kdm_cache_source_{what}", help_text, labels=("source",))
+        for each in sources[:MAX_SERIES]:
+            family.add_metric((each.source,), value(each))
+        yield family
+
+
+class _Log(Collector):
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterator[Metric]:
+        help_text = "Lines of the log that were not written: the reader of standard error stood still, or it is gone."
+        yield CounterMetricFamily("kdm_log_lines_dropped", help_text, self._dropped())
+
+
+class _Audit(Collector):
+    def __init__(self, writable: Callable[[], bool]) -> None:
+        self._writable = writable
+
+    def collect(self) -> Iterator[Metric]:
+        help_text = "1 while the audit trail can be written; 0 while its disk is full or its reader stands still."
+        yield GaugeMetricFamily("kdm_audit_writable", help_text, self._writable())
 
 
 class _Build(Collector):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,7 +11,19 @@ if TYPE_CHECKING:
 
 
 class KdmError(Exception):
-    """The root of every error kdm raises on purpose. ``str()`` of one is fit to be shown to a caller."""
+    """The root of every error kdm raises on purpose. ``str()`` of one is fit to be shown to a caller.
+
+    Errors may be copied and pickled, whatever their constructors take.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[KdmError], args: tuple[object, ...]) -> KdmError:
+    error = kind.__new__(kind)  # its constructor would take the message for what it makes one of
+    error.args = args
+    return error
 
 
 class InvalidInput(KdmError, ValueError):
@@ -69,10 +81,19 @@ class AmbiguousName(KdmError, LookupError):
 
 
 class Forbidden(KdmError):
-    """kdm's own policy does not let this caller do this."""
+    """kdm's own policy does not let this caller do this.
 
-    def __init__(self, actor: Identity, verb: Verb, target: str) -> None:
+    Attributes:
+        namespace: Where, if that is one namespace; "" if it is not known.
+    """
+
+    def __init__(self, actor: Identity, verb: Verb, target: str, namespace: str = "") -> None:
+        self.namespace = namespace
         super().__init__(f"user '{actor.user}' lacks the permission '{verb.value}' on {target}")
+
+
+class PreconditionFailed(KdmError):
+    """The caller attached a condition to a write, and it is not met. Nothing changed."""
 
 
 class WriteRejected(KdmError):

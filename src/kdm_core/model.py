@@ -1,6 +1,8 @@
 """The domain's values: what a Deployment is to kdm, who asks, and what was done.
 
-All of them are immutable, so they can be shared between threads and handed out of a cache without copies.
+All of them are immutable, so they can be shared between threads and handed out of a cache without copies. All can be
+copied, pickled, and turned into JSON by way of ``attrs.asdict`` (the time and groups of an audit event need a
+``default``).
 """
 
 from __future__ import annotations
@@ -9,12 +11,12 @@ import enum
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 from attrs import field, frozen
 
 from kdm_core.errors import InvalidName, InvalidReplicas
+from kdm_core.labels import NO_LABELS
 
 MAX_SUBDOMAIN_LENGTH: Final = 253
 """Longest name of a Deployment, in characters (RFC 1123 subdomain, as Kubernetes validates object names)."""
@@ -131,9 +133,6 @@ class ReplicaStatus:
     available: int = 0
 
 
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
 @frozen(weakref_slot=False)
 class Deployment:
     """One Deployment as a repository last saw it.
@@ -156,10 +155,10 @@ class Deployment:
     observed_generation: int
     replicas: ReplicaStatus
     paused: bool = False
-    labels: Mapping[str, str] = field(default=_NO_LABELS, hash=False)
+    labels: Mapping[str, str] = field(default=NO_LABELS, hash=False)
 
 
-class ChangeKind(enum.Enum):
+class ChangeKind(enum.StrEnum):
     """What a :class:`DeploymentChange` tells."""
 
     PRESENT = "present"
@@ -187,18 +186,62 @@ class DeploymentChange:
     deployment: Deployment | None = None
 
 
+class Trouble(enum.Enum):
+    """What is wrong with a source, in kind.
+
+    The value is a clause that is safe to show to anybody: none of it comes from a cluster, a proxy or a file.
+    """
+
+    NOT_READ = "it has not been read yet"
+    UNREACHABLE = "the cluster cannot be reached"
+    UNAUTHENTICATED = "the cluster does not accept kdm's credentials"
+    FORBIDDEN = "the cluster does not let kdm read it"
+    OVERLOADED = "the cluster asks for fewer requests"
+    FAILED = "the cluster does not answer as it should"
+    INTERRUPTED = "the watch is interrupted"
+    WENT_BACK = "the cluster's state went back, as after a restore from a backup"
+    STOPPED = "kdm has stopped reading it"
+
+
+@frozen
+class SourceStatus:
+    """How far one source of a repository can be trusted at this moment: a namespace, or all of them.
+
+    Attributes:
+        source: The namespace, or "*" for all of them.
+        synced: Whether a complete state of it has been read at least once: its reads are served.
+        connected: Whether it is delivering changes now.
+        resource_version: The newest version applied, "" before the first.
+        age_s: Seconds since the newest proof of freshness. ``inf`` before.
+        stale: Whether it was synced and ``age_s`` is past the configured bound.
+        reason: Why it is not synced, connected or fresh, for a person; "" when all is well.
+        trouble: Why it is not synced or connected, in kind; None when it is.
+    """
+
+    source: str
+    synced: bool
+    connected: bool
+    resource_version: str
+    age_s: float
+    stale: bool = False
+    reason: str = ""
+    trouble: Trouble | None = None
+
+
 @frozen
 class SyncStatus:
     """How far a repository's memory can be trusted at this moment.
 
     Attributes:
-        synced: Whether a complete state has been read at least once.
-        connected: Whether the source is delivering changes now.
+        synced: Whether a complete state of every source has been read at least once.
+        connected: Whether every source is delivering changes now.
         resource_version: The newest version applied ("" before the first; the oldest of several sources).
-        age_s: Seconds since the newest proof of freshness: an event, a bookmark or a complete list. ``inf`` before.
-        stale: Whether ``age_s`` is past the configured bound.
+        age_s: Seconds since the newest proof of freshness: an event, a bookmark or a complete list. ``inf`` before. The
+            oldest of several sources.
+        stale: Whether one of the sources is: synced once, and ``age_s`` past the configured bound.
         objects: How many Deployments are held.
         reason: Why it is not synced, connected or fresh, for a person; "" when all is well.
+        sources: Each source on its own, ordered by name: a namespace each, or "*" for all of them.
     """
 
     synced: bool
@@ -208,11 +251,17 @@ class SyncStatus:
     stale: bool = False
     objects: int = 0
     reason: str = ""
+    sources: tuple[SourceStatus, ...] = ()
 
     @property
     def healthy(self) -> bool:
         """Whether reads are complete and current."""
         return self.synced and self.connected and not self.stale
+
+    @property
+    def serving(self) -> bool:
+        """Whether there is anything to read: a complete state of one source at least."""
+        return self.synced or any(each.synced for each in self.sources)
 
 
 @frozen
@@ -237,7 +286,7 @@ LOCAL: Final = Identity("local")
 """The identity of a program that embeds kdm as a library and has no callers of its own to tell apart."""
 
 
-class Verb(enum.Enum):
+class Verb(enum.StrEnum):
     """What can be done through kdm."""
 
     READ = "read"
@@ -246,7 +295,7 @@ class Verb(enum.Enum):
     """Reach kdm at all. No policy grants it, mutual TLS does: here to audit the clients that were turned away."""
 
 
-class Outcome(enum.Enum):
+class Outcome(enum.StrEnum):
     """How an audited action ended."""
 
     SUCCESS = "success"

@@ -20,9 +20,12 @@ class DeploymentRepository(Protocol):
     Guarantees
         * A read never blocks and never reaches the cluster: it costs the cluster nothing.
         * One read is answered from one snapshot: a complete state that existed, never half of a relist.
+        * Sources are judged one by one. Where some namespaces are watched, each is a source: a read of one needs that
+          one alone, whether or not the others can be read; a read over all (``find``, ``list()``) needs them all.
         * Read-your-writes: once ``set_replicas`` has returned, reads through this repository show a version of that
           Deployment at least as new as the one it returned.
-        * Per Deployment, ``changes`` and successive reads move forward only.
+        * Per Deployment, ``changes`` and successive reads move forward only, unless the cluster itself goes back
+          because it was restored from a backup: then they go back with it, once.
         * Staleness is told, not hidden: ``sync_status`` says how old the newest proof of freshness is.
 
     Not guaranteed
@@ -33,13 +36,22 @@ class DeploymentRepository(Protocol):
     """
 
     async def __aenter__(self) -> Self:
-        """Start. Returns before the first sync."""
+        """Start. Returns before the first sync.
+
+        Raises:
+            RuntimeError: It was entered before. A repository runs once.
+        """
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
-        """Stop within a second; running ``changes`` iterators end. May be called once."""
+        """Stop within a second; running ``changes`` iterators end. Called twice, it does nothing more.
+
+        Every step is taken, however often the caller is cancelled meanwhile: afterwards ``sync_status`` says that it is
+        stopped, and no task or connection is left. Reads go on from the last snapshot; writes and probes fail.
+        """
+        return None  # noqa: RET501 - a body that does nothing makes a method of a protocol abstract
 
     @abstractmethod
     def get(self, ref: DeploymentRef) -> Deployment:
@@ -53,8 +65,8 @@ class DeploymentRepository(Protocol):
 
         Raises:
             DeploymentNotFound: It is not in the snapshot (``NamespaceNotWatched``: and could never be).
-            CacheNotSynced: There is no complete snapshot yet.
-            CacheStale: The snapshot is too old and the repository was configured to refuse it.
+            CacheNotSynced: There is no complete snapshot of its namespace yet.
+            CacheStale: The snapshot of its namespace is too old and the repository was configured to refuse it.
         """
 
     @abstractmethod
@@ -68,8 +80,9 @@ class DeploymentRepository(Protocol):
             All of them, ordered by namespace; empty when there is none. Costs the same however many there are in all.
 
         Raises:
-            CacheNotSynced: There is no complete snapshot yet.
-            CacheStale: The snapshot is too old and the repository was configured to refuse it.
+            CacheNotSynced: There is no complete snapshot of every watched namespace yet; the message says which is
+                missing and that the others can be read by naming one.
+            CacheStale: One of them is too old and the repository was configured to refuse it.
         """
 
     @abstractmethod
@@ -84,23 +97,24 @@ class DeploymentRepository(Protocol):
 
         Raises:
             NamespaceNotWatched: The namespace lies outside the watched ones.
-            CacheNotSynced: There is no complete snapshot yet.
+            CacheNotSynced: There is no complete snapshot of the namespace, or of every watched one, yet; for the latter
+                the message says which is missing and that the others can be read by naming one.
             CacheStale: The snapshot is too old and the repository was configured to refuse it.
         """
 
     @abstractmethod
     def sync_status(self) -> SyncStatus:
-        """Return how far the snapshot can be trusted at this moment. Never raises."""
+        """Return how far the snapshot can be trusted at this moment, in all and source by source. Never raises."""
 
     @abstractmethod
     async def wait_synced(self, timeout_s: float) -> None:
-        """Wait until a complete snapshot is there.
+        """Wait until a complete snapshot of every source is there. Until then some may be readable: ``sync_status``.
 
         Args:
             timeout_s: How long to wait at most, in seconds.
 
         Raises:
-            CacheNotSynced: It was not there in time; the message says why.
+            CacheNotSynced: It was not there in time; the message says which source is missing, and why.
         """
 
     @abstractmethod
@@ -148,8 +162,9 @@ class DeploymentRepository(Protocol):
 
         The iterator yields ``PRESENT`` for each Deployment, then ``SYNCED``, then ``ADDED``, ``MODIFIED`` and
         ``DELETED`` as they come; one that was deleted and created anew under the same name is told as both, seen or
-        missed. Before the first sync it waits. A subscriber that is slower than the changes gets
-        ``LAGGED`` and then the present state anew; it never slows anybody else and costs a bounded amount of memory.
+        missed. Before the first sync of the namespace (of every watched one, for None) it waits. A subscriber that is
+        slower than the changes gets ``LAGGED`` and then the present state anew; it never slows anybody else and costs a
+        bounded amount of memory.
         It ends when the repository stops. Close it (``aclose``) when done.
 
         Args:
@@ -197,10 +212,10 @@ class Instrument:
         """A watch event or a listed object could not be understood and was left out; a relist follows."""
 
     def listed(self, source: str, mode: Literal["list", "watch-list"], reason: str, seconds: float) -> None:
-        """A complete state was read. ``reason`` says why: initial, expired, error, undecodable, resync, ..."""
+        """A complete state was read. ``reason`` says why: initial, expired, error, undecodable, went-back, ..."""
 
     def watch_ended(self, source: str, reason: str) -> None:
-        """A watch stream ended: timeout, expired, error, silent, very-short, ..."""
+        """A watch stream ended: timeout, expired, error, silent, went-back, ..."""
 
     def backed_off(self, source: str, seconds: float) -> None:
         """The next attempt waits this long, in seconds."""

@@ -38,6 +38,7 @@ from kdm_core.model import (
 )
 from kdm_core.policy import ALLOW_ALL, Policy
 from kdm_core.ports import AuditSink, DeploymentRepository, Instrument
+from kdm_core.trail import to_line
 
 _log = logging.getLogger(__name__)
 
@@ -191,6 +192,16 @@ class DeploymentService:
         except KdmError:
             return None
 
+    def sees_all(self, namespace: str | None = None, *, actor: Identity = LOCAL) -> bool:
+        """Return whether the policy lets the actor read every Deployment of a namespace.
+
+        Args:
+            namespace: The namespace; None for the configured default, "*" for every watched one.
+            actor: Who asks.
+        """
+        asked = self._asked(namespace)
+        return self.policy.unrestricted(actor, None if asked == ALL_NAMESPACES else asked)
+
     async def set_replicas(
         self,
         name: str,
@@ -200,6 +211,7 @@ class DeploymentService:
         actor: Identity = LOCAL,
         request_id: str = "",
         resource_version: str | None = None,
+        condition: Callable[[Deployment], None] | None = None,
     ) -> Deployment:
         """Ask for another number of replicas. Leaves one audit event, whatever comes of it.
 
@@ -210,6 +222,8 @@ class DeploymentService:
             actor: Who asks.
             request_id: Recorded with the event.
             resource_version: Succeed only if the Deployment is still at this version; None for any.
+            condition: Called with the Deployment, as the cache knows it, once the actor may write it; raises
+                ``PreconditionFailed`` where it must not be written. None for no condition.
 
         Returns:
             The Deployment as written; a read that follows shows it.
@@ -218,6 +232,7 @@ class DeploymentService:
             InvalidName, InvalidReplicas: A value that can never be right.
             DeploymentNotFound, AmbiguousName: As for ``get``.
             Forbidden: The policy does not let the actor scale it, or not to that count.
+            PreconditionFailed: ``condition`` is not met; nothing was written.
             AuditUnavailable: The attempt could not be recorded; unless the message says otherwise, nothing was written.
             WriteRejected: The cluster refused; nothing was written.
             Unavailable: The cluster or the cache could not serve.
@@ -234,6 +249,8 @@ class DeploymentService:
             else:
                 ref = found  # the cache has none, but it may be behind: the cluster has the last word
             where = ref.namespace
+            if condition is not None:
+                _judge(condition, found)
             if self._audit is not None:
                 self._audit.check()
             written = await self._repository.set_replicas(ref, replicas, resource_version=resource_version)
@@ -241,6 +258,8 @@ class DeploymentService:
             return written
         except KdmError as error:
             outcome, reason = _outcome(error), str(error)
+            if isinstance(error, Forbidden):
+                where = error.namespace or where
             raise
         except Exception as error:
             reason = f"internal error: {type(error).__name__}"
@@ -308,7 +327,7 @@ class DeploymentService:
         except DeploymentNotFound as error:
             missing = error
         if not self.policy.allows(actor, verb, ref, found.labels if found else {}, replicas):
-            raise Forbidden(actor, verb, _target(str(ref), replicas))
+            raise Forbidden(actor, verb, _target(str(ref), replicas), where)
         if isinstance(missing, NamespaceNotWatched):
             raise missing
         return found or ref
@@ -323,7 +342,8 @@ class DeploymentService:
             raise AmbiguousName(name, [each.ref.namespace for each in known])
         if known:
             if not self.policy.allows(actor, verb, known[0].ref, known[0].labels, replicas):
-                raise Forbidden(actor, verb, _target(str(known[0].ref), replicas))
+                ref = known[0].ref
+                raise Forbidden(actor, verb, _target(str(ref), replicas), ref.namespace)
             return known[0]
         if not self.policy.may_list(actor, None):
             raise Forbidden(actor, verb, _target(name, replicas))
@@ -343,7 +363,7 @@ class DeploymentService:
                 request_id=request_id,
                 actor=actor,
                 verb=Verb.READ,
-                namespace=self._asked(namespace),
+                namespace=error.namespace or self._asked(namespace),
                 name=name,
                 outcome=Outcome.DENIED,
                 reason=str(error),
@@ -356,9 +376,15 @@ class DeploymentService:
         try:
             self._audit.record(event)
         except AuditUnavailable as error:
-            _log.error("an audit event was lost: %s: %s", error, event)
+            _log.error("an audit event was lost: %s: %s", error, to_line(event).decode().rstrip())
             if event.outcome is Outcome.SUCCESS:
                 raise AuditUnavailable(f"the write was done, but not recorded: {error}") from error
+
+
+def _judge(condition: Callable[[Deployment], None], found: Deployment | DeploymentRef) -> None:
+    if isinstance(found, DeploymentRef):
+        raise DeploymentNotFound(found)  # the cluster may have it, but there is nothing to judge the condition by
+    condition(found)
 
 
 def _outcome(error: KdmError) -> Outcome:
@@ -385,11 +411,20 @@ class _SharedProbe:
         if self._task is None or (self._task.done() and now - self._asked_at > PROBE_MAX_AGE_S):
             self._asked_at = now
             self._task = asyncio.create_task(self._ask(), name="kdm-probe")
-        return await asyncio.shield(self._task)  # a caller that gives up must not take the answer from the others
+        task = self._task
+        await asyncio.wait({task})  # a caller that gives up must not take the answer from the others
+        if task.cancelled():
+            if self._task is task:
+                self._task = None  # the next one asks again
+            return "the probe of the cluster was cancelled"
+        return task.result()
 
     async def _ask(self) -> str | None:
         try:
             await self._repository.probe()
         except Unavailable as error:
             return str(error)
+        except Exception as error:  # noqa: BLE001 - a defect there is no reason to fail whoever asks
+            _log.exception("the probe of the cluster failed")
+            return f"the probe of the cluster failed: {type(error).__name__}"
         return None

@@ -25,7 +25,7 @@ _FIELDS: Final[dict[bytes, Feature]] = {
     b"x-request-id": "request-id",
     b"traceparent": "traceparent",
     b"if-none-match": "if-none-match",
-    b"if-match": "if-match",  # not offered: who sends it expects a conditional write and does not get one
+    b"if-match": "if-match",  # who sends a tag expects a conditional write, and gets a 412: a count has no tag
 }
 _FEATURES: Final[tuple[Feature, ...]] = ("namespace", "all-namespaces", "head", *_FIELDS.values())
 _DIALECTS: Final[tuple[Dialect, ...]] = ("rfd001", "rfd156")

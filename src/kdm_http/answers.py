@@ -1,64 +1,124 @@
-"""The server's own answers: the ones it gives when the application is not asked, in the application's error form."""
+"""The server's own answers: the ones it gives when the application does not, in the application's error form.
+
+:class:`Refusal` builds them all, so none lacks what every other answer has.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Final
 
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+import msgspec
+from attrs import field, frozen
+from uvicorn._types import (
+    ASGI3Application,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    Scope,
+)
+
+from kdm_http.request_id import request_id
 
 Headers = list[tuple[bytes, bytes]]
 
+ALWAYS: Final[Headers] = [
+    (b"cache-control", b"private, no-cache"),  # a count from a cache that did not ask again would be a lie
+    (b"x-content-type-options", b"nosniff"),
+]
+"""What every answer of the API has, besides the request's id."""
 
-def error_body(message: str) -> bytes:
-    """Return the body of every error."""
-    return json.dumps({"error": message}).encode()
-
-
-def error_headers(body: bytes, *, close: bool, retry_after_s: int = 0) -> Headers:
-    """Return the header fields that go with it."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if retry_after_s:
-        headers.append((b"retry-after", b"%d" % retry_after_s))
-    if close:
-        headers.append((b"connection", b"close"))
-    return headers
+_log = logging.getLogger("kdm.server")
 
 
-def error_bytes(status: int, message: str, default_headers: Headers) -> bytes:
-    """Return a whole response that closes the connection, for when there is no request to answer."""
-    body = error_body(message)
-    lines = [b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())]
-    lines += [name + b": " + value + b"\r\n" for name, value in default_headers + error_headers(body, close=True)]
-    return b"".join(lines) + b"\r\n" + body
+@frozen
+class Refusal:
+    """An error that the server answers with by itself.
 
-
-def refuse(status: int, message: str, *, close: bool = False, retry_after_s: int = 0) -> ASGI3Application:
-    """Make an application that answers one request with an error.
-
-    Args:
+    Attributes:
         status: The HTTP status.
         message: What to tell the client.
-        close: Whether to close the connection after it.
+        close: Whether the connection is closed after it.
         retry_after_s: When to try again, in seconds; 0 says nothing.
     """
 
-    async def answer(_scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        body = error_body(message)
-        headers = error_headers(body, close=close, retry_after_s=retry_after_s)
-        await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
+    status: int
+    message: str
+    close: bool = field(default=False, kw_only=True)
+    retry_after_s: int = field(default=0, kw_only=True)
+
+    def head_and_body(self, identifier: str) -> tuple[Headers, bytes]:
+        """Build the header fields and the body: the one place where they are.
+
+        Args:
+            identifier: The request's id.
+        """
+        body = msgspec.json.encode({"error": self.message})
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers += [*ALWAYS, (b"x-request-id", identifier.encode())]
+        if self.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers.append((b"allow", b""))  # RFC 9110, section 10.2.1: the target allows no method at all
+        if self.retry_after_s:
+            headers.append((b"retry-after", b"%d" % self.retry_after_s))
+        if self.close:
+            headers.append((b"connection", b"close"))
+        return headers, body
+
+    async def answer(self, scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Answer one request with it: an ASGI application."""
+        headers, body = self.head_and_body(request_id(scope))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers, "trailers": False})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def to_bytes(self, identifier: str, default_headers: Headers) -> bytes:
+        """Return it as it goes over the wire, for when there is no request to answer."""
+        headers, body = self.head_and_body(identifier)
+        lines = [b"HTTP/1.1 %d %s\r\n" % (self.status, HTTPStatus(self.status).phrase.encode())]
+        lines += [b"%b: %b\r\n" % each for each in default_headers + headers]
+        return b"".join(lines) + b"\r\n" + body
+
+
+def closing_unless_read(app: ASGI3Application) -> ASGI3Application:
+    """Close the connection when a request that announced its body is answered before the body was asked for.
+
+    A client that sent ``Expect: 100-continue`` may or may not send the body after an early answer (RFC 9110, section
+    10.1.1), so what it sends next could be either the body or another request.
+
+    Args:
+        app: The application.
+    """
+
+    async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        asked = False
+
+        async def ask() -> ASGIReceiveEvent:
+            nonlocal asked
+            asked = True
+            return await receive()
+
+        async def send_start(message: ASGISendEvent) -> None:
+            if message["type"] == "http.response.start" and not asked:
+                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            await send(message)
+
+        await app(scope, ask, send_start)
 
     return answer
 
 
-def within(app: ASGI3Application, request_s: float) -> ASGI3Application:
-    """Bound the time an application takes to begin its response; what it streams after that is not bounded here.
+def within(app: ASGI3Application, request_s: float, refused: Callable[[int], None]) -> ASGI3Application:
+    """Bound the time an application takes to begin its response, and answer for it where it fails to.
+
+    What it streams after that is not bounded here.
 
     Args:
         app: The application.
         request_s: How long it may take, in seconds. Beyond it, it is cancelled and the client gets a 504.
+        refused: Told the status of each answer that is given for it.
     """
 
     async def bounded(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -78,10 +138,17 @@ def within(app: ASGI3Application, request_s: float) -> ASGI3Application:
         try:
             async with deadline:
                 await app(scope, receive, note_start)
-        except TimeoutError:
-            if started or not deadline.expired():
+        except Exception as error:
+            if started:
                 raise
-            message = f"no answer within {request_s:g} s; a write may have happened: read before trying again"
-            await refuse(504, message, close=True)(scope, receive, send)
+            if isinstance(error, TimeoutError) and deadline.expired():
+                status = 504
+                message = f"no answer within {request_s:g} s; a write may have happened: read before trying again"
+            else:
+                identifier = request_id(scope)
+                status, message = 500, f"internal error; the log has more under request id {identifier}"
+                _log.error("internal error", exc_info=error, extra={"request_id": identifier})
+            refused(status)
+            await Refusal(status, message, close=True).answer(scope, receive, send)
 
     return bounded

@@ -17,19 +17,15 @@ from litestar.types import Message, Receive, Scope, Send
 from kdm_core import DeploymentService, Identity
 from kdm_http import health, rfd001, rfd156
 from kdm_http import request as requested
-from kdm_http.answers import refuse
+from kdm_http.answers import ALWAYS, Refusal
 from kdm_http.entity_tag import tagging
 from kdm_http.openapi import describe
 from kdm_http.problems import HANDLERS, MAX_BODY_BYTES
+from kdm_http.request_id import request_id
 from kdm_http.shortcut import Observe, Shortcut
 
-_ALWAYS: Final = [
-    (b"cache-control", b"private, no-cache"),  # a count from a cache that did not ask again would be a lie
-    (b"x-content-type-options", b"nosniff"),
-]
-
 _log = structlog.get_logger("kdm.access")
-_refuse_unproven: Final = refuse(401, "a client certificate is required")
+_UNPROVEN: Final = Refusal(401, "a client certificate is required")
 
 
 def _unobserved(method: str, route: str, status: int, seconds: float, user: str) -> None:
@@ -61,29 +57,32 @@ class Api:
             await self._litestar(scope, receive, send)
             return
         started = time.monotonic()
-        request_id = requested.request_id(scope)
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        headers = [*_ALWAYS, (b"x-request-id", request_id.encode())]
+        state: dict[str, Any] = scope.setdefault("state", {})
+        identifier = request_id(scope)
+        structlog.contextvars.bind_contextvars(request_id=identifier)
+        headers = [*ALWAYS, (b"x-request-id", identifier.encode())]
         status = 0
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*self._exact(message["headers"], scope), *headers]
             await send(message)
 
-        state: dict[str, Any] = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*self._exact(message["headers"], scope), *headers]
+            await send_noted(message)
+
         peer = state.get("peer")
         method, path = scope["method"], scope["path"]
         if method == "HEAD":
             scope = {**scope, "method": "GET"}  # the server leaves the body out (RFC 9110, section 9.3.2)
         try:
             if peer is None:
-                await _refuse_unproven(scope, receive, send_with_headers)  # type: ignore[arg-type] # two typings of ASGI
+                await _UNPROVEN.answer(scope, receive, send_noted)  # type: ignore[arg-type] # two typings of ASGI
             else:
-                await self._litestar(scope, receive, tagging(scope, send_with_headers))
+                await self._answer(scope, receive, tagging(scope, send_with_headers))
         finally:
             deadline = state.get("deadline")
             if status == 0 and deadline is not None and deadline.expired():
@@ -95,6 +94,13 @@ class Api:
                 _log.info(
                     "request", method=method, path=path[:200], status=status, user=user, seconds=round(seconds, 6)
                 )
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "*":  # RFC 9110, section 9.3.7: only OPTIONS has it, and it asks whether anybody is there
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self._litestar(scope, receive, send)
 
     def _exact(self, headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> Iterator[tuple[bytes, bytes]]:
         """Make an Allow header say all: Litestar's OPTIONS knows the first method of a route, and not our HEAD."""
@@ -142,7 +148,7 @@ def create_app(service: DeploymentService, *, observe: Observe = _unobserved, lo
         ),
         observe,
         log_requests=log_requests,
-        shortcut=Shortcut(service, observe, _ALWAYS, log_requests=log_requests),
+        shortcut=Shortcut(service, observe, ALWAYS, log_requests=log_requests),
     )
 
 

@@ -13,12 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kdm_http import certs_issued
+from kdm_http.certificate_files import TlsConfigurationError, read_certificates, read_lists
 from kdm_http.development import write_development_files
 from kdm_http.peer import Peer, PeerRefused
 from kdm_http.pki import Authority, PkiError, format_serial, is_development_certificate, parse_fingerprint, parse_serial
 from kdm_http.pki_directory import CA_DAYS, CRL_DAYS, LEAF_DAYS, PkiDirectory
 from kdm_http.pki_files import read, read_certificate, read_crl
 from kdm_http.trust import Trust
+from kdm_http.verifier import MaterialMismatch
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # argparse has no public name for it
@@ -248,14 +250,13 @@ def _describe_crl(crl: x509.CertificateRevocationList) -> list[str]:
 
 def _verify(arguments: argparse.Namespace) -> int:
     crl = arguments.dir / "crl.pem"
-    trust = Trust((read_certificate(arguments.dir / "ca.pem"),), (read_crl(crl),) if crl.exists() else ())
+    trust = _trust(arguments.dir / "ca.pem", crl if crl.exists() else None)
     refused = False
     for path in arguments.files:
-        certificate = read_certificate(path)
         try:
-            identity = Peer.from_der(certificate.public_bytes(serialization.Encoding.DER)).identity
-            reason = trust.refusal([certificate], datetime.now(UTC))
-            verdict = f"refused: {reason.value}" if reason else f"accepted as {identity.user}"
+            peer = Peer.from_der(read_certificate(path).public_bytes(serialization.Encoding.DER))
+            reason = trust.refusal([peer.certificate], datetime.now(UTC))
+            verdict = f"refused: {reason.value}" if reason else f"accepted as {peer.identity.user}"
         except PeerRefused as exc:
             verdict = f"refused: {exc}"
         refused = refused or verdict.startswith("refused")
@@ -263,6 +264,13 @@ def _verify(arguments: argparse.Namespace) -> int:
     if crl.exists():
         certs_issued.warn_of_list("verify", arguments.dir)
     return int(refused)
+
+
+def _trust(authority: Path, crl: Path | None) -> Trust:
+    try:
+        return Trust(read_certificates(authority), read_lists(crl) if crl else ())
+    except (TlsConfigurationError, MaterialMismatch) as exc:
+        raise PkiError(str(exc)) from exc
 
 
 def _dev(arguments: argparse.Namespace) -> int:

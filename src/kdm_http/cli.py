@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 from collections.abc import Sequence
 
 from kdm_http import certs_command, policy_command, settings
@@ -18,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 it could not be done, 2 it was asked for wrongly.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter gets its number
     parser = argparse.ArgumentParser(prog="kdm", description="Read and change how many replicas Deployments run.")
     parser.add_argument("--version", action="version", version=f"kdm {installed_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -6,6 +6,7 @@ Nothing else sees the container: what it makes is handed over as plain arguments
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +18,8 @@ from dependency_injector import containers, providers
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from kdm_adapters import demo
-from kdm_adapters.audit_log import JsonLinesAuditSink
+from kdm_adapters.audit_log import STDOUT, JsonLinesAuditSink
+from kdm_adapters.lines import LineWriter
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_core import (
@@ -125,6 +127,10 @@ def _api(
 def _audit(settings: Settings, instrument: Instrument) -> JsonLinesAuditSink | None:
     if not settings.audit_destination:
         return None
+    if settings.audit_destination == STDOUT and os.fstat(1).st_rdev == Path(os.devnull).stat().st_rdev:
+        logging.getLogger("kdm.audit").warning(
+            "the audit trail goes to standard output, which is closed or the null device: nothing is kept"
+        )
     return JsonLinesAuditSink(settings.audit_destination, required=settings.audit_required, instrument=instrument)
 
 
@@ -132,7 +138,7 @@ def _policy_file(settings: Settings, reloaded: Callable[[bool], None]) -> Policy
     if settings.policy_file == ALLOW_ALL_WORD:
         return None
     if settings.policy_file:
-        return PolicyFile(Path(settings.policy_file).expanduser(), reloaded=reloaded)
+        return PolicyFile(Path(settings.policy_file), reloaded=reloaded)
     if settings.dev:
         return PolicyFile(dev_directory() / "dev-policy.toml", reloaded=reloaded)
     raise BadSetting(
@@ -146,6 +152,11 @@ def _policy(file: PolicyFile | None) -> Policy:
         _log.warning("%s: every client with a certificate of the client CA may do everything", ALLOW_ALL_WORD)
         return ALLOW_ALL
     return file.policy
+
+
+def _read_again(file: PolicyFile | None) -> None:
+    if file is not None:
+        file.reload()
 
 
 @asynccontextmanager
@@ -162,6 +173,7 @@ async def _lifespan(
         if audit is not None:
             stack.enter_context(audit)
             audit.check()  # better no start than a service that refuses every write
+            await stack.enter_async_context(audit.examined())
         await stack.enter_async_context(repository)
         await stack.enter_async_context(garbage.frozen_once_synced(repository))
         if policy_file is not None:
@@ -169,10 +181,18 @@ async def _lifespan(
         yield
 
 
-def _metrics(instrument: PrometheusInstrument, repository: DeploymentRepository) -> Metrics:
+def _metrics(
+    instrument: PrometheusInstrument,
+    repository: DeploymentRepository,
+    audit: JsonLinesAuditSink | None,
+    log_lines: LineWriter,
+) -> Metrics:
     # A counter's beginning would be a series of its own.
     disable_created_metrics()  # type: ignore[no-untyped-call] # the library forgot
     instrument.observe(repository.sync_status)
+    instrument.observe_log(lambda: log_lines.dropped)
+    if audit is not None:
+        instrument.observe_audit(lambda: not audit.problem)
     return instrument.render
 
 
@@ -211,6 +231,10 @@ class Container(containers.DeclarativeContainer):
     """How the parts depend on each other. Tests replace one with ``container.repository.override(...)``."""
 
     settings = providers.Dependency(instance_of=Settings)
+    log_lines = providers.Singleton(LineWriter, 2, "kdm-log")
+    """The log's, on standard error."""
+    out_lines = providers.Singleton(LineWriter, 1, "kdm-out")
+    """What is no log, on standard output."""
     instrument = providers.Singleton(PrometheusInstrument)
     repository = providers.Selector(
         providers.Callable(attrgetter("repository"), settings),
@@ -231,9 +255,11 @@ class Container(containers.DeclarativeContainer):
         namespace=settings.provided.namespace,
         max_replicas=settings.provided.max_replicas,
     )
-    metrics = providers.Singleton(_metrics, instrument, repository)
+    metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines)
     api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
+    read_again = providers.Callable(_read_again, policy_file)
+    """What SIGHUP has read besides the certificates."""
     lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing)
     """What has to live as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""

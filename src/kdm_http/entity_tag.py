@@ -1,4 +1,6 @@
-"""Conditional lists: whoever polls and has the newest list already is told so, instead of getting it again.
+"""Conditional requests: whoever polls a list and has the newest list already is told so, instead of getting it again.
+
+A single count has no tag, so the conditions of a write are judged without one.
 
 The entity tag is a digest of the bytes: every replica of kdm gives the same one, before and after a restart, and it
 stays while a Deployment changes in what is not told of it. A resourceVersion would do neither.
@@ -6,11 +8,13 @@ stays while a Deployment changes in what is not told of it. A resourceVersion wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Final
 
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Message, Send
+
+from kdm_core import Deployment, PreconditionFailed
 
 TAG_BYTES: Final = 8
 """Of the digest, in bytes: two answers of one URL are told apart, collisions are nothing anybody could gain from."""
@@ -33,6 +37,37 @@ def is_known(tag: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bool:
     """
     # Our tags are hexadecimal: as part of a list they are found nowhere but as a member, weak (W/) or strong.
     return any(tag in value or value.strip() == b"*" for name, value in fields if name == b"if-none-match")
+
+
+def write_condition(fields: Iterable[tuple[bytes, bytes]]) -> Callable[[Deployment], None] | None:
+    """Return what the conditions of a write come to (RFC 9110, sections 13.1 and 13.2); None where they are met.
+
+    A count has neither an entity tag nor a date. So ``If-Match`` is met by ``*`` alone, ``If-None-Match`` by everything
+    but ``*``, and ``If-Unmodified-Since`` is ignored; all of it for a Deployment that exists and that the caller may
+    write, for any other error comes first.
+
+    Args:
+        fields: The request's header fields, with names in lower case.
+
+    Returns:
+        Raises PreconditionFailed for whatever Deployment it is given.
+    """
+    given: dict[bytes, list[bytes]] = {b"if-match": [], b"if-none-match": []}
+    for name, value in fields:
+        if name in given:
+            given[name].append(value.strip())
+    wanted, unwanted = given.values()
+    if wanted and wanted != [b"*"]:
+        message = "If-Match names an entity tag, and a replica count has none; the one value that is met is *"
+    elif b"*" in unwanted:
+        message = "If-None-Match: * wants a Deployment that does not exist, and this one does"
+    else:
+        return None
+
+    def refuse(_: Deployment) -> None:
+        raise PreconditionFailed(message)
+
+    return refuse
 
 
 def tagging(scope: HTTPScope, send: Send) -> Send:

@@ -28,7 +28,14 @@ class ServerEvents:
         """A connection was closed at once because there are too many in all."""
 
     def request_refused(self, listener: str, status: int, peer: Peer | None) -> None:
-        """The server itself refused a request: 400, 408, 429, 431 or 504."""
+        """The server itself answered a request with an error.
+
+        Args:
+            listener: "api" or "ops".
+            status: 400, 405, 408, 417, 429 or 431 for a request that the application did not see; 500 or 504 for one
+                that it did not answer, or not in time.
+            peer: Who asked; None where that is not known here.
+        """
 
     def reloaded(self, not_after: Mapping[str, datetime]) -> None:
         """New certificate files were taken into use; also called once at the start.

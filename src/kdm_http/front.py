@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from kdm_http.events import ServerEvents
 from kdm_http.limits import Limits, Shares
+from kdm_http.peer import Peer
 from kdm_http.rejection import Reason, Rejection
 from kdm_http.reload import ServerTls
 from kdm_http.shortcut import AnswerAtOnce
@@ -81,3 +82,9 @@ class Front:
             fingerprint=rejection.fingerprint,
         )
         self.events.rejected(rejection)
+
+    def refused(self, status: int, message: str, peer: Peer | None) -> None:
+        """Tell that the server itself answered a request with an error."""
+        user = peer.identity.user if peer else ""
+        _log.debug("request refused", listener=self.name, status=status, reason=message, user=user)
+        self.events.request_refused(self.name, status, peer)

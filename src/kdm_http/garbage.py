@@ -35,9 +35,9 @@ async def frozen_once_synced(repository: DeploymentRepository) -> AsyncIterator[
         yield
     finally:
         task.cancel()
-        await asyncio.wait([task])
         gc.unfreeze()
         gc.set_threshold(*thresholds)
+        await asyncio.wait([task])  # last: this may be cancelled
 
 
 async def _freeze(repository: DeploymentRepository) -> None:

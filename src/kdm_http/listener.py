@@ -11,7 +11,6 @@ from email.utils import formatdate
 from typing import Any, Final
 
 import structlog
-from cryptography.hazmat.primitives import hashes
 from uvicorn.config import Config
 
 from kdm_http.front import Front
@@ -48,7 +47,7 @@ async def bind(host: str, port: int) -> tuple[socket.socket, ...]:
     """Open listening sockets on every address a host name stands for.
 
     Args:
-        host: A name or an address; "" for every address of the machine.
+        host: A name or an address; "" for every address of the machine. "::" is every one too, IPv4 included.
         port: The port; 0 lets the system choose one, the same for all addresses.
 
     Raises:
@@ -59,6 +58,7 @@ async def bind(host: str, port: int) -> tuple[socket.socket, ...]:
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:  # the latter for what IDNA cannot encode
         raise BindError(f"cannot listen on {host}:{port}: {getattr(exc, 'strerror', None) or exc}") from exc
+    families = {family for family, *_ in found}
     bound: list[socket.socket] = []
     lacking: OSError | None = None
     with contextlib.ExitStack() as opened:
@@ -69,7 +69,9 @@ async def bind(host: str, port: int) -> tuple[socket.socket, ...]:
                 sock = opened.enter_context(socket.socket(family, kind, protocol))
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                    # Alone, the unspecified address stands for IPv4 too, whatever net.ipv6.bindv6only says.
+                    dual = address[0] == "::" and socket.AF_INET not in families
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
                 sock.bind(wanted)
                 sock.listen(BACKLOG)
                 sock.setblocking(False)
@@ -248,7 +250,6 @@ class Listener:
     def _reject(self, handshake: Handshake) -> None:
         reason, detail = handshake.failure or (Reason.DISCONNECTED, "")
         peer = handshake.peer
-        shown = handshake.sent[0] if handshake.sent else None
         self._front.reject(
             Rejection(
                 time=self._front.now(),
@@ -256,8 +257,8 @@ class Listener:
                 reason=reason,
                 detail=detail,
                 user=peer.identity.user if peer else "",
-                subject=shown.subject.rfc4514_string() if shown else "",
-                fingerprint=shown.fingerprint(hashes.SHA256()).hex() if shown else "",
+                subject=handshake.subject,
+                fingerprint=handshake.fingerprint,
             )
         )
 
@@ -267,4 +268,5 @@ def _address(sock: socket.socket) -> str:
         host, port = sock.getpeername()[:2]
     except OSError:
         return ""
+    host = host.removeprefix("::ffff:") if "." in host else host  # IPv4 on a socket for both
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

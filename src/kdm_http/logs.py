@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -55,12 +54,61 @@ def _without_secrets(_: WrappedLogger, __: str, rendered: Any) -> str:
     return _SECRETS.sub(lambda match: (" " if match[0][0] == " " else "") + REDACTED, rendered)
 
 
-def configure(level: str, style: str) -> None:
-    """Send everything that is logged, kdm's own and its libraries', to standard error. Called once, by the command.
+END_WAIT_S: Final = 0.5
+"""How long the end of the process waits for the log's reader, in seconds."""
+
+
+class Lines(Protocol):
+    """Where the log's lines go, such as a ``LineWriter`` of kdm_adapters."""
+
+    def write(self, line: str, /) -> bool:
+        """Have a line written, without waiting for that. Returns whether there was room for it."""
+
+    def drain(self, wait_s: float, /) -> bool:
+        """Wait until everything is written, at most so many seconds. Returns whether it is."""
+
+
+class _Handler(logging.Handler):
+    """Gives each event's lines to a writer; tells once there is room again how many found none."""
+
+    def __init__(self, lines: Lines) -> None:
+        super().__init__()
+        self._lines = lines
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            written = self._lines.write(self.format(record))
+        except Exception as error:  # noqa: BLE001 - a line that cannot be formatted must not stop what logs it
+            written = self._lines.write(f"a log line of {record.name} cannot be written: {type(error).__name__}")
+        if not written:
+            self._dropped += 1
+        elif self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self.emit(
+                logging.makeLogRecord(
+                    {
+                        "name": __name__,
+                        "levelno": logging.WARNING,
+                        "levelname": "WARNING",
+                        "msg": "the log's reader did not keep up: %d events are missing before this one",
+                        "args": (dropped,),
+                    }
+                )
+            )
+
+    def flush(self) -> None:
+        self._lines.drain(END_WAIT_S)
+
+
+def configure(level: str, style: str, lines: Lines, *, colors: bool = False) -> None:
+    """Send everything that is logged, kdm's own and its libraries', to one place. Called once, by the command.
 
     Args:
         level: The least severity: debug, info, warning or error.
         style: console for a person, json for a machine.
+        lines: Where to. It must not wait for a reader: whatever logs would stand still with it.
+        colors: Whether a terminal shows them.
     """
     renderer: tuple[structlog.typing.Processor, ...] = (
         (structlog.processors.JSONRenderer(),)
@@ -68,12 +116,10 @@ def configure(level: str, style: str) -> None:
         else (
             _one_line,
             # Not the default one, which shows local variables.
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
+            structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback),
         )
     )
-    handler = logging.StreamHandler()
+    handler = _Handler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[

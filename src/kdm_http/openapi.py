@@ -22,6 +22,7 @@ _ERRORS: Final = {
     404: "There is no such Deployment, or the namespace is not managed here.",
     408: "The body came too slowly.",
     409: "Several namespaces have a Deployment of this name, or it was changed at the same time.",
+    412: "If-Match or If-None-Match is not met: a count has no entity tag, so If-Match is met by * alone.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not application/json.",
     422: "The cluster, or an admission webhook or policy in it, refused the count.",
@@ -40,6 +41,7 @@ _ERROR_EXAMPLES: Final = {
     404: "Deployment 'default/nginx-deployment' not found",
     408: "the body did not come within 20 s",
     409: "Deployment 'api' exists in several namespaces, say which: payments, shop; choose one with ?namespace=",
+    412: "If-Match names an entity tag, and a replica count has none; the one value that is met is *",
     413: "the body is larger than 65536 bytes",
     415: "the media type 'text/plain' is not supported; send application/json",
     422: 'the cluster refused: admission webhook "limits" denied the request: at most 20',
@@ -54,7 +56,7 @@ _ERROR_EXAMPLES: Final = {
 _ANY_ERRORS: Final = (400, 401, 429, 431, 500, 504)
 _LIST_ERRORS: Final = (*_ANY_ERRORS, 403, 404, 503)
 _READ_ERRORS: Final = (*_LIST_ERRORS, 409)
-_WRITE_ERRORS: Final = (*_READ_ERRORS, 408, 413, 415, 422, 502)
+_WRITE_ERRORS: Final = (*_READ_ERRORS, 408, 412, 413, 415, 422, 502)
 
 
 def describe(max_replicas: int) -> Json:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from litestar import Litestar, Request, Response, get
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from kdm_core import DeploymentService
+from kdm_core import ALL_NAMESPACES, DeploymentService, SourceStatus, Trouble
 from kdm_http.problems import HANDLERS, problem
 
 Metrics = Callable[[str], tuple[bytes, str]]
 """Renders the metrics for an ``Accept`` header: their bytes and content type."""
 
+_ALLOWED: Final = b"GET, HEAD, OPTIONS"
 
-def create_ops_app(service: DeploymentService, metrics: Metrics) -> Litestar:
+
+def create_ops_app(service: DeploymentService, metrics: Metrics) -> ASGIApp:
     """Make the probes and metrics.
 
     Args:
@@ -29,12 +33,12 @@ def create_ops_app(service: DeploymentService, metrics: Metrics) -> Litestar:
 
     @get("/readyz", sync_to_thread=False)
     def readyz(request: Request[Any, Any, Any]) -> Response[dict[str, str]]:
-        """Tell whether reads can be served: there is a complete snapshot, however old, and no stop has begun."""
+        """Tell whether reads can be served: one source at least has a complete snapshot, and no stop has begun."""
         stopping = request.scope.get("state", {}).get("stopping")
         if stopping is not None and stopping.is_set():
             return problem(503, "stopping")
         sync = service.sync_status()
-        return Response({"status": "ready"}) if sync.synced else problem(503, sync.reason or "not synced yet")
+        return Response({"status": "ready"}) if sync.serving else problem(503, not_synced(sync.sources))
 
     @get("/metrics", sync_to_thread=False)
     def get_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -42,13 +46,50 @@ def create_ops_app(service: DeploymentService, metrics: Metrics) -> Litestar:
         body, media_type = metrics(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": media_type})  # as it is: Litestar would add a second charset
 
-    return Litestar(
-        [livez, readyz, get_metrics],
-        exception_handlers={**HANDLERS, 404: _no_such_route},
-        openapi_config=None,
-        logging_config=None,
-        request_max_body_size=0,
+    return _with_head(
+        Litestar(
+            [livez, readyz, get_metrics],
+            exception_handlers={**HANDLERS, 404: _no_such_route},
+            openapi_config=None,
+            logging_config=None,
+            request_max_body_size=0,
+        )
     )
+
+
+def not_synced(sources: Sequence[SourceStatus]) -> str:
+    """Return what anybody may know of sources that have not been read yet: which, and the kind of trouble.
+
+    What the cluster, a credential plugin or a file said stays in the log, and in ``/health`` for known clients.
+    """
+    told = [f"{_name(each)}: {(each.trouble or Trouble.NOT_READ).value}" for each in sources[:_NAMED]]
+    more = [f"{len(sources)} namespaces in all"] if len(sources) > _NAMED else []
+    return "not synced yet" + (f" ({'; '.join([*told, *more])})" if told else "")
+
+
+def _name(source: SourceStatus) -> str:
+    return "all namespaces" if source.source == ALL_NAMESPACES else f"namespace '{source.source}'"
+
+
+_NAMED: Final = 3
+"""How many sources an answer names."""
+
+
+def _with_head(app: Litestar) -> ASGIApp:
+    """Serve HEAD as GET, and name it in Allow. The server leaves the body out (RFC 9110, section 9.3.2)."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_allowing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message["headers"]
+                message["headers"] = [(name, _ALLOWED if name.lower() == b"allow" else each) for name, each in headers]
+            await send(message)
+
+        if scope["type"] == ScopeType.HTTP and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await app(scope, receive, send_allowing)
+
+    return serve
 
 
 def _no_such_route(_: Request[Any, Any, Any], __: Exception) -> Response[dict[str, str]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Self
 
 from attrs import field, frozen
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kdm_core import Identity
 from kdm_http import spiffe
+from kdm_http.certificates import CLIENT_AUTH, BadCertificate, Certificate
 from kdm_http.rejection import Reason
 
 
@@ -46,7 +45,7 @@ class Peer:
     not_before: datetime
     not_after: datetime
     address: str
-    certificate: x509.Certificate = field(repr=False, eq=False)
+    certificate: Certificate = field(repr=False, eq=False)
 
     @classmethod
     def from_der(cls, der: bytes, address: str = "") -> Self:
@@ -60,59 +59,58 @@ class Peer:
             PeerRefused: It cannot be read, is not for clients (no ``clientAuth``, or a CA), or names nobody.
         """
         try:
-            certificate = x509.load_der_x509_certificate(der)
-            _check_purpose(certificate)
-            fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
-            return cls(
-                identity=_identity(certificate, fingerprint, address),
-                subject=certificate.subject.rfc4514_string(),
-                serial=f"{certificate.serial_number:x}",
-                fingerprint=fingerprint,
-                not_before=certificate.not_valid_before_utc,
-                not_after=certificate.not_valid_after_utc,
-                address=address,
-                certificate=certificate,
-            )
-        except PeerRefused:
-            raise
-        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as exc:
-            raise PeerRefused(Reason.NO_IDENTITY, f"the certificate cannot be read: {exc}") from exc
+            return cls.of(Certificate.read(der), address)
+        except BadCertificate as exc:
+            raise PeerRefused(Reason.MALFORMED, str(exc)) from exc
+
+    @classmethod
+    def of(cls, certificate: Certificate, address: str = "") -> Self:
+        """Find out whom a client certificate names.
+
+        Raises:
+            PeerRefused: It is not for clients (no ``clientAuth``, or a CA), or names nobody.
+        """
+        _check_purpose(certificate)
+        return cls(
+            identity=_identity(certificate, address),
+            subject=certificate.subject,
+            serial=certificate.serial,
+            fingerprint=certificate.fingerprint,
+            not_before=certificate.not_before,
+            not_after=certificate.not_after,
+            address=address,
+            certificate=certificate,
+        )
 
 
-def _check_purpose(certificate: x509.Certificate) -> None:
+def _check_purpose(certificate: Certificate) -> None:
     """OpenSSL lets a certificate without an extended key usage pass, and a CA's too: refuse both."""
-    extensions = certificate.extensions
-    try:
-        if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-            raise PeerRefused(Reason.CA_AS_CLIENT, "a CA's certificate is not a client's")
-    except x509.ExtensionNotFound:
-        pass
-    try:
-        usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        raise PeerRefused(Reason.NO_PURPOSE, "the certificate has no extended key usage") from None
-    if ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
+    if certificate.is_ca:
+        raise PeerRefused(Reason.CA_AS_CLIENT, "a CA's certificate is not a client's")
+    if certificate.purposes is None:
+        raise PeerRefused(Reason.NO_PURPOSE, "the certificate has no extended key usage")
+    if CLIENT_AUTH not in certificate.purposes:
         raise PeerRefused(Reason.WRONG_PURPOSE, "the certificate's extended key usage lacks clientAuth")
 
 
-def _identity(certificate: x509.Certificate, fingerprint: str, address: str) -> Identity:
+def _identity(certificate: Certificate, address: str) -> Identity:
+    _check_names(certificate.organizations)
     try:
         user = spiffe.find_id(certificate)
     except ValueError as exc:
         raise PeerRefused(Reason.NO_IDENTITY, f"malformed X.509-SVID: {exc}") from exc
     if user is None:
-        names = _values(certificate, NameOID.COMMON_NAME)
+        names = certificate.common_names
+        _check_names(names)
         if len(names) != 1:
             raise PeerRefused(Reason.NO_IDENTITY, f"the certificate has {len(names)} common names, not one")
         user = names[0]
         if user.casefold().startswith("spiffe:"):  # else a CA that vouches for names alone could hand out SPIFFE IDs
             raise PeerRefused(Reason.NO_IDENTITY, "a common name cannot be a SPIFFE ID: that takes a URI SAN")
-    return Identity(user, frozenset(_values(certificate, NameOID.ORGANIZATION_NAME)), fingerprint, address)
+    return Identity(user, frozenset(certificate.organizations), certificate.fingerprint, address)
 
 
-def _values(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> list[str]:
-    values = [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(oid)]
+def _check_names(values: Sequence[str]) -> None:
     # An invisible character in a name would let one user pass for another in a log or a policy.
     if not all(value and value.isprintable() and value == value.strip() for value in values):
         raise PeerRefused(Reason.NO_IDENTITY, "a name in the certificate's subject is empty or not printable")
-    return values

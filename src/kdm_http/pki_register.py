@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from kdm_http import spiffe
+from kdm_http.certificates import Certificate
 from kdm_http.pki import Authority, PkiError, format_serial
 from kdm_http.pki_files import make_directory, read, read_certificate, write_files
 
@@ -49,7 +50,8 @@ class Issued:
         commons = self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         names = {self.name, *(str(each.value) for each in commons)}
         with contextlib.suppress(ValueError):
-            names.add(spiffe.find_id(self.certificate) or self.name)
+            read = Certificate.read(self.certificate.public_bytes(serialization.Encoding.DER))
+            names.add(spiffe.find_id(read) or self.name)
         return frozenset(names)
 
     def has_ended(self, now: datetime) -> bool:

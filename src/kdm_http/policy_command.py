@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from kdm_core import DeploymentRef, Identity, InvalidInput, Policy, PolicyError, Verb, parse_policy
 from kdm_core.model import check_replicas
 from kdm_core.policy import Explanation, Verdict
+from kdm_http import regular_file
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -63,8 +65,7 @@ def check(args: argparse.Namespace) -> int:
         return _complain(error)
     count = len(policy.grants)
     summary = f"{count} grant{'' if count == 1 else 's'}" if count else "no grants, so everything is denied"
-    print(f"{args.file}: valid: {summary}")
-    return ALLOWED
+    return _tell([f"{args.file}: valid: {summary}"], ALLOWED)
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -79,9 +80,18 @@ def explain(args: argparse.Namespace) -> int:
     except InvalidInput as error:
         return _complain(error)
     explanation = policy.explain(actor, verb, ref, labels, replicas)
-    for line in _answer(explanation):
-        print(line)
-    return ALLOWED if explanation.allowed else DENIED
+    return _tell(_answer(explanation), ALLOWED if explanation.allowed else DENIED)
+
+
+def _tell(lines: list[str], code: int) -> int:
+    """Print an answer. Where that fails nobody was told, and no code may say that they were."""
+    try:
+        print("\n".join(lines), flush=True)
+    except OSError as error:
+        # What is left in the buffer would be tried again at the end, and change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _complain(f"standard output: {error.strerror}")
+    return code
 
 
 def _answer(explanation: Explanation) -> list[str]:
@@ -104,7 +114,14 @@ def _read(file: str) -> Policy:
         InvalidInput: It cannot be read or is no policy; the message begins with the file's name.
     """
     try:
-        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
+        if file == "-":
+            data = sys.stdin.buffer.read(regular_file.MAX_BYTES + 1)
+        else:  # a pipe is welcome too, as of a shell's <(...)
+            with Path(file).open("rb") as opened:
+                data = opened.read(regular_file.MAX_BYTES + 1)
+        if len(data) > regular_file.MAX_BYTES:
+            raise InvalidInput(f"{file}: larger than {regular_file.MAX_BYTES} bytes")
+        text = data.decode()
     except OSError as error:
         raise InvalidInput(f"{file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -137,6 +154,6 @@ def _replicas(replicas: int | None, verb: Verb) -> int | None:
     return check_replicas(replicas)
 
 
-def _complain(error: InvalidInput) -> int:
+def _complain(error: InvalidInput | str) -> int:
     print(f"kdm policy: {error}", file=sys.stderr)
     return BAD_INPUT

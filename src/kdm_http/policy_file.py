@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from kdm_core import DeploymentService, Policy, PolicyError, parse_policy
+from kdm_http import regular_file
 from kdm_http.file_changes import POLL_S, FileChanges
 
 _log = logging.getLogger("kdm.policy")
@@ -35,9 +35,14 @@ class PolicyFile:
         self._path = path
         self._reloaded = reloaded
         content = self._read()
-        self._digest = _digest(content)
-        self.policy: Policy = self._parse(content)
+        self._digest = content.digest
+        self.policy: Policy = self._parse(content.data)
+        self._asked = asyncio.Event()
         self._announce("policy loaded")
+
+    def reload(self) -> None:
+        """Have the file read now, changed or not, by the watch that ``followed_by`` keeps. Returns at once."""
+        self._asked.set()
 
     @asynccontextmanager
     async def followed_by(self, service: DeploymentService, interval_s: float = POLL_S) -> AsyncIterator[None]:
@@ -57,29 +62,36 @@ class PolicyFile:
             watch.result()
 
     async def _watch(self, service: DeploymentService, interval_s: float) -> None:
-        changes = FileChanges(self._state, self._digest)
+        changes = FileChanges(None, self._digest)
         while True:
-            await asyncio.sleep(interval_s)
-            if not changes.settled():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), interval_s)
+            asked = self._asked.is_set()
+            self._asked.clear()
+            # On threads: a file system may not answer, and a large policy takes a second.
+            try:
+                content = await asyncio.to_thread(self._read)
+            except PolicyError as error:
+                if changes.seen(str(error)) or asked:
+                    self._refuse(error)
+                continue
+            if not changes.seen(content.digest) and not asked:
                 continue
             try:
-                self.policy = service.policy = self._parse(self._read())
+                self.policy = service.policy = await asyncio.to_thread(self._parse, content.data)
             except PolicyError as error:
-                _log.error("policy refused, the old one stays in use", extra={"reason": str(error)})
-                self._reloaded(False)
+                self._refuse(error)
             else:
-                self._announce("policy reloaded")
+                self._announce("policy loaded" if asked else "policy reloaded")
                 self._reloaded(True)
 
-    def _state(self) -> str:
-        try:
-            return _digest(self._read())
-        except PolicyError as error:
-            return str(error)
+    def _refuse(self, error: PolicyError) -> None:
+        _log.error("policy refused, the old one stays in use", extra={"reason": str(error)})
+        self._reloaded(False)
 
-    def _read(self) -> bytes:
+    def _read(self) -> regular_file.Content:
         try:
-            return self._path.read_bytes()
+            return regular_file.read(self._path)
         except OSError as error:
             raise PolicyError(f"cannot read the policy {self._path}: {error.strerror}") from error
 
@@ -96,7 +108,3 @@ class PolicyFile:
         _log.info(event, extra={"path": str(self._path), "grants": count})
         if not count:
             _log.warning("the policy has no grants: everything is denied", extra={"path": str(self._path)})
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

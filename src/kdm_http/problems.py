@@ -26,6 +26,7 @@ from kdm_core import (
     KdmError,
     NamespaceNotWatched,
     PolicyError,
+    PreconditionFailed,
     Unavailable,
     WriteConflict,
     WriteForbidden,
@@ -43,6 +44,7 @@ STATUS: Final[dict[type[KdmError], int]] = {
     NamespaceNotWatched: 404,
     AmbiguousName: 409,
     WriteConflict: 409,
+    PreconditionFailed: 412,
     WriteInvalid: 422,
     PolicyError: 500,  # told at the start and in the log, not to a caller
     WriteForbidden: 502,  # kdm's own permissions are wrong: nothing the caller could mend

@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from cryptography import x509
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from kdm_http.answers import error_bytes, refuse
+from kdm_http.answers import Refusal, closing_unless_read
+from kdm_http.certificates import Certificate
 from kdm_http.front import Front, Phase
 from kdm_http.handshake import Handshake
 from kdm_http.peer import Peer, PeerRefused
 from kdm_http.rejection import Reason, Rejection
+from kdm_http.request_head import MALFORMED, BadHead, check, check_request_line, is_host
+from kdm_http.request_id import request_id_of
 from kdm_http.tls import Material
 
+_BLANK: Final = ord(" ")
 _FIELD_OVERHEAD: Final = 4
 """Bytes of a header field besides its name and value: ": " and CRLF."""
 
 _STATUS_LINES: Final = {200: b"HTTP/1.1 200 OK\r\n", 304: b"HTTP/1.1 304 Not Modified\r\n"}
 _READS: Final = frozenset({b"GET", b"HEAD"})
-_NOT_PLAIN: Final = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+_NOT_PLAIN: Final = _FRAMING | {b"expect", b"upgrade"}
 """Header fields of requests that have, or may have, a body, or want another protocol."""
 
 _IDLE, _HEADER, _BODY, _RESPONSE = Phase
@@ -78,9 +82,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._limits = front.limits
         self._handshake = handshake
         self._peer: Peer | None = None
-        self._chain: tuple[x509.Certificate, ...] = ()
+        self._chain: tuple[Certificate, ...] = ()
         self._judged_by = material
-        self._good_until: tuple[datetime, Reason] | None = None
+        self._good_until = datetime.min.replace(tzinfo=UTC)
         self._joined = False
         self._opened = False
         self._leaving = False
@@ -88,10 +92,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._messages = 0
         self._fed_bytes = 0
         self._piece_bytes = 0
+        self._piece = self._begun = b""
         self._trailer_bytes = 0
         self._oversized = False
         self._plain = True
         self._hosts = 0
+        self._host = self._good_host = b""
+        self._hung_up = False
+        self._last_words: tuple[int, str] | None = None
         self._may_answer_at_once = False
         self._answered = False
         self._phase = _IDLE
@@ -110,6 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if front.tls is not None and not self._identify(transport):
             return
         self._opened = True
+        self._handshake.hung_up = self._on_close_notify
         front.events.connection_opened(front.name, self._peer)
         if self._peer is not None:
             self.app_state = {**self.app_state, "peer": self._peer}
@@ -121,6 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Leave nothing behind."""
         super().connection_lost(exc)
         self._finished = True
+        self._handshake.hung_up = None
         self._unset_keepalive_if_required()
         for timer in (self._timer, self._age, self._stall):
             if timer is not None:
@@ -185,20 +195,41 @@ class BoundedProtocol(HttpToolsProtocol):
         self._age = self.loop.call_later(self._limits.request_s, self.transport.abort)
         self.shutdown()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's says nothing, and so closes at once
+        """The client of a plain connection will ask for nothing more: what it asked for is answered first."""
+        self._hang_up()
+        return self._front.tls is None  # with TLS the transport closes itself
+
+    def _on_close_notify(self) -> None:
+        # It is read before the requests that came with it are passed on.
+        if not self._hung_up:
+            self._hung_up = True
+            self.loop.call_soon(self._hang_up)
+
+    def _hang_up(self) -> None:
+        if self._finished:
+            return
+        half_a_body = self._phase is _BODY and not self.pipeline
+        if self.busy and not half_a_body:
+            self.shutdown()
+        else:
+            self._finished = True
+            self.transport.close()
+
     # The peer
 
     def _identify(self, transport: asyncio.Transport) -> bool:
         """Read the peer's certificate, and return whether the connection can be used."""
+        connection = transport.get_extra_info("ssl_object")
         try:
             # CERT_REQUIRED: without one the handshake would have failed.
-            der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            self._peer = Peer.from_der(der, self._handshake.address)
+            self._peer = self._handshake.identify(connection.getpeercert(binary_form=True))
         except PeerRefused as exc:
             self._cut(exc.reason, str(exc))
             return False
-        self._chain = (self._peer.certificate, *self._handshake.sent[1:])
-        if self._judged_by is not None:
-            self._good_until = self._judged_by.trust.good_until(self._peer.certificate)
+        self._chain = self._handshake.sent
+        if self._judged_by is not None and not connection.session_reused:  # else OpenSSL did not look at it
+            self._good_until = self._judged_by.trust.holds_until(self._chain, self._front.now())
         return self.judge()
 
     def judge(self) -> bool:
@@ -207,17 +238,14 @@ class BoundedProtocol(HttpToolsProtocol):
         Returns:
             Whether the peer is still good.
         """
-        tls, peer = self._front.tls, self._peer
-        if self._finished or tls is None or peer is None:
+        tls = self._front.tls
+        if self._finished or tls is None or self._peer is None:
             return tls is None
-        now = self._front.now()
-        if self._judged_by is not tls.material or self._good_until is None:
-            trust = tls.material.trust
-            reason = trust.refusal(self._chain, now)
-            self._judged_by, self._good_until = tls.material, trust.good_until(peer.certificate)
-        else:
-            good_until, reason_then = self._good_until
-            reason = reason_then if now > good_until else None
+        now, material = self._front.now(), tls.material
+        if self._judged_by is material and now < self._good_until:
+            return True
+        reason = material.trust.refusal(self._chain, now)
+        self._judged_by, self._good_until = material, material.trust.holds_until(self._chain, now)
         if reason is None:
             return True
         self._cut(reason, "the certificate is no longer good")
@@ -234,8 +262,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 detail=detail,
                 established=True,
                 user=peer.identity.user if peer else "",
-                subject=peer.subject if peer else "",
-                fingerprint=peer.fingerprint if peer else "",
+                subject=self._handshake.subject,
+                fingerprint=self._handshake.fingerprint,
             )
         )
         if self.busy:
@@ -252,7 +280,10 @@ class BoundedProtocol(HttpToolsProtocol):
         phase, messages = self._phase, self._messages
         self._may_answer_at_once = True
         self._piece_bytes = len(data)
+        self._piece = self._begun + data if self._begun else data
         super().data_received(data)
+        self._begun = self._piece[-self._limits.header_bytes :] if self._phase is _HEADER else b""
+        self._piece = b""
         if self._phase is _HEADER and not self._finished:
             if messages == self._messages or phase is _IDLE:  # else a part of it was the request before's
                 self._fed_bytes += len(data)
@@ -277,8 +308,11 @@ class BoundedProtocol(HttpToolsProtocol):
                 raise _HeaderTooLarge
             return
         name = name.lower()
+        if value and value[-1] <= _BLANK:  # RFC 9112, section 5.1: no part of it; the parser leaves those at the end
+            value = value.rstrip(b" \t")
         if name == b"host":
             self._hosts += 1
+            self._host = value
         elif name in _NOT_PLAIN:
             self._plain = False
             if name == b"expect":
@@ -291,14 +325,42 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._bound_header()
         self._enter(_BODY)
-        self.app = self._admit()
-        if self.app is self._served_app and self._answer_at_once():
-            return
+        refusal = self._over_quota()
+        if refusal is None:
+            version, method = self.parser.get_http_version(), self.parser.get_method()
+            try:
+                check_request_line(method, self.url, version, self._piece)
+                if self._answer_at_once(method, version):
+                    return
+                self.url = check(method, self.url, version, self.headers)
+            except BadHead as bad:
+                refusal = Refusal(bad.status, str(bad), close=True)
+            else:
+                # RFC 9110, section 10.1.1: HTTP/1.0 does not know it, and it is about a body
+                self.expect_100_continue &= version == "1.1" and any(name in _FRAMING for name, _ in self.headers)
+        if refusal is None:
+            self._ask(self._served_app)
+        else:
+            self._refuse(refusal)
+
+    def _ask(self, app: ASGI3Application) -> None:
+        """Have an application answer."""
+        self.app = closing_unless_read(app) if self.expect_100_continue else app
         self._make_scope()
         super().on_headers_complete()
         if self._leaving or self.parser.should_upgrade():
             # No upgrade is offered, and the parser does not look past a request that asks for one.
             self.cycle.keep_alive = False
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer this request, when it is its turn, with an error."""
+        self._front.refused(refusal.status, refusal.message, self._peer)
+        self.url = b"/"  # what it was may be no target at all
+        self.expect_100_continue &= not refusal.close  # it says so itself
+        self._ask(refusal.answer)
+        if refusal.close:
+            self._enter(_RESPONSE)
+            self._finished = True  # what follows it is of no interest
 
     def _make_scope(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -326,6 +388,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """A response is written: go on with the next request, or wait for one."""
         super().on_response_complete()
         self._unset_keepalive_if_required()  # the phases have a timer of their own
+        if self._last_words is not None and not self.pipeline and not self._under_way:
+            self._say_last(*self._last_words)
         self._leave_if_done()
         if self._phase is _RESPONSE and not self.busy and not self._finished:
             self._enter(_IDLE)
@@ -340,7 +404,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 f"{self._limits.header_fields} fields",
             )
         else:
-            self._answer(400, "malformed HTTP request")
+            self._answer(400, MALFORMED)
 
     def _unsupported_upgrade_warning(self) -> None:
         """An upgrade that nobody offers is ignored, as RFC 9110 (section 7.8) allows."""
@@ -356,40 +420,39 @@ class BoundedProtocol(HttpToolsProtocol):
         self._oversized = True
         raise _HeaderTooLarge
 
-    def _admit(self) -> ASGI3Application:
-        """Return who answers this request: the application, or a refusal."""
-        # RFC 9112, section 3.2: anything but one Host is a request smuggler's, or a bug.
-        if self._hosts != 1 and self.parser.get_http_version() == "1.1":
-            return self._refuse(400, "a request has exactly one Host field", close=True)
+    def _over_quota(self) -> Refusal | None:
+        """Return what to tell a client that asks for more than its share; None for one that does not."""
         if self._peer is None:
-            return self._served_app
+            return None
         if not self._joined:
             many = self._limits.connections_per_identity
-            return self._refuse(429, f"more than {many} connections of one identity", close=True, retry_after_s=1)
+            return Refusal(429, f"more than {many} connections of one identity", close=True, retry_after_s=1)
         retry_after_s = self._front.shares.take(self._peer.identity.user)
         if retry_after_s:
             rate = self._limits.requests_per_s
-            return self._refuse(
-                429, f"more than {rate:g} requests a second of one identity", retry_after_s=retry_after_s
-            )
-        return self._served_app
+            return Refusal(429, f"more than {rate:g} requests a second of one identity", retry_after_s=retry_after_s)
+        return None
 
-    def _answer_at_once(self) -> bool:
+    def _answer_at_once(self, method: bytes, version: str) -> bool:
         """Answer without the application, if that can be, and return whether it was done."""
-        shortcut, peer, parser = self._front.shortcut, self._peer, self.parser
+        shortcut, peer = self._front.shortcut, self._peer
         if (
             shortcut is None
             or peer is None
+            or method not in _READS
+            or version != "1.1"  # HTTP/1.0 would have to be told that the connection is kept
             or not self._plain
+            or self._hosts != 1
             or not self._may_answer_at_once
             or self._leaving
             or self.busy
-            or not parser.should_keep_alive()
+            or not self.parser.should_keep_alive()
         ):
             return False
-        method = parser.get_method()
-        if method not in _READS:
-            return False
+        if self._host != self._good_host:
+            if not is_host(self._host):
+                return False
+            self._good_host = self._host
         ready = shortcut(method, self.url, self.headers, peer)
         if ready is None:
             return False
@@ -406,10 +469,6 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.write(b"".join((first, self._front.default_head, head, body)))
         return True
-
-    def _refuse(self, status: int, message: str, *, close: bool = False, retry_after_s: int = 0) -> ASGI3Application:
-        self._front.events.request_refused(self._front.name, status, self._peer)
-        return refuse(status, message, close=close, retry_after_s=retry_after_s)
 
     # Deadlines
 
@@ -448,19 +507,29 @@ class BoundedProtocol(HttpToolsProtocol):
             self._answer(408, f"the header did not come within {self._limits.header_s:g} s")
 
     def _answer(self, status: int, message: str) -> None:
-        """Answer with an error and close; only close where the answer could be taken for another request's."""
+        """Answer with an error and close: after the answers that are due, and never in the middle of one."""
         if self._finished:
             return
         self._finished = True
-        self._front.events.request_refused(self._front.name, status, self._peer)
+        self._front.refused(status, message, self._peer)
         cycle, under_way = self.cycle, self._under_way
         own = self._phase is _BODY  # otherwise what is under way is the request before
-        answerable = under_way and not cycle.response_started if own else not under_way
-        if self.pipeline or not answerable:
+        if not own and under_way:
+            self._last_words = status, message
+        elif own and not under_way:
+            self.transport.close()  # it has its answer, and only the rest of its body is wrong
+        elif own and (self.pipeline or cycle.response_started):
             self.transport.abort()
-            return
-        if under_way:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        self.transport.write(error_bytes(status, message, self.server_state.default_headers))
-        self.transport.close()
+        else:
+            if own:
+                cycle.disconnected = True
+                cycle.message_event.set()
+            self._say_last(status, message)
+
+    def _say_last(self, status: int, message: str) -> None:
+        self._last_words = None
+        if not self.transport.is_closing():
+            identifier = request_id_of(() if self._phase is _IDLE else self.headers)
+            refusal = Refusal(status, message, close=True)
+            self.transport.write(refusal.to_bytes(identifier, self.server_state.default_headers))
+            self.transport.close()

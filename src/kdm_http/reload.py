@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from cryptography import x509
 
 from kdm_http.events import ServerEvents
 from kdm_http.file_changes import POLL_S, FileChanges
@@ -60,11 +59,19 @@ class ServerTls:
         try:
             self.material = self._load()
         except TlsConfigurationError as exc:
-            _log.error("certificates refused, the old ones stay in use", reason=str(exc))
-            self._events.reload_refused(str(exc))
+            self._refuse(str(exc))
+            return False
+        except Exception as exc:  # noqa: BLE001
+            # Whoever writes these files must not be able to end a service that runs well.
+            _log.exception("certificates could not be judged")
+            self._refuse(f"unforeseen {type(exc).__name__}: {exc}")
             return False
         self._announce("certificates reloaded")
         return True
+
+    def _refuse(self, reason: str) -> None:
+        _log.error("certificates refused, the old ones stay in use", reason=reason)
+        self._events.reload_refused(reason)
 
     async def watch(self, changed: Callable[[], None], interval_s: float = POLL_S) -> None:
         """Reload whenever the files have changed and then stood still for one interval, until cancelled.
@@ -87,19 +94,15 @@ class ServerTls:
         """Warn of what will soon turn clients away."""
         for what, name, end in self._ends():
             if end - self._now() < WARN_AHEAD:
-                _log.warning("certificates near their end", what=what, name=name.rfc4514_string(), end=end.isoformat())
+                _log.warning("certificates near their end", what=what, name=name, end=end.isoformat())
 
-    def _ends(self) -> list[tuple[str, x509.Name, datetime]]:
+    def _ends(self) -> list[tuple[str, str, datetime]]:
         """Return what there is, whose it is, and when it ends."""
         material = self.material
         return [
-            ("server", material.certificate.subject, material.certificate.not_valid_after_utc),
-            *(("client_ca", ca.subject, ca.not_valid_after_utc) for ca in material.trust.authorities),
-            *(
-                ("crl", crl.issuer, crl.next_update_utc)
-                for crl in material.trust.revocation_lists
-                if crl.next_update_utc
-            ),
+            ("server", material.certificate.subject, material.certificate.not_after),
+            *(("client_ca", ca.subject, ca.not_after) for ca in material.trust.authorities),
+            *(("crl", crl.issuer, crl.end) for crl in material.trust.revocation_lists if crl.end),
         ]
 
     def _state(self) -> str:
@@ -115,9 +118,9 @@ class ServerTls:
         certificate = self.material.certificate
         _log.info(
             event,
-            subject=certificate.subject.rfc4514_string(),
-            not_after=certificate.not_valid_after_utc.isoformat(),
-            client_cas=[ca.subject.rfc4514_string() for ca in self.material.trust.authorities],
+            subject=certificate.subject,
+            not_after=certificate.not_after.isoformat(),
+            client_cas=[ca.subject for ca in self.material.trust.authorities],
             crls=len(self.material.trust.revocation_lists),
         )
         not_after: dict[str, datetime] = {}

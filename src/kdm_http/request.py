@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
-import secrets
-from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
@@ -27,25 +23,7 @@ Namespace = NamedDependency[str | None]
 RequestId = NamedDependency[str]
 """What a handler is given by the app: the use cases, who asks, ``?namespace=``, and the request's id."""
 
-_request_id: Final = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
-_PROCESS: Final = secrets.token_hex(4)
-_numbers: Final = itertools.count(1)
-"""A request's id has to be unique, not hard to guess: asking the system for randomness each time costs 4 us."""
-
 _BODY: Final = 'the body must be a JSON object with exactly one field: {"replicaCount": <integer>}'
-
-
-def request_id(scope: Scope) -> str:
-    """Return the client's X-Request-ID where it is harmless, else a new one."""
-    return request_id_of(scope["headers"])
-
-
-def request_id_of(fields: Iterable[tuple[bytes, bytes]]) -> str:
-    """Return the first harmless X-Request-ID of these header fields (names in lower case), else a new one."""
-    for name, value in fields:
-        if name == b"x-request-id" and _request_id(given := value.decode("latin-1")):
-            return given
-    return f"{_PROCESS}{next(_numbers):08x}"
 
 
 def namespace(scope: Scope) -> str | None:
@@ -83,6 +61,11 @@ async def replica_count(request: Request[Any, Any, Any]) -> int:
     Raises:
         BadRequest: The media type is not JSON, or the body is anything but that one integer in an object.
     """
+    for name in ("Content-Type", "Content-Encoding"):
+        if (
+            len(request.headers.getall(name, [])) > 1
+        ):  # which of them is meant is anybody's guess: RFC 9110, section 5.3
+            raise BadRequest(f"the field {name} is given more than once")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise BadRequest(f"the media type {media_type[:80]!r} is not supported; send application/json", 415)

@@ -9,6 +9,7 @@ from litestar import Request, Router, get, post
 from litestar.params import FromPath
 
 from kdm_core import Deployment
+from kdm_http.entity_tag import write_condition
 from kdm_http.request import Caller, Namespace, RequestId, Service, replica_count
 
 
@@ -59,7 +60,14 @@ async def set_replicas(
 ) -> UpdatedReplicaCount:
     """Ask for another number of replicas."""
     count = await replica_count(request)
-    written = await service.set_replicas(name, count, namespace, actor=caller, request_id=request_id)
+    written = await service.set_replicas(
+        name,
+        count,
+        namespace,
+        actor=caller,
+        request_id=request_id,
+        condition=write_condition(request.scope["headers"]),
+    )
     return UpdatedReplicaCount(written.ref.name, written.replicas.desired)
 
 

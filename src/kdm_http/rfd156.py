@@ -9,6 +9,7 @@ from litestar import Request, Router, get, put
 from litestar.params import FromPath
 
 from kdm_core import Deployment
+from kdm_http.entity_tag import write_condition
 from kdm_http.request import Caller, Namespace, RequestId, Service, replica_count
 
 
@@ -58,7 +59,14 @@ async def set_replicas(
 ) -> Updated:
     """Ask for another number of replicas."""
     count = await replica_count(request)
-    await service.set_replicas(name, count, namespace, actor=caller, request_id=request_id)
+    await service.set_replicas(
+        name,
+        count,
+        namespace,
+        actor=caller,
+        request_id=request_id,
+        condition=write_condition(request.scope["headers"]),
+    )
     return Updated()
 
 

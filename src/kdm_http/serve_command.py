@@ -36,12 +36,15 @@ def serve(arguments: argparse.Namespace) -> int:
     Returns:
         The exit code; see :func:`kdm_http.cli.main`.
     """
+    warnings: list[str] = []
     try:
-        chosen = Settings.read(os.environ, vars(arguments))
+        chosen = Settings.read(os.environ, vars(arguments), warnings.append)
     except BadSetting as error:
         return _fail(error, EXIT_BAD_USAGE)
-    logs.configure(chosen.log_level, chosen.log_format)
     container = Container(settings=chosen)
+    logs.configure(chosen.log_level, chosen.log_format, container.log_lines(), colors=sys.stderr.isatty())
+    for warning in warnings:
+        _log.warning(warning)
     try:
         config = container.server_config()
         run(
@@ -49,8 +52,9 @@ def serve(arguments: argparse.Namespace) -> int:
             cast("ASGI3Application", container.ops()),
             config=config,
             lifespan=container.lifespan(),
-            started=lambda addresses: _greet(chosen, addresses),
+            started=lambda addresses: _greet(chosen, addresses, container),
             events=container.traffic(),
+            read_again=container.read_again,
         )
     except BadSetting as error:
         return _fail(error, EXIT_BAD_USAGE, chosen.log_format)
@@ -67,19 +71,18 @@ def _fail(error: Exception, code: int, log_format: str = "console") -> int:
     return code
 
 
-def _greet(chosen: Settings, addresses: Addresses) -> None:
+def _greet(chosen: Settings, addresses: Addresses, container: Container) -> None:
     """Tell where kdm listens; in development, how to talk to it."""
-    # Whoever reads an audit trail from standard output wants nothing else there.
-    out = sys.stderr if chosen.audit_destination == "-" else sys.stdout
     api, ops = (_url(scheme, where[0]) for scheme, where in (("https", addresses.api), ("http", addresses.ops)))
     text = f"kdm serves {api} (mTLS) from {chosen.repository}; probes and metrics on {ops}"
     if chosen.log_format == "json":
         _log.info(text)
         return
-    print(text, file=out)
+    # Whoever reads an audit trail from standard output wants nothing else there.
+    out = container.log_lines() if chosen.audit_destination == "-" else container.out_lines()
+    out.write(text)
     if chosen.dev:
-        print(_examples(api, ops), file=out)
-    out.flush()
+        out.write(_examples(api, ops))
 
 
 def _url(scheme: str, address: tuple[str, int]) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
+import functools
 import socket
 import ssl
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -20,7 +19,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from kdm_http import descriptors
+from kdm_http import descriptors, signals
 from kdm_http.answers import within
 from kdm_http.events import ServerEvents
 from kdm_http.file_changes import POLL_S
@@ -30,6 +29,7 @@ from kdm_http.listener import BindError, Listener, bind
 from kdm_http.protocol import BoundedProtocol
 from kdm_http.reload import ServerTls
 from kdm_http.shortcut import AnswerAtOnce
+from kdm_http.threads import AbandonableThreads
 from kdm_http.tls import TlsConfigurationError, TlsFiles
 
 __all__ = [
@@ -75,7 +75,8 @@ class ServerConfig:
         development: Whether kdm's public development certificates are accepted (``--dev``).
         loop: Which event loop ``run`` makes; "auto" is uvloop where it is installed.
         reload_poll_s: How often the certificate files are looked at, in seconds.
-        now: The clock that certificates are judged by, in UTC. Tests turn it.
+        now: The time, in UTC: what new files are judged at, and when to judge clients again. OpenSSL judges clients by
+            the system's clock. Tests turn it.
     """
 
     tls: TlsFiles
@@ -109,6 +110,7 @@ async def serve(
     started: Callable[[Addresses], None] = lambda _: None,
     events: ServerEvents | None = None,
     stop: asyncio.Event | None = None,
+    read_again: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve both applications until told to stop, then end gracefully.
 
@@ -116,7 +118,7 @@ async def serve(
     begin, connections are accepted, ``started`` is called. On SIGINT or SIGTERM (when run on the main thread), or when
     ``stop`` is set: the API accepts no more, closes connections that stay idle, and the others with their next
     response, within ``limits.grace_s``; then the ops listener ends, then the applications' lifespans, then
-    ``lifespan``. A second signal cuts the grace short.
+    ``lifespan``. A second signal cuts the grace short. See :mod:`kdm_http.signals` for the others.
 
     Each request of the API finds the client, a :class:`~kdm_http.peer.Peer`, in ``scope["state"]["peer"]``. Both
     applications find an :class:`asyncio.Event` in ``scope["state"]["stopping"]``, set as soon as the stop begins: an
@@ -130,6 +132,7 @@ async def serve(
         started: Told where the server listens, once it does.
         events: Told about connections, rejections and reloads.
         stop: Stops the server when set.
+        read_again: Called on SIGHUP, after the certificate files were read again: for whatever else lies in files.
 
     Raises:
         TlsConfigurationError: The certificate files are no good.
@@ -152,7 +155,8 @@ async def serve(
         stack.callback(_close_all, api_sockets)
         ops_sockets = await bind(config.ops_host, config.ops_port)
         stack.callback(_close_all, ops_sockets)
-        stack.enter_context(_signals(stop, hurry))
+        judges: list[Callable[[], None]] = []
+        stack.enter_context(signals.handled(stop, hurry, functools.partial(_read_again, tls, judges, read_again)))
         if lifespan is not None:
             await stack.enter_async_context(lifespan)
 
@@ -161,6 +165,7 @@ async def serve(
         ops_limits = evolve(limits, connections=config.ops_connections, grace_s=OPS_GRACE_S)
         ops = await _listener(stack, "ops", ops_sockets, ops_app, ops_limits, config, events, stopping, None)
 
+        judges.append(api.judge)
         watching = asyncio.create_task(tls.watch(api.judge, config.reload_poll_s))
         told = asyncio.create_task(stop.wait())
         try:
@@ -191,11 +196,15 @@ def run(
     lifespan: AbstractAsyncContextManager[object] | None = None,
     started: Callable[[Addresses], None] = lambda _: None,
     events: ServerEvents | None = None,
+    read_again: Callable[[], None] = lambda: None,
 ) -> None:
     """Make an event loop and ``serve`` on it until a signal. See ``serve`` for arguments and errors."""
     descriptors.provide(config.limits.connections + config.ops_connections)
-    serving = serve(api_app, ops_app, config=config, lifespan=lifespan, started=started, events=events)
+    serving = serve(
+        api_app, ops_app, config=config, lifespan=lifespan, started=started, events=events, read_again=read_again
+    )
     with asyncio.Runner(loop_factory=_loop_factory(config.loop)) as runner:
+        runner.get_loop().set_default_executor(AbandonableThreads())  # a hanging resolver or disk delays no end
         runner.run(serving)
 
 
@@ -223,7 +232,7 @@ async def _listener(
     tls: ServerTls | None,
 ) -> Listener:
     uvicorn_config = Config(
-        within(app, limits.request_s),
+        within(app, limits.request_s, lambda status: events.request_refused(name, status, None)),
         http=BoundedProtocol,
         ws="none",
         interface="asgi3",
@@ -251,24 +260,12 @@ async def _app_lifespan(name: str, config: Config) -> AsyncIterator[dict[str, An
         await lifespan.shutdown()
 
 
-@contextlib.contextmanager
-def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
-    """Make SIGINT and SIGTERM set ``stop``, and a second one ``hurry``. Only the main thread gets signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+def _read_again(tls: ServerTls, judges: list[Callable[[], None]], read_others: Callable[[], None]) -> None:
+    _log.info("reading certificates and policy again")
+    if tls.reload():
+        for judge in judges:
+            judge()
+    read_others()
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

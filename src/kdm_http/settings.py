@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import textwrap
 from argparse import ArgumentParser, BooleanOptionalAction
@@ -28,6 +29,9 @@ ALLOW_ALL_WORD: Final = "allow-all"
 NO_AUDIT_WORD: Final = "none"
 """As the audit trail's file: no audit trail."""
 
+EVERY_INTERFACE: Final = "*"
+"""As an address to listen on: every one of this machine, of IPv4 and of IPv6, whichever it has."""
+
 _is_service_link: Final = re.compile(
     r"KDM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
 ).fullmatch
@@ -43,16 +47,38 @@ def _text(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    return "" if value == EVERY_INTERFACE else value
+
+
 def _name_list(value: str) -> tuple[str, ...]:
-    return tuple(check_namespace(each.strip()) for each in value.split(",") if each.strip())
+    names = tuple(check_namespace(each.strip()) for each in value.split(",") if each.strip())
+    if not names:
+        raise ValueError("one namespace at least")
+    return names
 
 
 def _namespace(value: str) -> str:
     return value if value == ALL_NAMESPACES else check_namespace(value)
 
 
-def _path(value: str) -> Path | None:
-    return Path(value).expanduser() if value else None
+def _expanded(value: str) -> str:
+    """Replace a leading ``~`` or ``~user`` by that user's home, as a shell does for an unquoted word."""
+    expanded = os.path.expanduser(value)  # noqa: PTH111 - Path.expanduser would take the ./ off ./allow-all
+    if expanded.startswith("~"):
+        user = value.partition("/")[0]
+        raise ValueError(
+            f"a path without '{user}', whose home directory is not known; ./{value} is a file of that name"
+        )
+    return expanded
+
+
+def _path(value: str) -> Path:
+    return Path(_expanded(value))
+
+
+def _file_or(word: str) -> Callable[[str], str]:
+    return lambda value: value if value == word else _expanded(value)
 
 
 def _switch(value: str) -> bool:
@@ -93,9 +119,12 @@ def _seconds(minimum: float = 0.0) -> Callable[[str], float]:
     return parse
 
 
-def knob(default: Any, parse: Callable[[str], Any], text: str) -> Any:
-    """Declare a setting: its default, how its text is read, and what it is for."""
-    return field(default=default, metadata={"parse": parse, "help": text})
+def knob(default: Any, parse: Callable[[str], Any], text: str, *, unset: str = "for the default") -> Any:
+    """Declare a setting: its default, how its text is read, what it is for, and what leaving it out means."""
+    return field(default=default, metadata={"parse": parse, "help": text, "unset": unset})
+
+
+_LOOPBACK: Final = "for 127.0.0.1, or say * for every interface"
 
 
 @frozen
@@ -112,9 +141,17 @@ class Settings:
     )
     context: str = knob("", _text, "The kubeconfig's context. Default: its current one.")
     namespaces: tuple[str, ...] = knob(
-        (), _name_list, "The namespaces to watch, separated by commas, one watch each. Default: all, with one watch."
+        (),
+        _name_list,
+        "The namespaces to watch, separated by commas, one watch each. Default: all, with one watch.",
+        unset="to watch every namespace",
     )
-    label_selector: str = knob("", _text, "Manage only Deployments with these labels, in the Kubernetes API's syntax.")
+    label_selector: str = knob(
+        "",
+        _text,
+        "Manage only Deployments with these labels, in the Kubernetes API's syntax.",
+        unset="to manage every Deployment",
+    )
     namespace: str = knob(
         ALL_NAMESPACES,
         _namespace,
@@ -132,9 +169,13 @@ class Settings:
         0.0, _seconds(), "How often to compare the cache with the cluster, in seconds; 0 for never. Costs a list each."
     )
 
-    host: str = knob("127.0.0.1", _text, "The address of the API. 0.0.0.0 or :: for every interface.")
+    host: str = knob(
+        "127.0.0.1", _host, "The address of the API; * for every interface, 0.0.0.0 for those of IPv4.", unset=_LOOPBACK
+    )
     port: int = knob(8443, _whole(0, 65535), "The port of the API; 0 for any free one.")
-    ops_host: str = knob("127.0.0.1", _text, "The address of the plain listener for probes and metrics.")
+    ops_host: str = knob(
+        "127.0.0.1", _host, "The address of the plain listener for probes and metrics; * as above.", unset=_LOOPBACK
+    )
     ops_port: int = knob(8081, _whole(0, 65535), "The port of the plain listener; 0 for any free one.")
 
     dev: bool = knob(False, _switch, "Use the development certificates and policy in certs/, which are no secret.")
@@ -144,19 +185,22 @@ class Settings:
         None, _path, "The CA certificates that clients' certificates must come from, PEM."
     )
     tls_client_crl: Path | None = knob(
-        None, _path, "The revocation lists of those CAs, PEM; without one nothing is revoked."
+        None,
+        _path,
+        "The revocation lists of those CAs, PEM; without one nothing is revoked.",
+        unset="if nothing is to be revoked",
     )
     tls_min_version: str = knob("1.3", _one_of("1.3", "1.2"), "The oldest TLS version to speak: 1.3 or 1.2.")
 
     policy_file: str = knob(
         "",
-        _text,
+        _file_or(ALLOW_ALL_WORD),
         f"Who may do what, TOML, or the word {ALLOW_ALL_WORD}: every client with a certificate of the client CA may do "
         "everything. Must be given without --dev.",
     )
     audit_file: str = knob(
         "",
-        _text,
+        _file_or(NO_AUDIT_WORD),
         f"Where the audit trail goes: a file, '-' for standard output, or the word {NO_AUDIT_WORD}. "
         f"Default: '-', and with --dev {NO_AUDIT_WORD}.",
     )
@@ -189,18 +233,25 @@ class Settings:
         return "" if destination == NO_AUDIT_WORD else destination
 
     @classmethod
-    def read(cls, environment: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Settings:
+    def read(
+        cls,
+        environment: Mapping[str, str],
+        flags: Mapping[str, object] | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> Settings:
         """Read the settings.
 
         Args:
-            environment: Variables. Those that begin with ``KDM_`` must all be known.
+            environment: Variables. Those that begin with ``KDM_`` must all be known. One that is empty is an error: a
+                template that lost its value must not widen what kdm does.
             flags: Values by field name (``limit_idle_s`` for a limit), as strings or booleans; None is not given.
+            warn: Told of a variable that would be an error, were there not a flag in its place.
 
         Raises:
-            BadSetting: One is unknown, or has a value it cannot have.
+            BadSetting: One is unknown, or has a value it cannot have, or two contradict each other.
         """
-        given: dict[str, Any] = {}
-        limits: dict[str, Any] = {}
+        given: dict[str, tuple[str, Any]] = {}
+        told_by_flag = {each.name: flag for each in KNOBS if (flag := (flags or {}).get(each.name)) is not None}
         known = {each.variable: each for each in KNOBS}
         for name, value in environment.items():
             if not name.startswith(PREFIX) or name.startswith(IGNORED_PREFIXES):
@@ -212,12 +263,34 @@ class Settings:
                 hint = f"; did you mean {close[0]}?" if close else "; `kdm serve --help` lists them all"
                 raise BadSetting(f"unknown setting {name}{hint}")
             each = known[name]
-            (limits if each.limit else given)[each.field_name] = each.read(name, value)
+            try:
+                given[each.name] = (name, each.read(name, value))
+            except BadSetting as error:
+                if each.name not in told_by_flag:
+                    raise
+                warn(f"{error}; ignored, for there is {each.flag}")
         for each in KNOBS:
-            flag = (flags or {}).get(each.name)
-            if flag is not None:
-                (limits if each.limit else given)[each.field_name] = each.read(each.flag, str(flag))
-        return cls(**given, limits=Limits(**limits))
+            if each.name in told_by_flag:
+                given[each.name] = (each.flag, each.read(each.flag, str(told_by_flag[each.name])))
+        _check_together(given)
+        limits = {each.field_name: given[each.name][1] for each in KNOBS if each.limit and each.name in given}
+        rest = {each.field_name: given[each.name][1] for each in KNOBS if not each.limit and each.name in given}
+        return cls(**rest, limits=Limits(**limits))
+
+
+def _check_together(given: Mapping[str, tuple[str, Any]]) -> None:
+    """Refuse settings that are good each on its own and cannot be meant together.
+
+    Raises:
+        BadSetting: As told.
+    """
+    watched_as, watched = given.get("namespaces", ("", ()))
+    default_as, default = given.get("namespace", ("", ALL_NAMESPACES))
+    if watched and default not in {ALL_NAMESPACES, *watched}:
+        raise BadSetting(
+            f"{default_as}: '{default}' is not watched, so nothing could be found there: {watched_as} has "
+            f"{', '.join(watched)}"
+        )
 
 
 @frozen
@@ -230,6 +303,7 @@ class Knob:
     parse: Callable[[str], Any]
     help: str
     limit: bool
+    unset: str = "for the default"
 
     @property
     def variable(self) -> str:
@@ -254,6 +328,8 @@ class Knob:
         Raises:
             BadSetting: It cannot be that.
         """
+        if not value.strip():
+            raise BadSetting(f"{told_as}: is empty; leave it out {self.unset}")
         try:
             return self.parse(value)
         except InvalidName as error:
@@ -281,7 +357,15 @@ def _limit_knobs() -> list[Knob]:
 
 
 KNOBS: Final = [
-    Knob(each.name, each.name, each.default, each.metadata["parse"], each.metadata["help"], False)
+    Knob(
+        each.name,
+        each.name,
+        each.default,
+        each.metadata["parse"],
+        each.metadata["help"],
+        False,
+        each.metadata["unset"],
+    )
     for each in attrs.fields(Settings)
     if each.metadata
 ] + _limit_knobs()

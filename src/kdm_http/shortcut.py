@@ -17,17 +17,15 @@ import msgspec
 import structlog
 from attrs import frozen
 
-from kdm_core import Deployment, DeploymentService
+from kdm_core import Deployment, DeploymentService, Identity
 from kdm_http import rfd001, rfd156
 from kdm_http.entity_tag import is_known, tag_of
 from kdm_http.peer import Peer
-from kdm_http.request import request_id_of
+from kdm_http.remembered_lists import RememberedLists
+from kdm_http.request_id import request_id_of
 
 Observe = Callable[[str, str, int, float, str], None]
 Fields = list[tuple[bytes, bytes]]
-
-REMEMBERED_LISTS: Final = 16
-"""How many encoded lists are kept: two dialects, and the few namespaces that anybody polls."""
 
 _REPLICAS: Final = b"/replicas"
 _is_plain_query: Final = re.compile(rb"namespace=([a-z0-9-]+|\*)").fullmatch
@@ -89,7 +87,7 @@ class Shortcut:
         self._head = b"content-type: application/json\r\ncontent-length: %d\r\n" + fields
         self._head_of_known = fields
         self._encode = msgspec.json.Encoder().encode
-        self._lists: dict[tuple[bytes, str | None], tuple[tuple[Deployment, ...], bytes, bytes]] = {}
+        self._lists = RememberedLists()
 
     def __call__(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
         """Answer, or return None; see :data:`AnswerAtOnce`."""
@@ -117,7 +115,7 @@ class Shortcut:
                 listed = self._service.peek_list(namespace, actor=who)
                 if listed is None:
                     return None
-                body, tag = self._listed(path, route, listed, namespace)
+                body, tag = self._listed(path, route, listed, namespace, who)
                 tag_field = b"etag: %b\r\n" % tag
                 if is_known(tag, fields):
                     status = 304
@@ -141,16 +139,20 @@ class Shortcut:
         return Ready(status, self._head % (len(body), tag_field, identifier.encode()), body)
 
     def _listed(
-        self, path: bytes, route: _Route, deployments: tuple[Deployment, ...], namespace: str | None
+        self, path: bytes, route: _Route, deployments: tuple[Deployment, ...], namespace: str | None, who: Identity
     ) -> tuple[bytes, bytes]:
-        """Encode a list, or find that it is still the one that was encoded last time; return it and its tag."""
-        key = (path, namespace)
-        known = self._lists.get(key)
-        if known is not None and known[0] is deployments:
-            return known[1:]
-        body = self._encode([route.one(each) for each in deployments])
-        if len(self._lists) >= REMEMBERED_LISTS:
-            self._lists.clear()
-        tag = tag_of(body)
-        self._lists[key] = (deployments, body, tag)
-        return body, tag
+        """Return an encoded list and its tag."""
+        lists = self._lists
+        listed = lists.whole(path, namespace, deployments)
+        if listed is not None:
+            return listed
+        sees_all = self._service.sees_all(namespace, actor=who)
+        listed = None if sees_all else lists.part(path, deployments)
+        if listed is None:
+            body = self._encode([route.one(each) for each in deployments])
+            listed = body, tag_of(body)
+            if sees_all:
+                lists.keep_whole(path, namespace, deployments, listed)
+            else:
+                lists.keep_part(path, deployments, listed)
+        return listed

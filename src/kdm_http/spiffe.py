@@ -6,9 +6,10 @@ https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md and X509-SVID.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
+if TYPE_CHECKING:
+    from kdm_http.certificates import Certificate
 
 MAX_ID_BYTES: Final = 2048
 """Longest SPIFFE ID an implementation has to support, in bytes (SPIFFE-ID, section 2.3)."""
@@ -21,7 +22,7 @@ _is_trust_domain: Final = re.compile(r"[a-z0-9._-]+", re.ASCII).fullmatch
 _is_segment: Final = re.compile(r"[A-Za-z0-9._-]+", re.ASCII).fullmatch
 
 
-def find_id(certificate: x509.Certificate) -> str | None:
+def find_id(certificate: Certificate) -> str | None:
     """Return the SPIFFE ID of a leaf certificate.
 
     Args:
@@ -33,11 +34,7 @@ def find_id(certificate: x509.Certificate) -> str | None:
     Raises:
         ValueError: It claims to be an SVID and breaks the rules for one; the message says which.
     """
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    uris = certificate.uris
     claims = [uri for uri in uris if uri.lower().startswith("spiffe:")]
     if not claims:
         return None
@@ -74,10 +71,9 @@ def check_id(spiffe_id: str) -> str:
     return spiffe_id
 
 
-def _check_leaf(certificate: x509.Certificate) -> None:
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        raise ValueError("an X.509-SVID has a key usage") from None
-    if not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
+def _check_leaf(certificate: Certificate) -> None:
+    usage = certificate.key_usage
+    if usage is None:
+        raise ValueError("an X.509-SVID has a key usage")
+    if not usage.signs_data or usage.signs_certificates or usage.signs_lists:
         raise ValueError("an X.509-SVID of a leaf may sign data, and neither certificates nor CRLs")

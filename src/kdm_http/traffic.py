@@ -12,6 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from kdm_core import AuditEvent, AuditSink, AuditUnavailable, Identity, Outcome, Verb
+from kdm_core.trail import to_line
 from kdm_http.events import ServerEvents
 from kdm_http.peer import Peer
 from kdm_http.rejection import Reason, Rejection
@@ -25,7 +26,7 @@ _NOBODY: Final = frozenset({Reason.DISCONNECTED, Reason.TIMEOUT})
 
 _RELOADS: Final = {True: "used", False: "refused"}
 _LISTENERS: Final = ("api", "ops")
-_REFUSALS: Final = (400, 408, 429, 431)
+_REFUSALS: Final = (400, 405, 408, 417, 429, 431, 500, 504)
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +62,7 @@ class Traffic(ServerEvents):
         )
         self._refused = Counter(
             "kdm_requests_refused",
-            "Requests the server refused before the API saw them.",
+            "Requests the server itself answered with an error: the API did not see them, or did not answer.",
             ["listener", "status"],
             registry=registry,
         )
@@ -106,21 +107,20 @@ class Traffic(ServerEvents):
         self._rejected.labels(rejection.reason.value).inc()
         if self._audit is None or rejection.reason in _NOBODY:
             return
+        event = AuditEvent(
+            time=rejection.time,
+            request_id="",
+            actor=Identity(rejection.user, fingerprint=rejection.fingerprint, address=rejection.address),
+            verb=Verb.CONNECT,
+            namespace="",
+            name="",
+            outcome=Outcome.DENIED,
+            reason=f"{rejection.reason.value}: {rejection.detail}",
+        )
         try:
-            self._audit.record(
-                AuditEvent(
-                    time=rejection.time,
-                    request_id="",
-                    actor=Identity(rejection.user, fingerprint=rejection.fingerprint, address=rejection.address),
-                    verb=Verb.CONNECT,
-                    namespace="",
-                    name="",
-                    outcome=Outcome.DENIED,
-                    reason=f"{rejection.reason.value}: {rejection.detail}",
-                )
-            )
+            self._audit.record(event)
         except AuditUnavailable as error:
-            _log.error("an audit event was lost: %s", error)
+            _log.error("an audit event was lost: %s: %s", error, to_line(event).decode().rstrip())
 
     def connection_opened(self, listener: str, peer: Peer | None) -> None:
         """Count it as open, and note when its certificate ends."""

@@ -3,84 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
-from attrs import frozen
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from kdm_http.certificates import Certificate, RevocationList
+from kdm_http.probe import ONLY_UNSIGNED, client_of
+from kdm_http.rejection import Reason, explain
+from kdm_http.verifier import Verifier
 
-from kdm_http.rejection import Reason
+FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 
-_MAX_DEPTH: Final = 10
-"""Longest chain followed, in certificates."""
+_MAX_REMEMBERED: Final = 1000
+"""Clients whose verdict is remembered: one client's connections are judged once after a reload."""
 
 
-@frozen
 class Trust:
-    """The client CAs and their revocation lists of one moment. Immutable.
+    """The client CAs and their revocation lists of one moment.
 
-    The handshake is OpenSSL's to verify, with these same files. This class answers for the connections that live on:
-    a certificate may have expired, have been revoked, or its CA have been taken away since.
+    The handshake is OpenSSL's to verify, with these same files. This class answers for the connections that live on: a
+    certificate may have expired, have been revoked, or its CA have been taken away since. It asks OpenSSL too, so a
+    kept connection and a fresh one get the same verdict. Belongs to one event loop.
 
     Attributes:
         authorities: The certificates trusted to sign clients.
         revocation_lists: Their CRLs; empty when revocation is not checked. When it is, every CA of a client needs
-            one that is not past its ``nextUpdate``: without, its clients are refused.
+            one that is not past its end: without, its clients are refused.
     """
 
-    authorities: tuple[x509.Certificate, ...]
-    revocation_lists: tuple[x509.CertificateRevocationList, ...] = ()
+    def __init__(self, authorities: Sequence[Certificate], revocation_lists: Sequence[RevocationList] = ()) -> None:
+        """Prepare to judge.
 
-    def refusal(self, chain: Sequence[x509.Certificate], now: datetime) -> Reason | None:
+        Raises:
+            MaterialMismatch: OpenSSL does not load what kdm read.
+        """
+        self.authorities = tuple(authorities)
+        self.revocation_lists = tuple(revocation_lists)
+        self._verifier = Verifier(self.authorities, self.revocation_lists)
+        lists = self.revocation_lists
+        self._dates = {
+            *(date for authority in self.authorities for date in (authority.not_before, authority.not_after)),
+            *(date for each in lists for date in (each.begin, each.end) if date is not None),
+        }
+        self._verdicts: dict[tuple[bytes, ...], tuple[Reason | None, datetime]] = {}
+
+    def refusal(self, chain: Sequence[Certificate], now: datetime) -> Reason | None:
         """Return why a client is to be refused, or None if it is good.
 
         Args:
             chain: The client's certificate, then the intermediate ones it sent.
-            now: The time to judge at, timezone-aware.
+            now: The time, timezone-aware. OpenSSL judges by the system's clock: this one says how long a verdict
+                holds.
         """
-        leaf = chain[0]
-        if not self._anchored(leaf, chain[1:], now):
-            return Reason.UNKNOWN_CA
-        if now < leaf.not_valid_before_utc:
-            return Reason.NOT_YET_VALID
-        if self.revocation_lists:
-            crl = self._newest_list(leaf)
-            if crl is None:
-                return Reason.CRL_MISSING
-            if crl.get_revoked_certificate_by_serial_number(leaf.serial_number) is not None:
-                return Reason.REVOKED
-        good_until, reason = self.good_until(leaf)
-        return reason if now > good_until else None
+        ders = tuple(certificate.der for certificate in chain)
+        reason, until = self._verdicts.get(ders, (None, now))
+        if now >= until:
+            error = self._verifier.error(ders)
+            reason, until = explain(error)[0] if error else None, self.holds_until(chain, now)
+            if len(self._verdicts) >= _MAX_REMEMBERED:
+                self._verdicts.clear()
+            self._verdicts[ders] = reason, until
+        return reason
 
-    def good_until(self, leaf: x509.Certificate) -> tuple[datetime, Reason]:
-        """Return the last moment at which a client that is good now still is, and why it will not be after."""
-        ends = [(leaf.not_valid_after_utc, Reason.EXPIRED)]
-        crl = self._newest_list(leaf)
-        if crl is not None and crl.next_update_utc is not None:
-            ends.append((crl.next_update_utc, Reason.CRL_STALE))
-        return min(ends, key=lambda end: end[0])
+    def holds_until(self, chain: Sequence[Certificate], now: datetime) -> datetime:
+        """Return the next moment at which the verdict on a client may change: when anything begins or ends."""
+        dates = self._dates.union(*((each.not_before, each.not_after) for each in chain))
+        return min((date for date in dates if date > now), default=FOREVER)
 
-    def _newest_list(self, leaf: x509.Certificate) -> x509.CertificateRevocationList | None:
-        lists = [crl for crl in self.revocation_lists if crl.issuer == leaf.issuer]
-        return max(lists, key=lambda crl: crl.last_update_utc, default=None)
+    def flaw(self, authority: Certificate) -> str:
+        """Say why no client of one of the CAs could connect now; "" where they can.
 
-    def _anchored(self, leaf: x509.Certificate, sent: Sequence[x509.Certificate], now: datetime) -> bool:
-        current, candidates = leaf, list(sent)
-        for _ in range(_MAX_DEPTH):
-            if any(current == anchor or _issued(current, anchor) for anchor in self.authorities):
-                return True
-            issuer = next((c for c in candidates if now <= c.not_valid_after_utc and _issued(current, c)), None)
-            if issuer is None:
-                return False
-            candidates.remove(issuer)
-            current = issuer
-        return False
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+        A certificate that is no CA's is trusted as a client's own. A CA without a revocation list has no clients yet,
+        which is no flaw: its list may follow.
+        """
+        lists = [each for each in self.revocation_lists if each.signed_by(authority)]
+        points = [each.distribution_points for each in lists if each.distribution_points]
+        error = self._verifier.error([client_of(authority, points)])
+        code = getattr(error, "verify_code", None)
+        if code == ONLY_UNSIGNED or (not authority.is_ca and self._verifier.error([authority.der]) is None):
+            return ""
+        if error is None:
+            raise AssertionError("an unsigned certificate was accepted")
+        reason, said = explain(error)
+        return "" if reason is Reason.CRL_MISSING and self.revocation_lists and not lists else said

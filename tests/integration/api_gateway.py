@@ -55,6 +55,7 @@ class ApiGateway:
 
     Attributes:
         watches_broken: Whether lists and watches are cut off. Reads of one Deployment still pass.
+        broken_namespace: In which namespace alone they are; "" for none.
         write_refusal: What a PATCH is answered instead of being passed on: status and Kubernetes reason.
         mute: Whether PATCHes and probes are swallowed: there is no answer, ever.
         speaks: What PATCHes and probes are answered with instead of being passed on.
@@ -65,6 +66,7 @@ class ApiGateway:
         self._upstream = upstream
         self._reads: set[asyncio.BaseTransport] = set()
         self.watches_broken = False
+        self.broken_namespace = ""
         self.write_refusal: tuple[int, str] | None = None
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
@@ -139,7 +141,7 @@ class ApiGateway:
         transport = request.transport
         if transport is None:  # the client has gone
             return web.Response()
-        if follows and self.watches_broken:
+        if follows and (self.watches_broken or f"/namespaces/{self.broken_namespace}/" in request.path):
             _abort(transport)
             return web.Response()
         if self.mute and not follows:

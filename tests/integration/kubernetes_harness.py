@@ -21,6 +21,7 @@ from kdm_core import (
     ClusterUnrecognized,
     DeploymentRef,
     KdmError,
+    SourceStatus,
     WriteConflict,
     WriteForbidden,
     WriteInvalid,
@@ -122,6 +123,22 @@ class KubernetesHarness(ScopedRepositoryHarness):
 
     async def heal_watch(self) -> None:
         self._gateway.watches_broken = False
+        self._gateway.broken_namespace = ""
+
+    async def break_watch_of(self, namespace: str) -> None:
+        self._gateway.broken_namespace = namespace
+        self._gateway.cut_watches()
+        await self._until(lambda: not self._source(namespace).connected)
+
+    async def go_stale_in(self, namespace: str) -> None:
+        await self.break_watch_of(namespace)
+        self._skipped_s += STALE_AFTER_S + 1
+        self._gateway.cut_watches()  # the others prove anew that they are fresh
+        (other,) = set(self.namespaces) - {namespace}
+        await self._until(lambda: not self._source(other).stale)
+
+    def _source(self, namespace: str) -> SourceStatus:
+        return next(each for each in self.repository.sync_status().sources if each.source == namespace)
 
     async def go_stale(self) -> None:
         await self.break_watch()

@@ -132,6 +132,11 @@ class Proxy:
         """Reset new connections as soon as they are made. Open ones are left alone: see `cut`."""
         self._set(refusing=True)
 
+    def lead_to(self, port: int) -> None:
+        """Connect new clients to another port of the same host, as a balancer does; the connections there are stay."""
+        host, _ = self._server_address
+        self._in_loop(lambda _: setattr(self, "_server_address", (host, port)))
+
     def black_hole(self, *directions: Direction) -> None:
         """Forward nothing, in these directions or in both, not even the end of a stream. Connections are accepted."""
         self._in_loop(lambda faults: faults.black_hole(directions or tuple(Direction)))

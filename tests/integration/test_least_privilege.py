@@ -43,13 +43,19 @@ def test_the_documented_role_is_enough(cluster: Cluster, namespace: str, tmp_pat
     }
 
 
-def bind_documented_role(cluster: Cluster, namespace: str) -> None:
-    """Apply the Role as it is printed, in another namespace, and bind the service account ``kdm`` to it."""
+def bind_documented_role(cluster: Cluster, namespace: str, account_namespace: str = "") -> None:
+    """Apply the Role as it is printed, in another namespace, and bind the service account ``kdm`` to it.
+
+    Args:
+        cluster: Where.
+        namespace: Where the Role is to hold.
+        account_namespace: Where the account is, if it is elsewhere.
+    """
     (printed,) = re.findall(r"^```yaml\n(.*?)^```", SECURITY.read_text(), re.MULTILINE | re.DOTALL)
     role = yaml.safe_load(printed)
     role["metadata"]["namespace"] = namespace
     cluster.kubectl("apply", "-f", "-", input=json.dumps(role))
     cluster.kubectl(
         "create", "rolebinding", "kdm", f"--namespace={namespace}",
-        f"--role={role['metadata']['name']}", f"--serviceaccount={namespace}:kdm",
+        f"--role={role['metadata']['name']}", f"--serviceaccount={account_namespace or namespace}:kdm",
     )  # fmt: skip

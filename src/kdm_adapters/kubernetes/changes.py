@@ -60,7 +60,6 @@ class Changes:
         buffer: int = BUFFER,
         on_lagged: Callable[[], None] = lambda: None,
     ) -> None:
-        self.synced = asyncio.Event()
         self._present = present
         self._buffer = buffer
         self._on_lagged = on_lagged
@@ -78,24 +77,30 @@ class Changes:
 
     def restart(self) -> None:
         """Have every subscriber begin anew once there is a state again: what it knows means nothing any more."""
-        self.synced.clear()
         for subscriber in self._subscribers:
             subscriber.restart()
 
     def close(self) -> None:
         """End every subscription."""
         self._closed = True
-        self.synced.set()
         for subscriber in self._subscribers:
             subscriber.woken.set()
 
-    async def follow(self, namespace: str | None) -> AsyncGenerator[DeploymentChange, None]:
+    async def follow(
+        self, namespace: str | None, synced_or_closed: asyncio.Event
+    ) -> AsyncGenerator[DeploymentChange, None]:
         """Yield the present state of a namespace (None: of all), then its changes, until closed.
 
         See :meth:`kdm_core.ports.DeploymentRepository.changes`.
+
+        Args:
+            namespace: Which.
+            synced_or_closed: Set once there is a present state of it, or never will be.
         """
-        await self.synced.wait()
-        while not self._closed:
+        while True:
+            await synced_or_closed.wait()
+            if self._closed:
+                return
             subscriber = _Subscriber(namespace, self._buffer)
             self._subscribers.add(subscriber)
             try:
@@ -116,7 +121,6 @@ class Changes:
                 self._subscribers.discard(subscriber)
             if not self._closed:
                 yield _LAGGED
-            await self.synced.wait()
 
     def _over(self, subscriber: _Subscriber) -> bool:
         return self._closed or subscriber.lagged

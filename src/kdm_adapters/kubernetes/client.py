@@ -74,18 +74,21 @@ class Client:
         self._instrument = instrument or Instrument()
         self._on_server_changed = on_server_changed
         self._connections: Connections | None = None
+        self._open: set[Connections] = set()
+        self._closed = False
         self._renewal: asyncio.Task[None] | None = None
         self._problem = ""
         self._told = ""
 
     async def close(self) -> None:
-        """End a renewal under way, its plugin included, and close every connection."""
+        """End a renewal under way, its plugin included, and close every connection. Requests after that are refused."""
+        self._closed = True
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.wait({self._renewal})
-        connections, self._connections = self._connections, None
-        if connections is not None:
-            await connections.close()
+        self._connections = None
+        while self._open:
+            await self._open.pop().close()
 
     @asynccontextmanager
     async def stream(self, verb: str, path: str, query: Mapping[str, str], accept: str) -> AsyncIterator[Answer]:
@@ -179,7 +182,7 @@ class Client:
                 answer.close()
             connections.users -= 1
             if connections.retired and not connections.users:
-                await connections.close()
+                await self._close(connections)
 
     async def _send(
         self,
@@ -222,6 +225,8 @@ class Client:
 
     async def _fresh(self, epoch: int) -> Connections:
         """Return connections with valid credentials. Old ones live until their last watch ends."""
+        if self._closed:
+            raise ApiError(Failure(0, UNREACHABLE, "the repository has been stopped"))
         if self._connections is None or self._credentials.is_outdated():
             if self._renewal is None:
                 self._renewal = asyncio.create_task(self._renew(), name="kdm-credentials")
@@ -247,6 +252,7 @@ class Client:
                 old.headers = access.headers
                 return
             self._connections = Connections(access)
+            self._open.add(self._connections)
         except CredentialsError as error:
             self._problem, detail = str(error), error.detail
         except Exception as error:  # noqa: BLE001 - a defect must not end all requests: the old ones may still do
@@ -268,7 +274,11 @@ class Client:
             self._on_server_changed()
         old.retired = True
         if not old.users:
-            await old.close()
+            await self._close(old)
+
+    async def _close(self, connections: Connections) -> None:
+        await connections.close()
+        self._open.discard(connections)  # not before: where this is cancelled, ``close`` does it again
 
 
 def _timed_out(progress: Progress, timeout_s: float) -> Failure:

@@ -17,20 +17,23 @@ class Freshness:
 
     def __init__(self) -> None:
         self._proof_at = -math.inf
-        self._resumed_at = math.inf  # when the watch under way was opened at an older version
+        self._resumed_at = math.inf  # when the watch under way was accepted, once it is known to begin where it should
         self._following_at = math.inf  # since when the watch under way follows the state published
 
     def proven(self, now: float) -> None:
         """Something arrived that is newer than all there was: an event, a bookmark, a complete list."""
         self._proof_at = now
 
-    def resumed(self, now: float) -> None:
-        """A watch was accepted from the newest version seen."""
-        self._resumed_at = self._following_at = now
-
     def following(self, now: float) -> None:
-        """A watch-list told its state, and goes on as a watch."""
+        """A watch was accepted, or a watch-list told its state and goes on as a watch."""
         self._following_at = now
+
+    def resumed(self, at: float) -> None:
+        """A watch that was accepted at this moment begins where the published state ends.
+
+        That it was accepted does not show this: an API server accepts a version from its future, too, and stays silent.
+        """
+        self._resumed_at = at
 
     def interrupted(self, now: float) -> bool:
         """The watch under way, if there was one, ended somehow. Returns whether it had served for a while."""
@@ -41,8 +44,8 @@ class Freshness:
     def at(self, now: float) -> float:
         """Return when all there was to know is known to have been seen.
 
-        A watch that was accepted begins with all that is newer than its version. So where it has been open for a
-        little while, what was there when it was opened has been seen, be there nothing new for an hour.
+        A watch begins with all that is newer than its version. So where it has been open for a little while, what was
+        there when it was opened has been seen, even if there is nothing new for an hour.
         """
         resumed = now - self._resumed_at >= RESUMED_S
         return max(self._proof_at, self._resumed_at) if resumed else self._proof_at

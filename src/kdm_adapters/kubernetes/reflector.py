@@ -27,6 +27,7 @@ from kdm_adapters.kubernetes.messages import (
 from kdm_adapters.kubernetes.refusals import explain
 from kdm_adapters.kubernetes.transport_errors import describe
 from kdm_adapters.kubernetes.view import View
+from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.readers import LIST_ACCEPT, WATCH_ACCEPT, Readers
 from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_core.ports import Instrument
@@ -38,6 +39,9 @@ LOOK_S: Final = 1.0
 
 PIECE_BYTES: Final = 32 * 1024
 """How much is decoded in one go: some seven Deployments, a quarter of a millisecond in which nobody is served."""
+
+NEWEST_TIMEOUT_S: Final = 5.0
+"""How long the cluster may take to tell its newest version, in seconds."""
 
 ALL_NAMESPACES_PATH: Final = "/apis/apps/v1/deployments"
 
@@ -55,6 +59,7 @@ class Reflector:
         client: The API server.
         readers: Shared by the reflectors of one repository.
         label_selector: Which Deployments, in the API's syntax; "" for all.
+        verify_every_s: How often to ask for the newest version while the view needs it, in seconds.
         instrument: Told what could not be decoded.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
@@ -67,6 +72,7 @@ class Reflector:
         readers: Readers,
         *,
         label_selector: str = "",
+        verify_every_s: float = 5.0,
         instrument: Instrument | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -76,6 +82,7 @@ class Reflector:
         self._readers = readers
         self._path = deployments_path(view.namespace)
         self._selector = {"labelSelector": label_selector} if label_selector else {}
+        self._verify_every_s = verify_every_s
         self._instrument = instrument or Instrument()
         self._clock = clock
         self._sleep = sleep
@@ -127,23 +134,56 @@ class Reflector:
     async def _watch(self, answer: Answer) -> None:
         view, reader = self._view, self._readers.events(answer.media_type)
         view.apply(Opened(), self._clock())
-        while True:
+        async with self._verifying():
+            while True:
+                try:
+                    chunk = await answer.body.readany()
+                except (aiohttp.ClientError, OSError) as error:
+                    view.apply(Ended(f"the stream broke off: {describe(error)}"), self._clock())
+                    return
+                now = self._clock()
+                if not chunk:
+                    view.apply(Ended("it ended within an event" if reader.rest_bytes else ""), now)
+                    return
+                view.heard(now)
+                for piece in _pieces(chunk):
+                    for message in reader.feed(piece):
+                        view.apply(message, now)
+                        if not view.streaming:
+                            return
+                    await _let_others(chunk)
+
+    @asynccontextmanager
+    async def _verifying(self) -> AsyncIterator[None]:
+        """Ask for the newest version beside the watch, for as long as the view needs it."""
+        if not self._view.unproven:
+            yield
+            return
+        task = asyncio.create_task(self._verify(), name=f"kdm-verify-{self._view.source}")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _verify(self) -> None:
+        view = self._view
+        while unproven := view.unproven:
             try:
-                chunk = await answer.body.readany()
-            except (aiohttp.ClientError, OSError) as error:
-                view.apply(Ended(f"the stream broke off: {describe(error)}"), self._clock())
-                return
-            now = self._clock()
-            if not chunk:
-                view.apply(Ended("it ended within an event" if reader.rest_bytes else ""), now)
-                return
-            view.heard(now)
-            for piece in _pieces(chunk):
-                for message in reader.feed(piece):
-                    view.apply(message, now)
-                    if not view.streaming:
-                        return
-                await _let_others(chunk)
+                view.newest(await self._newest(), unproven, self._clock())
+            except (ApiError, Garbage) as error:
+                _log.warning("%s: the cluster does not tell its newest version: %s", view.source, error)
+                view.newest_unknown("its newest version cannot be read")
+            if view.unproven:
+                await self._sleep(self._verify_every_s)
+
+    async def _newest(self) -> str:
+        """Return the newest version. Without a version of its own the list is a consistent read, behind no cache.
+
+        Without the selector: to find one object that matches, the API server might have to search through all.
+        """
+        body = await self._client.request("list", "GET", self._path, {"limit": "1"}, timeout_s=NEWEST_TIMEOUT_S)
+        return read_page(body, self._readers.json).resource_version
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:

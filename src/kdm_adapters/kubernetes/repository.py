@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,6 +19,7 @@ from kdm_adapters.kubernetes.changes import BUFFER, Changes
 from kdm_adapters.kubernetes.client import ApiError, Client
 from kdm_adapters.kubernetes.consistency import check_consistency
 from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials, InvalidClusterConfig
+from kdm_adapters.kubernetes.ending import to_the_end
 from kdm_adapters.kubernetes.overlays import older, written_over
 from kdm_adapters.kubernetes.reflector import Reflector, deployments_path
 from kdm_adapters.kubernetes.refusals import lookup_error, probe_error, write_error
@@ -41,6 +43,7 @@ from kdm_core.model import (
     DeploymentChange,
     DeploymentRef,
     ReplicaStatus,
+    SourceStatus,
     SyncStatus,
     check_name,
     check_namespace,
@@ -52,8 +55,15 @@ STALE_AFTER_S: Final = 150.0
 """Without a proof of freshness for this long the cache is stale, in seconds: two bookmarks, due every 60 s, are missing
 and so is what a reconnection after 70 s of silence should have brought."""
 
+_log = logging.getLogger(__name__)
+
 WRITE_TIMEOUT_S: Final = 10.0
 PROBE_TIMEOUT_S: Final = 2.0
+
+STOP_TIMEOUT_S: Final = 0.9
+"""How long stopping may take, in seconds: the port promises a second in all."""
+
+_log = logging.getLogger(__name__)
 
 
 class KubernetesDeploymentRepository(DeploymentRepository):
@@ -62,6 +72,8 @@ class KubernetesDeploymentRepository(DeploymentRepository):
     Read-your-writes: the cluster's answer to a write is laid over the cache at once. It gives way to the first watch
     event or list that is at least as new, by numeric comparison of resourceVersions (KEP-5504); an event still in
     flight or a list that is older cannot take it back, and a Deployment deleted meanwhile is not brought back by it.
+
+    A cluster that was restored from a backup is noticed (``docs/adr/0016-restored-clusters.md``) and read again.
 
     Belongs to the event loop it was entered on.
 
@@ -115,45 +127,81 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._check_interval_s = check_interval_s
         self._clock = clock
         self._sleep = sleep
-        self._client = Client(
-            Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._on_server_changed
-        )
+        self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         self._store = Store()
         self._changes = Changes(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
         self._store.on_change = self._changes.tell
         self._readers = Readers(self._store.get)
-        self._make_view = functools.partial(
-            View, self._store, tuning=tuning, instrument=self._instrument, rng=rng, on_synced=self._on_synced
-        )
-        self._make_reflector = functools.partial(
-            Reflector,
-            client=self._client,
-            readers=self._readers,
-            label_selector=label_selector,
-            instrument=self._instrument,
-            clock=clock,
-            sleep=sleep,
-        )
-        self._views = self._new_views()
-        self._synced = False
+        sources: tuple[str | None, ...] = (None,) if self._namespaces is None else self._namespaces
+        self._views = {
+            each: View(
+                self._store,
+                each,
+                tuning=tuning,
+                instrument=self._instrument,
+                rng=rng,
+                on_synced=functools.partial(self._on_synced, each),
+            )
+            for each in sources
+        }
+        self._reflectors = [
+            Reflector(
+                view,
+                self._client,
+                self._readers,
+                label_selector=label_selector,
+                verify_every_s=(tuning or Tuning()).verify_every_s,
+                instrument=self._instrument,
+                clock=clock,
+                sleep=sleep,
+            )
+            for view in self._views.values()
+        ]
+        self._synced = False  # every one of them
+        # For whoever waits: set as well when there is nothing to wait for any more.
+        self._synced_or_closed = {each: asyncio.Event() for each in {None, *sources}}
         self._tasks: list[asyncio.Task[None]] = []
+        self._entered = False
 
     async def __aenter__(self) -> Self:
-        """Start watching. Returns before the first sync."""
-        self._watch()
+        """Start watching. Returns before the first sync.
+
+        Raises:
+            RuntimeError: It was entered before.
+        """
+        if self._entered:
+            raise RuntimeError("a repository can be entered only once: make another one")
+        self._entered = True
+        for reflector, view in zip(self._reflectors, self._views.values(), strict=True):
+            self._start(reflector.run(), f"kdm-reflector-{view.source}")
+            if self._check_interval_s > 0:
+                self._start(self._check(view), f"kdm-check-{view.source}")
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
-        """Stop watching and close every connection."""
+        """Stop watching and close every connection, to the end, however often this is cancelled."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._say_stopped()
+        await to_the_end(self._end())
+
+    async def _end(self) -> None:
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                self._say_stopped()  # whatever a task said last
+                await self._client.close()
+        except TimeoutError:
+            _log.warning("connections to the cluster were not closed within %g s", STOP_TIMEOUT_S)
+
+    def _say_stopped(self) -> None:
         for view in self._views.values():
             view.stop()
         self._changes.close()
-        await self._client.close()
+        for event in self._synced_or_closed.values():
+            event.set()
 
     def get(self, ref: DeploymentRef) -> Deployment:
         """See the port."""
@@ -175,32 +223,23 @@ class KubernetesDeploymentRepository(DeploymentRepository):
 
     def sync_status(self) -> SyncStatus:
         """See the port."""
-        now = self._clock()
-        statuses = {view.source: view.status(now) for view in self._views.values()}
-        age_s = max((each.age_s for each in statuses.values()), default=0.0)
-        stale = age_s > self._stale_after_s
-        problems = [
-            each.reason if source == "*" else f"namespace '{source}': {each.reason}"
-            for source, each in statuses.items()
-            if each.reason
-        ]
-        if stale and not problems and math.isfinite(age_s):
-            problems = [f"nothing heard from the cluster for {age_s:.0f} s, {self._stale_after_s:.0f} s are allowed"]
+        sources = self._sources(self._views.values())
         return SyncStatus(
-            synced=all(each.synced for each in statuses.values()),
-            connected=all(each.connected for each in statuses.values()),
-            resource_version=functools.reduce(_oldest, (each.resource_version for each in statuses.values())),
-            age_s=age_s,
-            stale=stale,
+            synced=all(each.synced for each in sources),
+            connected=all(each.connected for each in sources),
+            resource_version=functools.reduce(_oldest, (each.resource_version for each in sources)),
+            age_s=max(each.age_s for each in sources),
+            stale=any(each.stale for each in sources),
             objects=len(self._store),
-            reason="; ".join(problems[:_REASONS]) + (f"; {len(problems)} in all" if len(problems) > _REASONS else ""),
+            reason=_reasons(sources),
+            sources=sources,
         )
 
     async def wait_synced(self, timeout_s: float) -> None:
         """See the port."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._changes.synced.wait()
+                await self._synced_or_closed[None].wait()
         except TimeoutError:
             raise CacheNotSynced(self._why_not_synced()) from None
         if not self._synced:
@@ -225,9 +264,11 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             # To the API server "" and "0" are no precondition at all, and others an internal error.
             raise WriteConflict(f"Deployment '{ref}' was never at resourceVersion {resource_version!r}")
         epoch = self._client.epoch
-        held = self._store.get(ref.namespace, ref.name) or await self._read(ref)
+        view = self._view(ref.namespace)
+        held = self._store.get(ref.namespace, ref.name) or await self._look_up(ref)
         if held is None:
             raise DeploymentNotFound(ref)
+        before = view.before(ref)
         patch: dict[str, object] = {"spec": {"replicas": replicas}}
         if resource_version is not None:
             patch["metadata"] = {"resourceVersion": resource_version}
@@ -245,14 +286,15 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             ) from error
         written = self._written(held, stored)
         if epoch == self._client.epoch:
-            self._view(ref.namespace).overlay(written)
+            view.overlay(written, before, self._clock())
         return written
 
     def changes(self, namespace: str | None = None) -> AsyncGenerator[DeploymentChange, None]:
         """See the port. Closing the iterator (``aclose``) ends the subscription."""
         if namespace is not None:
             self._check_watched(namespace)
-        return self._changes.follow(namespace)
+        source = None if self._namespaces is None else namespace
+        return self._changes.follow(namespace, self._synced_or_closed[source])
 
     def _written(self, held: Deployment, stored: Scale) -> Deployment:
         if held.uid != stored.uid:  # deleted and created anew meanwhile: of the new one only this much is known
@@ -260,8 +302,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             return evolve(held, resource_version=stored.resource_version)
         return written_over(held, stored.resource_version, stored.desired)
 
-    async def _read(self, ref: DeploymentRef) -> Deployment | None:
+    async def _look_up(self, ref: DeploymentRef) -> Deployment | None:
         """Read one Deployment that the cache does not have from the cluster: it may be newer than the cache."""
+        before = self._view(ref.namespace).before(ref)
         query = {"fieldSelector": f"metadata.name={ref.name}"} | self._selector
         try:
             answer = await self._client.request(
@@ -274,7 +317,11 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             raise ClusterUnrecognized(
                 f"Deployment '{ref}' cannot be looked up: {self._client.mask(str(error))}"
             ) from error
-        return next((each for each in found if each.ref == ref), None)
+        for each in found:
+            if each.ref == ref:
+                self._view(ref.namespace).looked_up(each, before, self._clock())
+                return each
+        return None
 
     def _view(self, namespace: str) -> View:
         return self._views[None if self._namespaces is None else namespace]
@@ -286,42 +333,53 @@ class KubernetesDeploymentRepository(DeploymentRepository):
     def _check_readable(self, namespace: str | None = None) -> None:
         if namespace is not None:
             self._check_watched(namespace)
-        if not self._synced:
-            raise CacheNotSynced(self._why_not_synced())
-        if self._refuse_stale:
-            status = self.sync_status()
-            if status.stale:
-                raise CacheStale(f"the cache is stale: {status.reason}")
+        if not self._synced and not all(view.synced for view in self._views_of(namespace)):
+            raise CacheNotSynced(self._why_not_synced(namespace))
+        if self._refuse_stale and (stale := [s for s in self._sources(self._views_of(namespace)) if s.stale]):
+            raise CacheStale(f"the cache is stale: {_reasons(stale)}{self._choice(namespace, lambda s: not s.stale)}")
 
-    def _why_not_synced(self) -> str:
-        return f"the Deployments have not been read yet: {self.sync_status().reason}"
+    def _views_of(self, namespace: str | None) -> Collection[View]:
+        """Return the views that a read of a namespace, or of all for None, is answered from."""
+        return self._views.values() if namespace is None or self._namespaces is None else [self._views[namespace]]
 
-    def _on_synced(self) -> None:
+    def _sources(self, views: Iterable[View]) -> tuple[SourceStatus, ...]:
+        now = self._clock()
+        return tuple(
+            evolve(each, reason=f"nothing heard from the cluster for {each.age_s:.0f} s, {self._allowed()}")
+            if each.stale and not each.reason and math.isfinite(each.age_s)
+            else each
+            for each in (view.status(now, self._stale_after_s) for view in views)
+        )
+
+    def _allowed(self) -> str:
+        return f"{self._stale_after_s:.0f} s are allowed"
+
+    def _why_not_synced(self, namespace: str | None = None) -> str:
+        missing = [each for each in self._sources(self._views_of(namespace)) if not each.synced]
+        choice = self._choice(namespace, lambda each: each.synced)
+        return f"the Deployments have not been read yet: {_reasons(missing)}{choice}"
+
+    def _choice(self, namespace: str | None, readable: Callable[[SourceStatus], bool]) -> str:
+        """Return what can be read instead of all namespaces, as the end of a message."""
+        names = [each.source for each in self._sources(self._views.values()) if each.synced and readable(each)]
+        if namespace is not None or not names:
+            return ""
+        return f" (name a namespace to read it alone; these can be read: {_shortened(names, ', ')})"
+
+    def _on_synced(self, source: str | None) -> None:
+        self._synced_or_closed[source].set()
         self._synced = all(view.synced for view in self._views.values())
         if self._synced:
-            self._changes.synced.set()
+            self._synced_or_closed[None].set()
 
-    def _new_views(self) -> dict[str | None, View]:
-        return {each: self._make_view(each) for each in ((None,) if self._namespaces is None else self._namespaces)}
-
-    def _watch(self) -> None:
-        for view in self._views.values():
-            self._start(self._make_reflector(view).run(), f"kdm-reflector-{view.source}")
-            if self._check_interval_s > 0:
-                self._start(self._check(view), f"kdm-check-{view.source}")
-
-    def _on_server_changed(self) -> None:
-        """Forget everything and begin again: what is held is what another server said."""
-        for task in self._tasks:
-            task.cancel()
-        self._tasks = [each for each in self._tasks if not each.done()]
-        for view in self._views.values():
-            view.stop()
+    def _reset(self) -> None:
+        """Forget everything and read it again: what is held is what another server said."""
         self._synced = False
-        self._store.clear()
-        self._changes.restart()
-        self._views = self._new_views()
-        self._watch()
+        for event in self._synced_or_closed.values():
+            event.clear()
+        self._changes.restart()  # nothing was deleted: followers begin again with the state of the other server
+        for view in self._views.values():
+            view.reset()
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -338,5 +396,15 @@ def _oldest(a: str, b: str) -> str:
     return a if not a or (b and older(a, b)) else b
 
 
-_REASONS: Final = 3
-"""How many sources' problems a reason tells in full."""
+def _reasons(sources: Iterable[SourceStatus]) -> str:
+    """Return what is wrong with sources, as one line."""
+    told = [(each.source, each.reason) for each in sources if each.reason]
+    return _shortened([why if source == "*" else f"namespace '{source}': {why}" for source, why in told], "; ")
+
+
+def _shortened(items: Sequence[str], separator: str) -> str:
+    return separator.join([*items[:_NAMED], *([f"{len(items)} in all"] if len(items) > _NAMED else [])])
+
+
+_NAMED: Final = 3
+"""How many sources a message names."""

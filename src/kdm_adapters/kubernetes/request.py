@@ -18,16 +18,18 @@ class Request:
     Attributes:
         started_at: When it was asked for.
         heard_at: When something arrived last, be it a part of a message.
-        staged_at: When a watch-list made progress last; ``inf`` before it was accepted.
+        opened_at: When the server accepted it, where it is a stream; ``inf`` before.
         events: How many messages the stream brought.
+        unproven: The version that a watch was resumed from, until it is known that the cluster has come that far; "".
         from_zero: Whether a watch began at no version: its first ADDED events tell none either.
         wanted: Whether to go on with it.
     """
 
     started_at: float
     heard_at: float
-    staged_at: float = math.inf
+    opened_at: float = math.inf
     events: int = 0
+    unproven: str = ""
     from_zero: bool = False
     wanted: bool = True
 

@@ -26,6 +26,15 @@ class Staging:
         self.poisoned = False
         self._store = store
 
+    def take(self, kind: str, told: Deployment) -> bool:
+        """Take in an event. Returns whether it adds a Deployment that was not there."""
+        if kind == "DELETED":
+            self.remove(told)
+            return False
+        added = told.ref.name not in self.objects.get(told.ref.namespace, {})
+        self.put(told)
+        return added
+
     def put(self, told: Deployment) -> None:
         """Add or replace one."""
         namespace, name = told.ref.namespace, told.ref.name

@@ -57,13 +57,6 @@ class Store:
             self._sorted[namespace] = listed
         return listed
 
-    def clear(self) -> None:
-        """Forget all, telling nobody: they are not gone, they are of no interest any more."""
-        self._objects.clear()
-        self._namespaces.clear()
-        self._sorted.clear()
-        self._count = 0
-
     def put(self, deployment: Deployment) -> None:
         """Add or replace one. The same name with another uid is told as a deletion and an addition."""
         namespace, name = deployment.ref.namespace, deployment.ref.name

@@ -6,7 +6,8 @@ Everything is denied that no grant allows; the order of grants has no meaning. T
 
 from kdm_core.policy.decision import ALLOW_ALL, Explanation, Policy, Verdict
 from kdm_core.policy.document import parse_policy
-from kdm_core.policy.grant import Globs, Grant, ReplicaBounds, SpiffePattern, Subjects
+from kdm_core.policy.grant import Grant, ReplicaBounds, Subjects
+from kdm_core.policy.patterns import Globs, SpiffePattern
 
 __all__ = [
     "ALLOW_ALL",

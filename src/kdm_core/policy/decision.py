@@ -8,7 +8,8 @@ from typing import Final
 from attrs import field, frozen
 
 from kdm_core.model import DeploymentRef, Identity, Verb
-from kdm_core.policy.grant import ALL, ANY_COUNT, GRANTABLE, Grant, Subjects
+from kdm_core.policy.grant import ANY_COUNT, GRANTABLE, Grant, Subjects
+from kdm_core.policy.patterns import ALL
 
 CACHED_CALLERS: Final = 1024
 """For how many callers the grants that apply are remembered; more than one service has, and some 200 KB at most."""

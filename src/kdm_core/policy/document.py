@@ -6,23 +6,14 @@ import difflib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, TypeVar
 
 from kdm_core.errors import PolicyError
 from kdm_core.model import Verb
 from kdm_core.policy.decision import Policy
-from kdm_core.policy.grant import (
-    ALL,
-    GRANTABLE,
-    Globs,
-    Grant,
-    ReplicaBounds,
-    SpiffePattern,
-    Subjects,
-    check_glob,
-    check_label,
-    check_principal,
-)
+from kdm_core.policy.grant import GRANTABLE, Grant, ReplicaBounds, Subjects, check_label
+from kdm_core.policy.patterns import ALL, Globs, SpiffePattern, check_glob, check_principal
 
 VERSION: Final = 1
 """The version of the format that this kdm reads."""
@@ -101,7 +92,7 @@ def _grant(place: str, table: Mapping[str, object]) -> Grant:
     return Grant(
         subjects=subjects,
         verbs=frozenset(verbs),
-        namespaces=Globs(_list(f"{place}.namespaces", table["namespaces"], check_glob)),
+        namespaces=Globs(_list(f"{place}.namespaces", table["namespaces"], partial(check_glob, kind="namespace"))),
         names=Globs(_list(f"{place}.names", table["names"], check_glob)) if "names" in table else ALL,
         labels=_labels(f"{place}.labels", table.get("labels", {})),
         replicas=_replicas(f"{place}.replicas", table.get("replicas", {})),

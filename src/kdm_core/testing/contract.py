@@ -13,12 +13,15 @@ Use :class:`ScopedRepositoryContract` where the repository watches some namespac
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from kdm_core.errors import NamespaceNotWatched
+from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
 from kdm_core.model import DeploymentRef
+from kdm_core.ports import DeploymentRepository
 from kdm_core.testing.changing import ChangesContract
-from kdm_core.testing.following import Follower
+from kdm_core.testing.following import DEADLINE_S, Follower
 from kdm_core.testing.harness import ScopedRepositoryHarness
 from kdm_core.testing.reading import ReadContract
 from kdm_core.testing.syncing import SyncContract
@@ -63,3 +66,100 @@ class ScopedRepositoryContract(DeploymentRepositoryContract):
         await follower.until_synced()
         await follower.aclose()
         assert list(follower.state) == [inside]
+
+    async def test_each_namespace_is_a_source_of_its_own(self, harness: ScopedRepositoryHarness) -> None:
+        status = harness.repository.sync_status()
+
+        assert [each.source for each in status.sources] == list(harness.namespaces)
+        for each in status.sources:
+            assert (each.synced, each.connected, each.stale) == (True, True, False)
+            assert (each.reason, each.trouble) == ("", None)
+
+    async def test_a_namespace_that_cannot_be_read_does_not_silence_the_others(
+        self, harness: ScopedRepositoryHarness
+    ) -> None:
+        """Reads, followers and writes of one namespace need that one alone; reads over all say which is missing."""
+        here, there = (DeploymentRef(namespace, "web") for namespace in harness.namespaces)
+        for ref in (here, there):
+            await harness.seed(ref, 1)
+        await harness.break_watch_of(there.namespace)
+        async with harness.another() as another:
+            follower = Follower(another.changes(here.namespace))
+            await follower.until_synced()
+
+            assert another.get(here).replicas.desired == 1
+            assert [each.ref for each in another.list(here.namespace)] == [here]
+            written = await another.set_replicas(here, 3)
+            assert another.get(here) == written
+            await follower.until_replicas(here, 3)
+            await follower.aclose()
+
+            self._assert_refused(another, here, there, CacheNotSynced)
+            with pytest.raises(CacheNotSynced, match=there.namespace):
+                await another.wait_synced(0)
+            status = another.sync_status()
+            assert (status.synced, status.serving, status.healthy) == (False, True, False)
+            assert there.namespace in status.reason
+            assert {each.source: each.synced for each in status.sources} == {
+                here.namespace: True,
+                there.namespace: False,
+            }
+            assert status.sources[1].trouble is not None
+
+    async def test_a_namespace_that_can_be_read_later_is_read_then(self, harness: ScopedRepositoryHarness) -> None:
+        here, there = (DeploymentRef(namespace, "web") for namespace in harness.namespaces)
+        await harness.seed(there, 4)
+        await harness.break_watch_of(there.namespace)
+        async with harness.another() as another:
+            first = Follower(another.changes(here.namespace))
+            await first.until_synced()
+            await first.aclose()
+            of_it, of_all = (Follower(another.changes(namespace)) for namespace in (there.namespace, None))
+            waiting = [asyncio.create_task(each.until_synced()) for each in (of_it, of_all)]
+            await asyncio.sleep(0)  # they begin to wait
+            assert not any(each.done() for each in waiting)
+
+            await harness.heal_watch()
+            await another.wait_synced(DEADLINE_S)
+
+            for task, follower in zip(waiting, (of_it, of_all), strict=True):
+                await task
+                await follower.aclose()
+                assert list(follower.state) == [there]
+            assert another.get(there).replicas.desired == 4
+            assert [each.ref for each in another.list()] == [there]
+            assert another.sync_status().synced
+
+    async def test_a_stale_namespace_does_not_make_the_others_stale(self, harness: ScopedRepositoryHarness) -> None:
+        here, there = (DeploymentRef(namespace, "web") for namespace in harness.namespaces)
+        for ref in (here, there):
+            await harness.seed(ref, 1)
+        await harness.settle()
+        await harness.go_stale_in(there.namespace)
+
+        assert harness.repository.get(here).replicas.desired == 1
+        assert len(harness.repository.list(here.namespace)) == 1
+        self._assert_refused(harness.repository, here, there, CacheStale)
+        status = harness.repository.sync_status()
+        assert (status.synced, status.stale, status.healthy) == (True, True, False)
+        assert {each.source: each.stale for each in status.sources} == {here.namespace: False, there.namespace: True}
+
+        await harness.heal_watch()
+        await harness.settle()
+
+        assert harness.repository.sync_status().healthy
+        assert len(harness.repository.list()) == 2
+
+    @staticmethod
+    def _assert_refused(
+        repository: DeploymentRepository, here: DeploymentRef, there: DeploymentRef, error: type[Exception]
+    ) -> None:
+        """Check that reads of one namespace are refused, and so are reads over all, which say what can be read."""
+        with pytest.raises(error, match=there.namespace):
+            repository.get(there)
+        with pytest.raises(error, match=there.namespace):
+            repository.list(there.namespace)
+        with pytest.raises(error, match=f"{there.namespace}.*can be read: {here.namespace}"):
+            repository.list()
+        with pytest.raises(error, match=f"{there.namespace}.*can be read: {here.namespace}"):
+            repository.find("web")

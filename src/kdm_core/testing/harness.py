@@ -89,10 +89,21 @@ class RepositoryHarness(ABC):
 
 
 class ScopedRepositoryHarness(RepositoryHarness):
-    """A harness whose repository watches ``namespaces`` and no others.
+    """A harness whose repository watches ``namespaces`` and no others, each as a source of its own.
 
     Attributes:
         unwatched: A third namespace for this test alone, existing and empty, that the repository does not watch.
     """
 
     unwatched: str
+
+    @abstractmethod
+    async def break_watch_of(self, namespace: str) -> None:
+        """Do what ``break_watch`` does for one of ``namespaces``; ``heal_watch`` ends it.
+
+        Another repository that is entered meanwhile syncs the others.
+        """
+
+    @abstractmethod
+    async def go_stale_in(self, namespace: str) -> None:
+        """Do what ``go_stale`` does for one of ``namespaces``; return when the others are fresh."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import AsyncGenerator
 
 import pytest
 
-from kdm_core.errors import CacheNotSynced, CacheStale
-from kdm_core.model import DeploymentRef
+from kdm_core.errors import CacheNotSynced, CacheStale, ClusterUnreachable
+from kdm_core.model import DeploymentChange, DeploymentRef
 from kdm_core.ports import DeploymentRepository
 from kdm_core.testing.following import DEADLINE_S
 from kdm_core.testing.harness import RepositoryHarness
@@ -137,6 +138,59 @@ class SyncContract:
         assert not another.sync_status().connected
         assert not another.sync_status().healthy
         assert another.sync_status().reason
+
+    async def test_it_can_be_entered_only_once(self, harness: RepositoryHarness) -> None:
+        """Neither while it runs, which it goes on doing, nor after it was left. Leaving twice is harmless."""
+        another = harness.another()
+        async with another:
+            await another.wait_synced(DEADLINE_S)
+            with pytest.raises(RuntimeError, match="entered"):
+                await another.__aenter__()
+            assert another.sync_status().healthy
+        with pytest.raises(RuntimeError, match="entered"):
+            await another.__aenter__()
+        await another.__aexit__(None, None, None)
+        assert not another.sync_status().connected
+
+    @pytest.mark.parametrize("cancelled", ["once", "twice", "at every await"])
+    async def test_leaving_is_done_to_the_end_whenever_it_is_cancelled(
+        self, harness: RepositoryHarness, cancelled: str
+    ) -> None:
+        """Afterwards it says that it is stopped, its followers have ended, and its writes are refused."""
+        ref = DeploymentRef(harness.namespaces[0], "web")
+        await harness.seed(ref, 1)
+        for turns in range(8):
+            another = harness.another()
+            told = asyncio.create_task(self._until_its_end(another.changes()))
+            leave = asyncio.Event()
+            leaving = asyncio.create_task(self._use(another, leave))
+            await another.wait_synced(DEADLINE_S)
+            leave.set()
+            times = {"once": 1, "twice": 2}.get(cancelled, 10_000)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for _ in range(times):
+                if leaving.cancel():
+                    await asyncio.sleep(0)
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.wait({leaving})
+                await told
+            status = another.sync_status()
+            assert (status.connected, status.healthy) == (False, False)
+            assert status.reason
+            with pytest.raises(ClusterUnreachable):
+                await another.set_replicas(ref, 2)
+        assert await harness.stored_replicas(ref) == 1
+
+    @staticmethod
+    async def _use(repository: DeploymentRepository, leave: asyncio.Event) -> None:
+        async with repository:
+            await leave.wait()
+
+    @staticmethod
+    async def _until_its_end(changes: AsyncGenerator[DeploymentChange, None]) -> None:
+        async for _ in changes:
+            pass
 
     @staticmethod
     def _assert_refuses(repository: DeploymentRepository, namespace: str) -> None:

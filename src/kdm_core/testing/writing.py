@@ -62,6 +62,18 @@ class WriteContract:
             assert int(read.resource_version) >= int(written.resource_version)
         assert await harness.stored_replicas(ref) == 5
 
+    @pytest.mark.parametrize("name", ["123", "true", "null", "1e3", "a.b"])
+    async def test_names_that_look_like_something_else(self, harness: RepositoryHarness, name: str) -> None:
+        ref = DeploymentRef(harness.namespaces[0], name)
+        await harness.seed(ref, 1)
+        await harness.settle()
+
+        await harness.repository.set_replicas(ref, 5)
+        await harness.settle()
+
+        assert [each.replicas.desired for each in self._reads(harness, ref)] == [5, 5, 5]
+        assert await harness.stored_replicas(ref) == 5
+
     async def test_a_write_changes_the_count_alone(self, harness: RepositoryHarness) -> None:
         ref = DeploymentRef(harness.namespaces[0], "web")
         neighbour = DeploymentRef(harness.namespaces[1], "web")

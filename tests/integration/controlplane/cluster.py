@@ -10,7 +10,8 @@ import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -183,6 +184,51 @@ class ControlPlane(Cluster):
         self.wait_ready()
         return revision
 
+    def back_up(self, directory: Path) -> Path:
+        """Take a backup of etcd while it is stopped; the API server goes on afterwards.
+
+        Args:
+            directory: Where to put it.
+
+        Returns:
+            What `restore_backup` takes.
+        """
+        self.etcd.stop()
+        backup = shutil.copytree(self.directory / "etcd", directory / f"backup-{uuid4().hex[:6]}")
+        self.etcd.start()
+        self.wait_ready()
+        return backup
+
+    def restore_backup(self, backup: Path) -> None:
+        """Go back to a backup as the Kubernetes documentation asks: API server stopped, etcd restored, all started."""
+        self.apiserver.kill()
+        self.etcd.kill()
+        shutil.rmtree(self.directory / "etcd")
+        shutil.copytree(backup, self.directory / "etcd")
+        self.etcd.start()
+        self.apiserver.start()
+        self.wait_ready()
+
+    @contextmanager
+    def another_apiserver(self) -> Iterator[tuple[Process, int]]:
+        """Run a second API server on the same etcd.
+
+        Yields:
+            It, ready, and its port.
+        """
+        port = free_ports(1)[0]
+        process = self._apiserver_process(port, "kube-apiserver-2")
+        process.start()
+        try:
+            self.wait_ready_at(process, port)
+            yield process, port
+        finally:
+            process.kill()
+
+    def wait_ready_at(self, apiserver: Process, port: int, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until an API server on this port says it is ready."""
+        self._until_found("/readyz", [self.etcd, apiserver], time.monotonic() + timeout_s, port)
+
     @property
     def _processes(self) -> list[Process]:
         return [self.etcd, self.apiserver, *self.controllers.values()]
@@ -216,8 +262,8 @@ class ControlPlane(Cluster):
             if not self._gateway:
                 self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s", timeout_s=90)
 
-    def _until_found(self, path: str, needed: Sequence[Process], deadline_s: float) -> None:
-        url = f"https://{self.address}:{self.port}{path}"
+    def _until_found(self, path: str, needed: Sequence[Process], deadline_s: float, port: int | None = None) -> None:
+        url = f"https://{self.address}:{port or self.port}{path}"
         answer = "nothing was asked"
         with httpx.Client(verify=self._tls, trust_env=False, timeout=REQUEST_TIMEOUT_S) as client:
             while time.monotonic() < deadline_s:
@@ -268,8 +314,8 @@ class ControlPlane(Cluster):
     def _process(self, name: str, **flags: object) -> Process:
         return self._process_with(name, [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()])
 
-    def _process_with(self, name: str, flags: Sequence[str]) -> Process:
-        return Process([str(self._programs[name]), *flags], self.directory / f"{name}.log")
+    def _process_with(self, name: str, flags: Sequence[str], log: str = "") -> Process:
+        return Process([str(self._programs[name]), *flags], self.directory / f"{log or name}.log")
 
     def _etcd_process(self, port: int, peer_port: int) -> Process:
         client, peer = f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{peer_port}"
@@ -284,7 +330,7 @@ class ControlPlane(Cluster):
             unsafe_no_fsync="true",  # the machine's crash is the one thing these data need not survive
         )
 
-    def _apiserver_process(self) -> Process:
+    def _apiserver_process(self, port: int | None = None, log: str = "") -> Process:
         ca, (certificate, key) = self._files["ca"][0], self._files["serving"]
         public, private = self._files["tokens"]
         flags = {
@@ -292,7 +338,7 @@ class ControlPlane(Cluster):
             "bind-address": self.address,
             "advertise-address": self.address,  # else it looks for a default route, which a sealed machine lacks
             "endpoint-reconciler-type": "none",  # a loopback address is no endpoint
-            "secure-port": self.port,
+            "secure-port": port or self.port,
             "tls-cert-file": certificate,
             "tls-private-key-file": key,
             "client-ca-file": ca,
@@ -315,7 +361,7 @@ class ControlPlane(Cluster):
                 "kubelet-preferred-address-types": "InternalIP",
             }
         return self._process_with(
-            "kube-apiserver", [*(f"--{name}={value}" for name, value in flags.items()), *self._apiserver_flags]
+            "kube-apiserver", [*(f"--{name}={value}" for name, value in flags.items()), *self._apiserver_flags], log
         )
 
     def _controller_processes(self) -> list[Process]:

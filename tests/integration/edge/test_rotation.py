@@ -23,6 +23,18 @@ FRESH, FRESH_PER_S = 5, 10.0
 """200 requests a second: so many clients on kept and on fresh connections, and each one's rate."""
 
 
+# A self-signed certificate that says it is of X.509 v2, which OpenSSL takes and most other readers do not.
+X509_V2: Final = b"""\
+-----BEGIN CERTIFICATE-----
+MIIBCTCBsaADAgEBAgMRIjMwCgYIKoZIzj0EAwIwDjEMMAoGA1UEAwwDb2xkMB4XDTI0MDEwMTAw
+MDAwMFoXDTQ5MTIzMTIzNTk1OVowDjEMMAoGA1UEAwwDb2xkMFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAEqCupGYUkfzH3anC9xDYaEmHfWrbowthDNj8pZTVbPE+wdD3tbcGwHZBv8rErBVEl7COS
+SzNL+lbAq/glgegBEjAKBggqhkjOPQQDAgNHADBEAiAGG6/uxS5BHbNpZ5nQ3kC2HQTPdnAMq/Nn
+WTH/1+G6UQIgRUpIph4DYHgPRwSKgTdpn8vD5NuFBhv4zQdBOdxUIpQ=
+-----END CERTIFICATE-----
+"""
+
+
 class Load:
     """What a client's requests came to.
 
@@ -201,7 +213,9 @@ async def test_files_that_are_no_good_are_refused_and_the_old_ones_go_on(
     async with asyncio.timeout(TIMEOUT_S), load(kdm.url, client) as going_on:
         for bad, reason in [
             ({"tls.key": new.read("server-key.pem")}, "the key does not fit the certificate"),
-            ({"tls.crt": b"-----BEGIN CERTIFICATE-----\n"}, "holds no PEM certificates"),
+            ({"tls.crt": b"-----BEGIN CERTIFICATE-----\n"}, "line 1: the CERTIFICATE has no end"),
+            ({"ca.crt": old.read("ca.pem").rstrip() + new.read("ca.pem")}, "two markers on one line"),
+            ({"ca.crt": old.read("ca.pem") + X509_V2}, "is not a valid X509 version"),
         ]:
             await rotation.publish(good | bad, "refused")
             told = kdm.output()

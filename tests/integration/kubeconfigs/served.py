@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import httpx
 from dependency_injector import providers
@@ -28,6 +28,8 @@ _PATHS = (
 )
 _OPS = ("/livez", "/readyz", "/metrics")
 
+DRAIN_S: Final = 10.0
+
 
 def _client(app: Any) -> httpx.AsyncClient:
     async def admitted(scope: Any, receive: Any, send: Any) -> None:
@@ -47,10 +49,10 @@ async def tell_everything(log_format: str) -> None:
     Raises:
         KdmError: The service does not start with such a kubeconfig. The command prints that error's text.
     """
-    logs.configure("debug", log_format)
     spans = InMemorySpanExporter()
     settings = Settings.read({**os.environ, "KDM_REPOSITORY": "kubernetes", "KDM_POLICY_FILE": "allow-all"}, {})
     container = Container(settings=settings)
+    logs.configure("debug", log_format, container.log_lines())
     container.tracing.override(providers.Singleton(Tracing, spans))
     api, ops = container.api(), container.ops()
     async with container.lifespan(), _client(api) as client, _client(ops) as probes:
@@ -62,5 +64,6 @@ async def tell_everything(log_format: str) -> None:
                 sys.stdout.write(f"{answer.status_code} {answer.headers} {answer.text}\n")
     for span in spans.get_finished_spans():
         sys.stdout.write(f"{span.to_json(None)}\n")
+    assert container.log_lines().drain(DRAIN_S)
     sys.stdout.write("everything was told\n")
     sys.stdout.flush()

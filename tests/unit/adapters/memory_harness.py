@@ -45,6 +45,7 @@ class MemoryHarness(ScopedRepositoryHarness):
     unwatched = "unwatched"
     buffer = 16
     repository: MemoryDeploymentRepository
+    kind = MemoryDeploymentRepository
 
     def __init__(self, *, scoped: bool = False) -> None:
         self.now_s = 1000.0
@@ -52,10 +53,11 @@ class MemoryHarness(ScopedRepositoryHarness):
         self._cluster = MemoryCluster()
         self._repositories: list[MemoryDeploymentRepository] = []
         self._broken = False
+        self._broken_namespaces: frozenset[str] = frozenset()
         self.repository = self.another()
 
     def another(self) -> MemoryDeploymentRepository:
-        repository = MemoryDeploymentRepository(
+        repository = self.kind(
             cluster=self._cluster,
             namespaces=self._watched,
             stale_after_s=STALE_AFTER_S,
@@ -64,6 +66,7 @@ class MemoryHarness(ScopedRepositoryHarness):
             clock=lambda: self.now_s,
         )
         repository.faults.disconnected = self._broken
+        repository.faults.disconnected_namespaces = self._broken_namespaces
         self._repositories.append(repository)
         return repository
 
@@ -96,6 +99,13 @@ class MemoryHarness(ScopedRepositoryHarness):
     async def heal_watch(self) -> None:
         self._disconnect(broken=False)
 
+    async def break_watch_of(self, namespace: str) -> None:
+        self._disconnect(broken=False, namespaces=frozenset({namespace}))
+
+    async def go_stale_in(self, namespace: str) -> None:
+        await self.break_watch_of(namespace)
+        self.now_s += STALE_AFTER_S + 1
+
     async def go_stale(self) -> None:
         self._disconnect(broken=True)
         self.now_s += STALE_AFTER_S + 1
@@ -107,10 +117,11 @@ class MemoryHarness(ScopedRepositoryHarness):
         for fault in _FAULTS.values():
             setattr(self.repository.faults, fault, False)
 
-    def _disconnect(self, *, broken: bool) -> None:
-        self._broken = broken
+    def _disconnect(self, *, broken: bool, namespaces: frozenset[str] = frozenset()) -> None:
+        self._broken, self._broken_namespaces = broken, namespaces
         for repository in self._repositories:
             repository.faults.disconnected = broken
+            repository.faults.disconnected_namespaces = namespaces
 
 
 @asynccontextmanager

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import json
 import logging
 import os
 import re
 import resource
+import select
 import signal
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -20,8 +24,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdm_adapters import audit_log
-from kdm_adapters.audit_log import MAX_FIELD_LENGTH, MAX_GROUPS, JsonLinesAuditSink, to_line
+from kdm_adapters.audit_log import JsonLinesAuditSink
 from kdm_core import AuditEvent, AuditUnavailable, Identity, Instrument, Outcome, Verb
+from kdm_core.trail import MAX_FIELD_LENGTH, MAX_GROUPS, to_line
 
 EVENT = AuditEvent(
     time=datetime(2026, 7, 1, 12, 0, 0, 5, UTC),
@@ -253,6 +258,25 @@ class TestUnavailable:
         with pytest.raises(AuditUnavailable, match="No space left on device"):
             sink.check()
 
+    async def test_a_full_disk_is_said_once_and_noticed_without_a_write(
+        self, sink: JsonLinesAuditSink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """However often it is tried, and although a short line still finds room; so is its end."""
+        sink.check()
+        async with asyncio.timeout(30), sink.examined(0.001):
+            monkeypatch.setattr(audit_log, "MIN_FREE_BYTES", 2**80)
+            while not sink.problem:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+            for _ in range(3):
+                with pytest.raises(AuditUnavailable):
+                    sink.check()
+                sink.record(EVENT)
+            assert sink.problem == "No space left on device"
+            monkeypatch.undo()
+            while sink.problem:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert caplog.messages == ["the audit trail cannot be written", "the audit trail can be written again"]
+
     def test_a_full_device(self, lost: Losses) -> None:
         with (
             JsonLinesAuditSink("/dev/full", instrument=lost) as sink,
@@ -270,9 +294,8 @@ class TestUnavailable:
             with caplog.at_level(logging.ERROR):
                 sink.record(EVENT)
         assert lost.lost == 1
-        assert caplog.messages == [
-            "an audit event was lost: No such file or directory: " + to_line(EVENT).decode().rstrip()
-        ]
+        where = f"the audit trail on {tmp_path / 'no' / 'file'} cannot be written: No such file or directory"
+        assert caplog.messages == [f"an audit event was lost: {where}: " + to_line(EVENT).decode().rstrip()]
 
     def test_it_heals_by_itself(self, tmp_path: Path) -> None:
         with JsonLinesAuditSink(str(tmp_path / "later" / "audit.jsonl")) as sink:
@@ -298,7 +321,7 @@ class TestUnavailable:
             assert json.loads(os.read(reader, 10_000))["name"] == "a"
             with pytest.raises(AuditUnavailable):
                 record_many(sink, "x", 10_000)
-            with pytest.raises(AuditUnavailable, match="its reader does not keep up"):
+            with pytest.raises(AuditUnavailable, match="its reader or disk does not keep up"):
                 sink.check()
             os.close(reader)
             with pytest.raises(AuditUnavailable, match="Broken pipe"):
@@ -311,3 +334,79 @@ def test_standard_output_gets_whole_lines(capfd: pytest.CaptureFixture[str]) -> 
         sink.record(named("a"))
         sink.record(named("b"))
     assert [json.loads(line)["name"] for line in capfd.readouterr().out.splitlines()] == ["a", "b"]
+
+
+@contextmanager
+def standard_output_is_a_pipe() -> Iterator[tuple[int, int]]:
+    """Yield the pipe's reading end, and how many bytes it holds. Not a fixture: pytest redirects between the phases."""
+    reader, writer = os.pipe()
+    saved = os.dup(1)
+    os.dup2(writer, 1)
+    try:
+        yield reader, fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
+    finally:
+        os.dup2(saved, 1)
+        for fd in (reader, writer, saved):
+            os.close(fd)
+
+
+class TestStandardOutput:
+    """A trail on a pipe whose reader stands still: the rule of the trail is kept, and kdm goes on."""
+
+    LONG = evolve(EVENT, actor=Identity("m" * MAX_FIELD_LENGTH), reason="r" * MAX_FIELD_LENGTH)
+
+    def test_a_line_longer_than_what_pollout_promises_does_not_hang(self) -> None:
+        """POLLOUT says that PIPE_BUF bytes have room. A longer line is lost and counted, and the next ones at once."""
+        with standard_output_is_a_pipe() as (reader, capacity):
+            os.write(1, b"x" * (capacity - select.PIPE_BUF - 1) + b"\n")
+            assert len(to_line(self.LONG)) > select.PIPE_BUF
+            lost = Losses()
+            with JsonLinesAuditSink("-", instrument=lost) as sink:
+                sink.check()
+                with pytest.raises(
+                    AuditUnavailable, match="standard output cannot be written: its reader or disk does"
+                ):
+                    sink.record(self.LONG)
+                for _ in range(1000):
+                    with pytest.raises(AuditUnavailable):
+                        sink.check()
+                    with pytest.raises(AuditUnavailable):
+                        sink.record(self.LONG)
+                assert lost.lost == 1001
+                assert sink.problem == "its reader or disk does not keep up"
+                begun = os.read(reader, capacity)
+                while not begun.endswith(to_line(self.LONG)):  # it had been begun, so it is finished
+                    begun += os.read(reader, capacity)
+                until_recorded(sink, named("after"))
+                assert json.loads(os.read(reader, capacity))["name"] == "after"
+                assert sink.problem == ""
+
+    def test_a_line_for_which_there_is_no_room_at_all_never_comes_late(self) -> None:
+        """What was reported as lost, and went to the log, is not in the trail as well."""
+        with standard_output_is_a_pipe() as (reader, capacity):
+            os.write(1, b"x" * (capacity - 1) + b"\n")
+            with JsonLinesAuditSink("-") as sink:
+                with pytest.raises(AuditUnavailable, match="its reader or disk does not keep up"):
+                    sink.record(named("lost"))
+                assert set(os.read(reader, capacity)) == set(b"x\n")
+                until_recorded(sink, named("after"))
+                assert json.loads(os.read(reader, capacity))["name"] == "after"
+
+    def test_closing_does_not_wait_for_the_reader(self) -> None:
+        with standard_output_is_a_pipe() as (reader, capacity):
+            os.write(1, b"x" * (capacity - select.PIPE_BUF - 1) + b"\n")
+            sink = JsonLinesAuditSink("-")
+            with pytest.raises(AuditUnavailable):
+                sink.record(self.LONG)
+            sink.close()
+            os.read(reader, capacity)
+
+
+def until_recorded(sink: JsonLinesAuditSink, event: AuditEvent) -> None:
+    """Record an event as soon as what held up the trail is over."""
+    for _ in range(10_000):
+        try:
+            return sink.record(event)
+        except AuditUnavailable:
+            threading.Event().wait(0.001)  # its thread is about to notice
+    pytest.fail("the trail does not heal")

@@ -6,13 +6,15 @@ import math
 from importlib.metadata import version
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_adapters.series import MAX_SERIES, Counters, Histograms
-from kdm_core import Instrument, Outcome, SyncStatus
+from kdm_core import Instrument, Outcome, SourceStatus, SyncStatus
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -125,7 +127,9 @@ def test_the_scraper_chooses_the_format(instrument: PrometheusInstrument, accept
 
 def test_every_metric_has_a_help_text_and_a_name_by_convention(instrument: PrometheusInstrument) -> None:
     call_every_hook(instrument)
-    instrument.observe(lambda: SyncStatus(synced=True, connected=True, resource_version="7", age_s=0.5))
+    source = SourceStatus("shop", synced=True, connected=True, resource_version="7", age_s=0.5)
+    status = SyncStatus(synced=True, connected=True, resource_version="7", age_s=0.5, sources=(source,))
+    instrument.observe(lambda: status)
     for family in instrument.registry.collect():
         if family.name.startswith("kdm_"):
             assert family.documentation.endswith(".")
@@ -205,3 +209,86 @@ class TestCardinality:
         samples = scrape(instrument)
         assert value(samples, "kdm_watch_ends_total", source="*", reason=hostile) == 1
         assert value(samples, "kdm_writes_total", outcome="success") == 0
+
+
+async def test_each_source_is_told_of_on_its_own(instrument: PrometheusInstrument) -> None:
+    repository = MemoryDeploymentRepository(namespaces=["blog", "shop"])
+    repository.faults.disconnected_namespaces = frozenset({"blog"})
+    async with repository:
+        instrument.observe(repository.sync_status)
+        samples = scrape(instrument)
+    assert value(samples, "kdm_cache_source_synced", source="shop") == 1
+    assert value(samples, "kdm_cache_source_synced", source="blog") == 0
+    assert value(samples, "kdm_cache_source_connected", source="shop") == 1
+    assert value(samples, "kdm_cache_source_connected", source="blog") == 0
+    assert value(samples, "kdm_cache_source_age_seconds", source="shop") == 0
+    assert value(samples, "kdm_cache_source_age_seconds", source="blog") == math.inf
+    assert value(samples, "kdm_cache_synced") == value(samples, "kdm_cache_connected") == 0
+
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
+TYPES = ("text/plain", "application/openmetrics-text", "*/*", "text/html", "", "text/plain ", "a,b")
+VERSIONS = ("", "0.0.4", "1.0.0", "abc", "2.0.0", "1", "-1.0.0", "1.x", "٣.0.0", "1.0.0 ", "9" * 5000)
+PARAMETERS = (
+    "",
+    "q=0.5",
+    "escaping=dots",
+    "escaping=allow-utf-8",
+    "escaping=x",
+    "escaping",
+    "charset=ascii",
+    ";;",
+    "=",
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("", TEXT),
+        ("text/plain; version=abc", TEXT),
+        ("text/plain; version=1.0.x", TEXT),
+        ("application/openmetrics-text; version=abc", TEXT),
+        ("application/openmetrics-text; version=2.0.0, text/plain", TEXT),
+        ("application/openmetrics-text; version=2.0.0, application/openmetrics-text; version=1.0.0", OPENMETRICS),
+    ],
+)
+def test_an_accept_header_that_makes_no_sense_is_answered(
+    instrument: PrometheusInstrument, accept: str, content_type: str
+) -> None:
+    assert instrument.render(accept)[1] == content_type
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(TYPES), st.sampled_from(VERSIONS), st.sampled_from(PARAMETERS)), max_size=4)
+    | st.text()
+)
+def test_the_content_type_is_that_of_the_body(accepted: list[tuple[str, str, str]] | str) -> None:
+    """Whatever was asked for: its parser reads it."""
+    accept = (
+        accepted
+        if isinstance(accepted, str)
+        else ",".join(f"{kind};version={version};{parameter}" for kind, version, parameter in accepted)
+    )
+    body, content_type = PrometheusInstrument().render(accept)
+    kind, *parameters = content_type.split("; ")
+    version = next(each for each in parameters if each.startswith("version="))
+    if kind == "application/openmetrics-text":
+        assert version == "version=1.0.0"
+        assert list(openmetrics_parser.text_string_to_metric_families(body.decode()))  # type: ignore[no-untyped-call]
+    else:
+        assert (kind, version) in {("text/plain", "version=0.0.4"), ("text/plain", "version=1.0.0")}
+        assert list(parser.text_string_to_metric_families(body.decode()))
+        assert b"# EOF" not in body
+
+
+def test_the_trail_and_the_log_are_told_as_they_are_when_scraped(instrument: PrometheusInstrument) -> None:
+    state = {"dropped": 0, "writable": True}
+    instrument.observe_log(lambda: state["dropped"])
+    instrument.observe_audit(lambda: bool(state["writable"]))
+    samples = scrape(instrument)
+    assert (value(samples, "kdm_log_lines_dropped_total"), value(samples, "kdm_audit_writable")) == (0, 1)
+    state |= {"dropped": 7, "writable": False}
+    samples = scrape(instrument)
+    assert (value(samples, "kdm_log_lines_dropped_total"), value(samples, "kdm_audit_writable")) == (7, 0)

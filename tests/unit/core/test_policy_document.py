@@ -107,7 +107,7 @@ def test_scaling_is_by_default_to_one_or_more() -> None:
         (grant(verbs='["write"]'), "grant[0].verbs[0]: 'write' is no verb; verbs are: read, scale"),
         (grant(verbs='["connect"]'), "grant[0].verbs[0]: 'connect' is no verb"),
         (grant(verbs="[]"), "grant[0].verbs: must not be empty"),
-        (grant(namespaces='["shop/web"]'), "grant[0].namespaces[0]: 'shop/web' matches no name"),
+        (grant(namespaces='["shop/web"]'), "grant[0].namespaces[0]: 'shop/web' matches no namespace"),
         (grant(names='["ok", "Web"]'), "grant[0].names[1]: 'Web' matches no name"),
         (grant(names='["[ab]"]'), "grant[0].names[0]: '[ab]' matches no name"),
         (grant(labels='["tier"]'), "grant[0].labels: must be a table"),

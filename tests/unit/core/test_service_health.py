@@ -118,3 +118,38 @@ async def test_a_cache_out_of_sync_needs_no_probe_to_be_unhealthy() -> None:
         repository.break_watch()
         assert not (await DeploymentService(repository).health()).healthy
     assert repository.probes == 0
+
+
+async def test_a_probe_that_is_cancelled_makes_unhealthy_and_cancels_nobody(clock: Clock) -> None:
+    """Whoever cancelled it: the callers get an answer, and the next one asks again."""
+    async with ProbedRepository() as repository:
+        service = DeploymentService(repository, clock=clock)
+        repository.answer.clear()
+        asking = [asyncio.create_task(service.health()) for _ in range(3)]
+        await repository.probing.wait()
+        (probe,) = (task for task in asyncio.all_tasks() if task.get_name() == "kdm-probe")
+        probe.cancel()
+        assert {(await each).error for each in asking} == {"the probe of the cluster was cancelled"}
+        repository.answer.set()
+        assert (await service.health()).healthy, "within the same second"
+
+
+async def test_a_probe_that_cancels_itself_makes_unhealthy() -> None:
+    class Cancelling(MemoryDeploymentRepository):
+        async def probe(self) -> None:
+            raise asyncio.CancelledError
+
+    async with Cancelling() as repository:
+        assert (await DeploymentService(repository).health()).error == "the probe of the cluster was cancelled"
+
+
+async def test_a_probe_with_a_defect_makes_unhealthy_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(MemoryDeploymentRepository):
+        async def probe(self) -> None:
+            raise ZeroDivisionError("a bug")
+
+    async with Broken() as repository:
+        service = DeploymentService(repository)
+        for _ in range(2):
+            assert (await service.health()).error == "the probe of the cluster failed: ZeroDivisionError"
+    assert "a bug" in caplog.text

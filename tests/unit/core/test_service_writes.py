@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from datetime import UTC, datetime
 
@@ -234,6 +235,30 @@ class TestPermission:
         (event,) = audit.events
         assert (event.outcome, event.verb, event.actor) == (Outcome.DENIED, SCALE, ALICE)
 
+    async def test_a_denial_without_a_namespace_is_recorded_with_the_one_it_is_about(
+        self, repository: MemoryDeploymentRepository, audit: ListedAudit
+    ) -> None:
+        """Of a write and of a read, where the name leads to one Deployment that the caller may know of; else "*"."""
+        allowed = policy(
+            grant("alice", READ, namespaces="shop"), grant("alice", SCALE, names="other"), grant("bob", SCALE)
+        )
+        service = DeploymentService(repository, policy=allowed, audit=audit)
+        with pytest.raises(Forbidden):
+            await service.set_replicas("web", 5, actor=ALICE)
+        with pytest.raises(Forbidden):
+            await service.set_replicas("api", 5, actor=ALICE)
+        with pytest.raises(Forbidden):
+            service.get("web", actor=Identity("bob"))
+        with pytest.raises(Forbidden):
+            await service.set_replicas("web", 5, actor=MALLORY)
+        recorded = [(each.actor.user, each.name, each.namespace) for each in audit.events]
+        assert recorded == [
+            ("alice", "web", "shop"),
+            ("alice", "api", "shop"),
+            ("bob", "web", "shop"),
+            ("mallory", "web", "*"),  # who may know of nothing is told of nothing, and neither is the trail
+        ]
+
     async def test_is_for_a_count(self, repository: MemoryDeploymentRepository) -> None:
         service = DeploymentService(repository, policy=policy(grant("alice", SCALE, maximum=5)))
         await service.set_replicas("web", 5, "shop", actor=ALICE)
@@ -295,7 +320,14 @@ class TestAuditTrail:
 
         assert stored(repository) == 5
         (record,) = (each for each in caplog.records if each.levelno >= logging.ERROR)
-        assert all(each in record.getMessage() for each in ("alice", "web", "shop", "new_replicas=5"))
+        _, _, line = record.getMessage().partition("the disk is full: ")
+        fields = json.loads(line)
+        assert (fields["actor"], fields["namespace"], fields["name"], fields["new_replicas"]) == (
+            "alice",
+            "shop",
+            "web",
+            5,
+        )
 
     async def test_a_failure_that_was_not_recorded_stays_what_it_was(
         self, repository: MemoryDeploymentRepository, audit: ListedAudit

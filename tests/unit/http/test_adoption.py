@@ -86,5 +86,5 @@ async def test_header_fields_and_head_count(deployed: Deployed) -> None:
     headers = {"X-Request-ID": "abc", "traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
     assert await deployed.request("HEAD", "/deployments", headers=headers) == 200
     path, body = "/deployments/nginx-deployment/replicas", {"replicaCount": 2}
-    assert await deployed.request("POST", path, json=body, headers={"If-Match": '"1"'}) == 200
+    assert await deployed.request("POST", path, json=body, headers={"If-Match": '"1"'}) == 412
     assert deployed.used("rfd001") == {"head": 1, "request-id": 1, "traceparent": 1, "if-match": 1}

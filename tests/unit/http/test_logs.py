@@ -49,7 +49,10 @@ asyncio.run(main())
 
 def logged(style: str, code: str) -> str:
     """What a process that logs like kdm wrote to its standard error."""
-    configured = f"import logging, structlog; from kdm_http import logs; logs.configure('info', {style!r})\n"
+    configured = (
+        "import logging, structlog; from kdm_http import logs; from kdm_adapters.lines import LineWriter\n"
+        f"logs.configure('info', {style!r}, LineWriter(2))\n"
+    )
     done = subprocess.run(
         [sys.executable, "-c", configured + code], capture_output=True, text=True, timeout=60, check=True
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import DeploymentRef, DeploymentService, Forbidden, Identity, PolicyError
+from kdm_http import policy_file, regular_file
 from kdm_http.policy_file import PolicyFile
 
 ALICE = Identity("alice")
@@ -188,3 +192,68 @@ async def test_the_watch_ends_with_its_context(path: Path) -> None:
             async with file.followed_by(service):
                 raise ZeroDivisionError
         assert asyncio.all_tasks() == before
+
+
+async def test_a_fifo_in_place_of_the_policy_is_refused_and_nothing_waits_for_its_writer(
+    path: Path, reloads: Reloads, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither at a reload, where the old policy goes on, nor at the start."""
+    file = PolicyFile(path, reloaded=reloads)
+    async with MemoryDeploymentRepository() as repository:
+        repository.cluster.create(WEB, 1)
+        service = DeploymentService(repository, policy=file.policy)
+        async with file.followed_by(service, POLL_S):
+            replace(path, None)
+            os.mkfifo(path)
+            assert await reloads.next() is False
+            assert may_read(service)
+    assert "Not a regular file" in caplog.text or "Not a regular file" in caplog.records[-1].__dict__["reason"]
+    with pytest.raises(PolicyError, match=r"cannot read the policy .*policy\.toml: Not a regular file"):
+        PolicyFile(path)
+
+
+async def test_a_policy_is_read_and_parsed_while_others_are_served(
+    path: Path, reloads: Reloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop turns while a policy is on its way, however long that takes: until the loop lets it go on."""
+    file = PolicyFile(path, reloaded=reloads)
+    gates = [threading.Event(), threading.Event()]
+    entered = [threading.Event(), threading.Event()]
+    for number, (module, name) in enumerate(((regular_file, "read"), (policy_file, "parse_policy"))):
+        original = getattr(module, name)
+
+        def held_up(*arguments: Any, number: int = number, original: Any = original) -> Any:
+            entered[number].set()
+            assert gates[number].wait(DEADLINE_S)
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, held_up)
+    async with MemoryDeploymentRepository() as repository:
+        repository.cluster.create(WEB, 1)
+        service = DeploymentService(repository, policy=file.policy)
+        replace(path, NOTHING)
+        async with file.followed_by(service, POLL_S):
+            for number in range(2):
+                assert await asyncio.to_thread(entered[number].wait, DEADLINE_S)
+                assert may_read(service), "served by the old policy meanwhile"
+                gates[number].set()
+            assert await reloads.next() is True
+            assert not may_read(service)
+
+
+async def test_a_large_policy_is_taken_into_use_between_requests(path: Path, reloads: Reloads) -> None:
+    """The loop turns hundreds of times while 900 KB are parsed."""
+    file = PolicyFile(path, reloaded=reloads)
+    grant = READ.removeprefix("version = 1\n")
+    turns = 0
+    async with MemoryDeploymentRepository() as repository:
+        service = DeploymentService(repository, policy=file.policy)
+        replace(path, "version = 1\n" + grant * (900_000 // len(grant)))
+        async with file.followed_by(service, POLL_S):
+            reloaded = asyncio.create_task(reloads.next())
+            while not reloaded.done():
+                await asyncio.sleep(0.001)
+                turns += 1
+            assert await reloaded is True
+    assert len(service.policy.grants) == 900_000 // len(grant)
+    assert turns > 30

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from kdm_http.limits import Limits
-from kdm_http.settings import KNOBS, BadSetting, Settings, add_flags
+from kdm_http.settings import KNOBS, BadSetting, Knob, Settings, add_flags
 
 
 def flags(*argv: str) -> dict[str, object]:
@@ -79,7 +79,6 @@ def test_the_variables_of_a_kubernetes_service_called_kdm_are_no_settings() -> N
         ("KDM_PORT", "http", "an integer from 0 to 65535"),
         ("KDM_PORT", "65536", "an integer from 0 to 65535"),
         ("KDM_PORT", "-1", "an integer from 0 to 65535"),
-        ("KDM_PORT", "", "an integer from 0 to 65535"),
         ("KDM_MAX_REPLICAS", "2147483648", "from 0 to 2147483647"),
         ("KDM_REPOSITORY", "etcd", "one of memory, kubernetes"),
         ("KDM_DEV", "maybe", "true or false"),
@@ -128,3 +127,107 @@ def test_every_limit_of_the_edge_is_a_setting_with_its_documentation() -> None:
     limits = [each for each in KNOBS if each.limit]
     assert {each.field_name for each in limits} == set(attrs.fields_dict(Limits))
     assert all(each.help for each in KNOBS)
+
+
+@pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: str(knob.variable))
+@pytest.mark.parametrize("empty", ["", " ", "\t\n"])
+def test_an_empty_value_is_an_error_that_names_it_and_says_how_to_mean_everything(knob: Knob, empty: str) -> None:
+    """Whatever the setting: a template that lost its value must not widen what kdm does."""
+    with pytest.raises(BadSetting, match=f"^{knob.variable}: is empty; leave it out "):
+        Settings.read({knob.variable: empty})
+    if not isinstance(knob.default, bool):
+        with pytest.raises(BadSetting, match=f"^{knob.flag}: is empty; leave it out "):
+            Settings.read({}, {knob.name: empty})
+
+
+@pytest.mark.parametrize(
+    ("variable", "says"),
+    [
+        ("KDM_HOST", "leave it out for 127.0.0.1, or say * for every interface"),
+        ("KDM_OPS_HOST", "leave it out for 127.0.0.1, or say * for every interface"),
+        ("KDM_NAMESPACES", "leave it out to watch every namespace"),
+        ("KDM_LABEL_SELECTOR", "leave it out to manage every Deployment"),
+        ("KDM_TLS_CLIENT_CRL", "leave it out if nothing is to be revoked"),
+    ],
+)
+def test_what_an_empty_value_would_have_widened_is_said(variable: str, says: str) -> None:
+    with pytest.raises(BadSetting) as caught:
+        Settings.read({variable: ""})
+    assert str(caught.value) == f"{variable}: is empty; {says}"
+
+
+def test_a_list_of_nothing_is_no_list() -> None:
+    with pytest.raises(BadSetting, match="KDM_NAMESPACES: ' , ' is not allowed: it must be one namespace at least"):
+        Settings.read({"KDM_NAMESPACES": " , "})
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "complaint"),
+    [
+        ({"KDM_NAMESPACES": "shop", "KDM_NAMESPACE": "blog"}, (), "KDM_NAMESPACE: 'blog' is not watched"),
+        ({"KDM_NAMESPACES": "shop,web"}, ("--namespace", "blog"), "--namespace: 'blog' is not watched"),
+        ({"KDM_NAMESPACE": "blog"}, ("--namespaces", "shop"), "--namespaces has shop"),
+    ],
+)
+def test_a_default_namespace_that_is_not_watched_is_refused_at_the_start(
+    environment: dict[str, str], given: tuple[str, ...], complaint: str
+) -> None:
+    with pytest.raises(BadSetting) as caught:
+        Settings.read(environment, flags(*given))
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("namespace", ["*", "shop", "web"])
+def test_a_default_namespace_that_is_watched_is_good(namespace: str) -> None:
+    read = Settings.read({"KDM_NAMESPACES": "shop,web", "KDM_NAMESPACE": namespace})
+    assert read.namespace == namespace
+    assert Settings.read({"KDM_NAMESPACE": "anything"}).namespace == "anything", "all are watched"
+
+
+def test_a_flag_wins_over_a_bad_variable_with_a_warning() -> None:
+    """And silently over a good one; a bad flag stays an error, and so does a variable that no flag stands in for."""
+    warnings: list[str] = []
+    environment = {"KDM_PORT": "http", "KDM_NAMESPACES": "", "KDM_OPS_PORT": "9001", "KDM_LIMIT_IDLE_S": "soon"}
+    given = flags("--port", "9100", "--namespaces", "shop", "--ops-port", "9002", "--limit-idle-s", "7")
+    settings = Settings.read(environment, given, warnings.append)
+    assert (settings.port, settings.namespaces, settings.ops_port) == (9100, ("shop",), 9002)
+    assert settings.limits.idle_s == 7
+    assert warnings == [
+        "KDM_PORT: 'http' is not allowed: it must be an integer from 0 to 65535; ignored, for there is --port",
+        "KDM_NAMESPACES: is empty; leave it out to watch every namespace; ignored, for there is --namespaces",
+        (
+            "KDM_LIMIT_IDLE_S: 'soon' is not allowed: it must be a number of at least 0.001; "
+            "ignored, for there is --limit-idle-s"
+        ),
+    ]
+    with pytest.raises(BadSetting, match="--port"):
+        Settings.read({"KDM_PORT": "8443"}, flags("--port", "http"))
+    with pytest.raises(BadSetting, match="KDM_PORT"):
+        Settings.read({"KDM_PORT": "http"}, flags("--ops-port", "1"))
+
+
+PATHS = [each for each in KNOBS if each.name in {"tls_cert", "tls_key", "tls_client_ca", "policy_file", "audit_file"}]
+
+
+@pytest.mark.parametrize("knob", PATHS, ids=lambda knob: str(knob.variable))
+def test_a_home_directory_is_found_or_the_path_is_an_error(knob: Knob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every setting that is a path, and on one line."""
+    monkeypatch.setenv("HOME", "/home/alice")
+    assert str(getattr(Settings.read({knob.variable: "~/x"}), knob.field_name)) == "/home/alice/x"
+    for path in ("~no-such-user/x", "~no-such-user"):
+        with pytest.raises(BadSetting) as caught:
+            Settings.read({knob.variable: path})
+        assert "'~no-such-user', whose home directory is not known" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert str(getattr(Settings.read({knob.variable: "./~x"}), knob.field_name)) in {"./~x", "~x"}
+
+
+def test_a_policy_file_may_be_called_like_the_word() -> None:
+    assert Settings.read({"KDM_POLICY_FILE": "./allow-all"}).policy_file == "./allow-all"
+    assert Settings.read({"KDM_POLICY_FILE": "allow-all"}).policy_file == "allow-all"
+
+
+def test_every_interface_has_a_word() -> None:
+    """Of either family, whichever the machine has: what an empty value was taken for before."""
+    settings = Settings.read({"KDM_HOST": "*"}, flags("--ops-host", "*"))
+    assert (settings.host, settings.ops_host) == ("", "")

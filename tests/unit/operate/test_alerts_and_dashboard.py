@@ -29,7 +29,7 @@ every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert
 
 def scraped() -> set[str]:
     """Return the name of every sample that kdm can tell, from what it tells when nothing has happened yet."""
-    container = Container(settings=Settings(dev=True))
+    container = Container(settings=Settings(dev=True, audit_file="-"))
     container.traffic()
     container.api()
     body, _ = container.metrics()("")

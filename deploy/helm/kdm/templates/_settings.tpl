@@ -15,12 +15,21 @@
 {{- $_ := set $settings "TLS_CLIENT_CRL" (printf "/etc/kdm/crl/%s" $tls.crl.key) }}
 {{- end }}
 {{- $_ := set $settings "POLICY_FILE" (ternary "allow-all" (printf "/etc/kdm/policy/%s" .Values.policy.key) .Values.policy.allowAll) }}
+{{- if .Values.namespaces }}
 {{- $_ := set $settings "NAMESPACES" (join "," .Values.namespaces) }}
+{{- end }}
 {{- if .Values.kubeconfig.existingSecret }}
 {{- $_ := set $settings "KUBECONFIG" (printf "/etc/kdm/kubeconfig/%s" .Values.kubeconfig.key) }}
-{{- $_ := set $settings "CONTEXT" (.Values.kubeconfig.context | default "") }}
+{{- if .Values.kubeconfig.context }}
+{{- $_ := set $settings "CONTEXT" .Values.kubeconfig.context }}
+{{- end }}
+{{- end }}
+{{- range list "HOST" "OPS_HOST" }}
+{{- $_ := set $settings . (get $settings . | default "*") }}
 {{- end }}
 {{- range $name, $value := $settings }}
+{{- if $value }}
 {{- printf "KDM_%s: %q\n" $name $value }}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from kdm_adapters.kubernetes.labels import NO_LABELS, Labels
+from kdm_adapters.kubernetes.wire.words import plain
+from kdm_core.labels import NO_LABELS, Labels
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
 
 SHARED: Final = 1024
@@ -20,6 +21,9 @@ MAX_OBJECT_BYTES: Final = 32 * 2**20
 
 class Garbage(Exception):
     """What arrived is not the Kubernetes API at all: an error page, a truncated answer, another protocol."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))  # it may quote what came
 
 
 class Records:
@@ -33,7 +37,6 @@ class Records:
         self._known = known
         self._strings: dict[str, str] = {}
         self._labels: dict[bytes, Mapping[str, str]] = {}
-        self._label_keys: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._replicas: dict[tuple[int, int, int, int, int], ReplicaStatus] = {}
 
     def deployment(
@@ -112,20 +115,11 @@ class Records:
         labels = read(raw)
         if not labels:
             return NO_LABELS
-        if held is not None and isinstance(held.labels, Labels) and held.labels.hold(labels):
+        if held is not None and held.labels == labels:
             shared = held.labels
         else:
-            shared = Labels(self._keys_of(labels), tuple(map(self._string, labels.values())))
+            shared = Labels((self._string(key), self._string(value)) for key, value in labels.items())
         if len(self._labels) >= SHARED:
             self._labels.clear()
         self._labels[raw] = shared
-        return shared
-
-    def _keys_of(self, labels: Mapping[str, str]) -> tuple[str, ...]:
-        keys = tuple(labels)
-        shared = self._label_keys.get(keys)
-        if shared is None:
-            if len(self._label_keys) >= SHARED:
-                self._label_keys.clear()
-            shared = self._label_keys[keys] = keys
         return shared

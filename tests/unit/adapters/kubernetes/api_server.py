@@ -28,7 +28,7 @@ DEADLINE_S = 10.0
 
 @frozen
 class Request:
-    """What a client sent. ``verb`` is RBAC's."""
+    """What a client sent. ``verb`` is RBAC's, but "version" for a list that is asked for its version alone."""
 
     method: str
     path: str
@@ -41,6 +41,8 @@ class Request:
     @property
     def verb(self) -> str:
         if self.method == "GET":
+            if self.query == {"limit": "1"}:
+                return "version"
             return "watch" if "watch" in self.query else "list" if self.path.endswith("/deployments") else "get"
         return self.method.lower()
 
@@ -219,7 +221,7 @@ class ApiServer:
         request = reply.request
         if request.verb == "watch":
             await self._watch(reply)
-        elif request.verb == "list":
+        elif request.verb in {"list", "version"}:
             await self._list(reply)
         elif request.verb == "patch":
             await self._scale(reply)

@@ -74,6 +74,19 @@ class ClusterModel:
         """Forget all history before now: watches from older versions are expired."""
         self.floor = self.version
 
+    @property
+    def oldest(self) -> int:
+        """The oldest version there is a state of."""
+        return min(self.states)
+
+    def restore(self, version: int) -> None:
+        """Go back to an earlier state, as when etcd is restored from a backup: the versions go on from there."""
+        self.version, self.state = version, self.states[version]
+        self.states = {at: state for at, state in self.states.items() if at <= version}
+        self.events = [(at, event) for at, event in self.events if at <= version]
+        self.floor = min(self.floor, version)
+        self.ended = {uid: at for uid, at in self.ended.items() if at <= version}
+
     def after(self, version: int) -> Iterator[tuple[int, Event]]:
         """Yield what happened after a version."""
         return ((at, event) for at, event in self.events if at > version)

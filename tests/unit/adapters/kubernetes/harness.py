@@ -21,7 +21,7 @@ from kdm_core.errors import (
     WriteForbidden,
     WriteInvalid,
 )
-from kdm_core.model import DeploymentRef
+from kdm_core.model import DeploymentRef, SourceStatus
 from kdm_core.testing.harness import ScopedRepositoryHarness
 from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, answering, breaking, refusing
 
@@ -116,7 +116,35 @@ class KubernetesHarness(ScopedRepositoryHarness):
                 await asyncio.sleep(0.001)
 
     async def heal_watch(self) -> None:
-        del self._server.standing_faults["watch"], self._server.standing_faults["list"]
+        for verb in ("watch", "list", "version"):
+            self._server.standing_faults.pop(verb, None)
+
+    async def break_watch_of(self, namespace: str) -> None:
+        path = f"/namespaces/{namespace}/"
+
+        async def break_it(reply: Reply) -> None:
+            written = "fieldSelector" in reply.request.query
+            await (breaking if path in reply.request.path and not written else self._server.answer)(reply)
+
+        self._server.standing_faults.update(watch=break_it, list=break_it, version=break_it)
+        for watch in [each for each in self._server.watches if path in each.request.path]:
+            watch.abort()
+        async with asyncio.timeout(DEADLINE_S):
+            while self._source(namespace).connected:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+
+    async def go_stale_in(self, namespace: str) -> None:
+        await self.break_watch_of(namespace)
+        self._ahead_s += STALE_AFTER_S + 1
+        (other,) = set(self.namespaces) - {namespace}
+        async with asyncio.timeout(DEADLINE_S):
+            while self._source(other).stale:
+                for watch in list(self._server.watches):
+                    await watch.send(watch.format.bookmark(watch.cursor))
+                await asyncio.sleep(0.001)  # a repository tells nobody that it has read a bookmark
+
+    def _source(self, namespace: str) -> SourceStatus:
+        return next(each for each in self.repository.sync_status().sources if each.source == namespace)
 
     async def go_stale(self) -> None:
         await self.break_watch()

@@ -16,7 +16,7 @@ WRITTEN = written_over(WEB, "10", 7)
 def written(driver: Driver | None = None) -> Driver:
     driver = driver or Driver(LISTS)
     driver.watching(WEB, rv=5)
-    driver.view.overlay(WRITTEN)
+    driver.write(WRITTEN)
     return driver
 
 
@@ -51,7 +51,7 @@ def test_an_event_at_least_as_new_replaces_it(version: int) -> None:
 
 def test_versions_are_compared_as_numbers() -> None:
     driver = Driver(LISTS).watching(deployment("web", 99), rv=99)
-    driver.view.overlay(written_over(deployment("web", 99), "100", 7))
+    driver.write(written_over(deployment("web", 99), "100", 7))
     assert driver.held == {"web": "100"}
     assert older("99", "100")
     assert not older("100", "99")
@@ -84,7 +84,7 @@ def test_a_write_during_the_list_is_kept() -> None:
     driver = Driver(LISTS).watching(WEB, rv=5)
     driver.apply(Bookmark("6"), EXPIRED)
     driver.next(ListPage)
-    driver.view.overlay(WRITTEN)
+    driver.write(WRITTEN)
     driver.apply(Page((WEB,), "8"))
     assert driver.held == {"web": "10"}
 
@@ -92,7 +92,7 @@ def test_a_write_during_the_list_is_kept() -> None:
 def test_a_write_before_the_first_list_is_kept() -> None:
     driver = Driver(LISTS)
     driver.next(ListPage)
-    driver.view.overlay(WRITTEN)
+    driver.write(WRITTEN)
     driver.apply(Page((WEB,), "8"))
     assert driver.held == {"web": "10"}
 
@@ -100,21 +100,23 @@ def test_a_write_before_the_first_list_is_kept() -> None:
 def test_a_deletion_the_watch_already_told_is_not_undone() -> None:
     """The write's answer may come late: after it, the Deployment was deleted, and the view knows."""
     driver = Driver(LISTS).watching(WEB, rv=5)
+    before = driver.view.before(WEB.ref)
     driver.apply(Event("DELETED", deployment("web", 11)))
-    driver.view.overlay(WRITTEN)
+    driver.write(WRITTEN, before)
     assert driver.held == {}
 
 
 def test_a_newer_event_that_overtook_the_answer_stays() -> None:
     driver = Driver(LISTS).watching(WEB, rv=5)
+    before = driver.view.before(WEB.ref)
     driver.apply(Event("MODIFIED", deployment("web", 12, desired=1)))
-    driver.view.overlay(WRITTEN)
+    driver.write(WRITTEN, before)
     assert driver.held == {"web": "12"}
 
 
 def test_a_deployment_created_anew_and_scaled_is_visible() -> None:
     driver = Driver(LISTS).watching(deployment("web", 3, uid="old"), rv=5)
-    driver.view.overlay(deployment("web", 10, uid="new", desired=7))
+    driver.write(deployment("web", 10, uid="new", desired=7))
     driver.apply(Event("DELETED", deployment("web", 8, uid="old")), Event("ADDED", deployment("web", 9, uid="new")))
     assert driver.held == {"web": "10"}
 
@@ -146,6 +148,6 @@ def test_a_second_write_during_a_list_of_the_newest_state_is_kept() -> None:
     driver.next(ListPage)
     driver.apply(EXPIRED)
     assert driver.next(ListPage).resource_version == ""
-    driver.view.overlay(written_over(WRITTEN, "12", 8))
+    driver.write(written_over(WRITTEN, "12", 8))
     driver.apply(Page((deployment("web", 10, desired=7),), "11"))
     assert driver.held == {"web": "12"}

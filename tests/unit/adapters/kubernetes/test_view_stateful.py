@@ -25,16 +25,29 @@ from kdm_adapters.kubernetes.messages import (
     WatchFrom,
     WatchList,
 )
-from kdm_adapters.kubernetes.overlays import written_over
+from kdm_adapters.kubernetes.overlays import Before, written_over
 from kdm_adapters.kubernetes.store import Store
 from kdm_adapters.kubernetes.tuning import Tuning
 from kdm_adapters.kubernetes.view import View
-from kdm_core.model import ChangeKind, Deployment
+from kdm_core.model import ChangeKind, Deployment, DeploymentRef
 from unit.adapters.kubernetes.cluster_model import ClusterModel
 from unit.adapters.kubernetes.objects import NAMESPACE
-from unit.adapters.kubernetes.view_driver import EXPIRED, INTERNAL, REFUSED, THROTTLED, TOO_LARGE
+from unit.adapters.kubernetes.view_driver import EXPIRED, INTERNAL, REFUSED, THROTTLED, TOO_LARGE, Recorder
 
 PAGE_SIZE = 3
+
+
+class Listened(Recorder):
+    """Notes that a state was published: whatever had been restored before has been noticed."""
+
+    def __init__(self, machine: ViewAgainstCluster) -> None:
+        super().__init__()
+        self._machine = machine
+
+    def listed(self, source: str, mode: str, reason: str, seconds: float) -> None:
+        super().listed(source, mode, reason, seconds)
+        self._machine.lost = None
+
 
 names = st.sampled_from(["a", "b", "c", "d", "e"])
 counts = st.integers(0, 4)
@@ -52,7 +65,11 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         self.store.on_change = self.on_change
         self.mirror: dict[str, Deployment] = {}
         self.promised: dict[str, tuple[str, int]] = {}  # by uid: the name, and the version a write returned
-        self.answers: list[Deployment] = []  # of writes, still on their way
+        self.answers: list[tuple[Deployment, Before]] = []  # of writes, still on their way
+        self.lost: int | None = (
+            None  # the version the cluster had reached before it was restored, until that is noticed
+        )
+        self.ever_poisoned: set[str] = set()
         self.poison: dict[str, int] = {}  # by name: the version that cannot be understood
         self.cursor: int | None = None  # of the stream that is open
         self.initial: list[Deployment] | None = None  # what the stream has to tell before its bookmark
@@ -62,7 +79,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
     @initialize(watch_list=st.booleans(), seed=st.integers(0, 99))
     def start(self, watch_list: bool, seed: int) -> None:
         tuning = Tuning(watch_list=watch_list, page_size=PAGE_SIZE)
-        self.view = View(self.store, tuning=tuning, rng=Random(seed))  # noqa: S311
+        self.view = View(self.store, tuning=tuning, rng=Random(seed), instrument=Listened(self))  # noqa: S311
 
     def on_change(self, kind: ChangeKind, changed: Deployment) -> None:
         name = changed.ref.name
@@ -72,7 +89,9 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         else:
             assert before is not None
             assert before.uid == changed.uid
-            assert int(changed.resource_version) >= int(before.resource_version), "it went back"
+            went_back = int(changed.resource_version) < int(before.resource_version)
+            # What could not be understood when all was read again stayed as it was held, until it can be.
+            assert not went_back or self.lost is not None or name in self.ever_poisoned, "it went back"
         if kind is ChangeKind.DELETED:
             del self.mirror[name]
         else:
@@ -80,16 +99,65 @@ class ViewAgainstCluster(RuleBasedStateMachine):
 
     # The cluster changes
 
+    @rule(ago=st.integers(1, 4))
+    def restore(self, ago: int) -> None:
+        """Restore the cluster from a backup, under a view that had seen more. Its API server begins anew."""
+        held = int(self.view.resource_version or 0)
+        if self.lost is not None or held <= 2 or not self.view.synced:
+            return
+        self.lost = self.cluster.version
+        self.cluster.restore(max(self.cluster.oldest, held - ago))
+        if self.cluster.version >= held:
+            self.lost = None
+            return
+        self.answers.clear()
+        self.promised.clear()
+        self.page = None
+        if self.view.streaming:
+            self.fail(REFUSED)
+
+    def before_change(self) -> None:
+        """Let the view notice that the cluster went back before its versions pass what is held: then nobody could."""
+        for _ in range(100):
+            if self.lost is None or self.cluster.version + 2 < int(self.view.resource_version):
+                return
+            self.step()
+        raise AssertionError("it does not notice")
+
+    def step(self) -> None:
+        """Do the next thing without faults."""
+        if self.cursor is None:
+            self.now += self.serve_waiting()
+            return
+        self.send_all()
+        self.tell_newest()
+        self.now = max(self.now, self.view.deadline)
+        self.apply(TimeUp())
+
+    def send_all(self) -> None:
+        """Send what the open stream has to tell, without faults."""
+        while self.cursor is not None and self.send_next(1, readable=True):
+            pass
+
+    @rule()
+    def tell_newest(self) -> None:
+        """Answer what the view wants to know beside its watch."""
+        if unproven := self.view.unproven:
+            self.view.newest(str(self.cluster.version), unproven, self.now)
+
     @rule(name=names)
     def create(self, name: str) -> None:
+        self.before_change()
         self.cluster.create(name)
 
     @rule(name=names, desired=counts)
     def modify(self, name: str, desired: int) -> None:
+        self.before_change()
         self.cluster.scale(name, desired)
 
     @rule(name=names)
     def delete(self, name: str) -> None:
+        self.before_change()
         self.cluster.delete(name)
 
     @rule()
@@ -99,14 +167,18 @@ class ViewAgainstCluster(RuleBasedStateMachine):
     @rule(name=names)
     def poison_it(self, name: str) -> None:
         """Make a Deployment's present version one that cannot be understood."""
+        self.before_change()
         self.cluster.create(name)
         self.poison[name] = self.cluster.version
+        self.ever_poisoned.add(name)
 
     # Writes
 
     @rule(name=names, desired=counts, late=st.booleans())
     def write(self, name: str, desired: int, late: bool) -> None:
+        self.before_change()
         held = self.store.get(NAMESPACE, name)
+        before = self.view.before(DeploymentRef(NAMESPACE, name))
         stored = self.cluster.scale(name, desired)
         if stored is None:
             return
@@ -114,23 +186,23 @@ class ViewAgainstCluster(RuleBasedStateMachine):
             held = stored
         answer = written_over(held, stored.resource_version, desired)
         if late:
-            self.answers.append(answer)
+            self.answers.append((answer, before))
         else:
-            self.receive(answer)
+            self.receive(answer, before)
 
     @precondition(lambda self: self.answers)
     @rule(overtaken=st.booleans())
     def late_answer(self, overtaken: bool) -> None:
         """The answer to a write arrives late, perhaps after the Deployment was deleted and the watch told so."""
-        answer = self.answers.pop(0)
+        answer, before = self.answers.pop(0)
         if overtaken:
+            self.before_change()
             self.cluster.delete(answer.ref.name)
-            while self.cursor is not None and self.send_next(1, readable=True):
-                pass
-        self.receive(answer)
+            self.send_all()
+        self.receive(answer, before)
 
-    def receive(self, answer: Deployment) -> None:
-        self.view.overlay(answer)
+    def receive(self, answer: Deployment, before: Before) -> None:
+        self.view.overlay(answer, before, self.now)
         self.promised[answer.uid] = (answer.ref.name, int(answer.resource_version))
 
     # The server serves
@@ -147,6 +219,8 @@ class ViewAgainstCluster(RuleBasedStateMachine):
             return
         asked = int(action.resource_version or 0)
         if isinstance(action, WatchList):
+            if self.ahead(action.resource_version):
+                return
             version = self.version_for(action.resource_version, behind)
             self.initial, self.cursor = list(self.cluster.states[version].values()), version
         elif asked < self.cluster.floor and asked < self.cluster.version:
@@ -174,6 +248,8 @@ class ViewAgainstCluster(RuleBasedStateMachine):
     @rule()
     def bookmark(self) -> None:
         assert self.cursor is not None
+        if self.cursor > self.cluster.version:
+            return  # a server sends nothing before it has come as far as it was asked for
         if not any(self.cluster.after(self.cursor)):
             self.cursor = self.cluster.version
         self.apply(Bookmark(str(self.cursor)))
@@ -209,8 +285,8 @@ class ViewAgainstCluster(RuleBasedStateMachine):
             if self.cursor is None:
                 self.now += self.serve_waiting()
                 continue
-            while self.send_next(1, readable=True):
-                pass
+            self.send_all()
+            self.tell_newest()
             if self.is_settled():
                 break
             self.now = max(self.now, self.view.deadline)
@@ -220,9 +296,9 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         assert self.view.resource_version == str(self.cluster.version)
 
     def is_settled(self) -> bool:
-        if self.cursor is not None:
+        if self.cursor is not None and self.cursor <= self.cluster.version:
             self.apply(Bookmark(str(self.cluster.version)))
-        return self.view.settled
+        return self.view.settled and self.lost is None
 
     def teardown(self) -> None:
         if hasattr(self, "view"):
@@ -240,7 +316,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
 
     @invariant()
     def there_are_no_ghosts(self) -> None:
-        for held in self.mirror.values():
+        for held in self.mirror.values() if self.lost is None else ():
             ended_at = self.cluster.ended.get(held.uid)
             assert ended_at is None or int(self.view.resource_version or 0) < ended_at, "a deletion was undone"
 
@@ -276,10 +352,17 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         self.apply(failure)
         self.cursor = self.initial = None
 
+    def ahead(self, asked: str) -> bool:
+        """Refuse to go on where more is asked for than there is."""
+        if asked and int(asked) > self.cluster.version:
+            self.fail(TOO_LARGE)
+            return True
+        return False
+
     def version_for(self, asked: str, behind: int) -> int:
         if asked == "":
             return self.cluster.version
-        return max(1, int(asked), self.cluster.version - behind)
+        return max(self.cluster.oldest, int(asked), self.cluster.version - behind)
 
     def serve_waiting(self) -> float:
         action = self.view.next_action(self.now)
@@ -295,6 +378,8 @@ class ViewAgainstCluster(RuleBasedStateMachine):
             if version < self.cluster.floor:
                 self.fail(EXPIRED)
                 return
+        elif self.ahead(action.resource_version):
+            return
         else:
             version, offset = self.version_for(action.resource_version, behind), 0
         items = list(self.cluster.states[version].values())

@@ -71,6 +71,7 @@ def test_a_resumed_watch_that_has_been_open_for_a_second_proves_freshness() -> N
     driver.ended_in_order(0)
     driver.next(WatchFrom)
     driver.apply(Opened())
+    driver.prove()
     assert driver.view.status(driver.now).age_s == 200, "what has happened meanwhile may be about to be told"
     driver.pass_time(1)
     assert driver.view.status(driver.now).age_s == 1
@@ -82,6 +83,7 @@ def test_a_resumed_watch_that_breaks_at_once_proves_nothing() -> None:
     driver.ended_in_order(0)
     driver.next(WatchFrom)
     driver.apply(Opened())
+    driver.prove()
     driver.pass_time(0.5)
     driver.apply(REFUSED)
     driver.pass_time(5)

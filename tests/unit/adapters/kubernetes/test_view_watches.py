@@ -114,6 +114,7 @@ def test_refused_or_throttled_watches_back_off_and_do_not_relist(failure: Failur
     assert driver.next(WatchFrom).resource_version == "2"
     assert not driver.view.status(driver.now).connected
     driver.apply(Opened())
+    driver.prove()
     assert driver.view.status(driver.now).connected
 
 

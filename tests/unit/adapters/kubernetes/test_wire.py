@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_adapters.kubernetes.labels import Labels
 from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Undecodable
 from kdm_adapters.kubernetes.store import Store
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, failure, scale
@@ -198,16 +197,6 @@ def test_a_scale_without_replicas_is_zero() -> None:
     """The API server leaves zeroes out of a Scale, unlike out of a Deployment."""
     body = b'{"kind":"Scale","metadata":{"name":"a","namespace":"b","uid":"u","resourceVersion":"3"},"spec":{}}'
     assert (scale(body).desired, scale(body).resource_version) == (0, "3")
-
-
-def test_labels_are_a_mapping_like_any_other() -> None:
-    labels = Labels(("app", "team"), ("web", "a"))
-    assert labels == {"app": "web", "team": "a"}
-    assert labels != {"app": "web"}
-    assert (labels["team"], labels.get("tier", "none"), "app" in labels, len(labels)) == ("a", "none", True, 2)
-    with pytest.raises(KeyError, match="tier"):
-        labels["tier"]
-    assert repr(labels) == "Labels({'app': 'web', 'team': 'a'})"
 
 
 def test_deployments_share_the_keys_of_their_labels() -> None:

@@ -21,6 +21,7 @@ from kdm_adapters.kubernetes.messages import (
     WatchFrom,
     WatchList,
 )
+from kdm_adapters.kubernetes.overlays import Before
 from kdm_adapters.kubernetes.store import Store
 from kdm_adapters.kubernetes.tuning import Tuning
 from kdm_adapters.kubernetes.view import View
@@ -86,6 +87,15 @@ class Driver:
     def apply(self, *messages: Message) -> None:
         for message in messages:
             self.view.apply(message, self.now)
+
+    def write(self, written: Deployment, before: Before | None = None) -> None:
+        """Answer a write that was sent just now, or when this was known."""
+        self.view.overlay(written, before or self.view.before(written.ref), self.now)
+
+    def prove(self, version: int | str | None = None) -> None:
+        """Tell the cluster's newest version, which the view has to want to know: by default the one it holds."""
+        assert self.view.unproven
+        self.view.newest(str(version or self.view.unproven), self.view.unproven, self.now)
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds

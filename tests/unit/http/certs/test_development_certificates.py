@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from kdm_http import tls
+from kdm_http.certificates import Certificate
 from kdm_http.peer import Peer
 from kdm_http.pki import Pair, is_development_certificate
 from kdm_http.rejection import Reason
@@ -22,6 +23,10 @@ LEAVES = ("dev-server", "dev-admin", "dev-viewer", "dev-stranger")
 
 def load(name: str, directory: Path = CERTS) -> x509.Certificate:
     return x509.load_pem_x509_certificate((directory / f"{name}.pem").read_bytes())
+
+
+def read(name: str) -> Certificate:
+    return Certificate.read(load(name).public_bytes(serialization.Encoding.DER))
 
 
 @pytest.mark.parametrize("name", [*LEAVES, "dev-ca", "dev-other-ca"])
@@ -49,13 +54,13 @@ def test_no_key_of_a_ca_is_there() -> None:
 def test_the_clients_are_who_they_say(name: str, user: str, groups: frozenset[str]) -> None:
     peer = Peer.from_der(load(name).public_bytes(serialization.Encoding.DER))
     assert (peer.identity.user, peer.identity.groups) == (user, groups)
-    assert Trust((load("dev-ca"),)).refusal([load(name)], datetime.now(UTC)) is None
+    assert Trust([read("dev-ca")]).refusal([read(name)], datetime.now(UTC)) is None
 
 
 def test_the_stranger_is_of_the_other_ca() -> None:
-    stranger = [load("dev-stranger")]
-    assert Trust((load("dev-ca"),)).refusal(stranger, datetime.now(UTC)) is Reason.UNKNOWN_CA
-    assert Trust((load("dev-other-ca"),)).refusal(stranger, datetime.now(UTC)) is None
+    stranger = [read("dev-stranger")]
+    assert Trust([read("dev-ca")]).refusal(stranger, datetime.now(UTC)) is Reason.UNKNOWN_CA
+    assert Trust([read("dev-other-ca")]).refusal(stranger, datetime.now(UTC)) is None
 
 
 def test_the_server_takes_them_only_when_told_to() -> None:

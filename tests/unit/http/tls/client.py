@@ -75,7 +75,9 @@ class Client:
             while await self.read():
                 pass
         except ssl.SSLError as exc:
-            return (exc.reason or "").partition("ALERT_")[2].lower()
+            # Python has no name for some of the alerts, but OpenSSL has words for all.
+            said = exc.reason or str(exc)
+            return said.lower().replace(" ", "_").partition("alert_")[2].partition("_(")[0]
         return "none"
 
     async def closed(self) -> bool:

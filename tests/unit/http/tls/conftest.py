@@ -50,10 +50,10 @@ async def start(credentials: Credentials, tmp_path: Path) -> AsyncIterator[Start
             credentials.write(files)
             running = Running(files, credentials)
             settings.setdefault("host", "127.0.0.1")
+            settings.setdefault("ops_host", "127.0.0.1")
             config = ServerConfig(
                 files,
                 port=0,
-                ops_host="127.0.0.1",
                 ops_port=0,
                 now=running.clock,
                 reload_poll_s=0.01,

@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from kdm_http.pki import Authority
 from kdm_http.spiffe import check_id
+from unit.http.tls.client import Client
 from unit.http.tls.credentials import Credentials, Leaf, craft
 
 
@@ -45,11 +46,15 @@ async def test_two_clients_at_once_are_not_confused(start: Any, connect: Any, cr
     assert [each.json["user"] for each in told] == ["alice", "bob"] * 5
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=["1.3", "1.2"])
 async def test_a_client_of_an_intermediate_ca_is_known_by_its_chain(
-    start: Any, connect: Any, credentials: Credentials
+    version: ssl.TLSVersion, start: Any, credentials: Credentials
 ) -> None:
-    """A client that brings its intermediate CA's certificate along is accepted below a trusted root."""
-    server = await start()
+    """A client that brings its intermediate CA's certificate along is accepted below a trusted root.
+
+    It stays so when files are reloaded, and when it resumes its session of TLS 1.2.
+    """
+    server = await start(minimum_tls_version=ssl.TLSVersion.TLSv1_2)
     root = craft(None, names=[(NameOID.COMMON_NAME, "root")], ca=True, usages=None)
     issuer = Authority.create("intermediate", days=30)
     crossed = (
@@ -69,7 +74,17 @@ async def test_a_client_of_an_intermediate_ca_is_known_by_its_chain(
     await server.reloaded()
 
     carol = Leaf.of(issuer.issue("carol", days=1), crossed)
-    assert (await (await connect(server, identity=carol)).request()).json["user"] == "carol"
+    context = credentials.client_context(identity=carol, version=version)
+    client = await Client.open(server.api, context)
+    assert (await client.request()).json["user"] == "carol"
+    again = await Client.open(server.api, context, client.tls.session)
+    assert (await again.request()).json["user"] == "carol"
+    assert again.tls.session_reused == (version is ssl.TLSVersion.TLSv1_2)
+    server.replace(server.files.client_ca, root.chain)
+    await server.reloaded()
+    for kept in (client, again):
+        assert (await kept.request()).json["user"] == "carol"
+        await kept.close()
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=["1.3", "1.2"])

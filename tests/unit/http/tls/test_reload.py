@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import NameOID
 
+from kdm_http.pem import write_blocks
 from kdm_http.pki import Authority
 from kdm_http.rejection import Reason
 from kdm_http.server import TlsConfigurationError
+from unit.http.tls import strange
 from unit.http.tls.client import Client
-from unit.http.tls.credentials import Credentials
+from unit.http.tls.credentials import Credentials, Leaf, craft
 from unit.http.tls.running import Running
+
+BRIEFLY = timedelta(seconds=4)
+"""How long something lasts that a test sees the end of. OpenSSL has no clock but the system's."""
+
+
+async def until_cut(client: Client) -> None:
+    """Ask until the server ends the connection."""
+    async with asyncio.timeout(10 * BRIEFLY.total_seconds()):
+        while True:
+            try:
+                assert (await client.request()).status == 200
+            except (ConnectionError, ssl.SSLError):
+                return
+            await asyncio.sleep(0.05)
 
 
 def served_serial(client: Client) -> int:
     der = client.tls.getpeercert(binary_form=True)
     assert der is not None
     return x509.load_der_x509_certificate(der).serial_number
+
+
+def delta(credentials: Credentials) -> bytes:
+    """Return a list of changes, which OpenSSL takes for a whole one."""
+    signer = credentials.authority.pair
+    extensions = (strange.extension("551d1b", b"\2\1\1", critical=True),)
+    der = strange.revocation_list(signer.key, issuer=signer.certificate.subject.public_bytes(), extensions=extensions)
+    return write_blocks("X509 CRL", [der])
 
 
 async def begin(start: Any, **settings: Any) -> Running:
@@ -71,7 +98,9 @@ async def test_a_kubernetes_secret_swap_is_noticed(
     assert served_serial(client) == successor.certificate.serial_number
 
 
-@pytest.mark.parametrize("what", ["garbage", "a foreign key", "missing", "expired", "stale CRL", "foreign CRL"])
+@pytest.mark.parametrize(
+    "what", ["garbage", "a foreign key", "missing", "expired", "ahead", "stale CRL", "foreign CRL", "delta CRL"]
+)
 async def test_bad_files_are_refused_and_the_old_ones_go_on(
     what: str, start: Any, connect: Any, credentials: Credentials
 ) -> None:
@@ -86,7 +115,9 @@ async def test_bad_files_are_refused_and_the_old_ones_go_on(
             "garbage": b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n",
             "a foreign key": credentials.new_server().key_pem(),
             "expired": credentials.expired.chain,
+            "ahead": credentials.early.chain,
             "stale CRL": stale.public_bytes(serialization.Encoding.PEM),
+            "delta CRL": credentials.crl() + delta(credentials),
             "foreign CRL": credentials.crl(authority=credentials.other_authority),
         }
         server.replace(path, bad[what])
@@ -131,33 +162,46 @@ async def test_clients_of_a_ca_that_is_taken_away_are_cut_off(
     assert (await server.rejection()).reason is Reason.UNKNOWN_CA
 
 
-async def test_a_certificate_that_expires_on_a_live_connection_is_not_served(
+async def test_what_expires_on_a_live_connection_ends_it(start: Any, connect: Any, credentials: Credentials) -> None:
+    """The request after the end of the client's certificate, or of its CA's, gets the end of the connection."""
+    server = await begin(start)
+    ends = datetime.now(UTC) + BRIEFLY
+    authority = Authority.create("brief CA", days=1, now=ends - timedelta(days=1))
+    server.replace(server.files.client_ca, credentials.ca_pem() + authority.pair.certificate_pem())
+    await server.reloaded()
+    own = Leaf.of(credentials.authority.issue("brief", days=1, now=ends - timedelta(days=1)))
+    of_ca = craft(authority, names=[(NameOID.COMMON_NAME, "of a brief CA")])
+    clients = [await connect(server, identity=leaf) for leaf in (own, of_ca)]
+    lasting = await connect(server)
+    for client in clients:
+        assert (await client.request()).status == 200
+
+    for client in clients:
+        await until_cut(client)
+    rejections = [await server.rejection(), await server.rejection()]
+    assert {(each.reason, each.user, each.established) for each in rejections} == {
+        (Reason.EXPIRED, "brief", True),
+        (Reason.EXPIRED, "of a brief CA", True),
+    }
+    for leaf in (own, of_ca):
+        assert await (await connect(server, identity=leaf)).alert() == "certificate_expired"
+    assert (await lasting.request()).status == 200
+
+
+async def test_a_crl_that_goes_stale_refuses_the_live_connection_too(
     start: Any, connect: Any, credentials: Credentials
 ) -> None:
-    """The next request after ``notAfter`` gets the end of the connection, not an answer."""
-    server = await begin(start)
-    client = await connect(server)
-    assert (await client.request()).status == 200
-    server.clock.ahead = credentials.alice.certificate.not_valid_after_utc - server.clock()
-    await client.send(b"GET / HTTP/1.1\r\nhost: kdm\r\n\r\n")
-
-    assert await client.closed()
-    assert (await server.rejection()).reason is Reason.EXPIRED
-    assert server.served == ["/"]
-
-
-async def test_a_crl_that_goes_stale_refuses_the_live_connection_too(start: Any, connect: Any) -> None:
     """Fails closed: without fresh revocation lists nobody is known to be unrevoked."""
     server = await begin(start, crl=True)
     client = await connect(server)
+    brief = credentials.authority.sign_crl(days=1, now=datetime.now(UTC) + BRIEFLY - timedelta(days=1))
+    server.replace(server.crl, brief.public_bytes(serialization.Encoding.PEM))
+    await server.reloaded()
     assert (await client.request()).status == 200
-    crl = x509.load_pem_x509_crl(server.crl.read_bytes())
-    assert crl.next_update_utc is not None
-    server.clock.ahead = crl.next_update_utc - server.clock()
-    await client.send(b"GET / HTTP/1.1\r\nhost: kdm\r\n\r\n")
 
-    assert await client.closed()
+    await until_cut(client)
     assert (await server.rejection()).reason is Reason.CRL_STALE
+    assert await (await connect(server)).alert() == "certificate_expired"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""A thread for what may stand still, such as a disk or the reader of a pipe, so that nobody else does."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+_Jobs = SimpleQueue[Callable[[], Any] | None]
+
+
+class Stalled(BlockingIOError):
+    """What was asked for was not done in time. It may be done later."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EAGAIN, reason)
+
+
+class SideThread:
+    """Does one job after another on a daemon thread, which is started with the first. Usable from any thread.
+
+    Args:
+        name: The thread's name.
+        stalled: What to say of a job that was not done in time.
+    """
+
+    def __init__(self, name: str, stalled: str = "it does not keep up") -> None:
+        self._name = name
+        self._stalled = stalled
+        self._guard = threading.RLock()  # a log line may be written by a signal handler or a finalizer
+        self._one_call = threading.Lock()
+        self._jobs: _Jobs = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._overdue: Future[Any] | None = None
+
+    def do(self, job: Callable[[], object]) -> None:
+        """Have a job done, which must not raise. Returns at once."""
+        with self._guard:
+            if self._thread is None:
+                self._jobs = SimpleQueue()
+                self._thread = threading.Thread(target=_work, args=(self._jobs,), name=self._name, daemon=True)
+                self._thread.start()
+            self._jobs.put(job)
+
+    def call(self, job: Callable[[], _T], wait_s: float) -> _T:
+        """Have a job done and wait for it. Calls that overlap wait for each other.
+
+        Args:
+            job: What to do.
+            wait_s: How long to wait, in seconds. As long as an earlier call is overdue: not at all.
+
+        Raises:
+            Stalled: It was not done in time. It will be, unless it had not begun.
+            OSError: What the job raised.
+        """
+        if not self._one_call.acquire(timeout=wait_s):
+            raise Stalled(self._stalled)
+        try:
+            if self._overdue is not None and not self._overdue.done():
+                raise Stalled(self._stalled)
+            self._overdue = None
+            result: Future[_T] = Future()
+            self.do(lambda: _fulfil(result, job))
+            try:
+                return result.result(wait_s)
+            except NotYet:
+                if not result.cancel():
+                    self._overdue = result
+                raise Stalled(self._stalled) from None
+        finally:
+            self._one_call.release()
+
+    def drain(self, wait_s: float) -> bool:
+        """Wait until everything asked for so far is done, at most so many seconds. Returns whether it is."""
+        if self._thread is None:
+            return True
+        done = threading.Event()
+        self.do(done.set)
+        return done.wait(wait_s)
+
+    def close(self, wait_s: float) -> None:
+        """Have the rest done, end the thread, and wait for that. The next job starts another.
+
+        Args:
+            wait_s: How long to wait at most, in seconds. Then the thread is left to itself; it keeps no process alive.
+        """
+        with self._guard:
+            thread, self._thread = self._thread, None
+            self._jobs.put(None)
+        if thread is not None:
+            thread.join(wait_s)
+
+
+def _work(jobs: _Jobs) -> None:
+    while (job := jobs.get()) is not None:
+        job()
+
+
+def _fulfil(result: Future[_T], job: Callable[[], _T]) -> None:
+    if not result.set_running_or_notify_cancel():
+        return
+    try:
+        value = job()
+    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+        with suppress(Exception):
+            result.set_exception(error)
+    else:
+        result.set_result(value)

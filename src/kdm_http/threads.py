@@ -1,0 +1,70 @@
+"""Threads for what may stand still for ever: nobody waits for them when the process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, ParamSpec, TypeVar
+
+MAX_THREADS: Final = 64
+"""How many calls may be under way at a time; more wait their turn. Python's own default executor has at most 32."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class AbandonableThreads(ThreadPoolExecutor):
+    """An executor whose threads do not keep the process from ending. Meant as an event loop's default executor.
+
+    Name resolution and file systems can hang for as long as they like. The threads of :class:`ThreadPoolExecutor` are
+    waited for when their event loop is closed, and once more when the interpreter ends; these are not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1)  # its own thread is never started
+        self._calls: deque[Callable[[], None]] = deque()
+        self._busy = 0
+        self._guard = threading.Lock()
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Call a function on a thread. See :meth:`concurrent.futures.Executor.submit`."""
+        future: Future[_T] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+                _tell(future.set_exception, error)
+            else:
+                _tell(future.set_result, result)
+
+        with self._guard:
+            if self._busy == MAX_THREADS:
+                self._calls.append(call)
+                return future
+            self._busy += 1
+        threading.Thread(target=self._run, args=(call,), name="kdm-thread", daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - see the class
+        """Let what is under way go on by itself."""
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+
+    def _run(self, call: Callable[[], None]) -> None:
+        while True:
+            call()
+            with self._guard:
+                if not self._calls:
+                    self._busy -= 1
+                    return
+                call = self._calls.popleft()
+
+
+def _tell(tell: Callable[[Any], None], outcome: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the event loop that asked is closed
+        tell(outcome)

@@ -1,0 +1,1 @@
+"""kdm in a program that nobody here wrote."""

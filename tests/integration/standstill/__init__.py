@@ -1,0 +1,1 @@
+"""Whatever kdm has to do with stands still, or is full."""

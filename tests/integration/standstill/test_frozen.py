@@ -1,0 +1,136 @@
+"""Each outside party that kdm has stands still in turn: probes answer, a good client's reads go on, SIGTERM ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from integration.controlplane.cluster import ControlPlane
+from integration.kdm_process import CERTS, wait_until
+from integration.workloads import create_deployments, deployment
+
+from .outside import HangingFileSystem, Kdm
+
+URL: Final = "/deployments/nginx-deployment/replicas"
+LOOPS: Final = ("asyncio", "uvloop")
+
+every_loop = pytest.mark.parametrize("loop", LOOPS)
+
+
+@every_loop
+def test_the_reader_of_standard_output(loop: str) -> None:
+    """With the audit trail there: what cannot be recorded is refused, at once after the first."""
+    with Kdm({"AUDIT_FILE": "-", "LOOP": loop}) as kdm:
+        kdm.stdout.freeze()
+        kdm.reject_strangers()
+        with kdm.client() as client:
+            for _ in range(20):
+                refused = client.post(URL, json={"replicaCount": 9})
+                assert (refused.status_code, "does not keep up" in refused.text) == (503, True)
+        assert "kdm_audit_writable 0.0" in kdm.metrics()
+        kdm.assert_serves_and_ends()
+
+
+@every_loop
+def test_the_reader_of_standard_error(loop: str) -> None:
+    """With a line for each request and each stranger: what finds no room is dropped and counted."""
+    with Kdm({"LOG_REQUESTS": "true", "LOOP": loop, "LIMIT_REQUESTS_PER_S": "100000"}) as kdm:
+        kdm.stderr.freeze()
+        kdm.reject_strangers()
+        with kdm.client() as client:
+            long = "/deployments/" + "x" * 4000  # lines of 4 KB: a thousand of them are more than kdm keeps
+            while "kdm_log_lines_dropped_total 0.0" in kdm.metrics():
+                for _ in range(100):
+                    client.get(long)
+        kdm.assert_serves_and_ends()
+
+
+def test_both_readers_and_lines_longer_than_pollout_promises() -> None:
+    """And when they read on, the trail and the log go on, line by whole line."""
+    with Kdm({"AUDIT_FILE": "-"}) as kdm:
+        kdm.stdout.freeze()
+        kdm.stderr.freeze()
+        kdm.reject_strangers()
+        assert kdm.lives()
+        kdm.stdout.thaw()
+        kdm.stderr.thaw()
+        wait_until(lambda: "kdm_audit_writable 1.0" in kdm.metrics())
+        with kdm.client() as client:
+            assert client.post(URL, json={"replicaCount": 9}).status_code == 200
+        wait_until(lambda: '"outcome":"success"' in kdm.stdout.text())
+        lines = [line for line in kdm.stdout.text().splitlines() if set(line) != {"x"} and line]
+        assert all(line.startswith('{"time":') and line.endswith("}") for line in lines), lines
+        kdm.assert_serves_and_ends()
+
+
+@every_loop
+def test_the_disk_of_the_audit_trail(loop: str, tmp_path: Path) -> None:
+    """A write is refused while the disk does not answer, and works as soon as it does."""
+    with (
+        HangingFileSystem(tmp_path / "disk") as disk,
+        Kdm({"AUDIT_FILE": str(disk.path / "audit.jsonl"), "LOOP": loop}) as kdm,
+    ):
+        with kdm.client() as client:
+            assert client.post(URL, json={"replicaCount": 2}).status_code == 200
+            disk.freeze()
+            kdm.reject_strangers()
+            for _ in range(20):
+                assert client.post(URL, json={"replicaCount": 9}).status_code == 503
+            assert kdm.lives()
+            disk.thaw()
+            wait_until(lambda: client.post(URL, json={"replicaCount": 3}).status_code == 200)
+            disk.freeze()
+        kdm.assert_serves_and_ends()
+
+
+@every_loop
+def test_the_file_system_of_the_policy(loop: str, tmp_path: Path) -> None:
+    """It is looked at every second: while that hangs the policy in use goes on."""
+    policy = {"policy.toml": CERTS / "dev-policy.toml"}
+    with (
+        HangingFileSystem(tmp_path / "policies", policy) as policies,
+        Kdm({"POLICY_FILE": str(policies.path / "policy.toml"), "LOOP": loop}) as kdm,
+    ):
+        policies.freeze()
+        wait_until(lambda: _threads(kdm.process.pid, "fuse"))
+        kdm.assert_serves_and_ends()
+
+
+def _threads(pid: int, where: str) -> bool:
+    """Whether a thread of a process waits in the kernel at such a place."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            if where in (task / "stack").read_text() or where in (task / "wchan").read_text():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@pytest.fixture
+def cluster_settings(control_plane: ControlPlane) -> Iterator[dict[str, str]]:
+    with control_plane.fresh_namespace() as namespace:
+        create_deployments(control_plane.kubeconfig, namespace, [deployment("nginx-deployment", 1)])
+        yield {"REPOSITORY": "kubernetes", "NAMESPACES": namespace, "KUBECONFIG": str(control_plane.kubeconfig)}
+
+
+@every_loop
+def test_the_api_server(loop: str, control_plane: ControlPlane, cluster_settings: dict[str, str]) -> None:
+    """Its sockets accept and nothing answers: reads go on from the cache, also while a write hangs."""
+    with Kdm({**cluster_settings, "LOOP": loop, "WRITE_TIMEOUT_S": "2"}) as kdm:
+        _wait_readable(kdm)
+        control_plane.apiserver.freeze()
+        try:
+            with kdm.client() as client:
+                assert client.post(URL, json={"replicaCount": 9}).status_code == 504
+            kdm.assert_serves_and_ends()
+        finally:
+            control_plane.apiserver.thaw()
+
+
+def _wait_readable(kdm: Kdm) -> None:
+    with kdm.client() as client:
+        wait_until(lambda: client.get(URL).status_code == 200)
