@@ -46,6 +46,8 @@ class Fields:
         return bool(value)
 
     def data(self, key: str) -> bytes:
+        if self._values.get(key) == []:  # to Go bytes are a list of numbers, too: here of none
+            return b""
         try:
             return base64.b64decode(self.text(key).replace("\r", "").replace("\n", ""), validate=True)
         except (binascii.Error, ValueError):

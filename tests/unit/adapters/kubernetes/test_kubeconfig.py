@@ -255,7 +255,7 @@ async def test_what_is_empty_or_null_is_unset(tmp_path: Path) -> None:
     for nothing in ("", None):
         cluster = {
             "certificate-authority": "ca.crt",
-            "certificate-authority-data": nothing,
+            "certificate-authority-data": nothing if nothing is None else [],
             "proxy-url": nothing,
             "tls-server-name": nothing,
         }
