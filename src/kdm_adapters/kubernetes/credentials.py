@@ -109,7 +109,8 @@ class Credentials:
         self._files: dict[str, tuple[int, ...]] = {}
         self._minting = _Minting(now, clock)
         self._loaded_at = -math.inf
-        self._refused = self._failed = False
+        self._refused = self._failed = self._awaited = False
+        self._used: tuple[str, ...] = ()  # the secrets of what was loaded last: requests under way may still tell them
         self.redact = Redactor(self._plan().secrets)
 
     def is_outdated(self) -> bool:
@@ -120,7 +121,7 @@ class Credentials:
 
     def is_usable(self) -> bool:
         """Whether what was loaded last is good for now, even if it is time to load again."""
-        return not (self._refused or self._minting.is_expired() or self._have_files_changed())
+        return not (self._awaited or self._refused or self._minting.is_expired() or self._have_files_changed())
 
     def refuse(self) -> None:
         """The cluster did not accept the credentials: have them renewed, but not at every refusal."""
@@ -133,6 +134,7 @@ class Credentials:
         Raises:
             CredentialsError: That is not possible at this moment.
         """
+        self._awaited = not self.is_usable()  # until it ends, whatever else is noted meanwhile
         refused, self._refused = self._refused, False
         self._failed = True
         try:
@@ -144,17 +146,24 @@ class Credentials:
             raise CredentialsError(f"the login plugin failed: {error.what}", detail) from None
         finally:
             self._loaded_at = self._clock()
+            self._awaited = False
         self._failed = False
         return access
 
     async def _load(self, *, again: bool) -> Access:
         plan = self._plan()
-        self.redact = Redactor(plan.secrets)
-        if plan.plugin is None:
-            return plan.access
-        minted = await self._minting.mint(plan, self._environ, again=again)
-        self.redact = Redactor((*plan.secrets, minted.token, minted.key))
-        return minted_access(plan, minted)
+        access, secrets = plan.access, plan.secrets
+        self.redact = Redactor((*secrets, *self._used))
+        if plan.plugin is not None:
+            minted = await self._minting.mint(plan, self._environ, again=again)
+            secrets = (*secrets, minted.token, minted.key)
+            self.redact = Redactor((*secrets, *self._used))
+            try:
+                access = minted_access(plan, minted)
+            except InvalidClusterConfig as error:
+                raise self._minting.reject(str(error)) from None
+        self._used = secrets
+        return access
 
     def _have_files_changed(self) -> bool:
         return self._files != _fingerprints(self._files)
@@ -219,6 +228,11 @@ class _Minting:
         left_s = self._minted.expires_at - self._now()
         self._renew_at = self._minted.expires_at - min(EXPIRY_MARGIN_S, max(0.0, left_s / 4))
         return self._minted
+
+    def reject(self, detail: str) -> PluginError:
+        """Have the plugin run again after a pause: what it gave cannot be used. Returns the failure that this is."""
+        self._failure = PluginError("its answer cannot be used", detail)
+        return self._failure
 
 
 def _is_in_cluster(config: ClusterConfig, paths: tuple[str, ...], environ: Mapping[str, str]) -> bool:

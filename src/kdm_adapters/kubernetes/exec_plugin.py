@@ -192,7 +192,7 @@ class _Output:
 def _minted(answer: bytes, plugin: Exec) -> Minted:
     try:
         content = json.loads(answer) if answer.lstrip().startswith(b"{") else read_yaml(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise PluginError("its answer is not JSON") from None
     try:
         top = Fields("its answer", content)
@@ -202,8 +202,11 @@ def _minted(answer: bytes, plugin: Exec) -> Minted:
         token = status.text("token")
         certificate, key = status.text("clientCertificateData"), status.text("clientKeyData")
         expiry = status.text("expirationTimestamp") if status.has("expirationTimestamp") else _ZERO_TIME
+        f"{token}{certificate}{key}".encode()
     except InvalidClusterConfig as error:
         raise PluginError(str(error)) from None
+    except UnicodeEncodeError:
+        raise PluginError("its answer holds half of a surrogate pair") from None
     if not (token or certificate or key):
         raise PluginError("its answer has neither a token nor a client certificate")
     if bool(certificate) != bool(key):

@@ -236,6 +236,49 @@ async def test_a_plugin_that_fails_is_not_run_by_every_request(tmp_path: Path, t
     assert await authorization(credentials) == "Bearer minted"
 
 
+@pytest.mark.parametrize(
+    ("status", "script"),
+    [
+        ({"token": "line\nfeed"}, ""),
+        ({"token": "\ud800half"}, ""),
+        ({"clientKeyData": "no key", "clientCertificateData": "no certificate"}, ""),
+        (None, """yes '{"deep":' | head -n 50000"""),
+    ],
+    ids=["line feed", "surrogate", "certificate", "depth"],
+)
+async def test_an_answer_that_cannot_be_used_is_not_kept_and_does_not_have_every_request_run_the_plugin(
+    tmp_path: Path, times: Times, status: dict[str, object] | None, script: str
+) -> None:
+    path = tmp_path / "login"
+    credentials = times.credentials(config(tmp_path, plugin(path, status, script)))
+    for _ in range(5):
+        with pytest.raises(CredentialsError, match="its answer"):
+            await credentials.load()
+        times.pass_s(1)
+    assert runs(path) == 1
+    plugin(path, {"token": "minted"})
+    times.pass_s(10)
+    assert credentials.is_outdated()
+    assert await authorization(credentials) == "Bearer minted"
+
+
+async def test_a_token_is_kept_secret_for_as_long_as_it_is_in_use(tmp_path: Path, times: Times) -> None:
+    path = tmp_path / "login"
+    user = plugin(path, {"token": "minted-first", "expirationTimestamp": times.stamp(3600)})
+    credentials = times.credentials(config(tmp_path, user))
+    await credentials.load()
+    times.pass_s(3590)
+    plugin(path, None, "exit 1")
+    with pytest.raises(CredentialsError):
+        await credentials.load()
+    assert credentials.redact.mask("you sent minted-first.") == "you sent [secret]."
+    times.pass_s(10)
+    plugin(path, {"token": "minted-second"})
+    await credentials.load()
+    assert credentials.redact.mask("you sent minted-first.") == "you sent [secret].", "an answer may still be under way"
+    assert credentials.redact.mask("you sent minted-second.") == "you sent [secret]."
+
+
 async def test_a_refused_token_is_minted_again_but_not_at_every_refusal(tmp_path: Path, times: Times) -> None:
     path = tmp_path / "login"
     credentials = times.credentials(config(tmp_path, plugin(path, {"token": "minted"})))
@@ -346,6 +389,32 @@ async def test_while_a_token_is_still_good_nobody_waits_for_the_next_one(
     while server.requests[-1].headers["authorization"] != "Bearer second":
         await client.request("get", "GET", "/readyz", timeout_s=DEADLINE_S)
     assert runs(tmp_path / "login") == 2
+    await client.close()
+
+
+@pytest.mark.parametrize("why", ["refused", "another server"])
+async def test_no_request_goes_on_with_what_is_not_good_any_more_while_it_is_renewed(
+    server: ApiServer, tmp_path: Path, gate: Gate, times: Times, why: str
+) -> None:
+    """Neither the one that has it renewed nor those that come after it."""
+    user: Any = gated(tmp_path)
+    gate.open()
+    path = server.kubeconfig(tmp_path, user=user)
+    credentials = times.credentials(path)
+    client = Client(credentials)
+    await client.request("get", "GET", "/readyz", timeout_s=DEADLINE_S)
+    gate.shut()
+    times.pass_s(60)
+    if why == "refused":
+        credentials.refuse()
+    else:
+        user["exec"]["args"] = ["--cluster=other"]
+        path.write_text(json.dumps(kubeconfig("http://127.0.0.1:1", user=user)))
+    for _ in range(3):
+        with pytest.raises(ApiError, match="credentials for the cluster are still being renewed"):
+            await client.request("patch", "PATCH", "/x", merge_patch={}, timeout_s=0.1)
+    assert len(server.requests) == 1
+    gate.open()
     await client.close()
 
 
