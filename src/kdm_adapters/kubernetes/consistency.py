@@ -59,7 +59,8 @@ async def check_consistency(
             following = {"continue": page.continue_token, "limit": str(_PAGE_SIZE), **selector}
             query = following if page.continue_token else {}
     except (ApiError, Garbage) as error:
-        _log.info("%s: the cache was not compared with the cluster: %s", view.source, error)
+        told = client.mask(str(error))
+        _log.info("%s: the cache was not compared with the cluster: %s", view.source, told)
         return None
     differing = sorted(str(ref) for ref in held.keys() | listed.keys() if held.get(ref) != listed.get(ref))
     if differing:

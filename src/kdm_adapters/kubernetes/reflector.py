@@ -148,6 +148,8 @@ class Reflector:
                 view.heard(now)
                 for piece in _pieces(chunk):
                     for message in reader.feed(piece):
+                        if isinstance(message, Failure):
+                            message = message._replace(message=self._client.mask(message.message))  # noqa: PLW2901
                         view.apply(message, now)
                         if not view.streaming:
                             return
@@ -172,7 +174,8 @@ class Reflector:
             try:
                 view.newest(await self._newest(), unproven, self._clock())
             except (ApiError, Garbage) as error:
-                _log.warning("%s: the cluster does not tell its newest version: %s", view.source, error)
+                told = self._client.mask(str(error))
+                _log.warning("%s: the cluster does not tell its newest version: %s", view.source, told)
                 view.newest_unknown("its newest version cannot be read")
             if view.unproven:
                 await self._sleep(self._verify_every_s)

@@ -18,7 +18,7 @@ from kdm_adapters.kubernetes.credentials import Credentials, CredentialsError
 from kdm_adapters.kubernetes.redaction import Redactor
 from kdm_core.errors import CacheNotSynced, ClusterUnreachable, ClusterUnrecognized
 from kdm_core.model import DeploymentRef
-from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, Reply
+from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, Reply, erring
 from unit.adapters.kubernetes.conftest import until
 from unit.adapters.kubernetes.kubeconfig import kubeconfig
 from unit.adapters.kubernetes.plugins import V1, plugin
@@ -177,3 +177,40 @@ async def test_credentials_that_a_server_repeats_are_not_told_on(
         told = f"{probed.value} {written.value} {repository.sync_status().reason} {caplog.text}"
     assert secret not in told
     assert secret[:6] not in told
+
+
+async def test_credentials_that_a_watch_repeats_in_an_error_are_not_told_on(
+    server: ApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.standing_faults["watch"] = erring(500, "InternalError", "you sent mirrored-token and so on")
+    config = server.kubeconfig(tmp_path, user={"token": "mirrored-token"})
+    async with KubernetesDeploymentRepository(ClusterConfig(kubeconfig=config)) as repository:
+        await until(lambda: repository.sync_status().reason.endswith("and so on"))
+        told = f"{repository.sync_status().reason} {caplog.text}"
+    assert "mirrored-token" not in told
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"check_interval_s": 0.01}, "was not compared"), ({}, "does not tell its newest version")],
+    ids=["consistency check", "newest version"],
+)
+async def test_credentials_that_a_list_repeats_are_not_told_to_the_log(
+    server: ApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, options: Any, said: str
+) -> None:
+    async def mirror(reply: Reply) -> None:
+        await reply.whole(200, b"you sent mirrored-token")
+
+    caplog.set_level(logging.DEBUG)
+    server.standing_faults |= {"list": mirror, "version": mirror}
+    config = server.kubeconfig(tmp_path, user={"token": "mirrored-token"})
+    async with KubernetesDeploymentRepository(ClusterConfig(kubeconfig=config), **options) as repository:
+        await repository.wait_synced(DEADLINE_S)
+        await server.watch()
+        await server.change(lambda cluster: cluster.create("web"))
+        await until(repository.list)
+        await server.stop()
+        await server.start()
+        await until(lambda: said in caplog.text)
+    assert "mirrored-token" not in caplog.text
