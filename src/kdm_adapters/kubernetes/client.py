@@ -175,7 +175,7 @@ class Client:
                 refused = await read_refusal(answer)
                 if refuses_credentials(refused):
                     self._credentials.refuse()
-                raise ApiError(refused._replace(message=self.mask(refused.message)))
+                raise ApiError(self.masked(refused))
             yield answer
         finally:
             if answer is not None:
@@ -222,6 +222,10 @@ class Client:
     def mask(self, text: str) -> str:
         """Return what an answer says, without kdm's credentials where it repeats them."""
         return self._credentials.redact.mask(text)
+
+    def masked(self, failure: Failure) -> Failure:
+        """Return a failure without kdm's credentials in its words."""
+        return failure._replace(reason=self.mask(failure.reason), message=self.mask(failure.message))
 
     async def _fresh(self, epoch: int) -> Connections:
         """Return connections with valid credentials. Old ones live until their last watch ends."""

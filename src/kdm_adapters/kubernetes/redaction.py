@@ -23,7 +23,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = {each.strip() for each in secrets}
-        known |= {quote(each, safe="") for each in known}
+        known |= {quote(each, safe=safe) for each in known for safe in ("", "/")}
         known |= {line.strip() for each in known for line in each.splitlines()}
         self._secrets = sorted((each for each in known if len(each) >= MIN_SECRET_LENGTH), key=len, reverse=True)
 

@@ -149,7 +149,7 @@ class Reflector:
                 for piece in _pieces(chunk):
                     for message in reader.feed(piece):
                         if isinstance(message, Failure):
-                            message = message._replace(message=self._client.mask(message.message))  # noqa: PLW2901
+                            message = self._client.masked(message)  # noqa: PLW2901
                         view.apply(message, now)
                         if not view.streaming:
                             return

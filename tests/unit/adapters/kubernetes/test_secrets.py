@@ -145,8 +145,8 @@ async def test_a_configuration_that_breaks_while_kdm_runs_is_told_to_the_log_alo
 
 def test_secrets_are_replaced_in_every_spelling_and_texts_are_one_short_line() -> None:
     redact = Redactor(["pass word/1", "line one\nline two", "x", ""])
-    assert redact("a pass word/1 b pass%20word%2F1 c line one d line two x") == (
-        "a [secret] b [secret] c [secret] d [secret] x"
+    assert redact("a pass word/1 b pass%20word%2F1 or pass%20word/1 c line one d line two x") == (
+        "a [secret] b [secret] or [secret] c [secret] d [secret] x"
     )
     assert len(redact("a\nb " * 1000)) == 500
     assert "\n" not in redact("a\nb")
@@ -189,6 +189,21 @@ async def test_credentials_that_a_watch_repeats_in_an_error_are_not_told_on(
         await until(lambda: repository.sync_status().reason.endswith("and so on"))
         told = f"{repository.sync_status().reason} {caplog.text}"
     assert "mirrored-token" not in told
+
+
+async def test_credentials_that_a_refusal_repeats_as_its_reason_are_not_told_on(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    async def mirror(reply: Reply) -> None:
+        escaped = rb'{"kind":"Status","apiVersion":"v1","code":409,"reason":"mirrored\u002btoken","message":"no"}'
+        await reply.whole(418, escaped)
+
+    server.standing_faults |= {"list": mirror}
+    config = server.kubeconfig(tmp_path, user={"token": "mirrored+token"})
+    async with KubernetesDeploymentRepository(ClusterConfig(kubeconfig=config)) as repository:
+        with pytest.raises(ClusterUnreachable) as written:
+            await repository.set_replicas(DeploymentRef("shop", "other"), 2)
+    assert "mirrored" not in str(written.value)
 
 
 @pytest.mark.parametrize(
