@@ -86,15 +86,30 @@ class Reflector:
         self._instrument = instrument or Instrument()
         self._clock = clock
         self._sleep = sleep
+        self._resting: asyncio.Timeout | None = None
 
     async def run(self) -> None:
         """Run for ever. Cancelling ends it at once, whatever it is doing."""
         while True:
             action = self._view.next_action(self._clock())
             if isinstance(action, Wait):
-                await self._sleep(action.seconds)
+                await self._rest(action.seconds)
             else:
                 await self._perform(action)
+
+    def wake(self) -> None:
+        """Ask the view at once what to do, if it had nothing to be done for a while: it has been reset."""
+        if self._resting is not None:
+            self._resting.reschedule(asyncio.get_running_loop().time())
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(None) as self._resting:
+                await self._sleep(seconds)
+        except TimeoutError:
+            return
+        finally:
+            self._resting = None
 
     async def _perform(self, action: ListPage | WatchList | WatchFrom) -> None:
         verb, accept = ("list", LIST_ACCEPT) if isinstance(action, ListPage) else ("watch", WATCH_ACCEPT)

@@ -380,6 +380,8 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._changes.restart()  # nothing was deleted: followers begin again with the state of the other server
         for view in self._views.values():
             view.reset()
+        for reflector in self._reflectors:
+            reflector.wake()
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))

@@ -136,6 +136,31 @@ async def test_a_server_of_another_address_is_read_from_the_start(
     assert clusters.servers["second"] not in caplog.text
 
 
+async def test_a_new_server_is_read_at_once_however_long_the_old_one_has_been_away(
+    clusters: Clusters, server: ApiServer
+) -> None:
+    """The delay between two attempts, up to a minute, was the old one's."""
+
+    resting = asyncio.Event()
+
+    async def for_ever(_: float) -> None:
+        resting.set()
+        await asyncio.Event().wait()
+
+    config = ClusterConfig(kubeconfig=clusters.path)
+    async with KubernetesDeploymentRepository(config, sleep=for_ever) as repository:
+        await repository.wait_synced(DEADLINE_S)
+        await server.watch()
+        await server.stop()
+        await asyncio.wait_for(resting.wait(), DEADLINE_S)
+        clusters.entry("clusters", "first")["cluster"]["server"] = clusters.servers["second"]
+        clusters.write()
+        with pytest.raises(ClusterUnreachable, match="address has changed"):
+            await repository.probe()
+        await repository.wait_synced(DEADLINE_S)
+        assert repository.get(WEB).replicas.desired == 7
+
+
 async def test_nothing_of_the_old_cluster_is_served_until_the_new_one_is_read(
     clusters: Clusters, second: ApiServer
 ) -> None:
