@@ -20,6 +20,7 @@ nox.options.sessions = [
 ]  # fmt: skip
 
 PYTHONS = ["3.11", "3.12", "3.13"]
+PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 # Sessions of their own.
 OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind", "pods")]
@@ -115,7 +116,7 @@ def audit(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the unit tests: no cluster, loopback sockets only. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/unit", *session.posargs)
+    session.run("pytest", "tests/unit", *PARALLEL, *session.posargs)
 
 
 @nox.session

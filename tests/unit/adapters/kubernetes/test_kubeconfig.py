@@ -253,7 +253,7 @@ async def test_what_is_empty_or_null_is_unset(tmp_path: Path) -> None:
     (tmp_path / "me.key").write_bytes(KEY)
     (tmp_path / "token").write_text("from the file\n")
     for nothing in ("", None):
-        cluster = {
+        cluster: dict[str, object] = {
             "certificate-authority": "ca.crt",
             "certificate-authority-data": nothing if nothing is None else [],
             "proxy-url": nothing,
