@@ -22,17 +22,23 @@ import sys
 from types import FrameType
 
 _VARIABLE = "OPENSSL_CONF"
+_HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def main() -> int:
     """Run `kdm` with the arguments of this process, and return its exit code. See :func:`kdm_http.cli.main`."""
     _open_standard_descriptors()
-    _handle_signals(serving=sys.argv[1:2] == ["serve"])
+    serving = sys.argv[1:2] == ["serve"]
+    _handle_signals(serving=serving)
     _have_a_home()
     _configure_openssl()
     from kdm_http import cli  # noqa: PLC0415  # imports ssl
 
-    return cli.main()
+    code = cli.main()
+    if serving:
+        for number in _HARMLESS:  # the interpreter gives every handler back on its way out, but not this one
+            signal.signal(number, signal.SIG_IGN)
+    return code
 
 
 def _open_standard_descriptors() -> None:
@@ -55,7 +61,7 @@ def _handle_signals(*, serving: bool) -> None:
     elif serving and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback
     if serving:
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        for number in _HARMLESS:
             signal.signal(number, _ignore)  # unlike SIG_IGN not inherited by the programs that kdm runs
 
 
@@ -64,7 +70,7 @@ def _exit(number: int, _frame: FrameType | None) -> None:
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """It comes too early to mean anything."""
+    """It comes too early, or too late, to mean anything."""
 
 
 def _have_a_home() -> None:

@@ -6,11 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from kdm_http import regular_file
 from kdm_http.certificates import SERVER_AUTH, BadCertificate, Certificate, RevocationList
 from kdm_http.pem import Block, PemError, read_blocks
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Longest file, in bytes: the lists of large public CAs have some ten MiB."""
 
 
 class TlsConfigurationError(Exception):
@@ -33,16 +38,34 @@ class TlsFiles:
     client_ca: Path
     crl: Path | None = None
 
-    def digest(self) -> str:
-        """Return a digest of all contents, which differs when any of them changed.
+    def read(self) -> Snapshot:
+        """Read them all, once: what is judged, what OpenSSL gets and what is compared later are the same bytes.
+
+        It may wait for a disk or a network file system, so it is called on a thread while kdm serves.
 
         Raises:
             TlsConfigurationError: One of them cannot be read.
         """
+        crl = None if self.crl is None else _read(self.crl)
+        return Snapshot(_read(self.certificate), _read(self.key), _read(self.client_ca), crl)
+
+
+@frozen
+class Snapshot:
+    """What the files held when they were read."""
+
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    client_ca: bytes = field(repr=False)
+    crl: bytes | None = field(repr=False)
+    digest: str = field(init=False)
+    """It differs when any of them differs."""
+
+    @digest.default
+    def _digest(self) -> str:
         digest = hashlib.sha256()
-        for path in (self.certificate, self.key, self.client_ca, self.crl):
-            if path is not None:
-                content = _read(path)
+        for content in (self.certificate, self.key, self.client_ca, self.crl):
+            if content is not None:
                 digest.update(len(content).to_bytes(8) + content)
         return digest.hexdigest()
 
@@ -62,21 +85,21 @@ class Contents:
     lists: tuple[RevocationList, ...]
 
 
-def read_files(files: TlsFiles, now: datetime) -> Contents:
-    """Read the files, and check each certificate and list by itself.
+def understand(files: TlsFiles, held: Snapshot, now: datetime) -> Contents:
+    """Take in what the files held, and check each certificate and list by itself.
 
     Args:
-        files: Which.
+        files: Which they are.
+        held: What was read.
         now: The time to judge dates at, timezone-aware.
 
     Raises:
-        TlsConfigurationError: A file cannot be read or holds what does not belong there, or something in it cannot be
-            used now.
+        TlsConfigurationError: A file holds what does not belong there, or something in it cannot be used now.
     """
-    server = read_certificates(files.certificate, beside="PRIVATE KEY")
-    _check_key(files.key)
-    authorities = read_certificates(files.client_ca)
-    lists = read_lists(files.crl) if files.crl is not None else ()
+    server = _certificates(files.certificate, held.certificate, beside="PRIVATE KEY")
+    _check_key(files.key, held.key)
+    authorities = _certificates(files.client_ca, held.client_ca)
+    lists = _lists(files.crl, held.crl) if files.crl is not None and held.crl is not None else ()
     for path, certificates in ((files.certificate, server), (files.client_ca, authorities)):
         for certificate in certificates:
             _check_dates(f"the certificate of '{certificate.subject}' in {path}", certificate, now)
@@ -86,18 +109,19 @@ def read_files(files: TlsFiles, now: datetime) -> Contents:
     return Contents(server, authorities, lists)
 
 
-def read_certificates(path: Path, *, beside: str = "") -> tuple[Certificate, ...]:
+def read_certificates(path: Path) -> tuple[Certificate, ...]:
     """Return the certificates in a PEM file.
 
-    Args:
-        path: The file.
-        beside: The end of the labels of other blocks that may be there.
-
     Raises:
-        TlsConfigurationError: It holds none, or anything that not every reader would take for the same.
+        TlsConfigurationError: It cannot be read, holds none, or anything that not every reader would take for the same.
     """
+    return _certificates(path, _read(path))
+
+
+def _certificates(path: Path, content: bytes, *, beside: str = "") -> tuple[Certificate, ...]:
+    """``beside`` is the end of the labels of other blocks that may be there."""
     found = []
-    for block in _blocks(path):
+    for block in _blocks(path, content):
         if block.label == "CERTIFICATE":
             try:
                 found.append(Certificate.read(block.decode()))
@@ -114,10 +138,14 @@ def read_lists(path: Path) -> tuple[RevocationList, ...]:
     """Return the revocation lists in a PEM file.
 
     Raises:
-        TlsConfigurationError: It holds none, or anything else.
+        TlsConfigurationError: It cannot be read, holds none, or anything else.
     """
+    return _lists(path, _read(path))
+
+
+def _lists(path: Path, content: bytes) -> tuple[RevocationList, ...]:
     found = []
-    for block in _blocks(path):
+    for block in _blocks(path, content):
         if block.label != "X509 CRL":
             raise _foreign(path, block, "X509 CRL")
         try:
@@ -129,8 +157,8 @@ def read_lists(path: Path) -> tuple[RevocationList, ...]:
     return tuple(found)
 
 
-def _check_key(path: Path) -> None:
-    keys = [block for block in _blocks(path) if block.label.endswith("PRIVATE KEY")]
+def _check_key(path: Path, content: bytes) -> None:
+    keys = [block for block in _blocks(path, content) if block.label.endswith("PRIVATE KEY")]
     if len(keys) > 1:
         raise TlsConfigurationError(f"{path} holds {len(keys)} private keys, in lines {_lines(keys)}: leave one")
 
@@ -168,16 +196,16 @@ def _check_dates(what: str, certificate: Certificate, now: datetime) -> None:
         raise TlsConfigurationError(f"{what} is not valid before {certificate.not_before:%FT%TZ}")
 
 
-def _blocks(path: Path) -> list[Block]:
+def _blocks(path: Path, content: bytes) -> list[Block]:
     try:
-        return read_blocks(_read(path))
+        return read_blocks(content)
     except PemError as exc:
         raise TlsConfigurationError(f"{path}: {exc}") from exc
 
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular_file.read(path, MAX_BYTES).data
     except OSError as exc:
         raise TlsConfigurationError(f"cannot read {path}: {exc.strerror}") from exc
 

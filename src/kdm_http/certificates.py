@@ -100,13 +100,13 @@ class Certificate:
             read = x509.load_der_x509_certificate(der)
         with _contained("the certificate's subject"):
             subject = read.subject
-            names = _printable(subject.rfc4514_string())
+            names = printable(subject.rfc4514_string())
             subject_der, folded_subject = subject.public_bytes(), _folded(subject)
             common_names = _values(subject, NameOID.COMMON_NAME)
             organizations = _values(subject, NameOID.ORGANIZATION_NAME)
         with _contained("the certificate's issuer"):
             issuer = read.issuer
-            issuer_names = _printable(issuer.rfc4514_string())
+            issuer_names = printable(issuer.rfc4514_string())
             folded_issuer = _folded(issuer)
             signers = _values(issuer, NameOID.ORGANIZATION_NAME)
         with _contained("the dates of the certificate"):
@@ -180,7 +180,7 @@ class RevocationList:
         with _contained("the revocation list"):
             read = x509.load_der_x509_crl(der)
         with _contained("the revocation list's issuer"):
-            issuer = _printable(read.issuer.rfc4514_string())
+            issuer = printable(read.issuer.rfc4514_string())
         with _contained("the dates of the revocation list"):
             begin, end = read.last_update_utc, read.next_update_utc
         with _contained("the revocation list's extensions"):
@@ -228,7 +228,7 @@ def _distribution_points(extensions: x509.Extensions) -> bytes | None:
     return x509.CRLDistributionPoints([where]).public_bytes()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Escape what would break a line of the log, or hide in it."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
@@ -264,5 +264,5 @@ def _contained(what: str) -> Iterator[None]:
 
 
 def _bad(what: str, error: BaseException) -> BadCertificate:
-    said = _printable(" ".join(str(error).split())[:200])
+    said = printable(" ".join(str(error).split())[:200])
     return BadCertificate(f"{what} cannot be read: {said or type(error).__name__}")

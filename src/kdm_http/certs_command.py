@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from kdm_http import certs_issued
+from kdm_http import certs_issued, pki_files
 from kdm_http.certificate_files import TlsConfigurationError, read_certificates, read_lists
+from kdm_http.certificates import printable
 from kdm_http.development import write_development_files
 from kdm_http.peer import Peer, PeerRefused
 from kdm_http.pki import Authority, PkiError, format_serial, is_development_certificate, parse_fingerprint, parse_serial
@@ -124,9 +126,11 @@ def _add(
 ) -> argparse.ArgumentParser:
     def run(arguments: argparse.Namespace) -> int:
         try:
-            return handler(arguments)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the library's, about odd certificates that it reads all the same
+                return handler(arguments)
         except PkiError as exc:
-            print(f"kdm certs {name}: {exc}", file=sys.stderr)
+            print(f"kdm certs {name}: {printable(str(exc))}", file=sys.stderr)
             return 1
 
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
@@ -201,11 +205,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
         if b"BEGIN X509 CRL" in content:
             _say(path, *_describe_crl(read_crl(path)))
             continue
-        try:
-            certificates = x509.load_pem_x509_certificates(content)
-        except ValueError as exc:
-            raise PkiError(f"{path} holds neither PEM certificates nor a revocation list") from exc
-        for certificate in certificates:
+        if b"BEGIN CERTIFICATE" not in content:
+            raise PkiError(f"{path} holds neither PEM certificates nor a revocation list")
+        for certificate in pki_files.read_certificates(path):
             _say(path, *_describe(certificate))
     return 0
 
@@ -213,8 +215,8 @@ def _inspect(arguments: argparse.Namespace) -> int:
 def _describe(certificate: x509.Certificate) -> list[str]:
     left = certificate.not_valid_after_utc - datetime.now(UTC)
     lines = [
-        f"subject      {certificate.subject.rfc4514_string()}",
-        f"issuer       {certificate.issuer.rfc4514_string()}",
+        f"subject      {printable(certificate.subject.rfc4514_string())}",
+        f"issuer       {printable(certificate.issuer.rfc4514_string())}",
         f"serial       {format_serial(certificate.serial_number)}",
         f"valid        {certificate.not_valid_before_utc:%FT%TZ} to {certificate.not_valid_after_utc:%FT%TZ}, "
         + (f"{left.days} days left" if left.days >= 0 else "EXPIRED"),
@@ -240,7 +242,7 @@ def _describe_crl(crl: x509.CertificateRevocationList) -> list[str]:
     end = f"{crl.next_update_utc:%FT%TZ}" if crl.next_update_utc else "no end"
     warning = certs_issued.list_warning(crl, datetime.now(UTC))
     lines = [
-        f"issuer       {crl.issuer.rfc4514_string()}",
+        f"issuer       {printable(crl.issuer.rfc4514_string())}",
         f"number       {numbers[0] if numbers else 'none'}",
         f"valid        {crl.last_update_utc:%FT%TZ} to {end}" + (f", {warning}" if warning else ""),
     ]

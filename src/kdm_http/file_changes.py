@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 POLL_S: Final = 1.0
@@ -13,22 +12,14 @@ class FileChanges:
     """Tells of a change once it has stood still from one look to the next: a writer may be in the middle of it.
 
     Args:
-        state: What the files hold now, as a digest; anything else that differs where they cannot be read. Not needed by
-            callers of ``seen``, who read the files themselves, once for digest and content.
-        handled: The state that is in use.
+        handled: The digest of what is in use.
     """
 
-    def __init__(self, state: Callable[[], str] | None, handled: str) -> None:
-        self._state = state
+    def __init__(self, handled: str) -> None:
         self._handled = self._pending = handled
 
-    def settled(self) -> bool:
-        """Look at the files. Called once an interval; see ``seen``."""
-        assert self._state is not None  # noqa: S101 - for the type checker
-        return self.seen(self._state())
-
     def seen(self, state: str) -> bool:
-        """Take in what the files held at one look.
+        """Take in what the files held at one look, of one each interval.
 
         Args:
             state: The digest of what was read, or what was wrong.

@@ -93,9 +93,12 @@ class Pair:
         try:
             read = x509.load_pem_x509_certificate(certificate)
             private = serialization.load_pem_private_key(key, password=None)
-        except (ValueError, TypeError) as exc:
+            public = read.public_key()
+        except Exception as exc:  # cryptography raises many kinds
             raise PkiError(f"cannot read the certificate or its key: {exc}") from exc
-        if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != read.public_key():
+        if not isinstance(private, ec.EllipticCurvePrivateKey):
+            raise PkiError("its key is of another kind than ECDSA")
+        if private.public_key() != public:
             raise PkiError("the key does not fit the certificate")
         return cls(read, private)
 
@@ -341,8 +344,10 @@ def _hex(text: str, what: str, most: int) -> str:
 
 
 def _authority_key(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    own = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+    for each in ca.extensions:
+        if isinstance(each.value, x509.SubjectKeyIdentifier):
+            return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(each.value)
+    raise PkiError("the CA's certificate has no subject key identifier")  # kdm's own have
 
 
 def _key_usage(*, ca: bool) -> x509.KeyUsage:

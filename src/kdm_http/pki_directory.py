@@ -85,6 +85,7 @@ class PkiDirectory:
         if not (path / "ca.pem").exists():
             raise PkiError(f"there is no CA in {path}: begin with 'kdm certs init {path}'")
         try:
+            read_certificate(path / "ca.pem")
             return cls(path, Authority(Pair.from_pem(read(path / "ca.pem"), read(path / "ca-key.pem"))))
         except PkiError as exc:
             raise PkiError(f"the CA in {path} cannot be used: {exc}") from exc

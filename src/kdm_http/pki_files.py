@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
+from kdm_http.certificates import BadCertificate, Certificate, RevocationList
 from kdm_http.pki import PkiError
 
 _LOCK_WAIT_S: Final = 30.0
@@ -138,12 +140,29 @@ def read_certificate(path: Path) -> x509.Certificate:
     """Return the first certificate of a PEM file.
 
     Raises:
-        PkiError: It cannot be read, or has none.
+        PkiError: It, or one after it, cannot be read, or there is none.
     """
+    return read_certificates(path)[0]
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """Return the certificates of a PEM file. Whatever field of them is looked at later can be read.
+
+    Raises:
+        PkiError: One cannot be read, or there is none.
+    """
+    content = read(path)
     try:
-        return x509.load_pem_x509_certificate(read(path))
+        found = x509.load_pem_x509_certificates(content)
+        for each in found:
+            Certificate.read(each.public_bytes(serialization.Encoding.DER))
+    except BadCertificate as exc:
+        raise PkiError(f"{path}: {exc}") from exc
+    except x509.InvalidVersion as exc:
+        raise PkiError(f"{path}: the certificate cannot be read: {exc}") from exc
     except ValueError as exc:
         raise PkiError(f"{path} holds no PEM certificate") from exc
+    return found
 
 
 def read_crl(path: Path) -> x509.CertificateRevocationList:
@@ -152,7 +171,13 @@ def read_crl(path: Path) -> x509.CertificateRevocationList:
     Raises:
         PkiError: It cannot be read, or has none.
     """
+    content = read(path)
     try:
-        return x509.load_pem_x509_crl(read(path))
-    except ValueError as exc:
+        found = x509.load_pem_x509_crl(content)
+    except (ValueError, x509.InvalidVersion) as exc:
         raise PkiError(f"{path} holds no PEM revocation list") from exc
+    try:
+        RevocationList.read(found.public_bytes(serialization.Encoding.DER))
+    except BadCertificate as exc:
+        raise PkiError(f"{path}: {exc}") from exc
+    return found

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from kdm_http import spiffe
 from kdm_http.certificates import Certificate
 from kdm_http.pki import Authority, PkiError, format_serial
-from kdm_http.pki_files import make_directory, read, read_certificate, write_files
+from kdm_http.pki_files import make_directory, read_certificate, read_certificates, write_files
 
 LOCK: Final = ".lock"
 """The file in the register that whoever changes the PKI holds locked."""
@@ -132,6 +132,6 @@ def _file(name: str, certificate: x509.Certificate) -> str:
 def _certificates(file: Path) -> list[x509.Certificate]:
     """Return what a file holds; nothing where it is none of certificates."""
     try:
-        return x509.load_pem_x509_certificates(read(file))
-    except (PkiError, ValueError):
+        return read_certificates(file)
+    except PkiError:  # it cannot be of this CA: what that issues can be read
         return []

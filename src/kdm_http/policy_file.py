@@ -62,7 +62,7 @@ class PolicyFile:
             watch.result()
 
     async def _watch(self, service: DeploymentService, interval_s: float) -> None:
-        changes = FileChanges(None, self._digest)
+        changes = FileChanges(self._digest)
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), interval_s)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
+from kdm_http.certificate_files import Snapshot
 from kdm_http.events import ServerEvents
 from kdm_http.file_changes import POLL_S, FileChanges
 from kdm_http.tls import Material, TlsConfigurationError, TlsFiles, load
@@ -47,17 +49,18 @@ class ServerTls:
         self._development = development
         self._now = now
         self._events = events
-        self.material: Material = self._load()
+        self._asked = asyncio.Event()
+        self.material: Material = self._load(files.read())
         self._announce("certificates loaded")
 
-    def reload(self) -> bool:
-        """Read the files and take them into use. Files that are no good are refused, and what is in use stays.
+    def reload(self) -> None:
+        """Have the files read now, changed or not, by the ``watch`` over them. Returns at once."""
+        self._asked.set()
 
-        Returns:
-            Whether they were taken into use.
-        """
+    def _take(self, held: Snapshot) -> bool:
+        """Take files into use, and return whether that was done. If they are no good, what is in use stays."""
         try:
-            self.material = self._load()
+            self.material = self._load(held)
         except TlsConfigurationError as exc:
             self._refuse(str(exc))
             return False
@@ -74,20 +77,29 @@ class ServerTls:
         self._events.reload_refused(reason)
 
     async def watch(self, changed: Callable[[], None], interval_s: float = POLL_S) -> None:
-        """Reload whenever the files have changed and then stood still for one interval, until cancelled.
+        """Reload when asked, and when the files have changed and then stood still for one interval, until cancelled.
 
         Args:
             changed: Called after each accepted reload.
             interval_s: How often to look, in seconds.
         """
-        changes = FileChanges(self._state, self.material.digest)
+        changes = FileChanges(self.material.digest)
         warned_at: datetime | None = None
         while True:
-            await asyncio.sleep(interval_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), interval_s)
+            asked = self._asked.is_set()
+            self._asked.clear()
             if warned_at is None or self._now() - warned_at >= WARN_EVERY:
                 self._warn_ahead()
                 warned_at = self._now()
-            if changes.settled() and self.reload():
+            try:
+                held = await asyncio.to_thread(self._files.read)  # a file system may not answer
+            except TlsConfigurationError as exc:
+                if changes.seen(str(exc)) or asked:
+                    self._refuse(str(exc))
+                continue
+            if (changes.seen(held.digest) or asked) and self._take(held):
                 changed()
 
     def _warn_ahead(self) -> None:
@@ -105,14 +117,14 @@ class ServerTls:
             *(("crl", crl.issuer, crl.end) for crl in material.trust.revocation_lists if crl.end),
         ]
 
-    def _state(self) -> str:
-        try:
-            return self._files.digest()
-        except TlsConfigurationError as exc:
-            return str(exc)
-
-    def _load(self) -> Material:
-        return load(self._files, now=self._now(), minimum_version=self._minimum_version, development=self._development)
+    def _load(self, held: Snapshot) -> Material:
+        return load(
+            self._files,
+            now=self._now(),
+            held=held,
+            minimum_version=self._minimum_version,
+            development=self._development,
+        )
 
     def _announce(self, event: str) -> None:
         certificate = self.material.certificate

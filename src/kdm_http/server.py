@@ -155,8 +155,7 @@ async def serve(
         stack.callback(_close_all, api_sockets)
         ops_sockets = await bind(config.ops_host, config.ops_port)
         stack.callback(_close_all, ops_sockets)
-        judges: list[Callable[[], None]] = []
-        stack.enter_context(signals.handled(stop, hurry, functools.partial(_read_again, tls, judges, read_again)))
+        stack.enter_context(signals.handled(stop, hurry, functools.partial(_read_again, tls, read_again)))
         if lifespan is not None:
             await stack.enter_async_context(lifespan)
 
@@ -165,7 +164,6 @@ async def serve(
         ops_limits = evolve(limits, connections=config.ops_connections, grace_s=OPS_GRACE_S)
         ops = await _listener(stack, "ops", ops_sockets, ops_app, ops_limits, config, events, stopping, None)
 
-        judges.append(api.judge)
         watching = asyncio.create_task(tls.watch(api.judge, config.reload_poll_s))
         told = asyncio.create_task(stop.wait())
         try:
@@ -260,11 +258,9 @@ async def _app_lifespan(name: str, config: Config) -> AsyncIterator[dict[str, An
         await lifespan.shutdown()
 
 
-def _read_again(tls: ServerTls, judges: list[Callable[[], None]], read_others: Callable[[], None]) -> None:
+def _read_again(tls: ServerTls, read_others: Callable[[], None]) -> None:
     _log.info("reading certificates and policy again")
-    if tls.reload():
-        for judge in judges:
-            judge()
+    tls.reload()
     read_others()
 
 

@@ -7,7 +7,7 @@
 | SIGUSR1 | logs what every thread and task is doing |
 | SIGUSR2 | writes every thread's stack to standard error, even while the event loop is stuck |
 
-What they do before the event loop is there is for :mod:`kdm_http.__main__` to say.
+What they do before the event loop is there, and after it is gone, is for :mod:`kdm_http.__main__` to say.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def handled(stop: asyncio.Event, hurry: asyncio.Event, read_again: Callable[[], 
         signal.SIGUSR1: log_state,
         signal.SIGUSR2: lambda: None,  # where there is no standard error to write to
     }
+    before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     with contextlib.suppress(RuntimeError, OSError, ValueError):  # standard error is closed or no file
@@ -64,8 +65,11 @@ def handled(stop: asyncio.Event, hurry: asyncio.Event, read_again: Callable[[], 
         yield
     finally:
         faulthandler.unregister(signal.SIGUSR2)
-        for number in handlers:
+        signal.pthread_sigmask(signal.SIG_BLOCK, handlers)  # between the two steps the default action would kill
+        for number, handler_before in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler_before or signal.SIG_DFL)  # None: it was not set from Python
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
 
 
 def log_state() -> None:

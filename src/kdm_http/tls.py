@@ -18,7 +18,7 @@ from typing import Final
 from attrs import frozen
 
 from kdm_http.anonymous_file import anonymous_file
-from kdm_http.certificate_files import Contents, TlsConfigurationError, TlsFiles, read_files
+from kdm_http.certificate_files import Contents, Snapshot, TlsConfigurationError, TlsFiles, understand
 from kdm_http.certificates import Certificate
 from kdm_http.handshake import HandshakeContext
 from kdm_http.pem import write_blocks
@@ -60,14 +60,16 @@ def load(
     files: TlsFiles,
     *,
     now: datetime,
+    held: Snapshot | None = None,
     minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     development: bool = False,
 ) -> Material:
-    """Read the files, make a context of them, and try it: what is returned serves.
+    """Make a context of the files, and try it: what is returned serves.
 
     Args:
         files: Which files.
         now: The time to judge them at, timezone-aware.
+        held: What was read of them; None to read them now.
         minimum_version: The lowest TLS version: 1.3, or 1.2 for clients that lack it.
         development: Whether kdm's public development certificates are accepted.
 
@@ -81,23 +83,21 @@ def load(
     """
     if minimum_version not in {ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3}:
         raise TlsConfigurationError("the lowest TLS version can be 1.2 or 1.3")
-    digest = files.digest()
-    contents = read_files(files, now)
+    held = held or files.read()
+    contents = understand(files, held, now)
     if not development:
         _check_development(files, contents)
     try:
         trust = Trust(contents.authorities, contents.lists)
-        context = _context(files, minimum_version)
+        context = _context(files, held, minimum_version)
         trust_clients(context, contents.authorities, contents.lists)
     except MaterialMismatch as exc:
         raise TlsConfigurationError(f"cannot use {files.client_ca} with {files.crl or 'no CRL'}: {exc}") from exc
     except OSError as exc:
-        raise TlsConfigurationError(f"cannot hand the client CAs to OpenSSL: {exc.strerror}") from exc
-    _watch(context, files, minimum_version, contents.authorities)
+        raise TlsConfigurationError(f"cannot hand the certificates to OpenSSL: {exc.strerror}") from exc
+    _watch(context, files, held, minimum_version, contents.authorities)
     _try(files, context, contents, trust)
-    if files.digest() != digest:
-        raise TlsConfigurationError("the certificate files changed while they were read")
-    return Material(context, trust, contents.server[0], digest)
+    return Material(context, trust, contents.server[0], held.digest)
 
 
 def _check_development(files: TlsFiles, contents: Contents) -> None:
@@ -121,7 +121,7 @@ def _try(files: TlsFiles, context: ssl.SSLContext, contents: Contents, trust: Tr
             )
 
 
-def _context(files: TlsFiles, minimum_version: ssl.TLSVersion) -> HandshakeContext:
+def _context(files: TlsFiles, held: Snapshot, minimum_version: ssl.TLSVersion) -> HandshakeContext:
     context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = minimum_version
     context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
@@ -133,7 +133,8 @@ def _context(files: TlsFiles, minimum_version: ssl.TLSVersion) -> HandshakeConte
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
-        context.load_cert_chain(files.certificate, files.key, password=_no_passphrase(files.key))
+        with anonymous_file(held.certificate) as certificate, anonymous_file(held.key) as key:
+            context.load_cert_chain(certificate, key, password=_no_passphrase(files.key))
     except ssl.SSLError as exc:
         reason = "the key does not fit the certificate" if exc.reason == "KEY_VALUES_MISMATCH" else exc.reason or exc
         raise TlsConfigurationError(f"cannot use {files.certificate} with {files.key}: {reason}") from exc
@@ -150,14 +151,18 @@ def _no_passphrase(key: Path) -> Callable[[], str]:
 
 
 def _watch(
-    context: HandshakeContext, files: TlsFiles, minimum_version: ssl.TLSVersion, authorities: Sequence[Certificate]
+    context: HandshakeContext,
+    files: TlsFiles,
+    held: Snapshot,
+    minimum_version: ssl.TLSVersion,
+    authorities: Sequence[Certificate],
 ) -> None:
     """Give clients that kdm refuses an alert, by means of a context in which their CAs are never to be trusted.
 
     Python takes that form of a certificate from a file alone. Without a place for it, the refusal comes after the
     handshake, with no alert.
     """
-    refusing = _context(files, minimum_version)
+    refusing = _context(files, held, minimum_version)
     rejected = write_blocks("TRUSTED CERTIFICATE", [authority.der + _REJECT_CLIENTS for authority in authorities])
     with contextlib.suppress(OSError), anonymous_file(rejected) as path:
         refusing.load_verify_locations(path)

@@ -20,6 +20,5 @@ from kdm_http.file_changes import FileChanges
 )
 def test_a_change_is_told_once_it_stands_still(seen: str, told: str) -> None:
     """Each letter is what one look finds; a "!" stands under the look that tells of a change."""
-    states = iter(seen)
-    changes = FileChanges(lambda: next(states), handled="a")
-    assert "".join("!" if changes.settled() else "." for _ in seen) == told
+    changes = FileChanges(handled="a")
+    assert "".join("!" if changes.seen(state) else "." for state in seen) == told

@@ -13,7 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kdm_http import tls
+from kdm_http.pem import write_blocks
+from kdm_http.pki import Pair
 from unit.http.certs.conftest import Certs
+from unit.http.tls import strange
 
 
 def load(path: Path) -> x509.Certificate:
@@ -222,6 +225,35 @@ def test_what_is_not_there_is_one_line(arguments: list[str], message: str, certs
     assert ran.code == 1
     assert message in ran.error
     assert ran.error.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", strange.clients())
+def test_a_strange_certificate_is_one_line_for_every_command_and_in_nobodys_way(
+    what: str, certs: Certs, pki: Path
+) -> None:
+    """Whatever OpenSSL takes: the file is read or refused in a line, and may lie among the CA's own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    der = strange.certificate(key, key, issuer=strange.common_name(b"elsewhere"), **strange.clients()[what])
+    file = pki / "stranger.pem"
+    file.write_bytes(write_blocks("CERTIFICATE", [der]))
+    for command in (["inspect"], ["verify", pki], ["revoke", pki], ["renew", pki]):
+        ran = certs(*command, file)
+        assert ran.error.count("\n") <= 1
+        assert ran.code == 1 or command == ["inspect"]
+    assert certs("issue", pki, "--cn", "alice").code == 0
+    assert certs("revoke", pki, "alice").code == 0
+
+
+@pytest.mark.parametrize("what", [label for label, made in strange.clients().items() if "subject" in made])
+def test_a_strange_certificate_in_the_place_of_the_ca_s_is_one_line(what: str, certs: Certs, pki: Path) -> None:
+    pair = Pair.from_pem((pki / "ca.pem").read_bytes(), (pki / "ca-key.pem").read_bytes())
+    der = strange.certificate(
+        pair.key, pair.key, issuer=strange.common_name(b"elsewhere"), **strange.clients()[what], extensions=()
+    )
+    (pki / "ca.pem").write_bytes(write_blocks("CERTIFICATE", [der]))
+    ran = certs("issue", pki, "--cn", "alice")
+    assert ran.error.count("\n") <= 1
+    assert ran.code == bool(ran.error)
 
 
 def test_a_ca_whose_key_is_anothers_is_refused(certs: Certs, pki: Path, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
+from kdm_http import regular_file
 from kdm_http.pem import write_blocks
 from kdm_http.pki import Authority
 from kdm_http.rejection import Reason
 from kdm_http.server import TlsConfigurationError
+from kdm_http.tls import load
 from unit.http.tls import strange
 from unit.http.tls.client import Client
 from unit.http.tls.credentials import Credentials, Leaf, craft
@@ -24,6 +28,9 @@ from unit.http.tls.running import Running
 
 BRIEFLY = timedelta(seconds=4)
 """How long something lasts that a test sees the end of. OpenSSL has no clock but the system's."""
+
+
+DEADLINE_S = 10.0
 
 
 async def until_cut(client: Client) -> None:
@@ -35,6 +42,11 @@ async def until_cut(client: Client) -> None:
             except (ConnectionError, ssl.SSLError):
                 return
             await asyncio.sleep(0.05)
+
+
+def replaced_by_a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def served_serial(client: Client) -> int:
@@ -128,6 +140,49 @@ async def test_bad_files_are_refused_and_the_old_ones_go_on(
     server.replace(server.crl, credentials.crl())
     await server.reloaded()
     assert server.events.refused_reloads.empty()
+
+
+@pytest.mark.parametrize("which", ["certificate", "key", "client_ca", "crl"])
+async def test_a_fifo_in_place_of_a_certificate_file_is_refused_and_nothing_waits_for_its_writer(
+    which: str, start: Any, connect: Any
+) -> None:
+    """Neither at a reload, where the old files go on, nor at the start."""
+    server = await begin(start, crl=True)
+    path: Path = getattr(server.files, which)
+    replaced_by_a_fifo(path)
+    assert await server.reload_refused() == f"cannot read {path}: Not a regular file"
+    assert (await (await connect(server)).request()).status == 200
+    with pytest.raises(TlsConfigurationError, match="Not a regular file"):
+        load(server.files, now=server.clock())
+
+
+async def test_certificate_files_are_read_while_clients_are_served(
+    start: Any, connect: Any, credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that does not answer holds up nobody."""
+    entered, gate = threading.Event(), threading.Event()
+    read = regular_file.read
+    server = await begin(start)
+
+    def held_up(*arguments: Any) -> regular_file.Content:
+        entered.set()
+        assert gate.wait(DEADLINE_S)
+        return read(*arguments)
+
+    monkeypatch.setattr(regular_file, "read", held_up)
+    try:
+        assert await asyncio.to_thread(entered.wait, DEADLINE_S)
+        renewed = credentials.new_server()
+        server.replace(server.files.key, renewed.key_pem())
+        server.replace(server.files.certificate, renewed.certificate_pem())
+        client = await connect(server)
+        assert (await client.request()).status == 200, "served by the old files meanwhile"
+    finally:
+        gate.set()
+    await server.reloaded()
+    client = await connect(server)
+    assert (await client.request()).status == 200
+    assert served_serial(client) == renewed.certificate.serial_number
 
 
 async def test_a_revoked_client_is_cut_off(start: Any, connect: Any, credentials: Credentials) -> None:
