@@ -182,6 +182,16 @@ class Kdm:
         return bool(self.url and self.ops_url)
 
 
+def seeing(files: Mapping[str, Path]) -> Sequence[str]:
+    """Return what to put before a command so that it sees other files in the place of some of the system's.
+
+    Args:
+        files: Paths, and what is there instead.
+    """
+    mounts = " && ".join(f"mount --bind {source} {path}" for path, source in files.items())
+    return [*AS_ROOT, "unshare", "--mount", "/bin/sh", "-c", f'{mounts} && exec "$@"', "sh"]
+
+
 class HangingFileSystem:
     """A mounted file system that can be frozen: whoever touches it then waits.
 

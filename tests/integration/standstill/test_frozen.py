@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,11 +12,13 @@ import pytest
 
 from integration.controlplane.cluster import ControlPlane
 from integration.kdm_process import CERTS, wait_until
+from integration.proxy import Proxy
 from integration.workloads import create_deployments, deployment
 
-from .outside import HangingFileSystem, Kdm
+from .outside import HangingFileSystem, Kdm, seeing
 
 URL: Final = "/deployments/nginx-deployment/replicas"
+API_SERVER: Final = "kubernetes.default.svc"
 LOOPS: Final = ("asyncio", "uvloop")
 
 every_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -129,6 +133,41 @@ def test_the_api_server(loop: str, control_plane: ControlPlane, cluster_settings
             kdm.assert_serves_and_ends()
         finally:
             control_plane.apiserver.thaw()
+
+
+@every_loop
+def test_the_name_server(
+    loop: str, control_plane: ControlPlane, cluster_settings: dict[str, str], tmp_path: Path
+) -> None:
+    """The API server's connections break, its name has to be asked for again, and no name server answers."""
+    hosts, resolver = tmp_path / "hosts", tmp_path / "resolv.conf"
+    hosts.write_text(f"127.0.0.1 localhost {API_SERVER}\n")
+    # Loopback is a whole /8, so that each test has a port 53 of its own.
+    address = f"127.83.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
+    resolver.write_text(f"nameserver {address}\noptions timeout:30 attempts:5\n")
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent,
+        Proxy.to(control_plane.kubeconfig) as proxy,
+        Kdm(
+            {**cluster_settings, "KUBECONFIG": str(_by_name(proxy, control_plane, tmp_path)), "LOOP": loop},
+            seeing({"/etc/hosts": hosts, "/etc/resolv.conf": resolver}),
+        ) as kdm,
+    ):
+        silent.bind((address, 53))
+        _wait_readable(kdm)
+        hosts.write_text("127.0.0.1 localhost\n")
+        proxy.refuse()  # else kdm is back before its HTTP client asks for a name again, after 10 s
+        proxy.cut()
+        silent.settimeout(60)
+        assert b"kubernetes" in silent.recv(4096), "it asks"
+        kdm.assert_serves_and_ends()
+
+
+def _by_name(proxy: Proxy, control_plane: ControlPlane, directory: Path) -> Path:
+    """Write a kubeconfig that leads through a proxy, which it names by a host name."""
+    kubeconfig = proxy.kubeconfig(control_plane.kubeconfig, directory)
+    kubeconfig.write_text(kubeconfig.read_text().replace("127.0.0.1", API_SERVER))
+    return kubeconfig
 
 
 def _wait_readable(kdm: Kdm) -> None:
