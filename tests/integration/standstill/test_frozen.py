@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,7 +13,7 @@ from integration.kdm_process import CERTS, wait_until
 from integration.proxy import Proxy
 from integration.workloads import create_deployments, deployment
 
-from .outside import HangingFileSystem, Kdm, seeing
+from .outside import HangingFileSystem, Kdm, SilentNameServer, hangs_in_a_file_system, seeing
 
 URL: Final = "/deployments/nginx-deployment/replicas"
 API_SERVER: Final = "kubernetes.default.svc"
@@ -99,19 +97,8 @@ def test_the_file_system_of_the_policy(loop: str, tmp_path: Path) -> None:
         Kdm({"POLICY_FILE": str(policies.path / "policy.toml"), "LOOP": loop}) as kdm,
     ):
         policies.freeze()
-        wait_until(lambda: _threads(kdm.process.pid, "fuse"))
+        wait_until(lambda: hangs_in_a_file_system(kdm.process.pid))
         kdm.assert_serves_and_ends()
-
-
-def _threads(pid: int, where: str) -> bool:
-    """Whether a thread of a process waits in the kernel at such a place."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            if where in (task / "stack").read_text() or where in (task / "wchan").read_text():
-                return True
-        except OSError:
-            continue
-    return False
 
 
 @pytest.fixture
@@ -142,25 +129,19 @@ def test_the_name_server(
     """The API server's connections break, its name has to be asked for again, and no name server answers."""
     hosts, resolver = tmp_path / "hosts", tmp_path / "resolv.conf"
     hosts.write_text(f"127.0.0.1 localhost {API_SERVER}\n")
-    # Loopback is a whole /8, so that each test has a port 53 of its own.
-    address = f"127.83.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
-    resolver.write_text(f"nameserver {address}\noptions timeout:30 attempts:5\n")
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent,
-        Proxy.to(control_plane.kubeconfig) as proxy,
-        Kdm(
-            {**cluster_settings, "KUBECONFIG": str(_by_name(proxy, control_plane, tmp_path)), "LOOP": loop},
+    with SilentNameServer() as silent, Proxy.to(control_plane.kubeconfig) as proxy:
+        resolver.write_text(f"nameserver {silent.address}\noptions timeout:30 attempts:5\n")
+        kubeconfig = _by_name(proxy, control_plane, tmp_path)
+        with Kdm(
+            {**cluster_settings, "KUBECONFIG": str(kubeconfig), "LOOP": loop},
             seeing({"/etc/hosts": hosts, "/etc/resolv.conf": resolver}),
-        ) as kdm,
-    ):
-        silent.bind((address, 53))
-        _wait_readable(kdm)
-        hosts.write_text("127.0.0.1 localhost\n")
-        proxy.refuse()  # else kdm is back before its HTTP client asks for a name again, after 10 s
-        proxy.cut()
-        silent.settimeout(60)
-        assert b"kubernetes" in silent.recv(4096), "it asks"
-        kdm.assert_serves_and_ends()
+        ) as kdm:
+            _wait_readable(kdm)
+            hosts.write_text("127.0.0.1 localhost\n")
+            proxy.refuse()  # else kdm is back before its HTTP client asks for a name again, after 10 s
+            proxy.cut()
+            assert "kubernetes" in silent.question()
+            kdm.assert_serves_and_ends()
 
 
 def _by_name(proxy: Proxy, control_plane: ControlPlane, directory: Path) -> Path:
