@@ -190,6 +190,7 @@ class JsonLinesAuditSink(AuditSink):
     def _open(self) -> int:
         """Return the descriptor to write to, of the file that has the path's name now."""
         if self._to_stdout:
+            self._regular = stat.S_ISREG(os.fstat(1).st_mode)
             return 1
         if self._fd is not None:
             try:

@@ -18,6 +18,8 @@ _in_turn: defaultdict[tuple[int, int], threading.Lock] = defaultdict(threading.L
 """One for each file or pipe: standard output and standard error may be the same one, and a pipe that is full lets the
 parts of two long lines in by turns."""
 
+os.register_at_fork(after_in_child=_in_turn.clear)  # one may be held by a thread that the child does not have
+
 
 class WholeLines:
     """Writes each line whole; after one of which only a part could be written, the next begins on a line of its own.

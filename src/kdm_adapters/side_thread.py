@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 _T = TypeVar("_T")
 _Jobs = SimpleQueue[Callable[[], Any] | None]
@@ -18,12 +20,11 @@ _Jobs = SimpleQueue[Callable[[], Any] | None]
 class Stalled(BlockingIOError):
     """What was asked for was not done in time. It may be done later."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(errno.EAGAIN, reason)
-
 
 class SideThread:
     """Does one job after another on a daemon thread, which is started with the first. Usable from any thread.
+
+    A process that is forked has no thread of its parent's: it begins with one of its own, and with nothing to do.
 
     Args:
         name: The thread's name.
@@ -33,6 +34,10 @@ class SideThread:
     def __init__(self, name: str, stalled: str = "it does not keep up") -> None:
         self._name = name
         self._stalled = stalled
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
         self._guard = threading.RLock()  # a log line may be written by a signal handler or a finalizer
         self._one_call = threading.Lock()
         self._jobs: _Jobs = SimpleQueue()
@@ -60,10 +65,10 @@ class SideThread:
             OSError: What the job raised.
         """
         if not self._one_call.acquire(timeout=wait_s):
-            raise Stalled(self._stalled)
+            raise Stalled(errno.EAGAIN, self._stalled)
         try:
             if self._overdue is not None and not self._overdue.done():
-                raise Stalled(self._stalled)
+                raise Stalled(errno.EAGAIN, self._stalled)
             self._overdue = None
             result: Future[_T] = Future()
             self.do(lambda: _fulfil(result, job))
@@ -72,7 +77,7 @@ class SideThread:
             except NotYet:
                 if not result.cancel():
                     self._overdue = result
-                raise Stalled(self._stalled) from None
+                raise Stalled(errno.EAGAIN, self._stalled) from None
         finally:
             self._one_call.release()
 
@@ -95,6 +100,17 @@ class SideThread:
             self._jobs.put(None)
         if thread is not None:
             thread.join(wait_s)
+
+
+_all: Final[WeakSet[SideThread]] = WeakSet()
+
+
+def _begin_again() -> None:
+    for each in _all:
+        each._begin()  # noqa: SLF001 - its locks may be held by a thread that is not here
+
+
+os.register_at_fork(after_in_child=_begin_again)
 
 
 def _work(jobs: _Jobs) -> None:

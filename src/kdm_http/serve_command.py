@@ -17,6 +17,7 @@ from kdm_http import logs
 from kdm_http.container import Container, dev_directory
 from kdm_http.server import Addresses, BindError, ServerError, TlsConfigurationError, run
 from kdm_http.settings import BadSetting, Settings
+from kdm_http.threads import aside
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -46,12 +47,15 @@ def serve(arguments: argparse.Namespace) -> int:
     for warning in warnings:
         _log.warning(warning)
     try:
-        config = container.server_config()
+        # The policy and the kubeconfig are read here.
+        config, api, ops, lifespan = aside(
+            lambda: (container.server_config(), container.api(), container.ops(), container.lifespan())
+        )
         run(
-            cast("ASGI3Application", container.api()),  # litestar and uvicorn type ASGI each in their own way
-            cast("ASGI3Application", container.ops()),
+            cast("ASGI3Application", api),  # litestar and uvicorn type ASGI each in their own way
+            cast("ASGI3Application", ops),
             config=config,
-            lifespan=container.lifespan(),
+            lifespan=lifespan,
             started=lambda addresses: _greet(chosen, addresses, container),
             events=container.traffic(),
             read_again=container.read_again,

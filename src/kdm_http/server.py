@@ -143,7 +143,8 @@ async def serve(
     stop = stop or asyncio.Event()
     hurry = asyncio.Event()
     stopping = asyncio.Event()
-    tls = ServerTls(
+    tls = await asyncio.to_thread(  # a file system that hangs must not keep signals from being handled
+        ServerTls,
         config.tls,
         minimum_version=config.minimum_tls_version,
         development=config.development,

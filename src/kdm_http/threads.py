@@ -65,6 +65,29 @@ class AbandonableThreads(ThreadPoolExecutor):
                 call = self._calls.popleft()
 
 
+def aside(job: Callable[[], _T]) -> _T:
+    """Do a job on a daemon thread and wait for it, whatever the job may stand still at.
+
+    A thread that a file system holds runs no signal handler, and process 1 of a container has no signal that ends it
+    without one. A thread that waits for another does.
+
+    Returns:
+        What the job returns; what it raises is raised.
+    """
+    future: Future[_T] = Future()
+
+    def work() -> None:
+        try:
+            result = job()
+        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=work, name="kdm-aside", daemon=True).start()
+    return future.result()
+
+
 def _tell(tell: Callable[[Any], None], outcome: Any) -> None:
     with contextlib.suppress(RuntimeError):  # the event loop that asked is closed
         tell(outcome)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import aiohttp
 
 from kdm_adapters.kubernetes.access import Access, Endpoint
+from kdm_adapters.kubernetes.resolver import Resolver
 from kdm_adapters.kubernetes.sockets import open_socket
 from kdm_adapters.kubernetes.tls_context import tls_context
 from kdm_adapters.kubernetes.urls import Url
@@ -99,7 +100,7 @@ def _connector(endpoint: Endpoint) -> aiohttp.TCPConnector:
         from kdm_adapters.kubernetes.socks import socks_connector  # noqa: PLC0415 - most need none of it
 
         return socks_connector(endpoint.proxy, endpoint.tls.server_name if endpoint.tls else "", context)
-    return aiohttp.TCPConnector(limit=0, ssl=context, socket_factory=open_socket)
+    return aiohttp.TCPConnector(limit=0, ssl=context, socket_factory=open_socket, resolver=Resolver())
 
 
 def _options(endpoint: Endpoint) -> dict[str, Any]:

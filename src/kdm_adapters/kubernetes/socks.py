@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from operator import itemgetter
 from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp_socks import ProxyConnector
-from python_socks import ProxyType
+from python_socks import ProxyConnectionError, ProxyType
 from python_socks.async_.asyncio import Proxy
 
+from kdm_adapters.kubernetes.resolver import Resolver
 from kdm_adapters.kubernetes.sockets import adopt_socket
 from kdm_adapters.kubernetes.urls import DEFAULT_PORTS, Url
 
@@ -34,6 +36,7 @@ class _SocksConnector(ProxyConnector):
         super().__init__(proxy.host, proxy.port or DEFAULT_PORTS["socks5"], **options)
         self._proxy = proxy
         self._server_name = server_name
+        self._proxys_names = Resolver()
 
     async def _connect_via_proxy(
         self,
@@ -42,10 +45,16 @@ class _SocksConnector(ProxyConnector):
         ssl: ssl.SSLContext | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> tuple[asyncio.Transport, ResponseHandler]:
+        proxy_port = self._proxy.effective_port or DEFAULT_PORTS["socks5"]
+        try:
+            found = await self._proxys_names.look_up(self._proxy.host, proxy_port)
+        except OSError as error:
+            raise ProxyConnectionError(error.errno, f"the proxy's name cannot be resolved: {error}") from error
+        *_, (proxy_address, *_) = min(found, key=itemgetter(0))  # IPv4 first, as python-socks has it
         proxy = Proxy(
             ProxyType.SOCKS5,
-            self._proxy.host,
-            self._proxy.effective_port or DEFAULT_PORTS["socks5"],
+            proxy_address,
+            proxy_port,
             self._proxy.username,
             self._proxy.password or "" if self._proxy.username is not None else None,
         )

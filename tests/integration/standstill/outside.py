@@ -25,6 +25,9 @@ GRACE_S: Final = 2.0
 AS_ROOT: Final[Sequence[str]] = () if os.geteuid() == 0 else ("sudo", "-n")
 """In front of a command that needs root."""
 
+UNSHARE: Final[Sequence[str]] = ("unshare",) if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user")
+"""In front of a command in namespaces of its own, and the options that say which. It stays this user's process."""
+
 FUSE_SERVER: Final = Path(__file__).with_name("fuse_server.py")
 
 
@@ -182,6 +185,52 @@ class Kdm:
         return bool(self.url and self.ops_url)
 
 
+def seeing(files: Mapping[str, Path]) -> Sequence[str]:
+    """Return what to put before a command so that it sees other files in the place of some of the system's.
+
+    Args:
+        files: Paths, and what is there instead.
+    """
+    mounts = " && ".join(f"mount --bind {source} {path}" for path, source in files.items())
+    return [*UNSHARE, "--mount", "/bin/sh", "-c", f'{mounts} && exec "$@"', "sh"]
+
+
+class SilentNameServer:
+    """Takes questions and answers none.
+
+    Attributes:
+        address: Where it listens, on port 53: loopback is a whole /8, so that each test process has one of its own.
+    """
+
+    def __init__(self) -> None:
+        self.address = f"127.83.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
+        script = (
+            "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            f"s.bind(('{self.address}', 53)); print('bound', flush=True)\n"
+            "while True: print(s.recv(4096), flush=True)"
+        )
+        self._server = subprocess.Popen([*AS_ROOT, sys.executable, "-c", script], stdout=subprocess.PIPE)
+        assert self._server.stdout
+        if self._server.stdout.readline() != b"bound\n":
+            unavailable("this machine lets nobody be a name server")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._server.terminate()
+        self._server.communicate()
+
+    def question(self) -> str:
+        """Wait for the next question, and return how Python shows its bytes."""
+        assert self._server.stdout
+        ready, _, _ = select.select([self._server.stdout], [], [], 60)
+        assert ready, "nobody asked"
+        return self._server.stdout.readline().decode()
+
+
 class HangingFileSystem:
     """A mounted file system that can be frozen: whoever touches it then waits.
 
@@ -226,6 +275,17 @@ class HangingFileSystem:
     def thaw(self) -> None:
         """Answer again."""
         self._server.send_signal(signal.SIGCONT)
+
+
+def hangs_in_a_file_system(pid: int) -> bool:
+    """Whether a thread of a process waits in the kernel for a file system that hangs."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            if "fuse" in (task / "stack").read_text() or "fuse" in (task / "wchan").read_text():
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _rest(stream: IO[bytes] | None) -> str:

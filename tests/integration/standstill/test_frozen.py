@@ -10,11 +10,13 @@ import pytest
 
 from integration.controlplane.cluster import ControlPlane
 from integration.kdm_process import CERTS, wait_until
+from integration.proxy import Proxy
 from integration.workloads import create_deployments, deployment
 
-from .outside import HangingFileSystem, Kdm
+from .outside import HangingFileSystem, Kdm, SilentNameServer, hangs_in_a_file_system, seeing
 
 URL: Final = "/deployments/nginx-deployment/replicas"
+API_SERVER: Final = "kubernetes.default.svc"
 LOOPS: Final = ("asyncio", "uvloop")
 
 every_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -95,19 +97,8 @@ def test_the_file_system_of_the_policy(loop: str, tmp_path: Path) -> None:
         Kdm({"POLICY_FILE": str(policies.path / "policy.toml"), "LOOP": loop}) as kdm,
     ):
         policies.freeze()
-        wait_until(lambda: _threads(kdm.process.pid, "fuse"))
+        wait_until(lambda: hangs_in_a_file_system(kdm.process.pid))
         kdm.assert_serves_and_ends()
-
-
-def _threads(pid: int, where: str) -> bool:
-    """Whether a thread of a process waits in the kernel at such a place."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            if where in (task / "stack").read_text() or where in (task / "wchan").read_text():
-                return True
-        except OSError:
-            continue
-    return False
 
 
 @pytest.fixture
@@ -129,6 +120,35 @@ def test_the_api_server(loop: str, control_plane: ControlPlane, cluster_settings
             kdm.assert_serves_and_ends()
         finally:
             control_plane.apiserver.thaw()
+
+
+@every_loop
+def test_the_name_server(
+    loop: str, control_plane: ControlPlane, cluster_settings: dict[str, str], tmp_path: Path
+) -> None:
+    """The API server's connections break, its name has to be asked for again, and no name server answers."""
+    hosts, resolver = tmp_path / "hosts", tmp_path / "resolv.conf"
+    hosts.write_text(f"127.0.0.1 localhost {API_SERVER}\n")
+    with SilentNameServer() as silent, Proxy.to(control_plane.kubeconfig) as proxy:
+        resolver.write_text(f"nameserver {silent.address}\noptions timeout:30 attempts:5\n")
+        kubeconfig = _by_name(proxy, control_plane, tmp_path)
+        with Kdm(
+            {**cluster_settings, "KUBECONFIG": str(kubeconfig), "LOOP": loop},
+            seeing({"/etc/hosts": hosts, "/etc/resolv.conf": resolver}),
+        ) as kdm:
+            _wait_readable(kdm)
+            hosts.write_text("127.0.0.1 localhost\n")
+            proxy.refuse()  # else kdm is back before its HTTP client asks for a name again, after 10 s
+            proxy.cut()
+            assert "kubernetes" in silent.question()
+            kdm.assert_serves_and_ends()
+
+
+def _by_name(proxy: Proxy, control_plane: ControlPlane, directory: Path) -> Path:
+    """Write a kubeconfig that leads through a proxy, which it names by a host name."""
+    kubeconfig = proxy.kubeconfig(control_plane.kubeconfig, directory)
+    kubeconfig.write_text(kubeconfig.read_text().replace("127.0.0.1", API_SERVER))
+    return kubeconfig
 
 
 def _wait_readable(kdm: Kdm) -> None:

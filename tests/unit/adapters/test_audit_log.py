@@ -328,6 +328,15 @@ class TestUnavailable:
                 sink.check()
 
 
+def test_standard_output_that_is_a_file_on_a_full_disk_refuses_writes_beforehand(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_log, "MIN_FREE_BYTES", 2**70)
+    with JsonLinesAuditSink("-") as sink, pytest.raises(AuditUnavailable, match="No space left on device"):
+        sink.check()
+    assert capfd.readouterr().out == ""
+
+
 def test_standard_output_gets_whole_lines(capfd: pytest.CaptureFixture[str]) -> None:
     with JsonLinesAuditSink("-") as sink:
         sink.check()

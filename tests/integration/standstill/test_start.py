@@ -1,0 +1,73 @@
+"""What kdm reads at its start stands still: SIGTERM ends it all the same, also as process 1 of a container."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from integration.kdm_process import CERTS, wait_until
+
+from .outside import UNSHARE, HangingFileSystem, hangs_in_a_file_system
+
+FILES: Final = {
+    "policy.toml": CERTS / "dev-policy.toml",
+    "server.pem": CERTS / "dev-server.pem",
+    "config": CERTS / "dev-policy.toml",  # it is never read to its end
+}
+SETTINGS: Final = {
+    "policy": {"POLICY_FILE": "policy.toml"},
+    "certificate": {"TLS_CERT": "server.pem"},
+    "kubeconfig": {"REPOSITORY": "kubernetes", "KUBECONFIG": "config"},
+}
+AS_PROCESS_1: Final = (*UNSHARE, "--pid", "--fork", "--kill-child")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("wrap", [(), AS_PROCESS_1], ids=["any", "process-1"])
+@pytest.mark.parametrize("what", SETTINGS)
+def test_sigterm_ends_a_start_that_a_file_system_holds(
+    what: str, wrap: Sequence[str], loop: str, tmp_path: Path
+) -> None:
+    with HangingFileSystem(tmp_path / "files", FILES) as files:
+        paths = {name: str(files.path / value) if value in FILES else value for name, value in SETTINGS[what].items()}
+        files.freeze()
+        with started({**paths, "LOOP": loop}, wrap) as process:
+            pid = process.pid if not wrap else _only_child(process)
+            wait_until(lambda: hangs_in_a_file_system(pid))
+            os.kill(pid, signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError("SIGTERM did not end it") from None
+
+
+@contextmanager
+def started(settings: dict[str, str], wrap: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KDM_")}
+    ports = {"HOST": "127.0.0.1", "PORT": "0", "OPS_PORT": "0"}
+    with subprocess.Popen(
+        [*wrap, sys.executable, "-m", "kdm_http", "serve", "--dev"],
+        env=clean | {f"KDM_{name}": value for name, value in (ports | settings).items()},
+        cwd=CERTS.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _only_child(process: subprocess.Popen[bytes]) -> int:
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(lambda: bool(listed.read_text()))
+    return int(listed.read_text())
