@@ -150,6 +150,8 @@ def test_an_empty_value_changes_nothing_but_what_it_stands_for(helm: Helm) -> No
     assert accepted == {
         "metrics.dashboards.labels.grafana_dashboard",
         "service.appProtocol",
+        "settings.host",  # "" was how to say "*"
+        "settings.ops_host",
         "topologySpreadConstraints",
     }
     maps = [Change(path, {}) for path in paths() if isinstance(default(path), dict)]

@@ -63,8 +63,8 @@ def test_settings_have_kdms_own_defaults_except_where_a_pod_needs_others() -> No
     }
     assert differing == {
         "repository": "kubernetes",
-        "host": "",
-        "ops_host": "",
+        "host": "*",
+        "ops_host": "*",
         "audit_file": "-",
         "log_format": "json",
     }
