@@ -140,7 +140,6 @@ async def test_a_new_server_is_read_at_once_however_long_the_old_one_has_been_aw
     clusters: Clusters, server: ApiServer
 ) -> None:
     """The delay between two attempts, up to a minute, was the old one's."""
-
     resting = asyncio.Event()
 
     async def for_ever(_: float) -> None:
