@@ -21,7 +21,7 @@ SERVE: Final = ["serve", "--dev", "--port", "0", "--ops-port", "0", "--log-forma
 HARMLESS: Final = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
 
 EARLY: Final = """
-import os, sys, threading
+import os, signal, sys, threading
 sys.argv[1:] = {argv}
 own = os.getpid()
 if {pretending}:
@@ -38,6 +38,7 @@ class Watched:
             os.kill(own, {number})
 
 sys.meta_path.insert(0, Watched())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so do its children
 from kdm_http.__main__ import main
 sys.exit(main())
 """
