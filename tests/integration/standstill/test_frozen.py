@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -98,6 +99,20 @@ def test_the_file_system_of_the_policy(loop: str, tmp_path: Path) -> None:
     ):
         policies.freeze()
         wait_until(lambda: hangs_in_a_file_system(kdm.process.pid))
+        kdm.assert_serves_and_ends()
+
+
+@every_loop
+def test_the_file_system_of_the_certificates(loop: str, tmp_path: Path) -> None:
+    """They are looked at every second, and at SIGHUP: while that hangs those in use go on."""
+    names = {"TLS_CERT": "dev-server.pem", "TLS_KEY": "dev-server-key.pem", "TLS_CLIENT_CA": "dev-ca.pem"}
+    with (
+        HangingFileSystem(tmp_path / "files", {name: CERTS / name for name in names.values()}) as files,
+        Kdm({**{key: str(files.path / name) for key, name in names.items()}, "LOOP": loop}) as kdm,
+    ):
+        files.freeze()
+        wait_until(lambda: hangs_in_a_file_system(kdm.process.pid))
+        kdm.process.send_signal(signal.SIGHUP)
         kdm.assert_serves_and_ends()
 
 
