@@ -87,7 +87,8 @@ class ServerTls:
         warned_at: datetime | None = None
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), interval_s)
+                async with asyncio.timeout(interval_s):  # unlike wait_for of 3.11 it never swallows a cancellation
+                    await self._asked.wait()
             asked = self._asked.is_set()
             self._asked.clear()
             if warned_at is None or self._now() - warned_at >= WARN_EVERY:
