@@ -86,7 +86,7 @@ def revoke(arguments: argparse.Namespace) -> int:
             new_list=arguments.force,
         )
         _print(written)
-        for each in dict.fromkeys(chosen):
+        for each in sorted(dict.fromkeys(chosen), key=lambda each: each.serial not in before):
             _say("revoke", f"{'revoked already' if each.serial in before else 'revoked'}: {each}")
         for serial in unknown:
             _say("revoke", f"revoked: serial {format_serial(serial)}, which is not in the register")

@@ -107,7 +107,7 @@ class Register:
                     self.record({file.stem: certificate})
 
     def certificates(self) -> list[Issued]:
-        """Return all of them, those that have ended too.
+        """Return all of them by name, the oldest first, those that have ended too.
 
         Raises:
             PkiError: One cannot be read.
@@ -115,7 +115,8 @@ class Register:
         found = [
             Issued(file.stem.rpartition(".")[0], read_certificate(file)) for file in sorted(self.path.glob("*.pem"))
         ]
-        return [each for each in found if self._is_leaf(each.certificate)]
+        leaves = [each for each in found if self._is_leaf(each.certificate)]
+        return sorted(leaves, key=lambda each: (each.name, each.certificate.not_valid_before_utc))
 
     def _is_leaf(self, certificate: x509.Certificate) -> bool:
         try:
