@@ -53,7 +53,7 @@ def daemon(*, in_memory: bool = True) -> Iterator[str]:
         Unavailable: It cannot run here; the message says why.
     """
     if os.geteuid() != 0:
-        raise Unavailable("no Docker daemon answers, and only root can start one")
+        raise Unavailable("no Docker daemon that can be used answers, and only root can start one")
     found = programs({"dockerd": "docker.io", "docker": "docker.io", "runc": "docker.io", "unshare": "util-linux"})
     with _directory() as directory:
         host = f"unix://{directory}/docker.sock"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from integration.containers import base_image
-from integration.containers.engine import Engine
+from integration.containers.engine import Engine, Unavailable, engine_here
 from integration.controlplane import binaries
 
 from .cluster import KindCluster, KindFailed
@@ -22,7 +22,15 @@ REPOSITORY: Final = Path(__file__).parents[3]
 
 
 def prepare() -> None:
-    """Build the programs that will be needed, where nobody did yet: the first time on a machine it takes minutes."""
+    """Build the programs that will be needed, where nobody did yet: the first time on a machine it takes minutes.
+
+    No effect where there can be no engine: who wants one is told why.
+    """
+    try:
+        if os.geteuid() != 0 and not engine_here():
+            return
+    except Unavailable:
+        return
     for name in ("kind", *PROGRAMS):
         binaries.built(name)
     binaries.find("helm", "kubectl")
