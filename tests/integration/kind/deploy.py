@@ -95,7 +95,9 @@ def _delete(name: str, kubeconfig: Path) -> None:
 
 
 def _kept_engine() -> Engine | None:
-    """The engine that an earlier `make deploy` started, if it still runs."""
+    """The engine that an earlier `make deploy` started, if it still runs and DOCKER_HOST names no other."""
+    if os.environ.get("DOCKER_HOST"):
+        return None
     try:
         _, host = ENGINE.read_text().split()
     except FileNotFoundError:
