@@ -49,6 +49,14 @@ class Machine:
         self._engine = engine
         self._others = live_engines()
 
+    def changes(self, before: dict[str, list[str]]) -> list[str]:
+        """Tell what is other than in a picture of before: nothing, after a cluster."""
+        now = self.picture()
+        new = [f"new of the {what}: {each}" for what in before for each in now[what] if each not in before[what]]
+        return new + [
+            f"gone of the {what}: {each}" for what in before for each in before[what] if each not in now[what]
+        ]
+
     def picture(self) -> dict[str, list[str]]:
         """Describe everything that must be after a cluster as it was before."""
         sysctl = PROC / "sys"

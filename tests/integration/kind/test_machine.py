@@ -49,9 +49,9 @@ def test_two_sessions_in_a_row_leave_the_machine_as_it_was(tmp_path: Path) -> No
         with an_engine() as engine:
             cluster = KindCluster(engine, "kdm-test-machine", tmp_path / "kubeconfig")
             cluster.create(nodes_image(engine))
-            assert machine.picture() != before
+            assert machine.changes(before)
             cluster.delete()
-        assert machine.picture() == before
+        assert machine.changes(before) == []
 
 
 def test_what_a_killed_session_left_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -67,4 +67,4 @@ def test_what_a_killed_session_left_is_removed_by_the_next(monkeypatch: pytest.M
         session.send_signal(signal.SIGKILL)
     with an_engine():
         pass
-    assert machine.picture() == before
+    assert machine.changes(before) == []
