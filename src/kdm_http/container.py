@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Final
 from dependency_injector import containers, providers
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from kdm_adapters import demo
 from kdm_adapters.audit_log import STDOUT, JsonLinesAuditSink
 from kdm_adapters.lines import LineWriter
-from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_adapters.memory import MemoryDeploymentRepository, demo
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_core import (
     ALLOW_ALL,

@@ -46,7 +46,7 @@ def test_the_core_needs_the_standard_library_and_attrs_alone() -> None:
 
 def test_the_memory_adapter_needs_no_more_than_the_core() -> None:
     """Whoever embeds kdm or tests against it does not pay for a Kubernetes client."""
-    brought = foreign(imported_by("import kdm_adapters.memory, kdm_adapters.demo"))
+    brought = foreign(imported_by("import kdm_adapters.memory, kdm_adapters.memory.demo"))
     assert brought == {"attr", "attrs", "kdm_core", "kdm_adapters"}
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_adapters.memory_cluster import MemoryCluster
+from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_core import (
     ClusterOverloaded,
     ClusterTimeout,

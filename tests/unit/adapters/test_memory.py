@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from kdm_adapters import demo
-from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_adapters.memory_cluster import MemoryCluster
+from kdm_adapters.memory import MemoryDeploymentRepository, demo
+from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_core import (
     CacheNotSynced,
     CacheStale,

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.prometheus import PrometheusInstrument
-from kdm_adapters.series import MAX_SERIES, Counters, Histograms
+from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
 from kdm_core import Instrument, Outcome, SourceStatus, SyncStatus
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

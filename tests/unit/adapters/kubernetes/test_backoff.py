@@ -6,8 +6,9 @@ from random import Random
 
 import pytest
 
-from kdm_adapters.kubernetes.backoff import Backoff
-from kdm_adapters.kubernetes.messages import Event, Opened, WatchFrom, WatchList
+from kdm_adapters.cache.backoff import Backoff
+from kdm_adapters.kubernetes.watch.actions import Opened, WatchFrom, WatchList
+from kdm_adapters.kubernetes.wire.messages import Event
 from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import LISTS, REFUSED, Driver
 

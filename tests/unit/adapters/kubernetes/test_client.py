@@ -8,10 +8,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from kdm_adapters.kubernetes import connections as module
-from kdm_adapters.kubernetes.client import Client
-from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials
-from kdm_adapters.kubernetes.sockets import open_socket
+from kdm_adapters.kubernetes.api import connections as module
+from kdm_adapters.kubernetes.api.client import Client
+from kdm_adapters.kubernetes.api.sockets import open_socket
+from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials
 from kdm_core.ports import Instrument
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, refusing
 from unit.adapters.kubernetes.conftest import MakeRepository

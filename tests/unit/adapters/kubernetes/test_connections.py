@@ -17,11 +17,11 @@ import uvloop
 from attrs import define, field
 
 from kdm_adapters.kubernetes import ClusterConfig
-from kdm_adapters.kubernetes.client import ApiError, Client
-from kdm_adapters.kubernetes.connections import Connections
-from kdm_adapters.kubernetes.credentials import Credentials
-from kdm_adapters.kubernetes.messages import UNREACHABLE
-from kdm_adapters.kubernetes.sockets import KEEPALIVE, adopt_socket
+from kdm_adapters.kubernetes.api.client import ApiError, Client
+from kdm_adapters.kubernetes.api.connections import Connections
+from kdm_adapters.kubernetes.api.sockets import KEEPALIVE, adopt_socket
+from kdm_adapters.kubernetes.config.credentials import Credentials
+from kdm_adapters.kubernetes.wire.messages import UNREACHABLE
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer
 from unit.adapters.kubernetes.kubeconfig import write_kubeconfig
 

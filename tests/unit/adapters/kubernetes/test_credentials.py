@@ -16,10 +16,11 @@ import pytest
 import trustme
 import uvloop
 
-from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig, KubernetesDeploymentRepository, exec_plugin
-from kdm_adapters.kubernetes import credentials as module
-from kdm_adapters.kubernetes.client import ApiError, Client
-from kdm_adapters.kubernetes.credentials import Credentials, CredentialsError
+from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig, KubernetesDeploymentRepository
+from kdm_adapters.kubernetes.api.client import ApiError, Client
+from kdm_adapters.kubernetes.config import credentials as module
+from kdm_adapters.kubernetes.config import exec_plugin
+from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
 from kdm_core.errors import CacheNotSynced, ClusterUnreachable
 from kdm_core.model import DeploymentRef
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, refusing

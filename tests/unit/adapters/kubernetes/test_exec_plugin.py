@@ -16,8 +16,8 @@ import trustme
 import uvloop
 
 from kdm_adapters.kubernetes import ClusterConfig
-from kdm_adapters.kubernetes import exec_plugin as module
-from kdm_adapters.kubernetes.credentials import Credentials, CredentialsError
+from kdm_adapters.kubernetes.config import exec_plugin as module
+from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
 from unit.adapters.kubernetes.api_server import DEADLINE_S
 from unit.adapters.kubernetes.conftest import until
 from unit.adapters.kubernetes.kubeconfig import write_kubeconfig

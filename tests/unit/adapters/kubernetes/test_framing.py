@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_adapters.kubernetes.messages import Page
 from kdm_adapters.kubernetes.wire.json_framing import JsonList, Lines, read_page
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder
+from kdm_adapters.kubernetes.wire.messages import Page
 from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, Garbage, Records
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.objects import api_object, deployment, list_body

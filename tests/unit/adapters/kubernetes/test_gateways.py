@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository
-from kdm_adapters.kubernetes.credentials import Credentials
+from kdm_adapters.kubernetes.config.credentials import Credentials
 from kdm_core.errors import (
     CacheNotSynced,
     ClusterOverloaded,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kdm_adapters.kubernetes.go_yaml import InvalidYaml, read_yaml
+from kdm_adapters.kubernetes.config.go_yaml import InvalidYaml, read_yaml
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig
-from kdm_adapters.kubernetes.access import Access
-from kdm_adapters.kubernetes.credentials import Credentials
-from kdm_adapters.kubernetes.tls_context import client_certificate
+from kdm_adapters.kubernetes.config.access import Access
+from kdm_adapters.kubernetes.config.credentials import Credentials
+from kdm_adapters.kubernetes.config.tls_context import client_certificate
 from unit.adapters.kubernetes.kubeconfig import kubeconfig, write_kubeconfig
 
 SERVER = "https://cluster.test:6443"

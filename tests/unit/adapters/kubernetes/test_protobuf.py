@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Page, Undecodable
-from kdm_adapters.kubernetes.store import Store
+from kdm_adapters.cache.store import Store
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable
 from kdm_adapters.kubernetes.wire.protobuf_messages import ProtobufDecoder
 from kdm_adapters.kubernetes.wire.readers import PROTOBUF, Readers, failure
 from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, SHARED, Garbage, Records

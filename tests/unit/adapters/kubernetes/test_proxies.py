@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kdm_adapters.kubernetes import InvalidClusterConfig
-from kdm_adapters.kubernetes.proxies import configured_proxy, environment_proxy
-from kdm_adapters.kubernetes.urls import Url, parse_url
+from kdm_adapters.kubernetes.config.proxies import configured_proxy, environment_proxy
+from kdm_adapters.kubernetes.config.urls import Url, parse_url
 
 NO_PROXY = (
     "foobar.com, .barbaz.net, *.wildcard.io, 192.168.1.1, 192.168.1.2:81, 192.168.1.3:80, 10.0.0.0/30, "

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
-from kdm_adapters.kubernetes.refusals import lookup_error, probe_error, refuses_credentials, write_error
+from kdm_adapters.kubernetes.api.errors import lookup_error, probe_error, refuses_credentials, write_error
+from kdm_adapters.kubernetes.wire.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.wire.readers import failure
 from kdm_core.errors import (
     ClusterOverloaded,

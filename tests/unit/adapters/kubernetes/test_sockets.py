@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from kdm_adapters.kubernetes.client import Client
-from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials
-from kdm_adapters.kubernetes.sockets import open_socket
+from kdm_adapters.kubernetes.api.client import Client
+from kdm_adapters.kubernetes.api.sockets import open_socket
+from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials
 from kdm_adapters.kubernetes.wire.readers import JSON
 from unit.adapters.kubernetes.kubeconfig import write_kubeconfig
 

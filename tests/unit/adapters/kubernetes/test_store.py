@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdm_adapters.kubernetes.store import Store
+from kdm_adapters.cache.store import Store
 from kdm_core.model import ChangeKind
 from unit.adapters.kubernetes.objects import deployment
 

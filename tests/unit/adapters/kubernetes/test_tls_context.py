@@ -14,7 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kdm_adapters.kubernetes.tls_context import Tls, UnusableCertificate, authorities, client_certificate, tls_context
+from kdm_adapters.kubernetes.config.tls_context import (
+    Tls,
+    UnusableCertificate,
+    authorities,
+    client_certificate,
+    tls_context,
+)
 
 Key = ec.EllipticCurvePrivateKey
 

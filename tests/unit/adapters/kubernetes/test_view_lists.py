@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kdm_adapters.kubernetes.messages import Bookmark, Failure, ListPage, Page, WatchFrom
-from kdm_adapters.kubernetes.tuning import Tuning
+from kdm_adapters.kubernetes.watch.actions import ListPage, WatchFrom
+from kdm_adapters.kubernetes.watch.tuning import Tuning
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Failure, Page
 from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import EXPIRED, INTERNAL, LISTS, REFUSED, THROTTLED, TOO_LARGE, Driver
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kdm_adapters.kubernetes.messages import Bookmark, Event, ListPage, Opened, Page, WatchFrom, WatchList
-from kdm_adapters.kubernetes.overlays import older, written_over
+from kdm_adapters.cache.own_writes import older, written_over
+from kdm_adapters.kubernetes.watch.actions import ListPage, Opened, WatchFrom, WatchList
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Page
 from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import EXPIRED, LISTS, TOO_LARGE, Driver
 

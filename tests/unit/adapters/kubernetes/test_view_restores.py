@@ -6,18 +6,9 @@ import math
 
 import pytest
 
-from kdm_adapters.kubernetes.messages import (
-    Bookmark,
-    Ended,
-    Event,
-    ListPage,
-    Opened,
-    Page,
-    TimeUp,
-    WatchFrom,
-    WatchList,
-)
-from kdm_adapters.kubernetes.overlays import written_over
+from kdm_adapters.cache.own_writes import written_over
+from kdm_adapters.kubernetes.watch.actions import Ended, ListPage, Opened, TimeUp, WatchFrom, WatchList
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Page
 from kdm_core.model import ChangeKind, Trouble
 from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import EXPIRED, LISTS, REFUSED, THROTTLED, TOO_LARGE, Driver

@@ -11,24 +11,12 @@ from random import Random
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kdm_adapters.kubernetes.messages import (
-    Bookmark,
-    Ended,
-    Event,
-    Failure,
-    ListPage,
-    Opened,
-    Page,
-    TimeUp,
-    Undecodable,
-    Wait,
-    WatchFrom,
-    WatchList,
-)
-from kdm_adapters.kubernetes.overlays import Before, written_over
-from kdm_adapters.kubernetes.store import Store
-from kdm_adapters.kubernetes.tuning import Tuning
-from kdm_adapters.kubernetes.view import View
+from kdm_adapters.cache.own_writes import Before, written_over
+from kdm_adapters.cache.store import Store
+from kdm_adapters.kubernetes.watch.actions import Ended, ListPage, Opened, TimeUp, Wait, WatchFrom, WatchList
+from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.tuning import Tuning
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable
 from kdm_core.model import ChangeKind, Deployment, DeploymentRef
 from unit.adapters.kubernetes.cluster_model import ClusterModel
 from unit.adapters.kubernetes.objects import NAMESPACE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, ListPage, Opened, WatchFrom
+from kdm_adapters.kubernetes.watch.actions import ListPage, Opened, WatchFrom
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure
 from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import LISTS, REFUSED, Driver
 

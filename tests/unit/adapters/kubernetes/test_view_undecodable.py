@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kdm_adapters.kubernetes.messages import Bookmark, Event, ListPage, Opened, Page, Undecodable, WatchFrom, WatchList
+from kdm_adapters.kubernetes.watch.actions import ListPage, Opened, WatchFrom, WatchList
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Page, Undecodable
 from kdm_core.model import ChangeKind
 from unit.adapters.kubernetes.objects import NAMESPACE, deployment
 from unit.adapters.kubernetes.view_driver import LISTS, Driver

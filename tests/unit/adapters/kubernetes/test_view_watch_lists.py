@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kdm_adapters.kubernetes.messages import (
-    Bookmark,
-    Ended,
-    Event,
-    Failure,
-    ListPage,
-    Opened,
-    Page,
-    TimeUp,
-    WatchFrom,
-    WatchList,
-)
+from kdm_adapters.kubernetes.watch.actions import Ended, ListPage, Opened, TimeUp, WatchFrom, WatchList
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page
 from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import EXPIRED, INTERNAL, REFUSED, THROTTLED, TOO_LARGE, Driver
 

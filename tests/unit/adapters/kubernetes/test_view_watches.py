@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kdm_adapters.kubernetes.messages import (
-    Bookmark,
-    Ended,
-    Event,
-    Failure,
-    ListPage,
-    Opened,
-    TimeUp,
-    Undecodable,
-    Wait,
-    WatchFrom,
-)
+from kdm_adapters.kubernetes.watch.actions import Ended, ListPage, Opened, TimeUp, Wait, WatchFrom
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Undecodable
 from kdm_core.model import ChangeKind
 from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.view_driver import EXPIRED, INTERNAL, LISTS, REFUSED, THROTTLED, Driver

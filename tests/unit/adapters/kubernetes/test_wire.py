@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Undecodable
-from kdm_adapters.kubernetes.store import Store
+from kdm_adapters.cache.store import Store
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, failure, scale
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Undecodable
 from kdm_adapters.kubernetes.wire.records import SHARED, Garbage, Records
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.objects import (

@@ -6,25 +6,22 @@ from __future__ import annotations
 from random import Random
 from typing import TypeVar
 
-from kdm_adapters.kubernetes.messages import (
+from kdm_adapters.cache.own_writes import Before
+from kdm_adapters.cache.store import Store
+from kdm_adapters.kubernetes.watch.actions import (
     Action,
-    Bookmark,
     Ended,
-    Event,
-    Failure,
     ListPage,
     Message,
     Opened,
-    Page,
     TimeUp,
     Wait,
     WatchFrom,
     WatchList,
 )
-from kdm_adapters.kubernetes.overlays import Before
-from kdm_adapters.kubernetes.store import Store
-from kdm_adapters.kubernetes.tuning import Tuning
-from kdm_adapters.kubernetes.view import View
+from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.tuning import Tuning
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page
 from kdm_core.model import ChangeKind, Deployment
 from kdm_core.ports import Instrument
 

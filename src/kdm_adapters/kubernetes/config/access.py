@@ -17,13 +17,13 @@ from urllib.parse import quote, unquote
 
 from attrs import evolve, field, frozen
 
-from kdm_adapters.kubernetes.exec_plugin import Minted, exec_info
-from kdm_adapters.kubernetes.fields import InvalidClusterConfig
-from kdm_adapters.kubernetes.kubeconfig import Cluster, Exec, User
-from kdm_adapters.kubernetes.proxies import configured_proxy, environment_proxy
-from kdm_adapters.kubernetes.tls_context import Tls, UnusableCertificate, authorities, client_certificate
-from kdm_adapters.kubernetes.urls import Url, parse_url
-from kdm_adapters.kubernetes.validation import check_cluster, check_user
+from kdm_adapters.kubernetes.config.exec_plugin import Minted, exec_info
+from kdm_adapters.kubernetes.config.fields import InvalidClusterConfig
+from kdm_adapters.kubernetes.config.kubeconfig import Cluster, Exec, User
+from kdm_adapters.kubernetes.config.proxies import configured_proxy, environment_proxy
+from kdm_adapters.kubernetes.config.tls_context import Tls, UnusableCertificate, authorities, client_certificate
+from kdm_adapters.kubernetes.config.urls import Url, parse_url
+from kdm_adapters.kubernetes.config.validation import check_cluster, check_user
 
 Headers = tuple[tuple[str, str], ...]
 

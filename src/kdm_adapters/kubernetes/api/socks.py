@@ -13,9 +13,9 @@ from aiohttp_socks import ProxyConnector
 from python_socks import ProxyConnectionError, ProxyType
 from python_socks.async_.asyncio import Proxy
 
-from kdm_adapters.kubernetes.resolver import Resolver
-from kdm_adapters.kubernetes.sockets import adopt_socket
-from kdm_adapters.kubernetes.urls import DEFAULT_PORTS, Url
+from kdm_adapters.kubernetes.api.resolver import Resolver
+from kdm_adapters.kubernetes.api.sockets import adopt_socket
+from kdm_adapters.kubernetes.config.urls import DEFAULT_PORTS, Url
 
 
 def socks_connector(proxy: Url, server_name: str, tls: ssl.SSLContext | bool) -> aiohttp.TCPConnector:

@@ -13,13 +13,13 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from kdm_adapters.kubernetes.access import Access
-from kdm_adapters.kubernetes.answers import is_refusal, read_refusal
-from kdm_adapters.kubernetes.connections import Connections, Progress
-from kdm_adapters.kubernetes.credentials import Credentials, CredentialsError
-from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
-from kdm_adapters.kubernetes.refusals import refuses_credentials
-from kdm_adapters.kubernetes.transport_errors import describe
+from kdm_adapters.kubernetes.api.answers import is_refusal, read_refusal
+from kdm_adapters.kubernetes.api.connections import Connections, Progress
+from kdm_adapters.kubernetes.api.errors import refuses_credentials
+from kdm_adapters.kubernetes.api.transport_errors import describe
+from kdm_adapters.kubernetes.config.access import Access
+from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
+from kdm_adapters.kubernetes.wire.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.wire.readers import JSON
 from kdm_core.ports import Instrument
 

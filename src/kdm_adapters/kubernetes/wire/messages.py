@@ -1,4 +1,4 @@
-"""What passes between the view, which decides, and the reflector, which acts: actions one way, messages the other."""
+"""What the API server's answers and watch events say, whatever their encoding."""
 
 from __future__ import annotations
 
@@ -18,58 +18,6 @@ UNANSWERED: Final = "Unanswered"
 
 TIMED_OUT: Final = "TimedOut"
 """The same, where time ran out."""
-
-
-class Wait(NamedTuple):
-    """Do nothing for so many seconds."""
-
-    seconds: float
-
-
-class ListPage(NamedTuple):
-    """Read a page of a list (or all of it, where ``limit`` is 0)."""
-
-    resource_version: str
-    limit: int = 0
-    continue_token: str = ""
-
-    def query(self) -> dict[str, str]:
-        """Return the request's query parameters. A continuation carries no resourceVersion: its token does."""
-        query = {"limit": str(self.limit)} if self.limit else {}
-        if self.continue_token:
-            return query | {"continue": self.continue_token}
-        return query | ({"resourceVersion": self.resource_version} if self.resource_version else {})
-
-
-class WatchList(NamedTuple):
-    """Open a watch that begins with the present state and goes on as a watch (KEP-3157)."""
-
-    resource_version: str
-    timeout_s: int
-
-    def query(self) -> dict[str, str]:
-        """Return the request's query parameters."""
-        query = WatchFrom(self.resource_version, self.timeout_s).query()
-        return query | {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
-
-
-class WatchFrom(NamedTuple):
-    """Open a watch of what happened after a resourceVersion."""
-
-    resource_version: str
-    timeout_s: int
-
-    def query(self) -> dict[str, str]:
-        """Return the request's query parameters."""
-        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(self.timeout_s)}
-        return query | ({"resourceVersion": self.resource_version} if self.resource_version else {})
-
-
-Action = Wait | ListPage | WatchList | WatchFrom
-
-
-class Opened(NamedTuple):
-    """The server accepted the watch."""
 
 
 class Event(NamedTuple):
@@ -169,16 +117,3 @@ class Failure(NamedTuple):
         text = "Too large resource version"
         timeout = self.code == 504 or self.reason == "Timeout"
         return timeout and (text in self.message or any(message == text for _, message in self.causes))
-
-
-class Ended(NamedTuple):
-    """The watch's stream ended; ``detail`` says how, where it was not in order."""
-
-    detail: str = ""
-
-
-class TimeUp(NamedTuple):
-    """The view's deadline passed."""
-
-
-Message = Opened | Event | Bookmark | Undecodable | Page | Failure | Ended | TimeUp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from kdm_adapters.kubernetes.store import Objects
+from kdm_adapters.cache.store import Objects
 from kdm_core.model import Deployment
 
 

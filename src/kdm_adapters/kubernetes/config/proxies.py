@@ -11,8 +11,8 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Final
 
-from kdm_adapters.kubernetes.fields import InvalidClusterConfig
-from kdm_adapters.kubernetes.urls import Url, parse_url
+from kdm_adapters.kubernetes.config.fields import InvalidClusterConfig
+from kdm_adapters.kubernetes.config.urls import Url, parse_url
 
 SCHEMES: Final = frozenset({"http", "https", "socks5"})
 """What ``proxy-url`` may begin with (client-go, ``parseProxyURL``)."""

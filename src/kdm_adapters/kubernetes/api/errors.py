@@ -9,7 +9,7 @@ import math
 import re
 from typing import Final
 
-from kdm_adapters.kubernetes.messages import TIMED_OUT, UNREACHABLE, Failure
+from kdm_adapters.kubernetes.wire.messages import TIMED_OUT, UNREACHABLE, Failure
 from kdm_core.errors import (
     ClusterOverloaded,
     ClusterTimeout,

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from kdm_adapters.kubernetes.client import ApiError, Client
-from kdm_adapters.kubernetes.reflector import deployments_path
-from kdm_adapters.kubernetes.store import Store
-from kdm_adapters.kubernetes.view import View
+from kdm_adapters.cache.store import Store
+from kdm_adapters.kubernetes.api.client import ApiError, Client
+from kdm_adapters.kubernetes.watch.reflector import deployments_path
+from kdm_adapters.kubernetes.watch.state_machine import View
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder
 from kdm_adapters.kubernetes.wire.records import Garbage

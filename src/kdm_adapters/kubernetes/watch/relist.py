@@ -6,7 +6,7 @@ import math
 from random import Random
 from typing import Final
 
-from kdm_adapters.kubernetes.backoff import Backoff
+from kdm_adapters.cache.backoff import Backoff
 
 HURRY_EVERY_S: Final = 60.0
 """How often all may be read again at once, in seconds. If that did not help, doing it faster does not help either."""

@@ -8,8 +8,8 @@ from typing import Final
 
 import aiohttp
 
-from kdm_adapters.kubernetes.messages import Failure
-from kdm_adapters.kubernetes.retry_after import retry_after_s
+from kdm_adapters.kubernetes.api.retry_after import retry_after_s
+from kdm_adapters.kubernetes.wire.messages import Failure
 from kdm_adapters.kubernetes.wire.readers import failure
 from kdm_adapters.kubernetes.wire.words import REDACTED, address
 

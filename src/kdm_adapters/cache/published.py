@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from kdm_adapters.kubernetes.overlays import Before, Overlays, older
-from kdm_adapters.kubernetes.staging import Staging
-from kdm_adapters.kubernetes.store import Store
+from kdm_adapters.cache.own_writes import Before, Overlays, older
+from kdm_adapters.cache.store import Objects, Store
 from kdm_core.model import Deployment
 
 
@@ -86,10 +85,10 @@ class Published:
         """A list is asked for; ``newest`` tells whether for the newest state there is."""
         self._overlays.list_begins(newest=newest)
 
-    def replace(self, staging: Staging, resource_version: str) -> None:
+    def replace(self, complete: Objects, resource_version: str) -> None:
         """Show a complete state instead of what was there."""
-        self._overlays.merge(staging.objects, resource_version)
-        self._store.replace(self._namespace, staging.objects)
+        self._overlays.merge(complete, resource_version)
+        self._store.replace(self._namespace, complete)
 
     def clear(self) -> None:
         """Show nothing: what was there belongs to another cluster, and so does what is still being written there."""

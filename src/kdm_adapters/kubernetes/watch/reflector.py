@@ -11,23 +11,13 @@ from typing import Final
 
 import aiohttp
 
-from kdm_adapters.kubernetes.client import Answer, ApiError, Client
-from kdm_adapters.kubernetes.messages import (
-    UNANSWERED,
-    Action,
-    Ended,
-    Failure,
-    ListPage,
-    Opened,
-    TimeUp,
-    Wait,
-    WatchFrom,
-    WatchList,
-)
-from kdm_adapters.kubernetes.refusals import explain
-from kdm_adapters.kubernetes.transport_errors import describe
-from kdm_adapters.kubernetes.view import View
+from kdm_adapters.kubernetes.api.client import Answer, ApiError, Client
+from kdm_adapters.kubernetes.api.errors import explain
+from kdm_adapters.kubernetes.api.transport_errors import describe
+from kdm_adapters.kubernetes.watch.actions import Action, Ended, ListPage, Opened, TimeUp, Wait, WatchFrom, WatchList
+from kdm_adapters.kubernetes.watch.state_machine import View
 from kdm_adapters.kubernetes.wire.json_framing import read_page
+from kdm_adapters.kubernetes.wire.messages import UNANSWERED, Failure
 from kdm_adapters.kubernetes.wire.readers import LIST_ACCEPT, WATCH_ACCEPT, Readers
 from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_core.ports import Instrument

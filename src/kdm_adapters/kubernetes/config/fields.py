@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Iterator
 
-from kdm_adapters.kubernetes.go_yaml import Json
+from kdm_adapters.kubernetes.config.go_yaml import Json
 from kdm_core.errors import InvalidInput
 
 

@@ -12,7 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kdm_adapters.series import MAX_SERIES, Counters, Histograms
+from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
 from kdm_core import Instrument, Outcome, SourceStatus, SyncStatus
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kdm_adapters.kubernetes.messages import Undecodable
-from kdm_adapters.kubernetes.store import Objects, Store
+from kdm_adapters.cache.store import Objects, Store
+from kdm_adapters.kubernetes.wire.messages import Undecodable
 from kdm_core.model import Deployment
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdm_adapters.kubernetes.messages import Failure
+from kdm_adapters.kubernetes.wire.messages import Failure
 from kdm_core.model import Trouble
 
 

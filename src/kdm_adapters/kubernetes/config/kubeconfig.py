@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 
 from attrs import field, frozen
 
-from kdm_adapters.kubernetes.fields import Fields, InvalidClusterConfig
-from kdm_adapters.kubernetes.go_yaml import InvalidYaml, Json, read_yaml
+from kdm_adapters.kubernetes.config.fields import Fields, InvalidClusterConfig
+from kdm_adapters.kubernetes.config.go_yaml import InvalidYaml, Json, read_yaml
 
 EXEC_EXTENSION: Final = "client.authentication.k8s.io/exec"
 """A cluster's extension that is passed on to exec plugins (KEP-541)."""

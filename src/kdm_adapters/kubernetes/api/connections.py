@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import aiohttp
 
-from kdm_adapters.kubernetes.access import Access, Endpoint
-from kdm_adapters.kubernetes.resolver import Resolver
-from kdm_adapters.kubernetes.sockets import open_socket
-from kdm_adapters.kubernetes.tls_context import tls_context
-from kdm_adapters.kubernetes.urls import Url
+from kdm_adapters.kubernetes.api.resolver import Resolver
+from kdm_adapters.kubernetes.api.sockets import open_socket
+from kdm_adapters.kubernetes.config.access import Access, Endpoint
+from kdm_adapters.kubernetes.config.tls_context import tls_context
+from kdm_adapters.kubernetes.config.urls import Url
 
 CONNECT_TIMEOUT_S: Final = 5.0
 """How long connecting may take, TLS included, in seconds."""
@@ -97,7 +97,7 @@ async def _note_connected(_session: object, context: Any, _parameters: object) -
 def _connector(endpoint: Endpoint) -> aiohttp.TCPConnector:
     context = False if endpoint.tls is None else tls_context(endpoint.tls)
     if endpoint.proxy is not None and endpoint.proxy.scheme.startswith("socks5"):
-        from kdm_adapters.kubernetes.socks import socks_connector  # noqa: PLC0415 - most need none of it
+        from kdm_adapters.kubernetes.api.socks import socks_connector  # noqa: PLC0415 - most need none of it
 
         return socks_connector(endpoint.proxy, endpoint.tls.server_name if endpoint.tls else "", context)
     return aiohttp.TCPConnector(limit=0, ssl=context, socket_factory=open_socket, resolver=Resolver())

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from attrs import define
 
-from kdm_adapters.memory_cluster import MemoryCluster
+from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_core.errors import (
     CacheNotSynced,
     CacheStale,

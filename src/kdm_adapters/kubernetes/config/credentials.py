@@ -15,11 +15,10 @@ from typing import Final, Literal
 
 from attrs import frozen
 
-from kdm_adapters.kubernetes.access import Access, Plan, minted_access, plan_kubeconfig, plan_service_account
-from kdm_adapters.kubernetes.exec_plugin import Minted, PluginError, run_plugin
-from kdm_adapters.kubernetes.fields import InvalidClusterConfig
-from kdm_adapters.kubernetes.kubeconfig import Cluster, Kubeconfig, User, kubeconfig_paths, load_kubeconfig
-from kdm_adapters.kubernetes.official import (
+from kdm_adapters.kubernetes.config.access import Access, Plan, minted_access, plan_kubeconfig, plan_service_account
+from kdm_adapters.kubernetes.config.exec_plugin import Minted, PluginError, run_plugin
+from kdm_adapters.kubernetes.config.fields import InvalidClusterConfig
+from kdm_adapters.kubernetes.config.in_cluster import (
     SERVICE_CERT_FILENAME,
     SERVICE_HOST_ENV_NAME,
     SERVICE_PORT_ENV_NAME,
@@ -27,7 +26,8 @@ from kdm_adapters.kubernetes.official import (
     ConfigException,
     InClusterConfigLoader,
 )
-from kdm_adapters.kubernetes.redaction import Redactor
+from kdm_adapters.kubernetes.config.kubeconfig import Cluster, Kubeconfig, User, kubeconfig_paths, load_kubeconfig
+from kdm_adapters.kubernetes.config.redaction import Redactor
 
 __all__ = ["ClusterConfig", "Credentials", "CredentialsError", "InvalidClusterConfig"]
 

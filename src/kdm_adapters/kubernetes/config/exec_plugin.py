@@ -21,9 +21,9 @@ from typing import Final, Self
 
 from attrs import field, frozen
 
-from kdm_adapters.kubernetes.fields import Fields, InvalidClusterConfig
-from kdm_adapters.kubernetes.go_yaml import Json, read_yaml
-from kdm_adapters.kubernetes.kubeconfig import Cluster, Exec
+from kdm_adapters.kubernetes.config.fields import Fields, InvalidClusterConfig
+from kdm_adapters.kubernetes.config.go_yaml import Json, read_yaml
+from kdm_adapters.kubernetes.config.kubeconfig import Cluster, Exec
 
 EXEC_TIMEOUT_S: Final = 30.0
 """How long an exec plugin may take, in seconds."""

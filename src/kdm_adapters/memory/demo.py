@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kdm_adapters.memory_cluster import MemoryCluster
+from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_core.model import DeploymentRef
 
 _DEMO: Final = (

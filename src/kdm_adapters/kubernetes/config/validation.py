@@ -5,9 +5,9 @@ The rules are those of client-go v0.36.3, ``tools/clientcmd/validation.go`` and 
 
 from __future__ import annotations
 
-from kdm_adapters.kubernetes.exec_plugin import API_VERSIONS
-from kdm_adapters.kubernetes.fields import InvalidClusterConfig
-from kdm_adapters.kubernetes.kubeconfig import Cluster, Exec, User
+from kdm_adapters.kubernetes.config.exec_plugin import API_VERSIONS
+from kdm_adapters.kubernetes.config.fields import InvalidClusterConfig
+from kdm_adapters.kubernetes.config.kubeconfig import Cluster, Exec, User
 
 
 def check_cluster(cluster: Cluster, where: str) -> None:

@@ -38,33 +38,29 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final, Literal
 
-from kdm_adapters.kubernetes.backoff import Backoff
-from kdm_adapters.kubernetes.freshness import Freshness
-from kdm_adapters.kubernetes.messages import (
+from kdm_adapters.cache.backoff import Backoff
+from kdm_adapters.cache.freshness import Freshness
+from kdm_adapters.cache.own_writes import Before, older
+from kdm_adapters.cache.published import Published
+from kdm_adapters.cache.store import Store
+from kdm_adapters.kubernetes.watch.actions import (
     Action,
-    Bookmark,
     Ended,
-    Event,
-    Failure,
     ListPage,
     Message,
     Opened,
-    Page,
     TimeUp,
-    Undecodable,
     Wait,
     WatchFrom,
     WatchList,
 )
-from kdm_adapters.kubernetes.overlays import Before, older
-from kdm_adapters.kubernetes.patience import Patience
-from kdm_adapters.kubernetes.published import Published
-from kdm_adapters.kubernetes.repair import Repair
-from kdm_adapters.kubernetes.request import Request
-from kdm_adapters.kubernetes.staging import Staging
-from kdm_adapters.kubernetes.store import Store
-from kdm_adapters.kubernetes.troubles import trouble
-from kdm_adapters.kubernetes.tuning import Tuning
+from kdm_adapters.kubernetes.watch.patience import Patience
+from kdm_adapters.kubernetes.watch.relist import Repair
+from kdm_adapters.kubernetes.watch.request import Request
+from kdm_adapters.kubernetes.watch.staging import Staging
+from kdm_adapters.kubernetes.watch.troubles import trouble
+from kdm_adapters.kubernetes.watch.tuning import Tuning
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable
 from kdm_core.model import Deployment, DeploymentRef, SourceStatus, Trouble
 from kdm_core.ports import Instrument
 
@@ -575,7 +571,7 @@ class View:
                 self._relist(self._reason)
                 return False
             _log.warning("%s: the state went back from %s to %s", self.source, self._rv, resource_version)
-        self._published.replace(staging, resource_version)
+        self._published.replace(staging.objects, resource_version)
         self._rv = resource_version
         self._rv_unavailable = self._full_list = self._progress = False
         self._just_read = mode == "list"
