@@ -107,7 +107,7 @@ def audit(session: nox.Session) -> None:
         "-W",
         "error",
         "-c",
-        "import kdm_http.serve_command, kdm_adapters.kubernetes",
+        "import kdm_cli.serve, kdm_adapters.kubernetes",
         env={"PYTHONPATH": "src"},
     )
 

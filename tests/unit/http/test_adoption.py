@@ -11,8 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kdm_core import LOCAL, DeploymentService
-from kdm_http.adoption import Adoption
-from kdm_http.app import create_app
+from kdm_http.api.app import create_app
+from kdm_http.telemetry.feature_metrics import Adoption
 
 PEER: Any = SimpleNamespace(identity=LOCAL, not_after=datetime.max.replace(tzinfo=UTC))
 

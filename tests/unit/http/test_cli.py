@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("KDM_")}
-KDM = [sys.executable, "-m", "kdm_http"]
+KDM = [sys.executable, "-m", "kdm_cli"]
 NOWHERE = ["--tls-cert", "/nowhere", "--tls-key", "/nowhere", "--tls-client-ca", "/nowhere"]
 DEADLINE_S = 60.0
 

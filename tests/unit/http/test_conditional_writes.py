@@ -10,7 +10,7 @@ import pytest
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import DeploymentRef, DeploymentService, Identity, Outcome
 from kdm_core.policy import parse_policy
-from kdm_http.app import create_app
+from kdm_http.api.app import create_app
 from unit.core.fixtures import ListedAudit
 
 from .conftest import Admitted

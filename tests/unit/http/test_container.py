@@ -14,10 +14,10 @@ import pytest
 from dependency_injector import providers
 
 from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_cli.container import Container
+from kdm_cli.policy_file import PolicyFile
+from kdm_cli.settings import BadSetting, Settings
 from kdm_core import LOCAL, AuditUnavailable, DeploymentRef, Forbidden, Identity, PolicyError
-from kdm_http.container import Container
-from kdm_http.policy_file import PolicyFile
-from kdm_http.settings import BadSetting, Settings
 
 CERTIFIED = Settings(tls_cert=Path("server.pem"), tls_key=Path("server-key.pem"), tls_client_ca=Path("ca.pem"))
 
@@ -171,7 +171,7 @@ async def test_a_new_policy_file_changes_what_is_allowed(tmp_path: Path) -> None
 def test_the_memory_repository_does_not_load_kubernetes() -> None:
     """It would cost half a second and tens of megabytes."""
     code = (
-        "import sys; from kdm_http.container import Container; from kdm_http.settings import Settings;"
+        "import sys; from kdm_cli.container import Container; from kdm_cli.settings import Settings;"
         "Container(settings=Settings(policy_file='allow-all')).api();"
         "loaded = {'kubernetes', 'aiohttp', 'kdm_adapters.kubernetes'} & sys.modules.keys();"
         "sys.exit(str(loaded) if loaded else 0)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdm_http.file_changes import FileChanges
+from kdm_http.file_watch import FileChanges
 
 
 @pytest.mark.parametrize(

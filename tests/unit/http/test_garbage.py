@@ -6,8 +6,8 @@ import asyncio
 import gc
 
 from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_cli.garbage_collection import frozen_once_synced
 from kdm_core import DeploymentRef
-from kdm_http.garbage import frozen_once_synced
 
 
 async def frozen(at_least: int) -> None:

@@ -16,7 +16,7 @@ import asyncio, types
 import httpx
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import LOCAL, AuditUnavailable, DeploymentRef, DeploymentService
-from kdm_http.app import create_app
+from kdm_http.api.app import create_app
 
 class NoSink:
     def check(self): pass
@@ -50,7 +50,7 @@ asyncio.run(main())
 def logged(style: str, code: str) -> str:
     """What a process that logs like kdm wrote to its standard error."""
     configured = (
-        "import logging, structlog; from kdm_http import logs; from kdm_adapters.lines import LineWriter\n"
+        "import logging, structlog; from kdm_cli import logs; from kdm_adapters.lines import LineWriter\n"
         f"logs.configure('info', {style!r}, LineWriter(2))\n"
     )
     done = subprocess.run(
@@ -71,7 +71,7 @@ def test_every_line_of_a_request_has_its_id() -> None:
     assert lines.pop("at-once") == ["kdm.access"]
     assert set(lines) == {f"request-{number}" for number in range(10)}
     for loggers in lines.values():
-        assert sorted(loggers) == ["kdm.access", "kdm_core.service", "kdm_http.problems"]
+        assert sorted(loggers) == ["kdm.access", "kdm_core.service", "kdm_http.api.errors"]
 
 
 def test_an_event_has_the_fields_that_are_documented() -> None:

@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import LOCAL, DeploymentRef, DeploymentService
-from kdm_http.app import create_app
-from kdm_http.openapi import describe
+from kdm_http.api.app import create_app
+from kdm_http.api.openapi import describe
 
 DOCUMENT = "/api/v1/openapi.json"
 

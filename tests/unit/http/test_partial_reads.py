@@ -9,7 +9,7 @@ import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import DeploymentRef, DeploymentService
-from kdm_http.app import create_app
+from kdm_http.api.app import create_app
 from unit.http.conftest import Admitted
 
 EVERYWHERE: tuple[dict[str, str], ...] = ({}, {"namespace": "*"})

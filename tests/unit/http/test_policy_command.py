@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdm_http import policy_command
+from kdm_cli import policy as policy_command
 
 REPOSITORY = Path(__file__).parents[3]
 POLICY = """

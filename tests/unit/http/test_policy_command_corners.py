@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> Path:
 
 def kdm(arguments: str, redirection: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["/bin/sh", "-c", f"exec {shlex.quote(sys.executable)} -m kdm_http {arguments} {redirection}"],
+        ["/bin/sh", "-c", f"exec {shlex.quote(sys.executable)} -m kdm_cli {arguments} {redirection}"],
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -79,7 +79,7 @@ def test_a_reader_that_left_is_told_in_one_line(file: Path) -> None:
 
 def kdm_into(writer: int, arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kdm_http", *shlex.split(arguments)],
+        [sys.executable, "-m", "kdm_cli", *shlex.split(arguments)],
         stdout=writer,
         stderr=subprocess.PIPE,
         text=True,
@@ -90,7 +90,7 @@ def kdm_into(writer: int, arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_name_that_is_no_unicode_is_answered(file: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "kdm_http", *shlex.split(explain(file, "x"))[:-4], "--user", b"\xff",
+        [sys.executable, "-m", "kdm_cli", *shlex.split(explain(file, "x"))[:-4], "--user", b"\xff",
          "--verb", "read", "--deployment", "shop/web"],
         capture_output=True, timeout=60, check=False,
     )  # fmt: skip

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_cli import policy_file
+from kdm_cli.policy_file import PolicyFile
 from kdm_core import DeploymentRef, DeploymentService, Forbidden, Identity, PolicyError
-from kdm_http import policy_file, regular_file
-from kdm_http.policy_file import PolicyFile
+from kdm_http import regular_file
 
 ALICE = Identity("alice")
 WEB = DeploymentRef("shop", "web")

@@ -12,8 +12,8 @@ import pytest
 import kdm_core.errors
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import DeploymentService, KdmError, WriteInvalid
-from kdm_http.app import create_app
-from kdm_http.problems import STATUS, status_of
+from kdm_http.api.app import create_app
+from kdm_http.api.errors import STATUS, status_of
 
 from .conftest import Admitted
 

@@ -11,8 +11,9 @@ import pytest
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import DeploymentRef, DeploymentService, Identity
 from kdm_core.policy import parse_policy
-from kdm_http.remembered_lists import REMEMBERED_LISTS
-from kdm_http.shortcut import Ready, Shortcut
+from kdm_http.api.fast_path import Shortcut
+from kdm_http.api.remembered_lists import REMEMBERED_LISTS
+from kdm_http.server.application import Ready
 
 POLICY: Final = """
 version = 1

@@ -7,7 +7,7 @@ import math
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kdm_http.request_metrics import COUNTED_USERS, RequestMetrics, dialect_of
+from kdm_http.telemetry.request_metrics import COUNTED_USERS, RequestMetrics, dialect_of
 
 REQUESTS = "kdm_http_requests_total"
 SECONDS = "kdm_http_request_duration_seconds"

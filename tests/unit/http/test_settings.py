@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from kdm_http.limits import Limits
-from kdm_http.settings import KNOBS, BadSetting, Knob, Settings, add_flags
+from kdm_cli.settings import KNOBS, BadSetting, Knob, Settings, add_flags
+from kdm_http.server.limits import Limits
 
 
 def flags(*argv: str) -> dict[str, object]:

@@ -39,10 +39,10 @@ class Watched:
 
 sys.meta_path.insert(0, Watched())
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so do its children
-from kdm_http.__main__ import main
+from kdm_cli.__main__ import main
 sys.exit(main())
 """
-MODULES: Final = ["kdm_http.cli", "kdm_http.serve_command", "litestar", "kdm_http.server"]
+MODULES: Final = ["kdm_cli.main", "kdm_cli.serve", "litestar", "kdm_http.server.serve"]
 """What is imported on the way to the first connection, from the first line of `main` to the event loop."""
 
 
@@ -104,7 +104,7 @@ def test_a_signal_during_the_start_ends_any_other_process(module: str, number: s
 @pytest.mark.parametrize("delay", range(4))
 def test_sigterm_right_after_the_start_is_never_lost(first: bool, delay: int) -> None:
     """Whenever it comes: kdm ends by the signal, or gracefully with 0 once it has an event loop."""
-    done = run(program("kdm_http.cli", signal.SIGTERM, delay_s=0.01 + 0.2 * delay, first=first))
+    done = run(program("kdm_cli.main", signal.SIGTERM, delay_s=0.01 + 0.2 * delay, first=first))
     assert done.returncode in {0, 128 + signal.SIGTERM if first else -signal.SIGTERM}, done.stderr
     assert b"Traceback" not in done.stderr
 
@@ -185,7 +185,7 @@ class TestWhileItServes:
             assert any(each["name"] == "MainThread" and "signals.py" in str(each["stack"]) for each in threads)
             kdm.process.terminate()
             shown = [events[-1], *kdm.until("stopped")]
-            assert any("server.py" in str(each.get("stack")) for each in shown)
+            assert any("serve.py" in str(each.get("stack")) for each in shown)
             assert kdm.process.wait(DEADLINE_S) == 0
 
     def test_sigusr2_writes_every_thread_s_stack(self, loop: str) -> None:
@@ -229,7 +229,7 @@ def test_a_user_without_a_home_gets_one_line(argv: list[str], told: str) -> None
         "def unknown(uid): raise KeyError(uid)\n"
         "pwd.getpwuid = unknown\n"
         f"sys.argv[1:] = {['serve', '--dev', '--log-level', 'error', '--port', '0', '--ops-port', '0', *argv]}\n"
-        "from kdm_http.__main__ import main\n"
+        "from kdm_cli.__main__ import main\n"
         "sys.exit(main())\n"
     )
     environment = {name: value for name, value in ENVIRONMENT.items() if name not in {"HOME", "KUBECONFIG"}}

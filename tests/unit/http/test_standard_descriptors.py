@@ -14,7 +14,7 @@ CLOSED: Final = [each for count in range(1, 4) for each in itertools.combination
 REPORT: Final = """
 import os, sys
 sys.argv = ["kdm", "--version"]
-from kdm_http import __main__
+from kdm_cli import __main__
 try:
     __main__.main()
 except SystemExit as end:

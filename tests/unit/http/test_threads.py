@@ -11,13 +11,13 @@ from typing import Final
 import pytest
 import uvloop
 
-from kdm_http import threads
-from kdm_http.threads import AbandonableThreads
+from kdm_http.server import threads
+from kdm_http.server.threads import AbandonableThreads
 
 HANGING: Final = """
 import asyncio, sys, threading
 import uvloop
-from kdm_http.threads import AbandonableThreads
+from kdm_http.server.threads import AbandonableThreads
 
 async def main():
     asyncio.get_running_loop().set_default_executor(AbandonableThreads())

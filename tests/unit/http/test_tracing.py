@@ -17,10 +17,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
+from kdm_cli.container import Container
+from kdm_cli.settings import Settings
 from kdm_core import Identity
-from kdm_http.container import Container
-from kdm_http.settings import Settings
-from kdm_http.tracing import Tracing
+from kdm_http.telemetry.tracing import Tracing
 
 TRACE_ID: Final = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID: Final = "b7ad6b7169203331"
@@ -194,10 +194,10 @@ async def test_the_standard_switch_turns_them_off(monkeypatch: pytest.MonkeyPatc
 def test_without_traces_nothing_of_opentelemetry_is_loaded() -> None:
     """And so nothing of it need be installed, and it costs nothing."""
     code = (
-        "import sys; from kdm_http import cli; from kdm_http.container import Container;"
-        "from kdm_http.settings import Settings; container = Container(settings=Settings(policy_file='allow-all'));"
+        "import sys; from kdm_cli import main; from kdm_cli.container import Container;"
+        "from kdm_cli.settings import Settings; container = Container(settings=Settings(policy_file='allow-all'));"
         "container.api(), container.ops(), container.lifespan();"
-        "loaded = {'opentelemetry.sdk', 'opentelemetry.trace', 'kdm_http.tracing'} & sys.modules.keys();"
+        "loaded = {'opentelemetry.sdk', 'opentelemetry.trace', 'kdm_http.telemetry.tracing'} & sys.modules.keys();"
         "sys.exit(str(loaded) if loaded else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
@@ -206,7 +206,7 @@ def test_without_traces_nothing_of_opentelemetry_is_loaded() -> None:
 
 def test_where_opentelemetry_is_missing_the_error_names_the_extra() -> None:
     code = (
-        "import sys; sys.modules['opentelemetry'] = None; from kdm_http.cli import main;"
+        "import sys; sys.modules['opentelemetry'] = None; from kdm_cli.main import main;"
         "sys.exit(main(['serve', '--dev', '--otel', '--port', '0', '--ops-port', '0']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

@@ -12,11 +12,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from prometheus_client import CollectorRegistry
 
+from kdm_cli.pki.authority import Authority
 from kdm_core import Identity
-from kdm_http.peer import Peer
-from kdm_http.pki import Authority
-from kdm_http.rejection import Reason
-from kdm_http.traffic import REMEMBERED_CLIENTS, Traffic
+from kdm_http.telemetry.edge_metrics import REMEMBERED_CLIENTS, Traffic
+from kdm_http.tls.peer import Peer
+from kdm_http.tls.rejection import Reason
 
 END: Final = "kdm_certificate_not_after_timestamp_seconds"
 

@@ -8,9 +8,9 @@ from typing import Final
 
 import aiohttp
 
-from kdm_adapters.kubernetes.api.retry_after import retry_after_s
 from kdm_adapters.kubernetes.wire.messages import Failure
 from kdm_adapters.kubernetes.wire.readers import failure
+from kdm_adapters.kubernetes.wire.retry_after import retry_after_s
 from kdm_adapters.kubernetes.wire.words import REDACTED, address
 
 _READ_BYTES: Final = 1024 * 1024

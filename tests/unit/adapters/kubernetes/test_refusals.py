@@ -23,7 +23,7 @@ from kdm_core.errors import (
     WriteForbidden,
     WriteInvalid,
 )
-from kdm_http.problems import status_of
+from kdm_http.api.errors import status_of
 from unit.adapters.kubernetes.answers import (
     ABOUT_WEB,
     CANNOT,

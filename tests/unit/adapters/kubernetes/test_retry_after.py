@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_adapters.kubernetes.api.retry_after import MAX_RETRY_AFTER_S, bounded_s, retry_after_s
+from kdm_adapters.kubernetes.wire.retry_after import MAX_RETRY_AFTER_S, bounded_s, retry_after_s
 
 NOW = "Thu, 26 Nov 2026 12:00:00 GMT"
 

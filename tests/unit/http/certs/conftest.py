@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from kdm_http import certs_command
+from kdm_cli import certs as certs_command
 
 
 @frozen

@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from kdm_http import tls
-from kdm_http.pem import write_blocks
-from kdm_http.pki import Pair
+from kdm_cli.pki.authority import Pair
+from kdm_http.tls import context as tls
+from kdm_http.tls.pem import write_blocks
 from unit.http.certs.conftest import Certs
 from unit.http.tls import strange
 

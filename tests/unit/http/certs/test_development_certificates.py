@@ -9,12 +9,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kdm_http import tls
-from kdm_http.certificates import Certificate
-from kdm_http.peer import Peer
-from kdm_http.pki import Pair, is_development_certificate
-from kdm_http.rejection import Reason
-from kdm_http.trust import Trust
+from kdm_cli.pki.authority import Pair, is_development_certificate
+from kdm_http.tls import context as tls
+from kdm_http.tls.certificates import Certificate
+from kdm_http.tls.peer import Peer
+from kdm_http.tls.rejection import Reason
+from kdm_http.tls.trust import Trust
 from unit.http.certs.conftest import Certs
 
 CERTS = Path(__file__).parents[4] / "certs"

@@ -13,8 +13,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kdm_http.pki import Authority, PkiError, parse_san
-from kdm_http.pki_directory import PkiDirectory
+from kdm_cli.pki.authority import Authority, PkiError, parse_san
+from kdm_cli.pki.directory import PkiDirectory
 from unit.http.certs.conftest import Certs
 
 SANS = [

@@ -14,9 +14,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from kdm_http import pki_files
-from kdm_http.pki import SKEW, Authority, Pair, PkiError
-from kdm_http.pki_directory import PkiDirectory
+from kdm_cli.pki import files as pki_files
+from kdm_cli.pki.authority import SKEW, Authority, Pair, PkiError
+from kdm_cli.pki.directory import PkiDirectory
 from unit.http.certs.conftest import Certs
 
 
@@ -350,7 +350,7 @@ def test_runs_at_the_same_time_lose_nothing(pki: Path) -> None:
     for name, pair in pairs.items():
         directory.add(name, pair)
     first = number(pki)
-    command = [sys.executable, "-m", "kdm_http", "certs", "revoke", str(pki)]
+    command = [sys.executable, "-m", "kdm_cli", "certs", "revoke", str(pki)]
     running = [subprocess.Popen([*command, name], stdout=subprocess.DEVNULL) for name in pairs]
     assert [each.wait(60) for each in running] == [0] * 4
     assert revoked(pki) == {f"{pair.certificate.serial_number:x}" for pair in pairs.values()}

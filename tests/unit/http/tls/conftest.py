@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from kdm_http.server import ServerConfig, TlsFiles, serve
+from kdm_http.server.serve import ServerConfig, TlsFiles, serve
 from unit.http.tls.client import Client
 from unit.http.tls.credentials import Credentials
 from unit.http.tls.running import Running, ops_app

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kdm_http.events import ServerEvents
-from kdm_http.peer import Peer
-from kdm_http.rejection import Rejection
-from kdm_http.server import Addresses, TlsFiles
+from kdm_http.server.events import ServerEvents
+from kdm_http.server.serve import Addresses, TlsFiles
+from kdm_http.tls.peer import Peer
+from kdm_http.tls.rejection import Rejection
 from unit.http.tls.credentials import Credentials
 
 DEADLINE_S = 10.0

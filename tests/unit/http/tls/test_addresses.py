@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kdm_http.listener import BindError, bind
+from kdm_http.server.listener import BindError, bind
 from unit.http.tls.client import Client
 from unit.http.tls.credentials import Credentials
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_http.client_hello import ClientHello
-from kdm_http.rejection import Reason
+from kdm_http.tls.client_hello import ClientHello
+from kdm_http.tls.rejection import Reason
 from unit.http.tls.client import Client
 from unit.http.tls.credentials import Credentials
 

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import DeploymentRef, DeploymentService
-from kdm_http.app import create_app
-from kdm_http.limits import Limits
+from kdm_http.api.app import create_app
+from kdm_http.server.limits import Limits
 from unit.http.tls.client import Client
 
 EXAMPLES: Final = int(os.environ.get("KDM_TEST_H11_EXAMPLES", "300"))

@@ -11,8 +11,8 @@ import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import DeploymentRef, DeploymentService
-from kdm_http.app import create_app
-from kdm_http.limits import Limits
+from kdm_http.api.app import create_app
+from kdm_http.server.limits import Limits
 from unit.http.tls.client import Client
 
 WRITE = (

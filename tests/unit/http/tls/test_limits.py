@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kdm_http.limits import Limits, Shares
-from kdm_http.rejection import Reason
+from kdm_http.server.limits import Limits, Shares
+from kdm_http.tls.rejection import Reason
 from unit.http.tls.client import Client
 from unit.http.tls.credentials import Credentials
 

@@ -10,8 +10,8 @@ import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import DeploymentService
-from kdm_http.app import create_app
-from kdm_http.limits import Limits
+from kdm_http.api.app import create_app
+from kdm_http.server.limits import Limits
 from unit.http.tls.client import Response
 
 ID = "x-request-id: mine-1\r\n"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import AuditEvent, AuditSink, DeploymentRef, DeploymentService
 from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
-from kdm_http.app import Api, create_app
-from kdm_http.limits import Limits
+from kdm_http.api.app import Api, create_app
+from kdm_http.server.limits import Limits
 from unit.http.tls.client import DEADLINE_S, Client, Response
 
 POLICY = """

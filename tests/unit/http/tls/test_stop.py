@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from kdm_http.limits import Limits
-from kdm_http.server import BindError, ServerConfig, ServerError, TlsFiles, serve
+from kdm_http.server.limits import Limits
+from kdm_http.server.serve import BindError, ServerConfig, ServerError, TlsFiles, serve
 from unit.http.tls.client import Client
 from unit.http.tls.credentials import Credentials
 
@@ -194,7 +194,7 @@ async def test_a_name_is_listened_on_at_each_of_its_addresses(start: Any, creden
 PROGRAM = """
     import sys
     from pathlib import Path
-    from kdm_http.server import ServerConfig, TlsFiles, run
+    from kdm_http.server.serve import ServerConfig, TlsFiles, run
 
     async def app(scope, receive, send):
         if scope["type"] != "http":
