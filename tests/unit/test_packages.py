@@ -12,10 +12,11 @@ from types import ModuleType
 import pytest
 
 import kdm_adapters
+import kdm_cli
 import kdm_core
 import kdm_http
 
-ROOTS = (kdm_core, kdm_adapters, kdm_http)
+ROOTS = (kdm_core, kdm_adapters, kdm_http, kdm_cli)
 PACKAGES = [
     name
     for root in ROOTS

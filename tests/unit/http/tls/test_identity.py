@@ -14,8 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from kdm_cli.pki.authority import Authority
 from kdm_http.tls.spiffe import check_id
-from unit.http.tls.client import Client
-from unit.http.tls.credentials import Credentials, Leaf, craft
+from unit.http.client import Client
+from unit.http.credentials import Credentials, Leaf, craft
 
 
 async def test_the_scope_names_the_peer(start: Any, connect: Any, credentials: Credentials) -> None:

@@ -25,8 +25,8 @@ from kdm_http.tls.pem import write_blocks
 from kdm_http.tls.rejection import Reason, explain
 from kdm_http.tls.trust import Trust
 from kdm_http.tls.verifier import SECURITY_LEVEL, trust_clients
+from unit.http.credentials import Credentials
 from unit.http.tls import strange
-from unit.http.tls.credentials import Credentials
 from unit.http.tls.strange import extension, sequence, tlv
 
 KEYS: Final = tuple(ec.generate_private_key(ec.SECP256R1()) for _ in range(4))

@@ -19,8 +19,8 @@ from kdm_http.tls.certificates import Certificate
 from kdm_http.tls.context import Material, TlsConfigurationError, TlsFiles, load
 from kdm_http.tls.pem import write_blocks
 from kdm_http.tls.rejection import Reason
+from unit.http.credentials import Credentials
 from unit.http.tls import strange
-from unit.http.tls.credentials import Credentials
 
 PEM = serialization.Encoding.PEM
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

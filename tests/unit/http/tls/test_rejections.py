@@ -15,8 +15,8 @@ from cryptography.x509.oid import NameOID
 
 from kdm_http.tls.handshake import HandshakeContext
 from kdm_http.tls.rejection import Reason
-from unit.http.tls.client import Client
-from unit.http.tls.credentials import Credentials, Leaf, craft
+from unit.http.client import Client
+from unit.http.credentials import Credentials, Leaf, craft
 
 CN = NameOID.COMMON_NAME
 

@@ -20,10 +20,10 @@ from kdm_http.telemetry.edge_metrics import Traffic
 from kdm_http.tls.pem import write_blocks
 from kdm_http.tls.rejection import Reason
 from kdm_http.tls.verifier import CLIENT_HELLO, certificate_message
+from unit.http.client import Client
+from unit.http.credentials import Credentials
+from unit.http.running import DEADLINE_S, Running
 from unit.http.tls import strange
-from unit.http.tls.client import Client
-from unit.http.tls.credentials import Credentials
-from unit.http.tls.running import DEADLINE_S, Running
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
