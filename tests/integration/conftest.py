@@ -31,9 +31,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the first test that wants kdm's image, or a cluster with it, the time to build it."""
+    """Give the first test that wants kdm's image, or a cluster with it, the time to build it.
+
+    Those that make clusters of their own come first: there is not the memory for two.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("own_kind_cluster") is None)
     for item in items:
-        if not {"engine", "kind_engine"}.isdisjoint(getattr(item, "fixturenames", ())):
+        makes = item.get_closest_marker("own_kind_cluster")
+        if makes or not {"engine", "kind_engine"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(1200))
 
 
@@ -42,7 +47,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     needed = {fixture for item in session.items for fixture in getattr(item, "fixturenames", ())}
     some, kind = "cluster" in needed and not _existing(), session.config.option.kind
     own = not {"_own_control_plane", "kubectl"}.isdisjoint(needed) or (some and not kind)
-    kind = "kind_cluster" in needed or (some and kind)
+    makes = any(item.get_closest_marker("own_kind_cluster") for item in session.items)
+    kind = makes or "kind_cluster" in needed or (some and kind)
     if session.config.option.collectonly or not (own or kind):
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")

@@ -16,7 +16,7 @@ from integration.controlplane import binaries
 from .cluster import KindCluster, KindFailed
 from .node_image import PROGRAMS, node_image
 
-__all__ = ["make", "prepare"]
+__all__ = ["REPOSITORY", "build_image", "make", "nodes_image", "prepare"]
 
 REPOSITORY: Final = Path(__file__).parents[3]
 
@@ -46,7 +46,7 @@ def make(engine: Engine, cluster: KindCluster, workers: int) -> str:
     """
     with ThreadPoolExecutor(max_workers=1) as beside:
         image = beside.submit(build_image, engine)
-        cluster.create(_image_of_nodes(engine), workers)
+        cluster.create(nodes_image(engine), workers)
     try:
         cluster.load(image.result())
     except BaseException:
@@ -84,7 +84,7 @@ def _bases(engine: Engine) -> list[str]:
     return [f"--base={builder}", "--", f"--build-arg=RUNTIME={base}", "--network=host"]
 
 
-def _image_of_nodes(engine: Engine) -> str:
+def nodes_image(engine: Engine) -> str:
     """KIND_IMAGE names the nodes' image. Without it kind's own is pulled, but not by an engine of the tests' own."""
     if named := os.environ.get("KIND_IMAGE"):
         return named
