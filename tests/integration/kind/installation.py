@@ -171,13 +171,17 @@ class Installation:
         """Wait until there are so many Pods, Ready, and none that ends."""
         self.wait_for_pods(lambda pods: len(pods) == count and all(map(is_serving, pods.values())), timeout_s)
 
+    def replace(self, name: str) -> None:
+        """Delete a Pod as `kubectl delete` does, and wait until another serves in its place."""
+        self.kubectl("delete", "pod", name, "--wait=false")
+        self.wait_for_pods(lambda pods: name not in pods)
+        self.wait_settled()
+
     def spread(self) -> dict[str, dict[str, Any]]:
         """Have one Pod on each worker, and return them by their nodes."""
         pods = self.pods()
         if len({pod["spec"]["nodeName"] for pod in pods.values()}) == 1:
-            self.kubectl("delete", "pod", next(iter(pods)), "--wait=false")
-            self.wait_for_pods(lambda now: len(now) == 2 and now.keys() != pods.keys())
-            self.wait_settled()
+            self.replace(next(iter(pods)))
         found = {pod["spec"]["nodeName"]: pod for pod in self.pods().values()}
         assert len(found) == 2, found.keys()
         return found

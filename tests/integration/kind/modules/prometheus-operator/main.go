@@ -21,7 +21,8 @@ func main() {
 		log.Fatal(err)
 	}
 	monitors := map[string]*monitoringv1.ServiceMonitor{}
-	for _, monitor := range found.Items {
+	for i := range found.Items {
+		monitor := &found.Items[i]
 		monitors[monitor.Namespace+"/"+monitor.Name] = monitor
 	}
 	role := monitoringv1.EndpointSliceRole
