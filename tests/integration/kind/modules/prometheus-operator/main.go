@@ -29,7 +29,11 @@ func main() {
 	server := &monitoringv1.Prometheus{
 		ObjectMeta: metav1.ObjectMeta{Name: "test", Namespace: os.Args[1]},
 		Spec: monitoringv1.PrometheusSpec{
-			CommonPrometheusFields: monitoringv1.CommonPrometheusFields{ServiceDiscoveryRole: &role},
+			CommonPrometheusFields: monitoringv1.CommonPrometheusFields{
+				ScrapeInterval:       "30s",
+				ServiceDiscoveryRole: &role,
+			},
+			EvaluationInterval: "1s",
 		},
 	}
 	generator, err := prometheus.NewConfigGenerator(nil, server, prometheus.WithEndpointSliceSupport())
