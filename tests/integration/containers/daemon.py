@@ -28,7 +28,7 @@ from integration.controlplane.process import Process
 from . import runtime
 from .distribution import Unavailable, programs
 
-__all__ = ["NETWORK", "daemon"]
+__all__ = ["NETWORK", "daemon", "live_engines"]
 
 NETWORK = "kind"  # kind looks for it by this name
 
@@ -53,7 +53,7 @@ def daemon(*, in_memory: bool = True) -> Iterator[str]:
         Unavailable: It cannot run here; the message says why.
     """
     if os.geteuid() != 0:
-        raise Unavailable("no Docker daemon answers, and only root can start one")
+        raise Unavailable("no Docker daemon that can be used answers, and only root can start one")
     found = programs({"dockerd": "docker.io", "docker": "docker.io", "runc": "docker.io", "unshare": "util-linux"})
     with _directory() as directory:
         host = f"unix://{directory}/docker.sock"
@@ -76,6 +76,20 @@ def daemon(*, in_memory: bool = True) -> Iterator[str]:
             yield host
         finally:
             _stop(process, docker)
+
+
+def live_engines() -> list[tuple[str, str]]:
+    """Return the names of all such daemons that run on this machine: each one's directory, and its bridge."""
+    live = []
+    for directory in ROOTS.glob(f"{PREFIX}*"):
+        try:
+            with _locked(directory):
+                pass
+        except BlockingIOError:
+            live.append((directory.name, _bridge(directory)))
+        except FileNotFoundError:
+            continue
+    return live
 
 
 def _runtime(runc: str) -> dict[str, object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from integration.containers import base_image as bases
 from integration.containers.engine import Engine
 
 from .cluster import KindCluster, KindFailed
@@ -49,9 +50,10 @@ def test_an_image_that_cannot_be_pulled_is_told(kind_engine: Engine, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_deploy_fails_with_the_reason(kind_engine: Engine, no_node: str, kind_image: str) -> None:
+def test_deploy_fails_with_the_reason(kind_engine: Engine, no_node: str) -> None:
     name = "kdm-test-deploy"
-    ended = _deploy({**kind_engine.environment, "KIND_IMAGE": no_node, "BASE": kind_image}, "--cluster", name)
+    builder = bases.builder_image(kind_engine, bases.base_image(kind_engine))
+    ended = _deploy({**kind_engine.environment, "KIND_IMAGE": no_node, "BASE": builder}, "--cluster", name)
     assert ended.returncode == 1
     assert "make deploy: " in ended.stderr
     assert NO_SYSTEM in ended.stderr

@@ -15,7 +15,7 @@ from integration.containers.engine import Engine, Unavailable, engine_here, runn
 from integration.unavailable import unavailable
 
 from .cluster import KindCluster
-from .machine import picture
+from .machine import Machine
 from .making import REPOSITORY, nodes_image
 
 pytestmark = pytest.mark.own_kind_cluster
@@ -43,20 +43,21 @@ def an_engine() -> Iterator[Engine]:
 
 def test_two_sessions_in_a_row_leave_the_machine_as_it_was(tmp_path: Path) -> None:
     """Processes, mounts, interfaces, routes, packet filters, control groups and the kernel's settings."""
-    lasting = engine_here(privileged=True)
-    before = picture(lasting)
+    machine = Machine(engine_here(privileged=True))
+    before = machine.picture()
     for _ in range(2):
         with an_engine() as engine:
             cluster = KindCluster(engine, "kdm-test-machine", tmp_path / "kubeconfig")
             cluster.create(nodes_image(engine))
-            assert picture(lasting) != before
+            assert machine.picture() != before
             cluster.delete()
-        assert picture(lasting) == before
+        assert machine.picture() == before
 
 
 def test_what_a_killed_session_left_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")  # so that the session has an engine of its own
-    before = picture(None)
+    machine = Machine(None)
+    before = machine.picture()
     with an_engine():  # where none can be, this is where it is told
         pass
     command = [sys.executable, "-c", SESSION]
@@ -66,4 +67,4 @@ def test_what_a_killed_session_left_is_removed_by_the_next(monkeypatch: pytest.M
         session.send_signal(signal.SIGKILL)
     with an_engine():
         pass
-    assert picture(None) == before
+    assert machine.picture() == before
