@@ -21,10 +21,10 @@ import pytest
 import kdm_adapters
 import kdm_core
 import kdm_http
-from kdm_adapters.kubernetes.credentials import InvalidClusterConfig
+from kdm_adapters.kubernetes.config.credentials import InvalidClusterConfig
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder
 from kdm_adapters.kubernetes.wire.records import Records
-from kdm_adapters.memory_cluster import MemoryCluster
+from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_core import (
     LOCAL,
     AmbiguousName,
