@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from attrs import evolve
 
-from kdm_adapters.cache.broadcast import BUFFER, Changes
+from kdm_adapters.cache.broadcast import BUFFER, Broadcaster
 from kdm_adapters.cache.own_writes import older, written_over
 from kdm_adapters.cache.store import Store
 from kdm_adapters.ending import to_the_end
@@ -24,7 +24,7 @@ from kdm_adapters.kubernetes.api.errors import lookup_error, probe_error, write_
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials, InvalidClusterConfig
 from kdm_adapters.kubernetes.watch.consistency import check_consistency
 from kdm_adapters.kubernetes.watch.reflector import Reflector, deployments_path
-from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.json_messages import Scale, scale
@@ -129,12 +129,12 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._sleep = sleep
         self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         self._store = Store()
-        self._changes = Changes(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
-        self._store.on_change = self._changes.tell
+        self._changes = Broadcaster(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
+        self._store.on_change = self._changes.publish
         self._readers = Readers(self._store.get)
         sources: tuple[str | None, ...] = (None,) if self._namespaces is None else self._namespaces
         self._views = {
-            each: View(
+            each: WatchState(
                 self._store,
                 each,
                 tuning=tuning,
@@ -323,7 +323,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
                 return each
         return None
 
-    def _view(self, namespace: str) -> View:
+    def _view(self, namespace: str) -> WatchState:
         return self._views[None if self._namespaces is None else namespace]
 
     def _check_watched(self, namespace: str) -> None:
@@ -338,11 +338,11 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         if self._refuse_stale and (stale := [s for s in self._sources(self._views_of(namespace)) if s.stale]):
             raise CacheStale(f"the cache is stale: {_reasons(stale)}{self._choice(namespace, lambda s: not s.stale)}")
 
-    def _views_of(self, namespace: str | None) -> Collection[View]:
+    def _views_of(self, namespace: str | None) -> Collection[WatchState]:
         """Return the views that a read of a namespace, or of all for None, is answered from."""
         return self._views.values() if namespace is None or self._namespaces is None else [self._views[namespace]]
 
-    def _sources(self, views: Iterable[View]) -> tuple[SourceStatus, ...]:
+    def _sources(self, views: Iterable[WatchState]) -> tuple[SourceStatus, ...]:
         now = self._clock()
         return tuple(
             evolve(each, reason=f"nothing heard from the cluster for {each.age_s:.0f} s, {self._allowed()}")
@@ -386,7 +386,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
-    async def _check(self, view: View) -> None:
+    async def _check(self, view: WatchState) -> None:
         while True:
             await self._sleep(self._check_interval_s)
             await check_consistency(

@@ -14,7 +14,7 @@ faster. On a real API server it is some thousands; what happens live in a cluste
 
 @define
 class Patience:
-    """The deadline of one watch-list. Times in seconds, on the view's clock.
+    """The deadline of one watch-list. Times in seconds, on the watch's clock.
 
     Patience runs out as time passes, and each Deployment that is told for the first time gives some back, never more
     than there was at first. So a big state may take as long as it needs, while events that trickle in after it, because

@@ -1,9 +1,9 @@
 """One source's view of the cluster, as a state machine: it decides to list, watch, wait and publish, and does no I/O.
 
-The reflector asks :meth:`View.next_action`, performs it, and tells what came of it through :meth:`View.apply`. While
-:attr:`View.unproven` says so, it also asks the cluster for its newest version: :meth:`View.newest`. Times are passed
-in, in seconds on any monotonic clock. Everything that affects the state lives here; the rules are those of client-go's
-Reflector (v0.36), and where they differ the comment says why.
+The reflector asks :meth:`WatchState.next_action`, performs it, and reports the outcome to :meth:`WatchState.apply`.
+While :attr:`WatchState.unproven` is not empty, it also asks the cluster for its newest version and reports that to
+:meth:`WatchState.newest`. Times are passed in, in seconds on any monotonic clock. Everything that affects the state
+lives here; the rules are those of client-go's Reflector (v0.36), and where they differ the comment says why.
 
 ================================  =====================================================================================
 What happens                      What the view does
@@ -55,7 +55,7 @@ from kdm_adapters.kubernetes.watch.actions import (
     WatchList,
 )
 from kdm_adapters.kubernetes.watch.patience import Patience
-from kdm_adapters.kubernetes.watch.relist import Repair
+from kdm_adapters.kubernetes.watch.relist_schedule import RelistSchedule
 from kdm_adapters.kubernetes.watch.request import Request
 from kdm_adapters.kubernetes.watch.staging import Staging
 from kdm_adapters.kubernetes.watch.troubles import trouble
@@ -79,7 +79,7 @@ class _Phase(enum.Enum):
     WATCH = "watch"
 
 
-class View:
+class WatchState:
     """The Deployments of one source: a namespace, or all of them.
 
     Args:
@@ -122,7 +122,7 @@ class View:
         self._staging: Staging | None = None  # the list or watch-list under way
         self._staged_rv = ""
         self._list_started_at: float | None = None
-        self._repair = Repair(self._rng)
+        self._relist_schedule = RelistSchedule(self._rng)
         self._request = Request(0.0, 0.0, wanted=False)
         self._patience = Patience(self._tuning.watch_list_deadline_s)
         self._silent_watches = 0  # in a row
@@ -179,7 +179,7 @@ class View:
         if self._phase is _Phase.WATCH_LIST:
             deadline = min(deadline, self._patience.ends_at)
         elif self._phase is _Phase.WATCH:
-            deadline = min(deadline, self._repair.due_at)
+            deadline = min(deadline, self._relist_schedule.due_at)
         return deadline
 
     def heard(self, now: float) -> None:
@@ -195,7 +195,7 @@ class View:
     def settled(self) -> bool:
         """Whether what is published is the cluster's state at exactly ``resource_version``, and no more."""
         watching = self.synced and self._phase is _Phase.WATCH
-        return watching and self._repair.due_at == math.inf and not self._published.overlaid
+        return watching and self._relist_schedule.due_at == math.inf and not self._published.has_own_writes
 
     @property
     def unproven(self) -> str:
@@ -211,7 +211,7 @@ class View:
         """Return how far this source can be trusted.
 
         Args:
-            now: Seconds on the view's clock.
+            now: Seconds on the watch's clock.
             stale_after_s: Past which age it is stale, in seconds.
         """
         well = self.synced and self.connected
@@ -257,7 +257,7 @@ class View:
         Args:
             resource_version: It, by a consistent read.
             unproven: What ``unproven`` said before that read was sent.
-            now: Seconds on the view's clock.
+            now: Seconds on the watch's clock.
         """
         if unproven != self.unproven:
             return
@@ -288,7 +288,7 @@ class View:
         Args:
             written: The Deployment as the cluster's answer to the write described it.
             before: What was known when the write was sent.
-            now: Seconds on the view's clock.
+            now: Seconds on the watch's clock.
         """
         if not self._published.write(written, before, self._rv):
             self._went_back(f"a write was answered with resourceVersion {written.resource_version}", now)
@@ -299,14 +299,14 @@ class View:
         Args:
             found: As the cluster described it, in a consistent read.
             before: What was known when it was asked for.
-            now: Seconds on the view's clock.
+            now: Seconds on the watch's clock.
         """
         if before.contradicts(found.resource_version):
-            self._repair.soon(now, "missed")
+            self._relist_schedule.soon(now, "missed")
 
     def distrust(self) -> None:
         """Read everything again: the published state was found to differ from the cluster's."""
-        self._repair.inconsistent()
+        self._relist_schedule.inconsistent()
 
     def reset(self) -> None:
         """Forget everything, as at the start: from now on the requests go to another cluster.
@@ -316,7 +316,7 @@ class View:
         """
         self._published.clear()
         self._freshness = Freshness()
-        self._repair.done()
+        self._relist_schedule.done()
         self._rv, self._rv_unavailable = "", False
         self._wait_until = self._watch_list_from = -math.inf
         self._silent_watches, self._list_started_at = 0, None
@@ -356,7 +356,7 @@ class View:
             return
         self._freshness.proven(now)
         if not self._published.event(event.kind, deployment):
-            self._repair.soon(now, "missed")
+            self._relist_schedule.soon(now, "missed")
         self._advance(deployment.resource_version, initial=event.kind == "ADDED")
 
     def _on_bookmark(self, bookmark: Bookmark, now: float) -> None:
@@ -377,7 +377,7 @@ class View:
         if self._staging is not None:
             self._staging.keep((poison,))
             return
-        self._repair.soon(now, "undecodable")
+        self._relist_schedule.soon(now, "undecodable")
         if poison.resource_version and self._heard_of(poison.resource_version, now):
             self._freshness.proven(now)
             self._advance(poison.resource_version)
@@ -465,9 +465,9 @@ class View:
         if now < self.deadline:
             return
         self._interrupted(now)
-        if self._phase is _Phase.WATCH and now >= self._repair.due_at:
-            self._ended(self._repair.reason)
-            self._relist(self._repair.reason)
+        if self._phase is _Phase.WATCH and now >= self._relist_schedule.due_at:
+            self._ended(self._relist_schedule.reason)
+            self._relist(self._relist_schedule.reason)
         elif self._phase is _Phase.WATCH_LIST and now >= self._patience.ends_at:
             self._watch_list_from = now + WATCH_LIST_PAUSE_S
             self._on_failure(Failure(200, "Deadline", "the bookmark that ends the state did not come"), now)
@@ -545,7 +545,7 @@ class View:
         self.trouble, self.connected = Trouble.WENT_BACK, False
         self._request.unproven = ""
         self._rv_unavailable = True
-        self._repair.at_once(now, "went-back")
+        self._relist_schedule.at_once(now, "went-back")
         _log.warning("%s: %s; reading everything again", self.source, self.problem)
 
     def _timeout_s(self) -> int:
@@ -577,9 +577,9 @@ class View:
         self._just_read = mode == "list"
         self._freshness.proven(now)
         self._phase = _Phase.WATCH
-        self._repair.done()
+        self._relist_schedule.done()
         if staging.poisoned:
-            self._repair.soon(now, "undecodable")
+            self._relist_schedule.soon(now, "undecodable")
         self.problem, self.trouble = "the watch is not open yet", Trouble.INTERRUPTED
         self._instrument.listed(self.source, mode, self._reason, now - (self._list_started_at or now))
         self._list_started_at = None

@@ -29,7 +29,7 @@ async def often(seconds: float) -> None:
 
 
 def corrupt(repository: KubernetesDeploymentRepository) -> None:
-    """Change what is held behind the view's back, as a lost event would."""
+    """Change what is held behind the watch state's back, as a lost event would."""
     held = repository.get(DeploymentRef("shop", "web"))
     repository._store.put(evolve(held, replicas=evolve(held.replicas, desired=77)))
     repository._store.remove("shop", "api")

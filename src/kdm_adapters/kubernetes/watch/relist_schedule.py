@@ -12,14 +12,14 @@ HURRY_EVERY_S: Final = 60.0
 """How often all may be read again at once, in seconds. If that did not help, doing it faster does not help either."""
 
 
-class Repair:
+class RelistSchedule:
     """The next relist for the sake of what is published.
 
     Args:
         rng: For jitter.
 
     Attributes:
-        due_at: When, in seconds on the view's clock; ``inf`` where there is no need.
+        due_at: When, in seconds on the watch's clock; ``inf`` where there is no need.
         reason: What for.
     """
 
