@@ -165,9 +165,6 @@ class Settings:
     )
     refuse_stale: bool = knob(False, _switch, "Answer reads of a stale cache with 503.")
     write_timeout_s: float = knob(10.0, _seconds(0.1), "How long the cluster may take for a write, in seconds.")
-    check_interval_s: float = knob(
-        0.0, _seconds(), "How often to compare the cache with the cluster, in seconds; 0 for never. Costs a list each."
-    )
 
     host: str = knob(
         "127.0.0.1", _host, "The address of the API; * for every interface, 0.0.0.0 for those of IPv4.", unset=_LOOPBACK

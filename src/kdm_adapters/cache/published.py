@@ -21,11 +21,6 @@ class Published:
         self._own_writes = OwnWrites()
         self._era = 0
 
-    @property
-    def has_own_writes(self) -> bool:
-        """Whether there are writes that the source has not told of."""
-        return len(self._own_writes) > 0
-
     def before(self, namespace: str, name: str, seen: str) -> Before:
         """Return what is known of a Deployment before something is sent that concerns it.
 

@@ -22,7 +22,6 @@ from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes.api.client import ApiError, Client
 from kdm_adapters.kubernetes.api.errors import lookup_error, probe_error, write_error
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials, InvalidClusterConfig
-from kdm_adapters.kubernetes.watch.consistency import check_consistency
 from kdm_adapters.kubernetes.watch.reflector import Reflector, deployments_path
 from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
@@ -86,8 +85,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         refuse_stale: Whether reads are refused then (``CacheStale``).
         write_timeout_s: How long a write may take, in seconds.
         buffer: How many changes a follower may fall behind.
-        check_interval_s: How often to compare the cache with the cluster, in seconds; 0 for never. It costs the
-            cluster a list each time.
         instrument: Told what happens.
         tuning: The watch cache's numbers.
         clock: Monotonic seconds.
@@ -109,7 +106,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         refuse_stale: bool = False,
         write_timeout_s: float = WRITE_TIMEOUT_S,
         buffer: int = BUFFER,
-        check_interval_s: float = 0.0,
         instrument: Instrument | None = None,
         tuning: Tuning | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -124,9 +120,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._stale_after_s = stale_after_s
         self._refuse_stale = refuse_stale
         self._write_timeout_s = write_timeout_s
-        self._check_interval_s = check_interval_s
         self._clock = clock
-        self._sleep = sleep
         self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         self._store = Store()
         self._changes = Broadcaster(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
@@ -174,8 +168,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._entered = True
         for reflector, view in zip(self._reflectors, self._views.values(), strict=True):
             self._start(reflector.run(), f"kdm-reflector-{view.source}")
-            if self._check_interval_s > 0:
-                self._start(self._check(view), f"kdm-check-{view.source}")
         return self
 
     async def __aexit__(
@@ -385,13 +377,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
-
-    async def _check(self, view: WatchState) -> None:
-        while True:
-            await self._sleep(self._check_interval_s)
-            await check_consistency(
-                view, self._store, self._client, self._readers.json, self._selector, self._instrument
-            )
 
 
 def _oldest(a: str, b: str) -> str:

@@ -180,7 +180,7 @@ class Reflector:
                 state.newest(await self._newest(), unproven, self._clock())
             except (ApiError, Garbage) as error:
                 told = self._client.mask(str(error))
-                _log.warning("%s: the cluster does not tell its newest version: %s", state.source, told)
+                _log.warning("%s: the cluster's newest version cannot be read: %s", state.source, told)
                 state.newest_unknown("its newest version cannot be read")
             if state.unproven:
                 await self._sleep(self._verify_every_s)

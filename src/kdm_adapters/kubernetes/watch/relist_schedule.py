@@ -43,10 +43,6 @@ class RelistSchedule:
             self._hurried_at = now
             self.due_at, self.reason = -math.inf, reason
 
-    def inconsistent(self) -> None:
-        """A comparison with the cluster found a difference: read all again now. Comparisons are rare."""
-        self.due_at, self.reason = -math.inf, "inconsistent"
-
     def done(self) -> None:
         """All was read again."""
         self.due_at = math.inf

@@ -267,11 +267,6 @@ class WatchStateAgainstCluster(RuleBasedStateMachine):
         self.apply(TimeUp())
 
     @rule()
-    def distrust(self) -> None:
-        if self.state.settled:
-            self.state.distrust()
-
-    @rule()
     def settle(self) -> None:
         """Serve without faults until nothing is left to be told: then the watch state equals the cluster."""
         self.answers.clear()
@@ -282,7 +277,7 @@ class WatchStateAgainstCluster(RuleBasedStateMachine):
                 continue
             self.send_all()
             self.tell_newest()
-            if self.is_settled():
+            if self.shows_the_cluster():
                 break
             self.now = max(self.now, self.state.deadline)
             self.apply(TimeUp())
@@ -290,10 +285,11 @@ class WatchStateAgainstCluster(RuleBasedStateMachine):
         assert self.state.synced
         assert self.state.resource_version == str(self.cluster.version)
 
-    def is_settled(self) -> bool:
+    def shows_the_cluster(self) -> bool:
         if self.cursor is not None and self.cursor <= self.cluster.version:
             self.apply(Bookmark(str(self.cluster.version)))
-        return self.state.settled and self.lost is None
+        shown = {d.ref.name: d for d in self.store.list()}
+        return shown == self.cluster.state and self.state.connected and self.lost is None
 
     def teardown(self) -> None:
         if hasattr(self, "state"):
