@@ -131,7 +131,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(_ANY, _S.WENT_BACK, _T.RELIST_AT_ONCE, newest=True, reason="went-back", why="the cluster was restored from a "
          "backup; ADR 0016 says what shows it"),
     Rule(_ANY, _S.MISSED, _T.RELIST_SOON, reason="missed"),
-    Rule(_ANY, _S.UNDECODABLE, _T.RELIST_SOON, reason="undecodable"),
+    Rule(_WATCH, _S.UNDECODABLE, _T.RELIST_SOON, reason="undecodable"),
 )
 # fmt: on
 
