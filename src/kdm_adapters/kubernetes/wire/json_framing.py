@@ -78,8 +78,11 @@ class JsonEvents:
 class JsonList:
     """Reads the answer to a list while it arrives. The API server answers a list at "0" whole, however long it is.
 
+    Read at once in the end, 10,000 Deployments of 3 KB took 63 MB instead of 7, and stopped everything else for as long
+    as they took to decode.
+
     Items are cut where the API server's JSON has one end and another begin. That is a guess, which the decoder proves:
-    of all the beginnings of an object only the whole of it is valid. JSON in another form is read in the end, at once.
+    of all the beginnings of an object only the whole of it is valid. JSON in another form is read at once in the end.
 
     Args:
         decoder: For the items.
