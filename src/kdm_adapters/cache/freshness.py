@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 RESUMED_S: Final = 1.0
-"""A watch that has been open for this long, in seconds, has told what had happened before it was opened."""
+"""A watch that has been open for this long, in seconds, has delivered what had happened before it was opened."""
 
 SERVED_S: Final = 10.0
 """A watch that lasted this long, in seconds, came from a server that works."""
@@ -25,7 +25,7 @@ class Freshness:
         self._proof_at = now
 
     def following(self, now: float) -> None:
-        """A watch was accepted, or a watch-list told its state and goes on as a watch."""
+        """A watch was accepted, or a watch-list delivered its state and goes on as a watch."""
         self._following_at = now
 
     def resumed(self, at: float) -> None:

@@ -54,7 +54,7 @@ class Client:
 
     Args:
         credentials: Where it is and who asks.
-        instrument: Told each request.
+        instrument: Counts each request.
         on_server_changed: Called once the credentials have led to a server of another address. What is known of the
             old one means nothing any more.
 
@@ -213,7 +213,7 @@ class Client:
         return ApiError(Failure(0, UNANSWERED, f"{what}: {describe(error)}"))
 
     def _tell(self, detail: str) -> None:
-        """Log what no caller is told, once until it changes: a cluster that is gone is asked again and again."""
+        """Log what no caller learns, once until it changes: a cluster that is gone is asked again and again."""
         detail = self._credentials.redact(detail)
         level = logging.DEBUG if detail == self._told else logging.WARNING
         self._told = detail

@@ -126,7 +126,7 @@ def lookup_error(failure: Failure, ref: DeploymentRef) -> KdmError:
 
 
 def probe_error(failure: Failure) -> KdmError | None:
-    """Return the error of a probe of ``/readyz``; None where the API server answered, be it that it may not be asked.
+    """Return the error of a probe of ``/readyz``; None where the API server answered, even to refuse.
 
     Args:
         failure: What the cluster said.

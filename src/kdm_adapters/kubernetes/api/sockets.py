@@ -44,7 +44,7 @@ def open_socket(address: tuple[Any, ...]) -> OwnSocket:
     """Open a socket that notices within 45 s that its peer is gone.
 
     Args:
-        address: Where it will connect to, as getaddrinfo(3) tells it.
+        address: Where it will connect to, as getaddrinfo(3) returns it.
     """
     family, kind, protocol, *_ = address
     return _watchful(OwnSocket(family, kind, protocol))

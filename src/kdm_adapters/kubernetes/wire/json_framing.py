@@ -132,7 +132,7 @@ class JsonList:
         self._resource_version = self._resource_version or tail.resource_version
         self._continue_token = self._continue_token or tail.continue_token
         if not self._resource_version:
-            raise Garbage("the answer to a list tells no resourceVersion")
+            raise Garbage("the answer to a list has no resourceVersion")
         found = [self._decoder.item(item) or Undecodable("an item that cannot be read") for item in tail.items]
         return self._page(found, last=True)
 

@@ -233,20 +233,20 @@ def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
 
     Args:
         body: The answer's body, or an ERROR event's object.
-        code: The HTTP status code; 0 within a watch, where the Status tells it.
+        code: The HTTP status code; 0 within a watch, where the Status has it.
         retry_after_s: From the ``Retry-After`` header, in seconds.
     """
     try:
-        told = _decode_failure(body)
+        answer = _decode_failure(body)
     except _BROKEN:
         return foreign(body, code, retry_after_s)
-    if not is_status(told.api_version, told.kind):
+    if not is_status(answer.api_version, answer.kind):
         return foreign(body, code, retry_after_s)
-    details = told.details or _Details()
+    details = answer.details or _Details()
     return status(
-        code or told.code,
-        told.reason,
-        told.message,
+        code or answer.code,
+        answer.reason,
+        answer.message,
         tuple((cause.reason, cause.message) for cause in details.causes or ()),
         retry_after_s or details.retry_after_s,
         Subject(details.group, details.kind, details.name),

@@ -28,14 +28,14 @@ class Event(NamedTuple):
 
 
 class Bookmark(NamedTuple):
-    """Everything up to this version has been told."""
+    """Everything up to this version has been sent."""
 
     resource_version: str
     initial_events_end: bool = False
 
 
 class Undecodable(NamedTuple):
-    """An object that makes no sense, although it begins and ends where it should. What can be read of it is told."""
+    """An object that cannot be decoded, although it is complete. The fields hold what can be read of it."""
 
     detail: str
     resource_version: str = ""

@@ -53,7 +53,7 @@ class Fields:
     """The fields of interest of a message and of those within it.
 
     Args:
-        wanted: They. In this order they are returned, without regard to what is within what.
+        wanted: The fields. They are returned in this order, whatever is nested in what.
     """
 
     def __init__(self, wanted: Wanted) -> None:
@@ -166,10 +166,10 @@ def varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 def extent(message: bytes, at: int) -> tuple[int, int, int]:
-    """Return the tag of the field at an index, where its value begins, and where it ends, be that past the bytes' end.
+    """Return the tag of the field at an index, where its value begins, and where it ends, perhaps past the message.
 
     Raises:
-        IndexError: The message ends before that can be told.
+        IndexError: The message ends before that can be seen.
         Malformed: There is no field.
     """
     tag, start = varint(message, at)

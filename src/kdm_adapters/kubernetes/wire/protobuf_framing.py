@@ -128,7 +128,7 @@ class ProtobufList:
         if self._unread.size or self._list_left != 0:
             raise Garbage("the answer to a list broke off")
         if not self._resource_version:
-            raise Garbage("the answer to a list tells no resourceVersion")
+            raise Garbage("the answer to a list has no resourceVersion")
         return self._page([], last=True)
 
     def _cut(self, data: bytes, found: list[Deployment | Undecodable]) -> tuple[int, int]:

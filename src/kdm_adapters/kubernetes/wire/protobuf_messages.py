@@ -167,7 +167,7 @@ def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
 
     Args:
         body: The answer's body, or an ERROR event's object.
-        code: The HTTP status code; 0 within a watch, where the Status tells it.
+        code: The HTTP status code; 0 within a watch, where the Status has it.
         retry_after_s: From the ``Retry-After`` header, in seconds.
     """
     try:
