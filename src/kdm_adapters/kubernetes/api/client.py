@@ -1,4 +1,4 @@
-"""HTTP to the API server: bytes in, bytes out, credentials always fresh, every failure one of the port."""
+"""HTTP to the API server: bytes in, bytes out, credentials kept fresh, every failure described."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class ApiError(Exception):
 class Client:
     """Requests to one API server.
 
-    Credentials are renewed by one task that no request can cancel. What a request waits for before it is sent counts as
-    not reached: nothing was written.
+    Credentials are renewed by one task that no request can cancel. What fails before a request is sent counts as
+    unreached: nothing was written.
 
     Args:
         credentials: Where it is and who asks.
@@ -92,7 +92,7 @@ class Client:
 
     @asynccontextmanager
     async def stream(self, verb: str, path: str, query: Mapping[str, str], accept: str) -> AsyncIterator[Answer]:
-        """Open a GET whose answer is read as it arrives. No time limit but the one for connecting.
+        """Open a GET whose answer is read as it arrives. The only time limit is the one for connecting.
 
         Args:
             verb: RBAC's name of what is done: list or watch.

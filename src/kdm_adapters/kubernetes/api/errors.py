@@ -198,7 +198,7 @@ def _failed_before(failure: Failure) -> bool:
 
 
 def _missing_permission(failure: Failure) -> str:
-    """Return what the authorizer says is missing, "" where it is not the authorizer who speaks.
+    """Return what the authorizer says is missing, "" if the message is not the authorizer's.
 
     Admission answers 403 too: policies, webhooks, quotas, a namespace being deleted.
     """

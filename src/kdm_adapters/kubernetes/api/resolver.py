@@ -1,4 +1,4 @@
-"""Name resolution on threads that nobody waits for: a name server that does not answer delays the end of no program."""
+"""Name resolution on threads that nobody waits for: a silent name server does not delay the end of the process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
 class Resolver(AbstractResolver):
-    """Asks the system for addresses, once at a time for each name. Belongs to one event loop.
+    """Asks the system for addresses, with one lookup at a time for each name. Belongs to one event loop.
 
     In place of the loop's own ``getaddrinfo``: uvloop's threads are joined when the process ends, asyncio's when the
     loop is closed, and a resolver may try for minutes (resolv.conf(5): attempts times timeout, for each server).
@@ -32,7 +32,7 @@ class Resolver(AbstractResolver):
         """Return a host's addresses, in the system's order.
 
         Raises:
-            OSError: There are none, or nobody knows.
+            OSError: There are none, or the lookup failed.
         """
         results: list[ResolveResult] = []
         for kind, _, protocol, _, address in await self.look_up(host, port, family):

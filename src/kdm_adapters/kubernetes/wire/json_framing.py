@@ -25,7 +25,7 @@ class Lines:
         """Take in a chunk and return the lines it completes, without their line feeds.
 
         Raises:
-            Garbage: A line is longer than any event can be.
+            Garbage: A line is longer than the limit.
         """
         if b"\n" not in chunk:
             self._keep(chunk)
@@ -65,7 +65,7 @@ class JsonEvents:
         """Take in a chunk and yield the events it completes.
 
         Raises:
-            Garbage: It is no watch, or an event is longer than any can be.
+            Garbage: It is not a watch, or an event is longer than the limit.
         """
         return map(self._decoder.event, self._lines.feed(chunk))
 
@@ -103,7 +103,7 @@ class JsonList:
             The items it completes, as a part of a page; None if there are none.
 
         Raises:
-            Garbage: It is no list of Deployments.
+            Garbage: It is not a list of Deployments.
         """
         rest = self._rest
         rest += chunk
@@ -126,7 +126,7 @@ class JsonList:
         """Return the last part of the page.
 
         Raises:
-            Garbage: It was no list of Deployments, or not all of one.
+            Garbage: It was not a complete list of Deployments.
         """
         tail = envelope((b'{"items":[' if self._head else b"") + self._rest)
         self._resource_version = self._resource_version or tail.resource_version
@@ -154,7 +154,7 @@ def read_page(body: bytes, decoder: JsonDecoder) -> Page:
     """Read an answer to a list that is all there.
 
     Raises:
-        Garbage: It is no list of Deployments.
+        Garbage: It is not a list of Deployments.
     """
     reader = JsonList(decoder)
     first, last = reader.feed(body) or Page((), ""), reader.end()

@@ -77,8 +77,8 @@ class Failure(NamedTuple):
     """A request was refused, an ERROR event arrived, or there was no answer at all (``code`` 0).
 
     The fields are those of Kubernetes' ``Status``; ``causes`` holds each cause's reason and message. Where the answer
-    is no ``Status``, ``foreign`` is set: somebody between kdm and the API server spoke, or the API server did without
-    its API. Its code then says little: see ADR 0017. ``message`` is fit to be shown.
+    is no ``Status``, ``foreign`` is set: it came from something between kdm and the API server, or from outside
+    the server's API. Its code then says little: see ADR 0017. ``message`` is fit to be shown.
     """
 
     code: int

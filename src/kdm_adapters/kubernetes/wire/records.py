@@ -69,7 +69,7 @@ class Records:
             read_labels: Decodes them, unless the same ones came recently.
 
         Raises:
-            ValueError: It is no Deployment, or none that can be.
+            ValueError: It is not a Deployment, or not a valid one.
         """
         if kind not in {"Deployment", ""}:
             raise ValueError(f"a {kind}, not a Deployment")
