@@ -16,7 +16,7 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 nox.options.stop_on_first_error = CI  # what failed is then read last
 nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
 nox.options.sessions = [
-    "lint", "types", "imports", "audit", "unit", "docs", "fuzz", "integration", "chart", "image", "pods", "gate",
+    "lint", "types", "imports", "audit", "unit", "docs", "fuzz", "integration", "chart", "image", "kind", "gate",
 ]  # fmt: skip
 
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -24,7 +24,8 @@ FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
 PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 # Sessions of their own.
-OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind", "pods")]
+OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind")]
+NOT_ON_KIND = [f"--ignore=tests/integration/{name}" for name in ("chart", "image")]  # they make what they test on
 LOCKS = {
     "runtime.txt": ["pyproject.toml"],
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
@@ -138,7 +139,7 @@ def chart(session: nox.Session) -> None:
 def image(session: nox.Session) -> None:
     """Build the container image and run it. Needs Docker; as root it brings its own engine. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/integration/image", "tests/integration/kind", *session.posargs)
+    session.run("pytest", "tests/integration/image", *session.posargs)
 
 
 @nox.session
@@ -168,20 +169,21 @@ def nightly(session: nox.Session) -> None:
     session.run("pytest", "tests/integration/kubeconfigs", "-k", "generated or secrets", *session.posargs, env=long)
     session.run("pytest", "tests/integration/edge/test_mutated_requests.py", "-s", *session.posargs, env=long)
     session.run("python", "-m", "fuzz.search", "--seconds", "1800", env=long)
-
-
-@nox.session
-def pods(session: nox.Session) -> None:
-    """Run kdm as Pods on a real kubelet, upgrade it under load. Needs root, containerd, Docker."""
-    install(session)
-    session.run("pytest", "tests/integration/pods", *session.posargs)
+    session.run("pytest", "tests/integration", "--kind", *NOT_ON_KIND, *session.posargs, env=long)
 
 
 @nox.session
 def kind(session: nox.Session) -> None:
-    """Run the integration tests on a kind cluster made for them. Needs Docker. Arguments go to pytest."""
+    """Run kdm's image and chart on a kind cluster made for it; with --all, all integration tests. Needs Docker or root.
+
+    Other arguments go to pytest.
+    """
     install(session)
-    session.run("python", "-m", "integration.kind.session", *session.posargs, env={"PYTHONPATH": "tests"})
+    args = [each for each in session.posargs if each != "--all"]
+    if "--all" in session.posargs:
+        session.run("pytest", "tests/integration", "--kind", *NOT_ON_KIND, *args)
+    else:
+        session.run("pytest", "tests/integration/kind", *args)
 
 
 @nox.session

@@ -50,6 +50,7 @@ def main(argv: list[str]) -> int:
         print(
             "make build: without buildx, so by the daemon's own builder: same layers, other image id", file=sys.stderr
         )
+        options.append("--force-rm")  # else what failed leaves its container
     command = ["docker", "build", *options, *arguments.options, arguments.context]
     return subprocess.run(command, env=environment, check=False).returncode
 
