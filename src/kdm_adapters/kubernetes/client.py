@@ -21,6 +21,7 @@ from kdm_adapters.kubernetes.messages import TIMED_OUT, UNANSWERED, UNREACHABLE,
 from kdm_adapters.kubernetes.refusals import refuses_credentials
 from kdm_adapters.kubernetes.transport_errors import describe
 from kdm_adapters.kubernetes.wire.readers import JSON
+from kdm_core.errors import Copyable
 from kdm_core.ports import Instrument
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Answer(NamedTuple):
     body: aiohttp.StreamReader
 
 
-class ApiError(Exception):
+class ApiError(Copyable):
     """A request that did not succeed, or had no answer. ``failure`` says how."""
 
     def __init__(self, failure: Failure) -> None:

@@ -28,6 +28,7 @@ from kdm_adapters.kubernetes.official import (
     InClusterConfigLoader,
 )
 from kdm_adapters.kubernetes.redaction import Redactor
+from kdm_core.errors import Copyable
 
 __all__ = ["ClusterConfig", "Credentials", "CredentialsError", "InvalidClusterConfig"]
 
@@ -58,7 +59,7 @@ class ClusterConfig:
     context: str | None = None
 
 
-class CredentialsError(Exception):
+class CredentialsError(Copyable):
     """There are no new credentials at this moment. The text is safe for everybody.
 
     Attributes:
