@@ -230,9 +230,10 @@ class Client:
 
     async def _fresh(self, epoch: int) -> Connections:
         """Return connections with valid credentials. Old ones live until their last watch ends."""
+        is_outdated = await self._credentials.is_outdated()
         if self._closed:
             raise ApiError(Failure(0, UNREACHABLE, "the repository has been stopped"))
-        if self._connections is None or self._credentials.is_outdated():
+        if self._connections is None or is_outdated:
             if self._renewal is None:
                 self._renewal = asyncio.create_task(self._renew(), name="kdm-credentials")
                 self._renewal.add_done_callback(self._renewed)

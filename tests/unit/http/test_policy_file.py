@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_core import DeploymentRef, DeploymentService, Forbidden, Identity, PolicyError
-from kdm_http import policy_file, regular_file
+from kdm_core import DeploymentRef, DeploymentService, Forbidden, Identity, PolicyError, regular_file
+from kdm_http import policy_file
 from kdm_http.policy_file import PolicyFile
 
 ALICE = Identity("alice")

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
-from kdm_http import regular_file
+from kdm_core import regular_file
 from kdm_http.pem import write_blocks
 from kdm_http.pki import Authority
 from kdm_http.rejection import Reason
