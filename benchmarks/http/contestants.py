@@ -20,7 +20,7 @@ from benchmarks.http.load import Client
 from integration.controlplane import binaries
 from integration.controlplane.process import Process
 from integration.edge.pki import Pki
-from kdm_http.settings import IGNORED_PREFIXES, PREFIX
+from kdm_cli.settings import IGNORED_PREFIXES, PREFIX
 
 __all__ = ["ALL", "GO", "INFORMER", "KDM", "RAW", "READS_THROUGH", "Certificates", "Server", "Services"]
 
@@ -207,7 +207,7 @@ class Services:
             }  # fmt: skip
             # What developers have installed beside it is not kdm's: some libraries load whatever they find.
             python = binaries.environment("runtime", ROOT / "requirements" / "runtime.txt")
-            program = ["env", f"PYTHONPATH={ROOT / 'src'}", str(python), "-m", "kdm_http", "serve"]
+            program = ["env", f"PYTHONPATH={ROOT / 'src'}", str(python), "-m", "kdm_cli", "serve"]
             return [*program, *(f"--{key}={value}" for key, value in options.items())]
         options = {"cert": own.certificate, "key": own.key, "client-ca": own.ca}
         if name == RAW:

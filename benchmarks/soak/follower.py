@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.cache.readers.measured import status_bytes
-from kdm_adapters.kubernetes.credentials import ClusterConfig
+from kdm_adapters.kubernetes.config.credentials import ClusterConfig
 from kdm_adapters.kubernetes.repository import KubernetesDeploymentRepository
 from kdm_core.model import ChangeKind, Deployment, DeploymentRef
 from kdm_core.ports import Instrument

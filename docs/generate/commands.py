@@ -8,7 +8,7 @@ import os
 import textwrap
 from typing import Final
 
-from kdm_http import cli
+from kdm_cli import main as cli
 
 
 def describe_help(command: str) -> str:

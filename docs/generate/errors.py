@@ -9,7 +9,7 @@ from docs.generate.code import prose
 from docs.generate.operations import API, operations
 from kdm_core import KdmError
 from kdm_core.errors import Copyable
-from kdm_http.problems import STATUS
+from kdm_http.api.errors import STATUS
 
 
 def describe_errors(_: str) -> str:

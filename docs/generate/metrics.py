@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from prometheus_client.metrics_core import Metric
 
 from docs.generate.code import prose
+from kdm_cli.container import Container
+from kdm_cli.settings import Settings
 from kdm_core import SourceStatus, SyncStatus
-from kdm_http.container import Container
-from kdm_http.settings import Settings
 
 
 def families() -> Iterator[Metric]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from kdm_core import DEFAULT_MAX_REPLICAS
-from kdm_http.openapi import Json, describe
+from kdm_http.api.openapi import Json, describe
 
 API: Final = describe(DEFAULT_MAX_REPLICAS)
 _METHODS: Final = ("get", "put", "post", "patch", "delete")

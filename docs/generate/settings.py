@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from docs.generate.code import prose
-from kdm_http.settings import KNOBS, Knob
+from kdm_cli.settings import KNOBS, Knob
 
 
 def describe_settings(names: str) -> str:

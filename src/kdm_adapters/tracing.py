@@ -1,4 +1,4 @@
-"""A repository whose writes leave a span of OpenTelemetry each. Needs kdm's extra ``otel``; see kdm_http.tracing."""
+"""A repository whose writes leave a span of OpenTelemetry each. Needs kdm's extra ``otel``."""
 
 from __future__ import annotations
 

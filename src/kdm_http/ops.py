@@ -10,7 +10,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from kdm_core import ALL_NAMESPACES, DeploymentService, SourceStatus, Trouble
-from kdm_http.problems import HANDLERS, problem
+from kdm_http.api.errors import HANDLERS, problem
 
 Metrics = Callable[[str], tuple[bytes, str]]
 """Renders the metrics for an ``Accept`` header: their bytes and content type."""

@@ -31,7 +31,7 @@ INPUT_LIMIT_S: Final = 10
 """An input that takes longer than this, in seconds, is a counterexample too."""
 
 # What is watched for coverage. Not msgspec and cryptography: their cores are not Python.
-INSTRUMENTED: Final = ("kdm_core", "kdm_adapters", "kdm_http", "tomllib")
+INSTRUMENTED: Final = ("kdm_core", "kdm_adapters", "kdm_http", "kdm_cli", "tomllib")
 
 
 def main() -> int:

@@ -16,9 +16,9 @@ from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_core import DeploymentRef, Identity, PolicyError
 from kdm_core.model import Deployment, Verb
 from kdm_core.policy.document import parse_policy
-from kdm_http.certificates import BadCertificate, Certificate, RevocationList
-from kdm_http.pem import PemError, read_blocks
-from kdm_http.request_head import BadHead, check, check_request_line
+from kdm_http.server.request_head import BadHead, check, check_request_line
+from kdm_http.tls.certificates import BadCertificate, Certificate, RevocationList
+from kdm_http.tls.pem import PemError, read_blocks
 
 __all__ = ["TARGETS"]
 

@@ -42,7 +42,7 @@ class KdmProcess:
         settings = {f"KDM_{name}": value for name, value in self._settings.items()}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "kdm_http", *self._arguments],
+                [sys.executable, "-m", "kdm_cli", *self._arguments],
                 env=clean | settings,
                 cwd=CERTS.parent,
                 stdout=log,

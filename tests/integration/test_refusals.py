@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository
-from kdm_adapters.kubernetes.refusals import write_error
+from kdm_adapters.kubernetes.api.errors import write_error
 from kdm_adapters.kubernetes.wire.readers import JSON, PROTOBUF, failure
 from kdm_core import (
     CacheNotSynced,

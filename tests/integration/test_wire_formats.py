@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from kdm_adapters.kubernetes import ClusterConfig
-from kdm_adapters.kubernetes.client import ApiError, Client
-from kdm_adapters.kubernetes.credentials import Credentials
-from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Page
-from kdm_adapters.kubernetes.reflector import deployments_path
+from kdm_adapters.kubernetes.api.client import ApiError, Client
+from kdm_adapters.kubernetes.config.credentials import Credentials
+from kdm_adapters.kubernetes.watch.reflector import deployments_path
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page
 from kdm_adapters.kubernetes.wire.readers import JSON, LIST_ACCEPT, PROTOBUF, WATCH_ACCEPT, Readers
 from kdm_core import Deployment
 

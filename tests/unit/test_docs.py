@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kdm_cli import main as cli
 from kdm_core import parse_policy
-from kdm_http import cli
 
 REPOSITORY = Path(__file__).parents[2]
 SECURITY = REPOSITORY / "docs" / "security.md"

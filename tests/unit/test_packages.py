@@ -12,10 +12,11 @@ from types import ModuleType
 import pytest
 
 import kdm_adapters
+import kdm_cli
 import kdm_core
 import kdm_http
 
-ROOTS = (kdm_core, kdm_adapters, kdm_http)
+ROOTS = (kdm_core, kdm_adapters, kdm_http, kdm_cli)
 PACKAGES = [
     name
     for root in ROOTS
@@ -46,7 +47,7 @@ def test_the_core_needs_the_standard_library_and_attrs_alone() -> None:
 
 def test_the_memory_adapter_needs_no_more_than_the_core() -> None:
     """Whoever embeds kdm or tests against it does not pay for a Kubernetes client."""
-    brought = foreign(imported_by("import kdm_adapters.memory, kdm_adapters.demo"))
+    brought = foreign(imported_by("import kdm_adapters.memory, kdm_adapters.memory.demo"))
     assert brought == {"attr", "attrs", "kdm_core", "kdm_adapters"}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.cache.readers.measured import Reader, Seen, main
-from kdm_adapters.kubernetes.credentials import ClusterConfig
+from kdm_adapters.kubernetes.config.credentials import ClusterConfig
 from kdm_adapters.kubernetes.repository import KubernetesDeploymentRepository
 from kdm_core.model import ChangeKind
 

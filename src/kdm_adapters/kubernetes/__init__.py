@@ -7,8 +7,8 @@
         repository.get(DeploymentRef("shop", "web")).replicas.ready
 """
 
-from kdm_adapters.kubernetes.credentials import ClusterConfig, InvalidClusterConfig
+from kdm_adapters.kubernetes.config.credentials import ClusterConfig, InvalidClusterConfig
 from kdm_adapters.kubernetes.repository import KubernetesDeploymentRepository
-from kdm_adapters.kubernetes.tuning import Tuning
+from kdm_adapters.kubernetes.watch.tuning import Tuning
 
 __all__ = ["ClusterConfig", "InvalidClusterConfig", "KubernetesDeploymentRepository", "Tuning"]

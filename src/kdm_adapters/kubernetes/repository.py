@@ -15,17 +15,17 @@ from urllib.parse import quote
 
 from attrs import evolve
 
-from kdm_adapters.kubernetes.changes import BUFFER, Changes
-from kdm_adapters.kubernetes.client import ApiError, Client
-from kdm_adapters.kubernetes.consistency import check_consistency
-from kdm_adapters.kubernetes.credentials import ClusterConfig, Credentials, InvalidClusterConfig
-from kdm_adapters.kubernetes.ending import to_the_end
-from kdm_adapters.kubernetes.overlays import older, written_over
-from kdm_adapters.kubernetes.reflector import Reflector, deployments_path
-from kdm_adapters.kubernetes.refusals import lookup_error, probe_error, write_error
-from kdm_adapters.kubernetes.store import Store
-from kdm_adapters.kubernetes.tuning import Tuning
-from kdm_adapters.kubernetes.view import View
+from kdm_adapters.cache.broadcast import BUFFER, Changes
+from kdm_adapters.cache.own_writes import older, written_over
+from kdm_adapters.cache.store import Store
+from kdm_adapters.ending import to_the_end
+from kdm_adapters.kubernetes.api.client import ApiError, Client
+from kdm_adapters.kubernetes.api.errors import lookup_error, probe_error, write_error
+from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials, InvalidClusterConfig
+from kdm_adapters.kubernetes.watch.consistency import check_consistency
+from kdm_adapters.kubernetes.watch.reflector import Reflector, deployments_path
+from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.json_messages import Scale, scale
 from kdm_adapters.kubernetes.wire.readers import Readers

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kdm_http.settings import Settings
+from kdm_cli.settings import Settings
 
 from .helm import VALUES, Helm
 

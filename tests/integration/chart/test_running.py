@@ -170,7 +170,7 @@ def test_kdm_finds_the_rendered_policy_valid(helm: Helm, tmp_path: Path, policy:
     file = tmp_path / "policy.toml"
     file.write_text(helm.objects(values)["ConfigMap/demo-kdm-policy"]["data"]["policy.toml"])
     checked = subprocess.run(
-        [sys.executable, "-m", "kdm_http", "policy", "check", str(file)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "kdm_cli", "policy", "check", str(file)], capture_output=True, text=True, check=False
     )
     assert checked.stdout == f"{file}: valid: 1 grant\n", checked.stderr
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from kdm_http.pki import Authority
-from kdm_http.pki_files import write_files
+from kdm_cli.pki.authority import Authority
+from kdm_cli.pki.files import write_files
 
 from .helm import CHART
 

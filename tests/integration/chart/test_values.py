@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kdm_http.settings import KNOBS, Settings
+from kdm_cli.settings import KNOBS, Settings
 
 from .helm import CHART, Helm, HelmFailed
 from .values_table import renewed, rows

@@ -6,8 +6,8 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdm_http.pki import Authority
-from kdm_http.pki_directory import PkiDirectory
+from kdm_cli.pki.authority import Authority
+from kdm_cli.pki.directory import PkiDirectory
 
 __all__ = ["Pki"]
 

@@ -28,7 +28,7 @@ def sslyze() -> list[str]:
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("edge") / "pki"
-    certs = [sys.executable, "-m", "kdm_http", "certs", "init", str(path), "--days", LIFESPAN_DAYS]
+    certs = [sys.executable, "-m", "kdm_cli", "certs", "init", str(path), "--days", LIFESPAN_DAYS]
     subprocess.run(certs, check=True, capture_output=True)
     return path
 

@@ -29,7 +29,7 @@ print(json.dumps(found))
 """
 LOADED = """
 import json, os, sys
-import kdm_http.cli, kdm_adapters.kubernetes, kubernetes.aio.config.kube_config, kubernetes.aio.config.incluster_config
+import kdm_cli.main, kdm_adapters.kubernetes, kubernetes.aio.config.kube_config, kubernetes.aio.config.incluster_config
 loaded = {name: module.__spec__ for name, module in sys.modules.items() if getattr(module, "__spec__", None)}
 kept = {name: spec.cached for name, spec in loaded.items() if spec.has_location and spec.origin.startswith("/opt/kdm")}
 def kind(path):
@@ -70,7 +70,7 @@ def test_its_user_can_write_none_of_its_files(engine: Engine, kdm_image: str) ->
 def test_nothing_is_compiled_at_its_start(engine: Engine, kdm_image: str) -> None:
     """A read-only container could keep no bytecode: all that kdm loads has its own, which looks at no source."""
     kinds = json.loads(engine.output(kdm_image, "-c", LOADED, options=[*CONFINED, PYTHON]))
-    assert "kdm_http.cli" in kinds
+    assert "kdm_cli.main" in kinds
     assert {name for name, kind in kinds.items() if kind != 0b01} == set(), "0b01 is PEP 552's unchecked hash"
 
 

@@ -11,11 +11,11 @@ import httpx
 from dependency_injector import providers
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from kdm_cli import logs
+from kdm_cli.container import Container
+from kdm_cli.settings import Settings
 from kdm_core import LOCAL
-from kdm_http import logs
-from kdm_http.container import Container
-from kdm_http.settings import Settings
-from kdm_http.tracing import Tracing
+from kdm_http.telemetry.tracing import Tracing
 
 __all__ = ["tell_everything"]
 

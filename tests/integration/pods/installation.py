@@ -173,7 +173,7 @@ class Installation:
 
     def _certs(self, command: str, *args: str) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "kdm_http", "certs", command, str(self._pki), *args],
+            [sys.executable, "-m", "kdm_cli", "certs", command, str(self._pki), *args],
             capture_output=True,
             text=True,
             check=False,

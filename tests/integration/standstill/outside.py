@@ -112,7 +112,7 @@ class Kdm:
     def __enter__(self) -> Self:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KDM_")}
         self.process = subprocess.Popen(
-            [*self._wrap, sys.executable, "-m", "kdm_http", "serve", "--dev"],
+            [*self._wrap, sys.executable, "-m", "kdm_cli", "serve", "--dev"],
             env=clean | {f"KDM_{name}": value for name, value in self._settings.items()},
             cwd=CERTS.parent,
             stdin=subprocess.DEVNULL,

@@ -98,7 +98,7 @@ def started(settings: dict[str, str], wrap: Sequence[str] = ()) -> Iterator[subp
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KDM_")}
     ports = {"HOST": "127.0.0.1", "PORT": "0", "OPS_PORT": "0"}
     with subprocess.Popen(
-        [*wrap, sys.executable, "-m", "kdm_http", "serve", "--dev"],
+        [*wrap, sys.executable, "-m", "kdm_cli", "serve", "--dev"],
         env=clean | {f"KDM_{name}": value for name, value in (ports | settings).items()},
         cwd=CERTS.parent,
         stdout=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.tracing import TracedRepository
 from kdm_core import ClusterUnreachable, DeploymentRef
 from kdm_core.testing.contract import DeploymentRepositoryContract
-from unit.adapters.memory_harness import MemoryHarness
+from unit.adapters.memory.harness import MemoryHarness
 
 
 class _Traced(TracedRepository):

@@ -17,17 +17,20 @@ from typing import Final
 import pytest
 
 import kdm_adapters
+import kdm_cli
 import kdm_core
 import kdm_http
-from kdm_adapters.kubernetes.client import ApiError
-from kdm_adapters.kubernetes.credentials import CredentialsError, InvalidClusterConfig
-from kdm_adapters.kubernetes.exec_plugin import PluginError
-from kdm_adapters.kubernetes.go_yaml import InvalidYaml
-from kdm_adapters.kubernetes.messages import Failure
-from kdm_adapters.kubernetes.tls_context import UnusableCertificate
+from kdm_adapters.kubernetes.api.client import ApiError
+from kdm_adapters.kubernetes.config.credentials import CredentialsError, InvalidClusterConfig
+from kdm_adapters.kubernetes.config.exec_plugin import PluginError
+from kdm_adapters.kubernetes.config.go_yaml import InvalidYaml
+from kdm_adapters.kubernetes.config.tls_context import UnusableCertificate
+from kdm_adapters.kubernetes.wire.messages import Failure
 from kdm_adapters.kubernetes.wire.protobuf_fields import Malformed
 from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_adapters.side_thread import Stalled
+from kdm_cli.pki.authority import PkiError
+from kdm_cli.settings import BadSetting
 from kdm_core import (
     AmbiguousName,
     AuditUnavailable,
@@ -54,20 +57,18 @@ from kdm_core import (
     WriteRejected,
 )
 from kdm_core.errors import Copyable
-from kdm_http.certificate_files import TlsConfigurationError
-from kdm_http.certificates import BadCertificate
-from kdm_http.listener import BindError
-from kdm_http.peer import PeerRefused
-from kdm_http.pem import PemError
-from kdm_http.pki import PkiError
-from kdm_http.problems import BadRequest
-from kdm_http.protocol import _HeaderTooLarge
-from kdm_http.rejection import Reason
-from kdm_http.request_head import BadHead
-from kdm_http.server import ServerError
-from kdm_http.settings import BadSetting
-from kdm_http.trial import TrialFailed
-from kdm_http.verifier import MaterialMismatch
+from kdm_http.api.errors import BadRequest
+from kdm_http.server.connection import _HeaderTooLarge
+from kdm_http.server.listener import BindError
+from kdm_http.server.request_head import BadHead
+from kdm_http.server.serve import ServerError
+from kdm_http.tls.certificate_files import TlsConfigurationError
+from kdm_http.tls.certificates import BadCertificate
+from kdm_http.tls.peer import PeerRefused
+from kdm_http.tls.pem import PemError
+from kdm_http.tls.rejection import Reason
+from kdm_http.tls.trial import TrialFailed
+from kdm_http.tls.verifier import MaterialMismatch
 from unit.core.fixtures import ALICE, WEB, fail
 
 ERRORS: Final[list[Exception]] = [
@@ -153,7 +154,7 @@ def test_no_error_of_kdm_is_left_out_here() -> None:
     """Nor one of those that never leave it: a program's pool of processes may bring any of them home."""
     found = {
         value
-        for root in (kdm_core, kdm_adapters, kdm_http)
+        for root in (kdm_core, kdm_adapters, kdm_http, kdm_cli)
         for module in modules(root)
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == module.__name__

@@ -11,11 +11,10 @@ from typing import Self
 
 from dependency_injector import providers
 
-from kdm_adapters import demo
-from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_adapters.memory import MemoryDeploymentRepository, demo
+from kdm_cli import main as cli
+from kdm_cli.container import Container
 from kdm_core import Deployment, DeploymentRef
-from kdm_http import cli
-from kdm_http.container import Container
 
 
 class Staged(MemoryDeploymentRepository):

@@ -78,7 +78,7 @@ def test_the_examples_print_what_the_page_says(page: Path, client: str, stage: S
             told.insert(0, all_of_it[0])  # in a new interpreter: make the client anew
         kdm: contextlib.AbstractContextManager[Kdm]
         if server.startswith("kdm serve"):
-            kdm = process(["-m", "kdm_http", *shlex.split(server)[1:], "--port", "0", "--ops-port", "0"], tmp_path)
+            kdm = process(["-m", "kdm_cli", *shlex.split(server)[1:], "--port", "0", "--ops-port", "0"], tmp_path)
         elif any(TALKS(each.code) for each in told):
             kdm = contextlib.nullcontext(stage.set(TROUBLES[server]))
         else:

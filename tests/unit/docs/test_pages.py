@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from kdm_cli.settings import KNOBS
 from kdm_core import DEFAULT_MAX_REPLICAS
-from kdm_http.openapi import describe
-from kdm_http.problems import STATUS
-from kdm_http.settings import KNOBS
+from kdm_http.api.errors import STATUS
+from kdm_http.api.openapi import describe
 from unit.docs.examples import DOCS, REPOSITORY, examples, files
 
 PAGES = sorted(DOCS.rglob("*.md"))

@@ -12,7 +12,7 @@ import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import LOCAL, DeploymentRef, DeploymentService, Identity
-from kdm_http.app import Api, create_app
+from kdm_http.api.app import Api, create_app
 
 
 class Admitted:

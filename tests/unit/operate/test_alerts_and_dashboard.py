@@ -12,8 +12,8 @@ import pytest
 import yaml
 from prometheus_client import parser
 
-from kdm_http.container import Container
-from kdm_http.settings import Settings
+from kdm_cli.container import Container
+from kdm_cli.settings import Settings
 
 REPOSITORY: Final = Path(__file__).parents[3]
 CHART: Final = REPOSITORY / "deploy" / "helm" / "kdm"

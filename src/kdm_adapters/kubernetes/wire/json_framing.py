@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Page, Undecodable, page
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, envelope
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable, page
 from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, Garbage
 from kdm_core.model import Deployment
 

@@ -10,14 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from kdm_adapters.kubernetes.messages import (
-    INITIAL_EVENTS_END,
-    Bookmark,
-    Event,
-    Failure,
-    Subject,
-    Undecodable,
-)
+from kdm_adapters.kubernetes.wire.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Subject, Undecodable
 from kdm_adapters.kubernetes.wire.records import Garbage, Records
 from kdm_adapters.kubernetes.wire.statuses import foreign, is_status, status
 from kdm_adapters.kubernetes.wire.words import shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Page, Undecodable, page
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable, page
 from kdm_adapters.kubernetes.wire.protobuf_fields import extent
 from kdm_adapters.kubernetes.wire.protobuf_messages import MAGIC, ProtobufDecoder, kind_of, list_meta
 from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, Garbage

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from kdm_adapters.kubernetes.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Subject, Undecodable
+from kdm_adapters.kubernetes.wire.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Subject, Undecodable
 from kdm_adapters.kubernetes.wire.protobuf_fields import Fields, Kind, Malformed, Wanted, entries
 from kdm_adapters.kubernetes.wire.records import SHARED, Garbage, Records
 from kdm_adapters.kubernetes.wire.statuses import foreign, is_status, status

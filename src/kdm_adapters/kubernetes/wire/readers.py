@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from kdm_adapters.kubernetes.messages import Bookmark, Event, Failure, Page, Undecodable
 from kdm_adapters.kubernetes.wire import json_messages, protobuf_messages
 from kdm_adapters.kubernetes.wire.json_framing import JsonEvents, JsonList
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder
+from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable
 from kdm_adapters.kubernetes.wire.protobuf_framing import ProtobufEvents, ProtobufList
 from kdm_adapters.kubernetes.wire.protobuf_messages import ProtobufDecoder
 from kdm_adapters.kubernetes.wire.records import Records

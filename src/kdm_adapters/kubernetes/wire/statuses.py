@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kdm_adapters.kubernetes.messages import Failure, Subject
-from kdm_adapters.kubernetes.retry_after import bounded_s
+from kdm_adapters.kubernetes.wire.messages import Failure, Subject
+from kdm_adapters.kubernetes.wire.retry_after import bounded_s
 from kdm_adapters.kubernetes.wire.words import plain, shown
 
 _VERSIONS: Final = frozenset({"v1", "meta.k8s.io/v1"})

@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.cluster_model import ClusterModel, State
 from unit.adapters.kubernetes.kubeconfig import write_kubeconfig
-from unit.adapters.kubernetes.wire_formats import JsonFormat, ProtobufFormat, WireFormat
+from unit.adapters.kubernetes.wire.wire_formats import JsonFormat, ProtobufFormat, WireFormat
 
 DEADLINE_S = 10.0
 """How long a test waits at most for something that ought to happen, in seconds."""

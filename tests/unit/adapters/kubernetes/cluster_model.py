@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from attrs import evolve
 
-from kdm_adapters.kubernetes.messages import Event
+from kdm_adapters.kubernetes.wire.messages import Event
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.objects import NAMESPACE, deployment
 

@@ -25,7 +25,7 @@ from unit.adapters.kubernetes.api_server import (
 )
 from unit.adapters.kubernetes.conftest import MakeRepository, until
 from unit.adapters.kubernetes.objects import deployment
-from unit.adapters.kubernetes.view_driver import Recorder
+from unit.adapters.kubernetes.watch.state_machine_driver import Recorder
 
 STEPS = 60
 NAMES = ["a", "b", "c", "blog/a"]

@@ -21,7 +21,7 @@ from kdm_core.errors import (
 from kdm_core.model import ChangeKind, DeploymentRef
 from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, answering, breaking, hanging, refusing
 from unit.adapters.kubernetes.conftest import HurriedTime, MakeRepository, following, until, until_held
-from unit.adapters.kubernetes.view_driver import Recorder
+from unit.adapters.kubernetes.watch.state_machine_driver import Recorder
 
 
 async def test_before_the_first_sync_reads_say_why_they_cannot(make: MakeRepository, server: ApiServer) -> None:

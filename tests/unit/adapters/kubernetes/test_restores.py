@@ -13,7 +13,7 @@ from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepositor
 from kdm_core.model import ChangeKind, DeploymentRef, Trouble
 from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, answering, hanging, refusing
 from unit.adapters.kubernetes.conftest import MakeRepository, following, until, until_held
-from unit.adapters.kubernetes.view_driver import Recorder
+from unit.adapters.kubernetes.watch.state_machine_driver import Recorder
 
 WEB = DeploymentRef("shop", "web")
 

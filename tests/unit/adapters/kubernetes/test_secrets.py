@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig, KubernetesDeploymentRepository
-from kdm_adapters.kubernetes.credentials import Credentials, CredentialsError
-from kdm_adapters.kubernetes.redaction import Redactor
+from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
+from kdm_adapters.kubernetes.config.redaction import Redactor
 from kdm_core.errors import CacheNotSynced, ClusterUnreachable, ClusterUnrecognized
 from kdm_core.model import DeploymentRef
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, Reply, erring

@@ -15,7 +15,7 @@ from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepositor
 from kdm_core.errors import CacheNotSynced
 from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, hanging, streaming
 from unit.adapters.kubernetes.conftest import MakeRepository, until
-from unit.adapters.kubernetes.view_driver import LISTS
+from unit.adapters.kubernetes.watch.state_machine_driver import LISTS
 
 
 async def stop_in_time(repository: KubernetesDeploymentRepository) -> None:

@@ -15,8 +15,8 @@ import anyio
 import pytest
 import uvloop
 
+from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository
-from kdm_adapters.kubernetes.ending import to_the_end
 from kdm_core import ClusterUnreachable, DeploymentRef
 from kdm_core.model import ChangeKind
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_http.client_hello import ClientHello
-from kdm_http.rejection import Reason
-from unit.http.tls.client import Client
-from unit.http.tls.credentials import Credentials
+from kdm_http.tls.client_hello import ClientHello
+from kdm_http.tls.rejection import Reason
+from unit.http.client import Client
+from unit.http.credentials import Credentials
 
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=["1.3", "1.2"])
 

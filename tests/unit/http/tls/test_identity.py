@@ -12,10 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from kdm_http.pki import Authority
-from kdm_http.spiffe import check_id
-from unit.http.tls.client import Client
-from unit.http.tls.credentials import Credentials, Leaf, craft
+from kdm_cli.pki.authority import Authority
+from kdm_http.tls.spiffe import check_id
+from unit.http.client import Client
+from unit.http.credentials import Credentials, Leaf, craft
 
 
 async def test_the_scope_names_the_peer(start: Any, connect: Any, credentials: Credentials) -> None:

@@ -18,15 +18,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from kdm_http.certificate_files import TlsConfigurationError, TlsFiles
-from kdm_http.certificates import Certificate, RevocationList
-from kdm_http.pem import write_blocks
-from kdm_http.rejection import Reason, explain
-from kdm_http.tls import load
-from kdm_http.trust import Trust
-from kdm_http.verifier import SECURITY_LEVEL, trust_clients
+from kdm_http.tls.certificate_files import TlsConfigurationError, TlsFiles
+from kdm_http.tls.certificates import Certificate, RevocationList
+from kdm_http.tls.context import load
+from kdm_http.tls.pem import write_blocks
+from kdm_http.tls.rejection import Reason, explain
+from kdm_http.tls.trust import Trust
+from kdm_http.tls.verifier import SECURITY_LEVEL, trust_clients
+from unit.http.credentials import Credentials
 from unit.http.tls import strange
-from unit.http.tls.credentials import Credentials
 from unit.http.tls.strange import extension, sequence, tlv
 
 KEYS: Final = tuple(ec.generate_private_key(ec.SECP256R1()) for _ in range(4))

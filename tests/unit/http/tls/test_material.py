@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kdm_http.certificates import Certificate
-from kdm_http.pem import write_blocks
-from kdm_http.pki import Authority
-from kdm_http.rejection import Reason
-from kdm_http.tls import Material, TlsConfigurationError, TlsFiles, load
+from kdm_cli.pki.authority import Authority
+from kdm_http.tls.certificates import Certificate
+from kdm_http.tls.context import Material, TlsConfigurationError, TlsFiles, load
+from kdm_http.tls.pem import write_blocks
+from kdm_http.tls.rejection import Reason
+from unit.http.credentials import Credentials
 from unit.http.tls import strange
-from unit.http.tls.credentials import Credentials
 
 PEM = serialization.Encoding.PEM
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kdm_http.certificate_files import TlsConfigurationError, read_certificates, read_lists
-from unit.http.tls.credentials import Credentials
+from kdm_http.tls.certificate_files import TlsConfigurationError, read_certificates, read_lists
+from unit.http.credentials import Credentials
 
 ONE, TWO = (Credentials().authority.pair.certificate_pem() for _ in range(2))
 SECOND = ONE.count(b"\n") + 1

@@ -13,10 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from kdm_http.handshake import HandshakeContext
-from kdm_http.rejection import Reason
-from unit.http.tls.client import Client
-from unit.http.tls.credentials import Credentials, Leaf, craft
+from kdm_http.tls.handshake import HandshakeContext
+from kdm_http.tls.rejection import Reason
+from unit.http.client import Client
+from unit.http.credentials import Credentials, Leaf, craft
 
 CN = NameOID.COMMON_NAME
 

@@ -15,16 +15,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
+from kdm_cli.pki.authority import Authority
 from kdm_core import regular_file
-from kdm_http.pem import write_blocks
-from kdm_http.pki import Authority
-from kdm_http.rejection import Reason
-from kdm_http.server import TlsConfigurationError
-from kdm_http.tls import load
+from kdm_http.server.serve import TlsConfigurationError
+from kdm_http.tls.context import load
+from kdm_http.tls.pem import write_blocks
+from kdm_http.tls.rejection import Reason
+from unit.http.client import Client
+from unit.http.credentials import Credentials, Leaf, craft
+from unit.http.running import Running
 from unit.http.tls import strange
-from unit.http.tls.client import Client
-from unit.http.tls.credentials import Credentials, Leaf, craft
-from unit.http.tls.running import Running
 
 BRIEFLY = timedelta(seconds=4)
 """How long something lasts that a test sees the end of. OpenSSL has no clock but the system's."""

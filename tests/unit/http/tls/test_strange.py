@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import CollectorRegistry
 
 from kdm_core import AuditEvent, Outcome, Verb
-from kdm_http.pem import write_blocks
-from kdm_http.rejection import Reason
-from kdm_http.server import TlsConfigurationError
-from kdm_http.traffic import Traffic
-from kdm_http.verifier import CLIENT_HELLO, certificate_message
+from kdm_http.server.serve import TlsConfigurationError
+from kdm_http.telemetry.edge_metrics import Traffic
+from kdm_http.tls.pem import write_blocks
+from kdm_http.tls.rejection import Reason
+from kdm_http.tls.verifier import CLIENT_HELLO, certificate_message
+from unit.http.client import Client
+from unit.http.credentials import Credentials
+from unit.http.running import DEADLINE_S, Running
 from unit.http.tls import strange
-from unit.http.tls.client import Client
-from unit.http.tls.credentials import Credentials
-from unit.http.tls.running import DEADLINE_S, Running
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -212,7 +212,7 @@ async def test_what_nobody_foresaw_in_a_file_does_not_end_the_server(
     def defect(*_: object, **__: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr("kdm_http.reload.load", defect)
+    monkeypatch.setattr("kdm_http.tls.reload.load", defect)
     server.replace(server.files.client_ca, credentials.ca_pem() + credentials.other_authority.pair.certificate_pem())
 
     assert "a defect" in await server.reload_refused()

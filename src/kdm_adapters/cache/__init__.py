@@ -1,0 +1,1 @@
+"""What any cached repository needs, whatever it reads from: storing, broadcasting, own writes, backoff."""

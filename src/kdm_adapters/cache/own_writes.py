@@ -1,0 +1,126 @@
+"""What writes told before the watch did: kept over the published state until the watch has caught up."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from kdm_adapters.cache.store import Objects
+from kdm_core.model import Deployment
+
+
+def older(a: str, b: str) -> bool:
+    """Return whether resourceVersion ``a`` is older than ``b``, compared as numbers (KEP-5504).
+
+    False where one of them is no number: then the order is not known, and what arrives later counts.
+    """
+    return a.isdecimal() and b.isdecimal() and (len(a), a) < (len(b), b)
+
+
+def written_over(held: Deployment, resource_version: str, desired: int) -> Deployment:
+    """Return a Deployment as a write to its ``scale`` left it.
+
+    Args:
+        held: What was known of it before.
+        resource_version: The version of the write.
+        desired: The count that was stored.
+
+    Returns:
+        It. Changing the count is a change of the spec, so its generation is at least one higher: until the watch tells
+        the true one, nobody mistakes the old status for the new one's.
+    """
+    if desired == held.replicas.desired:
+        return evolve(held, resource_version=resource_version)
+    replicas = evolve(held.replicas, desired=desired)
+    return evolve(held, resource_version=resource_version, replicas=replicas, generation=held.generation + 1)
+
+
+@frozen
+class Before:
+    """What a source knew when a write, or a look at one Deployment, was sent.
+
+    etcd counts one revision up for every change. So what is answered afterwards is either the version that was held, or
+    newer than everything that had been seen. Anything else comes from another history: the cluster was restored from a
+    backup, or the source missed something.
+
+    Attributes:
+        era: Which cluster: counts the times the source was reset.
+        seen: The newest version the source had seen.
+        held: The version it held of the Deployment, "" where it held none.
+        uid: The uid it held, "" where it held none.
+    """
+
+    era: int
+    seen: str
+    held: str = ""
+    uid: str = ""
+
+    def contradicts(self, resource_version: str) -> bool:
+        """Return whether an answer of this version cannot belong to the history that the source has seen."""
+        return resource_version != self.held and (
+            older(resource_version, self.seen) or older(resource_version, self.held)
+        )
+
+
+class Overlays:
+    """The writes a source has not told yet, by namespace and name."""
+
+    def __init__(self) -> None:
+        self._written: dict[tuple[str, str], Deployment] = {}
+        self._settled: set[tuple[str, str]] = set()
+        self._unintroduced: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+    def add(self, written: Deployment, *, introduced: bool = True) -> None:
+        """Keep a write until it is told.
+
+        Args:
+            written: The Deployment as written.
+            introduced: Whether the source has told of this object before: of its uid, not only of its name.
+        """
+        key = (written.ref.namespace, written.ref.name)
+        self._written[key] = written
+        self._settled.discard(key)
+        if not introduced:
+            self._unintroduced.add(written.uid)
+
+    def discard(self, namespace: str, name: str) -> None:
+        """The source told something at least as new of this one."""
+        self._written.pop((namespace, name), None)
+
+    def introduces(self, kind: str, told: Deployment, held: Deployment | None) -> bool:
+        """Return whether an event fits what is held.
+
+        A watch tells of a new object by ADDED. A MODIFIED for one that is not held, or held from a write's answer
+        alone, means that its ADDED was missed.
+        """
+        introduced = held is not None and held.uid == told.uid
+        if told.uid in self._unintroduced:
+            introduced = False
+            if kind != "MODIFIED" or not older(told.resource_version, self._version(told)):
+                self._unintroduced.discard(told.uid)
+        return introduced or kind != "MODIFIED"
+
+    def list_begins(self, *, newest: bool) -> None:
+        """A list is asked for. If for the newest state, it settles every write made before, whatever its version.
+
+        That matters after a cluster was restored from a backup: its versions then begin anew, below the writes'.
+        """
+        self._settled = set(self._written) if newest else set()
+
+    def merge(self, listed: Objects, resource_version: str) -> None:
+        """Lay the writes over a list's result that does not have them yet; forget the others."""
+        for key in self._settled:
+            self._written.pop(key, None)
+        self._settled = set()
+        for key, written in list(self._written.items()):
+            if older(resource_version, written.resource_version):
+                listed.setdefault(key[0], {})[key[1]] = written
+            else:
+                del self._written[key]
+        self._unintroduced.intersection_update({each.uid for each in self._written.values()})
+
+    def _version(self, told: Deployment) -> str:
+        written = self._written.get((told.ref.namespace, told.ref.name))
+        return written.resource_version if written is not None and written.uid == told.uid else ""

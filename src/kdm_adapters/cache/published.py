@@ -1,0 +1,97 @@
+"""What one source shows to readers: what it was told, and over it the writes that it has not been told of yet."""
+
+from __future__ import annotations
+
+from kdm_adapters.cache.own_writes import Before, Overlays, older
+from kdm_adapters.cache.store import Objects, Store
+from kdm_core.model import Deployment
+
+
+class Published:
+    """The Deployments of one source, in a store that sources share.
+
+    Args:
+        store: Where they are shown.
+        namespace: The namespace, or None for all of them.
+    """
+
+    def __init__(self, store: Store, namespace: str | None) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._overlays = Overlays()
+        self._era = 0
+
+    @property
+    def overlaid(self) -> bool:
+        """Whether there are writes that the source has not told of."""
+        return len(self._overlays) > 0
+
+    def before(self, namespace: str, name: str, seen: str) -> Before:
+        """Return what is known of a Deployment before something is sent that concerns it.
+
+        Args:
+            namespace: Its namespace.
+            name: Its name.
+            seen: The newest version the source has seen.
+        """
+        held = self._store.get(namespace, name)
+        if held is None:
+            return Before(self._era, seen)
+        return Before(self._era, seen, held.resource_version, held.uid)
+
+    def write(self, written: Deployment, before: Before, seen: str) -> bool:
+        """Show the result of a write, unless the source has told as much already, including the Deployment's end.
+
+        Args:
+            written: The Deployment as written.
+            before: What was known when the write was sent.
+            seen: The newest version the source has seen by now.
+
+        Returns:
+            Whether the answer fits the history that the source has seen. Where it does not, it is shown all the same.
+        """
+        if before.era != self._era:
+            return True  # it was written to a cluster that is not the source's any more
+        held = self._store.get(written.ref.namespace, written.ref.name)
+        known = seen if held is None or held.uid != written.uid else held.resource_version
+        gone_back = older(seen, before.seen)  # and the source knows it
+        fits = gone_back or not before.contradicts(written.resource_version)
+        if not fits or (written.resource_version != known and not older(written.resource_version, known)):
+            introduced = written.uid in {before.uid, "" if held is None else held.uid}
+            self._overlays.add(written, introduced=introduced)
+            self._store.put(written)
+        return fits
+
+    def event(self, kind: str, told: Deployment) -> bool:
+        """Show what an event tells.
+
+        Returns:
+            Whether it fits what was held.
+        """
+        namespace, name = told.ref.namespace, told.ref.name
+        held = self._store.get(namespace, name)
+        fits = self._overlays.introduces(kind, told, held)
+        if held is not None and older(told.resource_version, held.resource_version):
+            return fits  # a write's answer overtook this event
+        if self._overlays:
+            self._overlays.discard(namespace, name)
+        if kind == "DELETED":
+            self._store.remove(namespace, name, as_last_seen=told)
+        else:
+            self._store.put(told)
+        return fits
+
+    def list_begins(self, *, newest: bool) -> None:
+        """A list is asked for; ``newest`` tells whether for the newest state there is."""
+        self._overlays.list_begins(newest=newest)
+
+    def replace(self, complete: Objects, resource_version: str) -> None:
+        """Show a complete state instead of what was there."""
+        self._overlays.merge(complete, resource_version)
+        self._store.replace(self._namespace, complete)
+
+    def clear(self) -> None:
+        """Show nothing: what was there belongs to another cluster, and so does what is still being written there."""
+        self._era += 1
+        self._overlays = Overlays()
+        self._store.replace(self._namespace, {})

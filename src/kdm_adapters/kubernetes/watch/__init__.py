@@ -1,0 +1,1 @@
+"""The watch: a state machine without I/O, and what obeys it."""

@@ -1,0 +1,5 @@
+"""Metrics for Prometheus."""
+
+from kdm_adapters.prometheus.instrument import PrometheusInstrument
+
+__all__ = ["PrometheusInstrument"]

@@ -1,0 +1,284 @@
+"""Metrics for Prometheus: what kdm tells about itself, how fresh its cache is, and what it runs on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, Literal, TypeVar
+
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
+from kdm_core import Instrument, Outcome, SourceStatus, SyncStatus
+
+REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Buckets for requests to the cluster, in seconds: a healthy API server answers within the first few."""
+
+LIST_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Buckets for reading a complete state, in seconds: up to the API server's own limit of a minute for a request."""
+
+WATCH_ENDS: Final = (
+    "timeout",
+    "broken",
+    "expired",
+    "error",
+    "silent",
+    "throttled",
+    "unreached",
+    "very-short",
+    "went-back",
+)
+"""Why watches end, told at zero from the first list on; further reasons are told as they come."""
+
+KNOWN_VERSIONS: Final = ("", "0.0.4", "1.0.0")
+"""The versions of Prometheus' and OpenMetrics' formats that are written, "" for the newest."""
+
+_C = TypeVar("_C", bound=Collector)
+
+
+class PrometheusInstrument(Instrument):
+    """Keeps kdm's metrics in a registry of its own; ``render`` writes them out.
+
+    The metrics are documented by their own help texts. Labels never hold what a caller sent, and a metric keeps at
+    most ``MAX_SERIES`` series.
+
+    Attributes:
+        registry: Where everything is registered; collectors of others may be added.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._register(_Build())
+        self._reads = self._counters(
+            "kdm_cache_reads_total",
+            "Reads answered from memory, each a request to the cluster that was not made.",
+            ("kind",),
+            initial=("get", "find", "list"),
+        )
+        self._watch_events = self._counters(
+            "kdm_watch_events_total", "Watch events that arrived, by watched namespace and type.", ("source", "type")
+        )
+        self._undecodable = self._counters(
+            "kdm_undecodable_events_total",
+            "Watch events and listed objects that could not be understood and were left out.",
+            ("source",),
+        )
+        self._watch_ends = self._counters(
+            "kdm_watch_ends_total", "Watch streams that ended, by reason.", ("source", "reason")
+        )
+        self._lists = self._counters(
+            "kdm_lists_total", "Complete states read, by how and why.", ("source", "mode", "reason")
+        )
+        self._list_seconds = self._histograms(
+            "kdm_list_duration_seconds", "How long reading a complete state took.", LIST_BOUNDS_S, ("mode",)
+        )
+        self._backoff_seconds = self._counters(
+            "kdm_backoff_seconds_total", "Seconds waited before trying a failed list or watch again.", ("source",)
+        )
+        self._api_requests = self._counters(
+            "kdm_api_requests_total",
+            "Requests to the cluster, by RBAC verb and status code (0: no answer).",
+            ("verb", "code"),
+        )
+        self._api_seconds = self._histograms(
+            "kdm_api_request_duration_seconds",
+            "How long the cluster took to begin its answer, by RBAC verb.",
+            REQUEST_BOUNDS_S,
+            ("verb",),
+        )
+        self._inconsistencies = self._counters(
+            "kdm_cache_inconsistencies_total",
+            "Deployments that a consistency check found to differ from the cluster's.",
+            ("source",),
+        )
+        self._writes = self._counters(
+            "kdm_writes_total",
+            "Attempts to set a replica count, by outcome.",
+            ("outcome",),
+            initial=tuple(outcome.value for outcome in Outcome),
+        )
+        self._write_seconds = self._histograms(
+            "kdm_write_duration_seconds", "How long an attempt to set a replica count took.", REQUEST_BOUNDS_S
+        )
+        self._lags = self._counters(
+            "kdm_subscriber_lags_total", "Times a follower of changes fell behind and had to start over."
+        )
+        self._audit_lost = self._counters(
+            "kdm_audit_events_lost_total", "Audit events that could not be recorded where they belong."
+        )
+
+    def observe(self, sync_status: Callable[[], SyncStatus]) -> None:
+        """Tell of a cache with each scrape. Call it once.
+
+        Args:
+            sync_status: Asked at each scrape; ``repository.sync_status``.
+        """
+        self._register(_Cache(sync_status))
+
+    def observe_log(self, dropped: Callable[[], int]) -> None:
+        """Tell of a log's lines with each scrape. Call it once.
+
+        Args:
+            dropped: Asked at each scrape: how many were not written so far.
+        """
+        self._register(_Log(dropped))
+
+    def observe_audit(self, writable: Callable[[], bool]) -> None:
+        """Tell of an audit trail with each scrape. Call it once.
+
+        Args:
+            writable: Asked at each scrape: whether it could be written when that was last tried.
+        """
+        self._register(_Audit(writable))
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Write the metrics out.
+
+        Args:
+            accept: The scraper's ``Accept`` header; it may ask for OpenMetrics. Without one, or with one that makes no
+                sense, it gets the text format.
+
+        Returns:
+            The exposition, and its content type.
+        """
+        encode, content_type = choose_encoder(",".join(filter(_is_known, accept.split(","))))
+        return encode(self.registry), content_type
+
+    def read_served(self, kind: Literal["get", "find", "list"]) -> None:
+        self._reads.add((kind,))
+
+    def watch_event(self, source: str, kind: str) -> None:
+        self._watch_events.add((source, kind))
+
+    def event_undecodable(self, source: str) -> None:
+        self._undecodable.add((source,))
+
+    def listed(self, source: str, mode: Literal["list", "watch-list"], reason: str, seconds: float) -> None:
+        self._lists.add((source, mode, reason))
+        # From now on a first one is seen as a rise.
+        for counters in (self._undecodable, self._inconsistencies, self._backoff_seconds):
+            counters.add((source,), 0)
+        for end in WATCH_ENDS:
+            self._watch_ends.add((source, end), 0)
+        self._list_seconds.observe(seconds, (mode,))
+
+    def watch_ended(self, source: str, reason: str) -> None:
+        self._watch_ends.add((source, reason))
+
+    def backed_off(self, source: str, seconds: float) -> None:
+        self._backoff_seconds.add((source,), seconds)
+
+    def api_request(self, verb: str, code: int, seconds: float) -> None:
+        self._api_requests.add((verb, code))
+        self._api_seconds.observe(seconds, (verb,))
+
+    def inconsistent(self, source: str, objects: int) -> None:
+        self._inconsistencies.add((source,), objects)
+
+    def write(self, outcome: str, seconds: float) -> None:
+        self._writes.add((outcome,))
+        self._write_seconds.observe(seconds)
+
+    def subscriber_lagged(self) -> None:
+        self._lags.add()
+
+    def audit_lost(self) -> None:
+        self._audit_lost.add()
+
+    def _counters(
+        self, name: str, help_text: str, labels: tuple[str, ...] = (), initial: tuple[str, ...] = ()
+    ) -> Counters:
+        return self._register(Counters(name, help_text, labels, [(value,) for value in initial] or None))
+
+    def _histograms(
+        self, name: str, help_text: str, bounds: tuple[float, ...], labels: tuple[str, ...] = ()
+    ) -> Histograms:
+        return self._register(Histograms(name, help_text, bounds, labels))
+
+    def _register(self, collector: _C) -> _C:
+        self.registry.register(collector)
+        return collector
+
+
+def _is_known(media_type: str) -> bool:
+    """Whether an item of an ``Accept`` header has a version that is written: prometheus_client takes any for one."""
+    versions = [
+        value for name, _, value in (each.partition("=") for each in media_type.split(";")) if name.strip() == "version"
+    ]
+    return all(version.strip() in KNOWN_VERSIONS for version in versions)
+
+
+class _Cache(Collector):
+    def __init__(self, sync_status: Callable[[], SyncStatus]) -> None:
+        self._sync_status = sync_status
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._sync_status()
+        yield GaugeMetricFamily("kdm_cache_objects", "Deployments held in memory.", status.objects)
+        yield GaugeMetricFamily(
+            "kdm_cache_age_seconds",
+            "Seconds since the newest proof that the cache is current: an event, a bookmark or a list; +Inf before.",
+            status.age_s,
+        )
+        yield GaugeMetricFamily(
+            "kdm_cache_synced", "1 once a complete state of every source has been read.", status.synced
+        )
+        yield GaugeMetricFamily(
+            "kdm_cache_connected", "1 while the cluster delivers changes of every source.", status.connected
+        )
+        yield GaugeMetricFamily("kdm_cache_stale", "1 while the cache is older than it may be.", status.stale)
+        yield from _per_source(status.sources)
+        if status.resource_version.isascii() and status.resource_version.isdigit():
+            yield GaugeMetricFamily(
+                "kdm_cache_resource_version",
+                "The newest resourceVersion applied (the oldest of several watches), as a number (KEP-5504).",
+                int(status.resource_version),
+            )
+
+
+def _per_source(sources: Sequence[SourceStatus]) -> Iterator[Metric]:
+    """Tell of each source: a watched namespace, or "*" for all of them."""
+    tell: tuple[tuple[str, str, Callable[[SourceStatus], float]], ...] = (
+        ("synced", "1 once a complete state of this source has been read: its reads are served.", lambda s: s.synced),
+        ("connected", "1 while the cluster delivers changes of this source.", lambda s: s.connected),
+        ("age_seconds", "Seconds since the newest proof that this source is current; +Inf before.", lambda s: s.age_s),
+    )
+    for what, help_text, value in tell:
+        family = GaugeMetricFamily(f"kdm_cache_source_{what}", help_text, labels=("source",))
+        for each in sources[:MAX_SERIES]:
+            family.add_metric((each.source,), value(each))
+        yield family
+
+
+class _Log(Collector):
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterator[Metric]:
+        help_text = "Lines of the log that were not written: the reader of standard error stood still, or it is gone."
+        yield CounterMetricFamily("kdm_log_lines_dropped", help_text, self._dropped())
+
+
+class _Audit(Collector):
+    def __init__(self, writable: Callable[[], bool]) -> None:
+        self._writable = writable
+
+    def collect(self) -> Iterator[Metric]:
+        help_text = "1 while the audit trail can be written; 0 while its disk is full or its reader stands still."
+        yield GaugeMetricFamily("kdm_audit_writable", help_text, self._writable())
+
+
+class _Build(Collector):
+    def collect(self) -> Iterator[Metric]:
+        try:
+            release = version("kdm-service")
+        except PackageNotFoundError:  # run from a source tree that was never installed
+            release = "unknown"
+        labels = {"version": release, "python": platform.python_version()}
+        yield InfoMetricFamily("kdm_build", "The version of kdm, and of the Python it runs on.", labels)

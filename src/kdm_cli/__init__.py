@@ -1,0 +1,1 @@
+"""The command `kdm`: it puts the core, the adapters and the edge together."""

@@ -1,0 +1,264 @@
+"""The composition root: the one place that knows the core, the adapters and the edge, and puts them together.
+
+Nothing else sees the container: what it makes is handed over as plain arguments.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dependency_injector import containers, providers
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from kdm_adapters.audit_log import STDOUT, JsonLinesAuditSink
+from kdm_adapters.lines import LineWriter
+from kdm_adapters.memory import MemoryDeploymentRepository, demo
+from kdm_adapters.prometheus import PrometheusInstrument
+from kdm_cli import garbage_collection as garbage
+from kdm_cli.policy_file import PolicyFile
+from kdm_cli.settings import ALLOW_ALL_WORD, BadSetting, Settings
+from kdm_core import (
+    ALLOW_ALL,
+    DeploymentRepository,
+    DeploymentService,
+    Instrument,
+    Policy,
+)
+from kdm_http.api.app import create_app
+from kdm_http.ops import Metrics, create_ops_app
+from kdm_http.server.application import Application
+from kdm_http.server.serve import ServerConfig, TlsFiles
+from kdm_http.telemetry.edge_metrics import Traffic
+from kdm_http.telemetry.feature_metrics import Adoption
+
+if TYPE_CHECKING:
+    from kdm_http.telemetry.tracing import Tracing
+
+DEV_CERTS: Final = "certs"
+
+_log = logging.getLogger("kdm.policy")
+
+
+def dev_directory() -> Path:
+    """Return where the development certificates are: in the checkout, or below the current directory.
+
+    Raises:
+        BadSetting: They are in neither: an installed kdm does not bring them.
+    """
+    places = [Path(__file__).parents[2] / DEV_CERTS, Path.cwd() / DEV_CERTS]
+    for place in places:
+        if (place / "dev-ca.pem").is_file():
+            return place
+    raise BadSetting(
+        f"--dev needs the development certificates of kdm's repository, looked for in {places[0]} and {places[1]}; "
+        "make certificates of your own with `kdm certs init`"
+    )
+
+
+def _memory(settings: Settings, instrument: Instrument) -> DeploymentRepository:
+    for name in ("kubeconfig", "context", "label_selector"):
+        if getattr(settings, name):
+            raise BadSetting(f"--{name.replace('_', '-')} needs --repository kubernetes")
+    repository = MemoryDeploymentRepository(
+        namespaces=settings.namespaces, refuse_stale=settings.refuse_stale, instrument=instrument
+    )
+    demo.seed(repository.cluster)
+    return repository
+
+
+def _kubernetes(settings: Settings, instrument: Instrument) -> DeploymentRepository:
+    # Half a second and tens of megabytes, which the memory repository need not cost.
+    from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository  # noqa: PLC0415
+
+    return KubernetesDeploymentRepository(
+        ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None),
+        namespaces=settings.namespaces or None,
+        label_selector=settings.label_selector,
+        stale_after_s=settings.stale_after_s,
+        refuse_stale=settings.refuse_stale,
+        write_timeout_s=settings.write_timeout_s,
+        check_interval_s=settings.check_interval_s,
+        instrument=instrument,
+    )
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    if not settings.otel:
+        return None
+    try:
+        from kdm_http.telemetry.tracing import Tracing  # noqa: PLC0415 - OpenTelemetry may not be there
+    except ImportError as error:
+        raise BadSetting(f"--otel needs kdm's extra otel, kdm-service[otel]: {error}") from error
+    return Tracing()
+
+
+def _traced(repository: DeploymentRepository, tracing: Tracing | None) -> DeploymentRepository:
+    if tracing is None:
+        return repository
+    from kdm_adapters.tracing import TracedRepository  # noqa: PLC0415 - OpenTelemetry may not be there
+
+    return TracedRepository(repository, tracing.tracer)
+
+
+def _api(
+    service: DeploymentService,
+    settings: Settings,
+    traffic: Traffic,
+    registry: CollectorRegistry,
+    tracing: Tracing | None,
+) -> Application:
+    if tracing is None:
+        return Adoption(create_app(service, observe=traffic.request, log_requests=settings.log_requests), registry)
+    from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be there
+
+    traced = Traced(tracing.tracer, traffic.request)
+    traced.app = Adoption(create_app(service, observe=traced.observe, log_requests=settings.log_requests), registry)
+    return traced
+
+
+def _audit(settings: Settings, instrument: Instrument) -> JsonLinesAuditSink | None:
+    if not settings.audit_destination:
+        return None
+    if settings.audit_destination == STDOUT and os.fstat(1).st_rdev == Path(os.devnull).stat().st_rdev:
+        logging.getLogger("kdm.audit").warning(
+            "the audit trail goes to standard output, which is closed or the null device: nothing is kept"
+        )
+    return JsonLinesAuditSink(settings.audit_destination, required=settings.audit_required, instrument=instrument)
+
+
+def _policy_file(settings: Settings, reloaded: Callable[[bool], None]) -> PolicyFile | None:
+    if settings.policy_file == ALLOW_ALL_WORD:
+        return None
+    if settings.policy_file:
+        return PolicyFile(Path(settings.policy_file), reloaded=reloaded)
+    if settings.dev:
+        return PolicyFile(dev_directory() / "dev-policy.toml", reloaded=reloaded)
+    raise BadSetting(
+        "who may do what needs --policy-file (or KDM_POLICY_FILE): a TOML file, see `kdm policy check`, or the word "
+        f"{ALLOW_ALL_WORD}, which lets every client with a certificate of the client CA do everything"
+    )
+
+
+def _policy(file: PolicyFile | None) -> Policy:
+    if file is None:
+        _log.warning("%s: every client with a certificate of the client CA may do everything", ALLOW_ALL_WORD)
+        return ALLOW_ALL
+    return file.policy
+
+
+def _read_again(file: PolicyFile | None) -> None:
+    if file is not None:
+        file.reload()
+
+
+@asynccontextmanager
+async def _lifespan(
+    repository: DeploymentRepository,
+    service: DeploymentService,
+    audit: JsonLinesAuditSink | None,
+    policy_file: PolicyFile | None,
+    tracing: Tracing | None,
+) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        if tracing is not None:
+            await stack.enter_async_context(tracing)
+        if audit is not None:
+            stack.enter_context(audit)
+            audit.check()  # better no start than a service that refuses every write
+            await stack.enter_async_context(audit.examined())
+        await stack.enter_async_context(repository)
+        await stack.enter_async_context(garbage.frozen_once_synced(repository))
+        if policy_file is not None:
+            await stack.enter_async_context(policy_file.followed_by(service))
+        yield
+
+
+def _metrics(
+    instrument: PrometheusInstrument,
+    repository: DeploymentRepository,
+    audit: JsonLinesAuditSink | None,
+    log_lines: LineWriter,
+) -> Metrics:
+    # A counter's beginning would be a series of its own.
+    disable_created_metrics()  # type: ignore[no-untyped-call] # the library forgot
+    instrument.observe(repository.sync_status)
+    instrument.observe_log(lambda: log_lines.dropped)
+    if audit is not None:
+        instrument.observe_audit(lambda: not audit.problem)
+    return instrument.render
+
+
+def _server_config(settings: Settings) -> ServerConfig:
+    versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+    return ServerConfig(
+        tls=_tls_files(settings),
+        host=settings.host,
+        port=settings.port,
+        ops_host=settings.ops_host,
+        ops_port=settings.ops_port,
+        limits=settings.limits,
+        minimum_tls_version=versions[settings.tls_min_version],
+        development=settings.dev,
+        loop=settings.loop,
+    )
+
+
+def _tls_files(settings: Settings) -> TlsFiles:
+    certificate, key, client_ca = settings.tls_cert, settings.tls_key, settings.tls_client_ca
+    if settings.dev:
+        directory = dev_directory()
+        certificate = certificate or directory / "dev-server.pem"
+        key = key or directory / "dev-server-key.pem"
+        client_ca = client_ca or directory / "dev-ca.pem"
+    if certificate is None or key is None or client_ca is None:
+        raise BadSetting(
+            "mutual TLS needs --tls-cert, --tls-key and --tls-client-ca "
+            "(or KDM_TLS_CERT, KDM_TLS_KEY and KDM_TLS_CLIENT_CA); "
+            "`kdm certs init` makes them, --dev uses the development ones"
+        )
+    return TlsFiles(certificate, key, client_ca, settings.tls_client_crl)
+
+
+class Container(containers.DeclarativeContainer):
+    """How the parts depend on each other. Tests replace one with ``container.repository.override(...)``."""
+
+    settings = providers.Dependency(instance_of=Settings)
+    log_lines = providers.Singleton(LineWriter, 2, "kdm-log")
+    """The log's, on standard error."""
+    out_lines = providers.Singleton(LineWriter, 1, "kdm-out")
+    """What is no log, on standard output."""
+    instrument = providers.Singleton(PrometheusInstrument)
+    repository = providers.Selector(
+        providers.Callable(attrgetter("repository"), settings),
+        memory=providers.Singleton(_memory, settings, instrument),
+        kubernetes=providers.Singleton(_kubernetes, settings, instrument),
+    )
+    audit = providers.Singleton(_audit, settings, instrument)
+    traffic = providers.Singleton(Traffic, instrument.provided.registry, audit)
+    policy_file = providers.Singleton(_policy_file, settings, traffic.provided.policy_reloaded)
+    policy = providers.Callable(_policy, policy_file)
+    tracing = providers.Singleton(_tracing, settings)
+    service = providers.Singleton(
+        DeploymentService,
+        providers.Callable(_traced, repository, tracing),
+        policy=policy,
+        audit=audit,
+        instrument=instrument,
+        namespace=settings.provided.namespace,
+        max_replicas=settings.provided.max_replicas,
+    )
+    metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines)
+    api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
+    ops = providers.Singleton(create_ops_app, service, metrics)
+    server_config = providers.Singleton(_server_config, settings)
+    read_again = providers.Callable(_read_again, policy_file)
+    """What SIGHUP has read besides the certificates."""
+    lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing)
+    """What has to live as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""

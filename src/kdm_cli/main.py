@@ -1,0 +1,49 @@
+"""The command `kdm`: serve, make certificates, check policies."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+
+from kdm_cli import certs as certs_command
+from kdm_cli import policy as policy_command
+from kdm_cli import settings
+from kdm_core.version import installed_version
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Its arguments; None for those of the process.
+
+    Returns:
+        The exit code: 0 done, 1 it could not be done, 2 it was asked for wrongly.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter gets its number
+    parser = argparse.ArgumentParser(prog="kdm", description="Read and change how many replicas Deployments run.")
+    parser.add_argument("--version", action="version", version=f"kdm {installed_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="serve the API over mutual TLS",
+        allow_abbrev=False,
+        description="Serve both RFDs' APIs over mutual TLS. Each setting is a flag or an environment variable.",
+    )
+    settings.add_flags(serve)
+    serve.set_defaults(handler=_serve)
+    certs_command.register(commands)
+    policy_command.register(commands)
+    arguments = parser.parse_args(argv)
+    code: int = arguments.handler(arguments)
+    return code
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from kdm_cli import serve as serve_command  # noqa: PLC0415 - a second that the other commands need not cost
+
+    return serve_command.serve(arguments)

@@ -1,0 +1,74 @@
+"""RFD 001's API, at the root."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import msgspec
+from litestar import Request, Router, get, post
+from litestar.params import FromPath
+
+from kdm_core import Deployment
+from kdm_http.api.etags import write_condition
+from kdm_http.api.requests import Caller, Namespace, RequestId, Service, replica_count
+
+
+class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):
+    """A Deployment and how many replicas it is asked to run."""
+
+    deployment_name: str
+    replica_count: int
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Self:
+        """Say it of a Deployment."""
+        return cls(deployment.ref.name, deployment.replicas.desired)
+
+
+class UpdatedReplicaCount(msgspec.Struct, rename="camel", frozen=True):
+    """A Deployment and how many replicas it was just asked to run."""
+
+    deployment_name: str
+    updated_replica_count: int
+
+
+@get("/deployments", sync_to_thread=False)
+def list_deployments(
+    service: Service, caller: Caller, namespace: Namespace, request_id: RequestId
+) -> list[ReplicaCount]:
+    """List the Deployments the caller may read, by namespace, then name."""
+    deployments = service.list(namespace, actor=caller, request_id=request_id)
+    return [ReplicaCount.of(each) for each in deployments]
+
+
+@get("/deployments/{name:str}/replicas", sync_to_thread=False)
+def get_replicas(
+    service: Service, caller: Caller, name: FromPath[str], namespace: Namespace, request_id: RequestId
+) -> ReplicaCount:
+    """Tell how many replicas a Deployment is asked to run."""
+    return ReplicaCount.of(service.get(name, namespace, actor=caller, request_id=request_id))
+
+
+@post("/deployments/{name:str}/replicas", status_code=200)
+async def set_replicas(
+    request: Request[Any, Any, Any],
+    service: Service,
+    caller: Caller,
+    name: FromPath[str],
+    namespace: Namespace,
+    request_id: RequestId,
+) -> UpdatedReplicaCount:
+    """Ask for another number of replicas."""
+    count = await replica_count(request)
+    written = await service.set_replicas(
+        name,
+        count,
+        namespace,
+        actor=caller,
+        request_id=request_id,
+        condition=write_condition(request.scope["headers"]),
+    )
+    return UpdatedReplicaCount(written.ref.name, written.replicas.desired)
+
+
+router = Router("/", route_handlers=[list_deployments, get_replicas, set_replicas])

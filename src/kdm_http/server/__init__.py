@@ -1,0 +1,1 @@
+"""Connections: accepting them, their limits, HTTP on them, their end."""

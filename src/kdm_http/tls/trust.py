@@ -1,0 +1,87 @@
+"""Whether a client's certificate, verified once, is still good: asked again after every reload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from kdm_http.tls.certificates import Certificate, RevocationList
+from kdm_http.tls.probe import ONLY_UNSIGNED, client_of
+from kdm_http.tls.rejection import Reason, explain
+from kdm_http.tls.verifier import Verifier
+
+FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+
+_MAX_REMEMBERED: Final = 1000
+"""Clients whose verdict is remembered: one client's connections are judged once after a reload."""
+
+
+class Trust:
+    """The client CAs and their revocation lists of one moment.
+
+    The handshake is OpenSSL's to verify, with these same files. This class answers for the connections that live on: a
+    certificate may have expired, have been revoked, or its CA have been taken away since. It asks OpenSSL too, so a
+    kept connection and a fresh one get the same verdict. Belongs to one event loop.
+
+    Attributes:
+        authorities: The certificates trusted to sign clients.
+        revocation_lists: Their CRLs; empty when revocation is not checked. When it is, every CA of a client needs
+            one that is not past its end: without, its clients are refused.
+    """
+
+    def __init__(self, authorities: Sequence[Certificate], revocation_lists: Sequence[RevocationList] = ()) -> None:
+        """Prepare to judge.
+
+        Raises:
+            MaterialMismatch: OpenSSL does not load what kdm read.
+        """
+        self.authorities = tuple(authorities)
+        self.revocation_lists = tuple(revocation_lists)
+        self._verifier = Verifier(self.authorities, self.revocation_lists)
+        lists = self.revocation_lists
+        self._dates = {
+            *(date for authority in self.authorities for date in (authority.not_before, authority.not_after)),
+            *(date for each in lists for date in (each.begin, each.end) if date is not None),
+        }
+        self._verdicts: dict[tuple[bytes, ...], tuple[Reason | None, datetime]] = {}
+
+    def refusal(self, chain: Sequence[Certificate], now: datetime) -> Reason | None:
+        """Return why a client is to be refused, or None if it is good.
+
+        Args:
+            chain: The client's certificate, then the intermediate ones it sent.
+            now: The time, timezone-aware. OpenSSL judges by the system's clock: this one says how long a verdict
+                holds.
+        """
+        ders = tuple(certificate.der for certificate in chain)
+        reason, until = self._verdicts.get(ders, (None, now))
+        if now >= until:
+            error = self._verifier.error(ders)
+            reason, until = explain(error)[0] if error else None, self.holds_until(chain, now)
+            if len(self._verdicts) >= _MAX_REMEMBERED:
+                self._verdicts.clear()
+            self._verdicts[ders] = reason, until
+        return reason
+
+    def holds_until(self, chain: Sequence[Certificate], now: datetime) -> datetime:
+        """Return the next moment at which the verdict on a client may change: when anything begins or ends."""
+        dates = self._dates.union(*((each.not_before, each.not_after) for each in chain))
+        return min((date for date in dates if date > now), default=FOREVER)
+
+    def flaw(self, authority: Certificate) -> str:
+        """Say why no client of one of the CAs could connect now; "" where they can.
+
+        A certificate that is no CA's is trusted as a client's own. A CA without a revocation list has no clients yet,
+        which is no flaw: its list may follow.
+        """
+        lists = [each for each in self.revocation_lists if each.signed_by(authority)]
+        points = [each.distribution_points for each in lists if each.distribution_points]
+        error = self._verifier.error([client_of(authority, points)])
+        code = getattr(error, "verify_code", None)
+        if code == ONLY_UNSIGNED or (not authority.is_ca and self._verifier.error([authority.der]) is None):
+            return ""
+        if error is None:
+            raise AssertionError("an unsigned certificate was accepted")
+        reason, said = explain(error)
+        return "" if reason is Reason.CRL_MISSING and self.revocation_lists and not lists else said

@@ -1,0 +1,286 @@
+"""Through proxies of every kind, and with the headers of the user, on both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import uvloop
+from attrs import define, field
+
+from kdm_adapters.kubernetes import ClusterConfig
+from kdm_adapters.kubernetes.api.client import ApiError, Client
+from kdm_adapters.kubernetes.api.connections import Connections
+from kdm_adapters.kubernetes.api.sockets import KEEPALIVE, adopt_socket
+from kdm_adapters.kubernetes.config.credentials import Credentials
+from kdm_adapters.kubernetes.wire.messages import UNREACHABLE
+from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer
+from unit.adapters.kubernetes.kubeconfig import write_kubeconfig
+
+LOOPS = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+Loop = Callable[[], asyncio.AbstractEventLoop]
+CA = trustme.CA()
+
+
+def run(loop: Loop, work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(asyncio.wait_for(work, 2 * DEADLINE_S))
+
+
+def server_tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    CA.issue_cert("127.0.0.1", "cluster.test").configure_cert(context)
+    return context
+
+
+@define
+class Proxy:
+    """A proxy on loopback. Whatever host it is asked for, it connects to loopback.
+
+    Attributes:
+        scheme: "http", "https" or "socks5".
+        asked: What it was asked for.
+        refuses: Whether it refuses all.
+    """
+
+    scheme: str
+    refuses: bool = False
+    asked: list[str] = field(factory=list)
+    port: int = 0
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        speak = self._socks if self.scheme == "socks5" else self._http
+        tls = server_tls() if self.scheme == "https" else None
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(asyncio.IncompleteReadError, OSError):
+                await speak(reader, writer)
+            writer.close()
+
+        listening = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+        self.port = listening.sockets[0].getsockname()[1]
+        stack.callback(listening.close)
+
+    async def _http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, target, _ = head.partition("\r\n")[0].split()
+        fields = dict(each.lower().split(": ", 1) for each in head.split("\r\n")[1:-2])
+        self.asked.append(f"{method} {target}")
+        if secret := fields.get("proxy-authorization"):
+            self.asked.append(secret)
+        if self.refuses:
+            writer.write(b"HTTP/1.1 407 s3cret\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+        elif method == "CONNECT":
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            await _tunnel(reader, writer, int(target.rpartition(":")[2]))
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            await writer.drain()
+
+    async def _socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, count = await reader.readexactly(2)
+        if 2 in await reader.readexactly(count):
+            writer.write(b"\x05\x02")
+            await reader.readexactly(1)
+            pair = [(await reader.readexactly((await reader.readexactly(1))[0])).decode() for _ in range(2)]
+            self.asked.append(":".join(pair))
+            writer.write(b"\x01\x00")
+        else:
+            writer.write(b"\x05\x00")
+        *_, kind = await reader.readexactly(4)
+        length = 4 if kind == 1 else (await reader.readexactly(1))[0]
+        address = await reader.readexactly(length)
+        host = ".".join(map(str, address)) if kind == 1 else address.decode()
+        port = int.from_bytes(await reader.readexactly(2))
+        self.asked.append(f"{host}:{port}")
+        writer.write(bytes((5, 5 if self.refuses else 0, 0, 1)) + bytes(6))
+        if not self.refuses:
+            await _tunnel(reader, writer, port)
+
+
+async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+    await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def ask(client: Client) -> bytes:
+    return await client.request("get", "GET", "/readyz", timeout_s=DEADLINE_S)
+
+
+def client(
+    path: Path, server: str, user: object = None, environ: dict[str, str] | None = None, **cluster: Any
+) -> Client:
+    (path / "ca.crt").write_bytes(CA.cert_pem.bytes())
+    cluster = {"certificate-authority": "ca.crt", **cluster}
+    config = write_kubeconfig(path / "config", server, user=user, cluster=cluster)
+    return Client(Credentials(ClusterConfig(kubeconfig=config), environ=environ or {}))
+
+
+@LOOPS
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
+@pytest.mark.parametrize("userinfo", ["", "me:p%40ss@"], ids=["anonymous", "user"])
+def test_a_server_is_reached_through_a_proxy(loop: Loop, tmp_path: Path, scheme: str, userinfo: str) -> None:
+    """The proxy is asked for the server by name, and the server's own certificate is what counts."""
+
+    async def work() -> None:
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(ApiServer(tls=server_tls()).running())
+            proxy = Proxy(scheme)
+            await proxy.start(stack)
+            cluster: dict[str, Any] = {"proxy-url": f"{scheme}://{userinfo}127.0.0.1:{proxy.port}"}
+            asking = client(tmp_path, f"https://cluster.test:{server.port}", **cluster)
+            stack.push_async_callback(asking.close)
+            await ask(asking)
+            assert server.requests[-1].headers["authorization"] == "Bearer let-me-in"
+            assert proxy.asked[0 if scheme != "socks5" else -1].endswith(f"cluster.test:{server.port}")
+            if userinfo:
+                basic = f"basic {base64.b64encode(b'me:p@ss').decode()}".lower()
+                assert ("me:p@ss" if scheme == "socks5" else basic) in proxy.asked
+
+    run(loop, work())
+
+
+@LOOPS
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_a_server_name_of_its_own_counts_through_a_proxy_too(loop: Loop, tmp_path: Path, scheme: str) -> None:
+    async def work() -> None:
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(ApiServer(tls=server_tls()).running())
+            proxy = Proxy(scheme)
+            await proxy.start(stack)
+            options: dict[str, Any] = {
+                "proxy-url": f"{scheme}://127.0.0.1:{proxy.port}",
+                "tls-server-name": "cluster.test",
+            }
+            asking = client(tmp_path, f"https://other.test:{server.port}", **options)
+            stack.push_async_callback(asking.close)
+            await ask(asking)
+            wrong = client(tmp_path, f"https://cluster.test:{server.port}", **options | {"tls-server-name": "no.test"})
+            stack.push_async_callback(wrong.close)
+            with pytest.raises(ApiError, match="its certificate is for another name"):
+                await ask(wrong)
+
+    run(loop, work())
+
+
+async def test_a_server_over_http_is_asked_for_at_the_proxy_with_the_proxys_password(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        proxy = Proxy("http")
+        await proxy.start(stack)
+        asking = client(
+            tmp_path, "http://cluster.test:8080", {}, {"HTTP_PROXY": f"http://me:pw@127.0.0.1:{proxy.port}"}
+        )
+        stack.push_async_callback(asking.close)
+        await ask(asking)
+        secret = base64.b64encode(b"me:pw").decode().lower()
+        assert proxy.asked == ["GET http://cluster.test:8080/readyz", f"basic {secret}"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
+async def test_a_proxy_that_refuses_is_told_without_its_address_and_password(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        proxy = Proxy(scheme, refuses=True)
+        await proxy.start(stack)
+        cluster: dict[str, Any] = {"proxy-url": f"{scheme}://me:proxy-pw@127.0.0.1:{proxy.port}"}
+        asking = client(tmp_path, "https://cluster.test:6443", **cluster)
+        stack.push_async_callback(asking.close)
+        with pytest.raises(ApiError, match="cannot be reached: the proxy") as caught:
+            await ask(asking)
+        assert caught.value.failure.reason == "Unreachable"
+        assert str(proxy.port) not in str(caught.value)
+        assert "proxy-pw" not in str(caught.value) + caplog.text
+
+
+async def test_the_socket_to_a_socks_proxy_notices_that_its_peer_is_gone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as made:
+        adopted = adopt_socket(made)
+        for name, value in KEEPALIVE:
+            assert adopted.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
+        adopted.close()
+
+
+async def test_a_netrc_file_is_never_read(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password s3cret")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # of the process: not what was passed
+    asking = Client(Credentials(ClusterConfig(kubeconfig=server.kubeconfig(tmp_path, user={"as": "bob"})), environ={}))
+    await ask(asking)
+    assert "authorization" not in server.requests[-1].headers
+    await asking.close()
+
+
+async def test_compression_is_not_asked_for_where_it_is_disabled(server: ApiServer, tmp_path: Path) -> None:
+    for cluster, wanted in (({}, True), ({"disable-compression": True}, False)):
+        asking = Client(Credentials(ClusterConfig(kubeconfig=server.kubeconfig(tmp_path, **cluster)), environ={}))
+        await ask(asking)
+        assert ("accept-encoding" in server.requests[-1].headers) is wanted
+        await asking.close()
+
+
+async def test_a_redirection_is_not_followed(server: ApiServer, tmp_path: Path) -> None:
+    async def redirecting(reply: Any) -> None:
+        await reply.whole(302, b"", {"Location": f"http://127.0.0.1:{server.port}/elsewhere"})
+
+    server.faults["get"].append(redirecting)
+    asking = Client(Credentials(ClusterConfig(kubeconfig=server.kubeconfig(tmp_path)), environ={}))
+    with pytest.raises(ApiError) as caught:
+        await ask(asking)
+    assert caught.value.failure.code == 302
+    assert len(server.requests) == 1
+    await asking.close()
+
+
+@pytest.mark.parametrize(
+    "kind", [ValueError, UnicodeError, ssl.SSLError, OSError, RuntimeError], ids=lambda kind: str(kind.__name__)
+)
+async def test_whatever_the_transport_raises_is_a_failure_of_the_port(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    async def fail(*_: object) -> Awaitable[Any]:
+        raise kind("s3cret")
+
+    monkeypatch.setattr(Connections, "request", fail)
+    asking = Client(Credentials(ClusterConfig(kubeconfig=server.kubeconfig(tmp_path)), environ={}))
+    with pytest.raises(ApiError, match="the cluster cannot be reached") as caught:
+        await ask(asking)
+    assert caught.value.failure.reason == UNREACHABLE
+    assert "s3cret" not in str(caught.value)
+    await asking.close()
+
+
+@pytest.mark.parametrize(
+    ("server", "message"),
+    [
+        ("https://no-such-host.invalid", "its name cannot be resolved"),
+        ("https://127.0.0.1:1", "the connection was refused"),
+        (f"https://{'x' * 64}.test", "cannot be reached"),
+        ("https://a..test", "cannot be reached"),
+    ],
+)
+async def test_a_cluster_that_cannot_be_reached_is_told_by_kind(tmp_path: Path, server: str, message: str) -> None:
+    asking = client(tmp_path, server)
+    with pytest.raises(ApiError, match=message) as caught:
+        await ask(asking)
+    assert caught.value.failure.reason == UNREACHABLE
+    assert server.removeprefix("https://").partition(":")[0] not in str(caught.value)
+    await asking.close()

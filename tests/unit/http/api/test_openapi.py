@@ -1,0 +1,95 @@
+"""The API's description of itself: it tells of every route, and schemathesis finds nothing that it tells wrongly."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_core import LOCAL, DeploymentRef, DeploymentService
+from kdm_http.api.app import create_app
+from kdm_http.api.openapi import describe
+
+DOCUMENT = "/api/v1/openapi.json"
+
+
+async def anew(scope: Any, receive: Any, send: Any) -> None:
+    """Serve each request by an API of its own: schemathesis has one event loop for each, kdm one for its whole life."""
+    async with MemoryDeploymentRepository() as repository:
+        for namespace, name in (("default", "nginx-deployment"), ("payments", "api"), ("shop", "api")):
+            repository.cluster.create(DeploymentRef(namespace, name), 3)
+        await repository.wait_synced(10)
+        scope.setdefault("state", {})["peer"] = SimpleNamespace(identity=LOCAL)
+        await create_app(DeploymentService(repository))(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def schema() -> OpenApiSchema:
+    """Load the description. For the module, since schemathesis keeps its event loop's threads until Python ends."""
+    config = SchemathesisConfig.from_dict(
+        {"seed": 1, "generation": {"max-examples": 8}, "phases": {"stateful": {"enabled": False}}}
+    )
+    return schemathesis.openapi.from_asgi(DOCUMENT, anew, config=config)
+
+
+def test_schemathesis_finds_no_answer_that_the_description_does_not_tell(schema: OpenApiSchema) -> None:
+    """All checks, valid and invalid data, undeclared methods, undocumented statuses: each is as documented."""
+    checks: set[str] = set()
+    failures = []
+    for event in from_schema(schema).execute():
+        assert not isinstance(event, events.NonFatalError | events.FatalError), event
+        if isinstance(event, events.ScenarioFinished):
+            for case, results in event.recorder.checks.items():
+                checks |= {result.name for result in results}
+                request = event.recorder.interactions[case].request
+                failures += [
+                    f"{request.method} {request.uri} {request.body!r}: {result.failure_info.failure.message}"
+                    for result in results
+                    if result.failure_info
+                ]
+    assert not failures, "\n".join(failures)
+    assert {"unsupported_method", "negative_data_rejection", "positive_data_acceptance"} <= checks
+    assert {"status_code_conformance", "response_schema_conformance", "allow_header_conformance"} <= checks
+
+
+async def test_it_tells_both_dialects_routes_and_no_other(client: httpx.AsyncClient) -> None:
+    paths = (await client.get(DOCUMENT)).json()["paths"]
+    methods = {path: set(item) - {"parameters"} for path, item in paths.items()}
+    assert methods == {
+        "/deployments": {"get"},
+        "/deployments/{name}/replicas": {"get", "post"},
+        "/health": {"get"},
+        "/api/v1/deployments": {"get"},
+        "/api/v1/deployments/{name}/replicas": {"get", "put"},
+        "/api/v1/health": {"get"},
+    }
+
+
+@pytest.mark.parametrize("path", ["/schema", "/schema/swagger", "/docs", "/api/v1/schema", "/redoc"])
+async def test_there_is_no_web_page(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).status_code == 404
+
+
+def test_the_largest_count_is_the_service_s() -> None:
+    asked = describe(7)["components"]["schemas"]["ReplicaCountRequest"]["properties"]["replicaCount"]
+    assert (asked["minimum"], asked["maximum"]) == (0, 7)
+
+
+def test_every_answer_has_an_example() -> None:
+    document = describe(1000)
+    shared = document["components"]["responses"]
+    for path, item in document["paths"].items():
+        for method in item.keys() - {"parameters"}:
+            for status, answer in item[method]["responses"].items():
+                told = shared[answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer
+                if status == "304":
+                    assert "content" not in told
+                    continue
+                assert "example" in told["content"]["application/json"], (path, method, status)
