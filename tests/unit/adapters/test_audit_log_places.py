@@ -73,7 +73,7 @@ def load(path: Path) -> Iterator[tuple[set[str], Callable[[], bool]]]:
 
 def rotated(path: Path, rotate: Callable[[Path], object], is_over: Callable[[], bool]) -> list[Path]:
     """Rotate a file again and again, each time that something has been written. Returns all there are in the end."""
-    kept = []
+    kept: list[Path] = []
     for number in range(ROTATIONS):
         while not (path.exists() and path.stat().st_size):
             if is_over():
@@ -141,7 +141,7 @@ def test_standard_output_may_be_a_socket() -> None:
     with ours, theirs:
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, "-"],
-            start_new_session=True, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, stdin=subprocess.DEVNULL, stdout=theirs.fileno(), stderr=subprocess.PIPE, text=True,
             timeout=60, check=False,
         )  # fmt: skip
         theirs.close()
