@@ -187,7 +187,7 @@ def test_json_is_the_same_in_every_run() -> None:
 
 
 def test_no_public_value_is_left_out_here() -> None:
-    """Public is what a program may import: of the Kubernetes adapter what its package names, of the cache nothing."""
+    """Public is what a program may import: of the Kubernetes adapter, what its package names; the cache is inside."""
     names = [
         name
         for root in (kdm_core, kdm_adapters)
