@@ -7,6 +7,7 @@ import json
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -27,13 +28,36 @@ PACKAGES = [
 ]
 
 
+SERVER = {
+    "aiohttp", "dependency_injector", "kubernetes", "litestar", "msgspec", "prometheus_client", "uvicorn", "uvloop",
+}  # fmt: skip
+    "aiohttp",
+    "dependency_injector",
+    "kubernetes",
+    "litestar",
+    "msgspec",
+    "prometheus_client",
+    "uvicorn",
+    "uvloop",
+}
+"""What serving and watching a cluster need, and whoever only asks a server does not."""
+
+
 def imported_by(statement: str) -> set[str]:
     """Return the top-level packages that a fresh interpreter has imported after a statement."""
     report = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     answer = subprocess.run(
         [sys.executable, "-c", f"{statement}\n{report}"], check=True, capture_output=True, text=True, timeout=60
     )
-    return set(json.loads(answer.stdout))
+    return set(json.loads(answer.stdout.splitlines()[-1]))
+
+
+def imported_by_command(*arguments: str) -> set[str]:
+    """Return the top-level packages that ``kdm`` has imported when it ends."""
+    return imported_by(
+        "import contextlib; from kdm_cli.main import main\n"
+        f"with contextlib.suppress(SystemExit): main({list(arguments)!r})"
+    )
 
 
 def foreign(names: set[str]) -> set[str]:
@@ -53,6 +77,19 @@ def test_the_memory_adapter_needs_no_more_than_the_core() -> None:
 
 def test_the_core_does_not_bring_its_test_suites() -> None:
     assert not imported_by("import kdm_core, kdm_adapters.memory") & {"pytest", "hypothesis"}
+
+
+def test_the_command_line_is_parsed_with_no_more_than_the_core() -> None:
+    """Every command pays for this, those that ask a server too."""
+    core = {"attr", "attrs", "kdm_cli", "kdm_core", "kdm_http"}
+    for arguments in (["--help"], ["serve", "--help"], ["certs", "revoke", "--help"], ["policy", "check", "-"]):
+        assert foreign(imported_by_command(*arguments)) == core, arguments
+
+
+def test_certificates_are_made_without_loading_a_server(tmp_path: Path) -> None:
+    loaded = imported_by_command("certs", "init", str(tmp_path))
+    assert "cryptography" in loaded
+    assert loaded & SERVER == set()
 
 
 @pytest.mark.parametrize("name", PACKAGES)
