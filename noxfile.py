@@ -26,13 +26,14 @@ CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 # Sessions of their own.
 OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind", "pods")]
 LOCKS = {
-    "runtime.txt": ["pyproject.toml"],
+    "runtime.txt": ["pyproject.toml", "--extra", "server", "--extra", "kubernetes"],  # what the image has
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
     "build.txt": ["--group", "build", "--constraints", "requirements/dev.txt"],
     "go.txt": ["--group", "go"],
     "bench.txt": ["--group", "bench", "--constraints", "requirements/dev.txt"],
     "docs.txt": ["--group", "docs", "--constraints", "requirements/dev.txt"],
-    "otel.txt": ["pyproject.toml", "--extra", "otel", "--constraints", "requirements/dev.txt"],
+    "release.txt": ["--group", "release", "--constraints", "requirements/dev.txt"],
+    "otel.txt": ["pyproject.toml", "--extra", "server", "--extra", "otel", "--constraints", "requirements/dev.txt"],
     "fuzz.txt": ["--group", "fuzz", "--constraints", "requirements/dev.txt"],
     "dashboard.txt": ["--group", "dashboard"],
     "hadolint.txt": ["--group", "hadolint"],

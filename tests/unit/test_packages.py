@@ -29,8 +29,6 @@ PACKAGES = [
 
 
 SERVER = {
-    "aiohttp", "dependency_injector", "kubernetes", "litestar", "msgspec", "prometheus_client", "uvicorn", "uvloop",
-}  # fmt: skip
     "aiohttp",
     "dependency_injector",
     "kubernetes",
