@@ -25,15 +25,17 @@ PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 # Sessions of their own.
 OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind", "pods")]
+RUNTIME = ["--extra", "server", "--extra", "kubernetes"]  # what the image has
 LOCKS = {
-    "runtime.txt": ["pyproject.toml", "--extra", "server", "--extra", "kubernetes"],  # what the image has
+    "core.txt": ["pyproject.toml"],
+    "runtime.txt": ["pyproject.toml", *RUNTIME],
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
     "build.txt": ["--group", "build", "--constraints", "requirements/dev.txt"],
     "go.txt": ["--group", "go"],
     "bench.txt": ["--group", "bench", "--constraints", "requirements/dev.txt"],
     "docs.txt": ["--group", "docs", "--constraints", "requirements/dev.txt"],
     "release.txt": ["--group", "release", "--constraints", "requirements/dev.txt"],
-    "otel.txt": ["pyproject.toml", "--extra", "server", "--extra", "otel", "--constraints", "requirements/dev.txt"],
+    "otel.txt": ["pyproject.toml", *RUNTIME, "--extra", "otel", "--constraints", "requirements/dev.txt"],
     "fuzz.txt": ["--group", "fuzz", "--constraints", "requirements/dev.txt"],
     "dashboard.txt": ["--group", "dashboard"],
     "hadolint.txt": ["--group", "hadolint"],
@@ -92,7 +94,7 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Check the supply chain: every locked requirement is pinned and hashed; runtime.txt alone runs kdm.
+    """Check the supply chain: every locked requirement is pinned and hashed; core.txt and runtime.txt are enough.
 
     Nothing is looked up on the network beyond the packages themselves. Bandit's rules, as ruff's S, are part of lint.
     """
@@ -102,16 +104,13 @@ def audit(session: nox.Session) -> None:
         loose = [each for each in requirements if "==" not in each or "--hash=sha256:" not in each]
         if loose or not requirements:
             session.error(f"{path}: not pinned and hashed: {'; '.join(loose) or 'it is empty'}")
-    session.run("uv", "pip", "sync", "--quiet", "--require-hashes", "requirements/runtime.txt")
-    session.run("uv", "pip", "check")
-    session.run(
-        "python",
-        "-W",
-        "error",
-        "-c",
-        "import kdm_cli.serve, kdm_adapters.kubernetes",
-        env={"PYTHONPATH": "src"},
-    )
+    for lock, modules in {
+        "core": "kdm_core, kdm_adapters.memory",
+        "runtime": "kdm_cli.serve, kdm_adapters.kubernetes",
+    }.items():
+        session.run("uv", "pip", "sync", "--quiet", "--require-hashes", f"requirements/{lock}.txt")
+        session.run("uv", "pip", "check")
+        session.run("python", "-W", "error", "-c", f"import {modules}", env={"PYTHONPATH": "src"})
 
 
 @nox.session(python=PYTHONS)

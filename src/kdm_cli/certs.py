@@ -111,7 +111,7 @@ def register(subparsers: Subparsers) -> None:
 
 def _add(commands: Subparsers, name: str, text: str) -> argparse.ArgumentParser:
     def run(arguments: argparse.Namespace) -> int:
-        with extras.needed_for("kdm certs", "server"):
+        with extras.needed_for("certs", "server"):
             from kdm_cli.pki import commands  # noqa: PLC0415 - cryptography, which parsing arguments need not load
         return commands.run(name, arguments)
 

@@ -49,6 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    with extras.needed_for("kdm serve", "server"):
+    with extras.needed_for("serve", "server"):
         from kdm_cli import serve as serve_command  # noqa: PLC0415 - a second, which the other commands do not need
     return serve_command.serve(arguments)
