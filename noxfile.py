@@ -16,13 +16,17 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 nox.options.stop_on_first_error = CI  # what failed is then read last
 nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
 nox.options.sessions = [
-    "lint", "types", "imports", "audit", "unit", "docs", "fuzz", "integration", "chart", "image", "pods", "gate",
+    "lint", "types", "imports", "audit", "unit-3.11", "unit-3.13", "docs", "fuzz", "integration", "chart", "image",
+    "pods", "gate",
 ]  # fmt: skip
 
-PYTHONS = ["3.11", "3.12", "3.13"]
+PYTHONS = ["3.11", "3.12", "3.13"]  # the oldest and the newest for every change
+NIGHTLY_PYTHONS = ["3.12"]
+COVERED = "3.13"  # coverage costs time; one version measures it
 FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
 PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
+SLOWEST = ["--durations=20", "--durations-min=1"]
 # Sessions of their own.
 OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind", "pods")]
 RUNTIME = ["--extra", "server", "--extra", "kubernetes"]  # what the image has
@@ -115,16 +119,18 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def unit(session: nox.Session) -> None:
-    """Run the unit tests: no cluster, loopback sockets only. Arguments go to pytest."""
+    """Run the unit tests: no cluster, loopback sockets only; one version measures coverage. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/unit", *PARALLEL, *session.posargs)
+    # Not where arguments choose tests: the floor is for all of them.
+    coverage = ["--cov", "--cov-report=term"] if session.python == COVERED and not session.posargs else []
+    session.run("pytest", "tests/unit", *PARALLEL, *SLOWEST, *coverage, *session.posargs)
 
 
 @nox.session
 def integration(session: nox.Session) -> None:
     """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/integration", *OWN_SESSIONS, *session.posargs)
+    session.run("pytest", "tests/integration", *OWN_SESSIONS, *SLOWEST, *session.posargs)
 
 
 @nox.session
@@ -160,8 +166,13 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(python=FUZZ_PYTHON)
 def nightly(session: nox.Session) -> None:
-    """Search for counterexamples for a long time: state machines, kubeconfigs, a million requests, the parsers."""
+    """Search for counterexamples for a long time: state machines, kubeconfigs, a million requests, the parsers.
+
+    Then run the unit tests on the Pythons that not every change is tested on.
+    """
     install(session)
+    for version in NIGHTLY_PYTHONS:
+        session.notify(f"unit-{version}", posargs=())
     session.install("--require-hashes", "--requirement", "requirements/fuzz.txt")
     long = {"HYPOTHESIS_PROFILE": "nightly", "PYTHONPATH": "tests"}
     session.run("pytest", "tests/unit", "-k", "stateful or machine", "--timeout=0", *session.posargs, env=long)
@@ -227,6 +238,14 @@ def soak(session: nox.Session) -> None:
     """Change a cluster under kdm for ten minutes with a fault every 20 s. Arguments go to benchmarks.soak."""
     install(session)
     session.run("python", "-m", "benchmarks.soak", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build and check the wheel, the chart's package and the image's tag, of one version, into ./dist; publish nothing."""
+    install(session)
+    session.install("--require-hashes", "--requirement", "requirements/release.txt")
+    session.run("python", "-m", "integration.release", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session
