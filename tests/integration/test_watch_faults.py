@@ -26,6 +26,9 @@ from .workloads import create_deployments, deployment
 TUNING: Final = Tuning(silence_s=2.0, watch_list_deadline_s=5.0)
 COUNT: Final = 40
 
+RECOVERY_S: Final = 120.0
+"""The longest backoff is 60 s: on a machine that is slow to change things it comes to that."""
+
 
 class Heard(Instrument):
     """What the watch cache tells of itself."""
@@ -78,7 +81,7 @@ class Scene:
             for each in listed["items"]
         }
         assert truth["old-5"][1] == 7
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(RECOVERY_S):
             while self._cached() != truth or not self.repository.sync_status().healthy:  # noqa: ASYNC110 - see above
                 await asyncio.sleep(0.01)
 
