@@ -15,9 +15,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kdm_cli.pki.authority import Pair, PkiError, fold, format_serial
 from kdm_cli.pki.directory import PkiDirectory
+from kdm_cli.pki.errors import PkiError
 from kdm_cli.pki.files import read_certificate, read_crl
+from kdm_cli.pki.names import fold
+from kdm_cli.pki.numbers import format_serial
+from kdm_cli.pki.pair import Pair
 from kdm_cli.pki.register import Issued
 from kdm_http.tls.peer import Peer, PeerRefused
 

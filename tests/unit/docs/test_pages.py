@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kdm_cli.settings import KNOBS
+from kdm_cli.settings import SETTINGS
 from kdm_core import DEFAULT_MAX_REPLICAS
 from kdm_http.api.errors import STATUS
 from kdm_http.api.openapi import describe
@@ -122,7 +122,7 @@ def test_what_is_generated_is_as_the_code_is() -> None:
 
 def test_every_setting_is_told() -> None:
     page = (DOCS / "reference" / "settings.md").read_text()
-    assert [each.variable for each in KNOBS if f"| `{each.variable}` |" not in page] == []
+    assert [each.variable for each in SETTINGS if f"| `{each.variable}` |" not in page] == []
 
 
 @pytest.mark.parametrize("dialect", ["rfd001", "rfd156"])

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from integration.controlplane.cluster import ControlPlane
 from integration.kdm_process import wait_until
 
+from .cluster import KindCluster
 from .installation import READ, SHOP, Installation
 from .load import FRESH, KEPT, OK, WRITE
-from .node import Node
 
 BROKEN_CONNECTION = {"ConnectError", "ConnectTimeout", "ReadError", "ReadTimeout", "RemoteProtocolError", "WriteError"}
 NOTICED_WITHIN_S = 15.0
@@ -19,14 +18,14 @@ NOTICED_WITHIN_S = 15.0
 
 
 def test_a_killed_kdm_breaks_its_own_connections_and_no_more(
-    kdm: Installation, node: Node, tell: Callable[[str], None]
+    kdm: Installation, kind_cluster: KindCluster, tell: Callable[[str], None]
 ) -> None:
     """What was under way there fails as a broken connection, nothing is answered wrongly, and soon all is well."""
     pod = next(iter(kdm.pods().values()))
     with kdm.load() as load:
         load.wait_for_requests(200)
         killed_s = time.monotonic()
-        node.containerd.kill(pod["status"]["containerStatuses"][0]["containerID"])
+        kind_cluster.kill(pod["spec"]["nodeName"], pod["status"]["containerStatuses"][0]["containerID"])
         wait_until(lambda: time.monotonic() > killed_s + NOTICED_WITHIN_S)
         kdm.wait_settled()
         load.wait_for_requests(200)
@@ -57,7 +56,7 @@ def test_a_pod_deleted_by_force_is_replaced(kdm: Installation, tell: Callable[[s
 
 
 def test_without_the_api_server_every_pod_reads_on_and_refuses_writes_whole(
-    kdm: Installation, plane: ControlPlane, tell: Callable[[str], None]
+    kdm: Installation, kind_cluster: KindCluster, tell: Callable[[str], None]
 ) -> None:
     """Once it is back, each Pod writes again and sees what others wrote; none was restarted."""
     kdm.deploy("untouched", scheduled=False)
@@ -71,7 +70,7 @@ def test_without_the_api_server_every_pod_reads_on_and_refuses_writes_whole(
     wait_until(lambda: counts() == {1})
     with kdm.load() as load:
         load.wait_for_requests(200)
-        plane.apiserver.kill()
+        kind_cluster.stop_api_server()
         try:
             for address in pods.values():
                 answer = kdm.ask_pod(address, "POST", write, {"replicaCount": 7})
@@ -81,7 +80,7 @@ def test_without_the_api_server_every_pod_reads_on_and_refuses_writes_whole(
             for address in pods.values():
                 assert kdm.ask_pod(address, "GET", read).json() == {"deploymentName": READ, "replicaCount": 1}
         finally:
-            plane.restore()
+            kind_cluster.start_api_server()
         assert counts() == {1}
         for count, address in enumerate(pods.values(), start=2):
             wait_until(partial(_writes, kdm, address, write, count))

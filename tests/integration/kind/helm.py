@@ -1,4 +1,4 @@
-"""A release of kdm's chart on a control plane."""
+"""A release of kdm's chart on a cluster."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Release:
 
         Args:
             cluster: Where.
-            namespace: It exists.
+            namespace: Made if it is missing.
             values: The chart's.
         """
         self.namespace = namespace
@@ -40,17 +40,19 @@ class Release:
         self._cluster = cluster
         self._program = binaries.find("helm")["helm"]
 
-    def upgrade(self, **changes: Any) -> None:
+    def upgrade(self, **changes: Any) -> str:
         """Install the release or upgrade it, and wait until its Pods are Ready.
 
         Args:
             changes: Values in place of those it was described with, by their first-level names.
+
+        Returns:
+            What helm tells the operator to do next.
         """
         file = self._cluster.directory / f"values-{self.namespace}.json"
         file.write_text(json.dumps({**self.values, **changes}))
-        self.helm(
-            "upgrade", "--install", self.name, str(CHART), f"--values={file}", "--wait", f"--timeout={TIMEOUT_S}s"
-        )
+        command = ("upgrade", "--install", "--create-namespace", self.name, str(CHART), f"--values={file}")
+        return self.helm(*command, "--wait", f"--timeout={TIMEOUT_S}s")
 
     def rollback(self) -> None:
         """Go back to the revision before, and wait until its Pods are Ready."""
