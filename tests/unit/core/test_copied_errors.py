@@ -29,6 +29,7 @@ from kdm_adapters.kubernetes.wire.messages import Failure
 from kdm_adapters.kubernetes.wire.protobuf_fields import Malformed
 from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_adapters.side_thread import Stalled
+from kdm_cli.extras import MissingExtra
 from kdm_cli.pki.errors import PkiError
 from kdm_cli.settings import BadSetting
 from kdm_core import (
@@ -117,6 +118,7 @@ ERRORS: Final[list[Exception]] = [
     TlsConfigurationError("m"),
     TrialFailed("m"),
     MaterialMismatch("m"),
+    MissingExtra("m"),
     _HeaderTooLarge("m"),
 ]
 
