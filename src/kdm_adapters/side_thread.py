@@ -123,7 +123,7 @@ def _fulfil(result: Future[_T], job: Callable[[], _T]) -> None:
         return
     try:
         value = job()
-    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+    except BaseException as error:  # noqa: BLE001 - raised where it is awaited
         with suppress(Exception):
             result.set_exception(error)
     else:
