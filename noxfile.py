@@ -242,7 +242,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Build and check the wheel, the chart's package and the image's tag, of one version, into ./dist; publish nothing."""
+    """Build and check a release: wheel, chart and image tag of one version, into ./dist. Nothing is published."""
     install(session)
     session.install("--require-hashes", "--requirement", "requirements/release.txt")
     session.run("python", "-m", "integration.release", *session.posargs, env={"PYTHONPATH": "tests"})
