@@ -17,7 +17,7 @@ nox.options.stop_on_first_error = CI  # what failed is then read last
 nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
 nox.options.sessions = [
     "lint", "types", "imports", "audit", "unit-3.11", "unit-3.13", "docs", "fuzz", "integration", "chart", "image",
-    "pods", "gate",
+    "kind", "gate",
 ]  # fmt: skip
 
 PYTHONS = ["3.11", "3.12", "3.13"]  # the oldest and the newest for every change
@@ -28,7 +28,8 @@ PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 SLOWEST = ["--durations=20", "--durations-min=1"]
 # Sessions of their own.
-OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind", "pods")]
+OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind")]
+NOT_ON_KIND = [f"--ignore=tests/integration/{name}" for name in ("chart", "image")]  # they make what they test on
 RUNTIME = ["--extra", "server", "--extra", "kubernetes"]  # what the image has
 LOCKS = {
     "core.txt": ["pyproject.toml"],
@@ -144,7 +145,7 @@ def chart(session: nox.Session) -> None:
 def image(session: nox.Session) -> None:
     """Build the container image and run it. Needs Docker; as root it brings its own engine. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/integration/image", "tests/integration/kind", *session.posargs)
+    session.run("pytest", "tests/integration/image", *session.posargs)
 
 
 @nox.session
@@ -179,20 +180,21 @@ def nightly(session: nox.Session) -> None:
     session.run("pytest", "tests/integration/kubeconfigs", "-k", "generated or secrets", *session.posargs, env=long)
     session.run("pytest", "tests/integration/edge/test_mutated_requests.py", "-s", *session.posargs, env=long)
     session.run("python", "-m", "fuzz.search", "--seconds", "1800", env=long)
-
-
-@nox.session
-def pods(session: nox.Session) -> None:
-    """Run kdm as Pods on a real kubelet, upgrade it under load. Needs root, containerd, Docker."""
-    install(session)
-    session.run("pytest", "tests/integration/pods", *session.posargs)
+    session.run("pytest", "tests/integration", "--kind", *NOT_ON_KIND, *session.posargs, env=long)
 
 
 @nox.session
 def kind(session: nox.Session) -> None:
-    """Run the integration tests on a kind cluster made for them. Needs Docker. Arguments go to pytest."""
+    """Run kdm's image and chart on a kind cluster made for it; with --all, all integration tests. Needs Docker or root.
+
+    Other arguments go to pytest.
+    """
     install(session)
-    session.run("python", "-m", "integration.kind.session", *session.posargs, env={"PYTHONPATH": "tests"})
+    args = [each for each in session.posargs if each != "--all"]
+    if "--all" in session.posargs:
+        session.run("pytest", "tests/integration", "--kind", *NOT_ON_KIND, *args)
+    else:
+        session.run("pytest", "tests/integration/kind", *args)
 
 
 @nox.session
@@ -242,7 +244,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Build and check a release: wheel, chart and image tag of one version, into ./dist. Nothing is published."""
+    """Build and check wheel, chart package and image tag, of one version, into ./dist; publish nothing."""
     install(session)
     session.install("--require-hashes", "--requirement", "requirements/release.txt")
     session.run("python", "-m", "integration.release", *session.posargs, env={"PYTHONPATH": "tests"})

@@ -48,6 +48,7 @@ def main(argv: list[str]) -> int:
         print(
             "make build: without buildx, so by the daemon's own builder: same layers, other image id", file=sys.stderr
         )
+        arguments.options.insert(0, "--force-rm")  # else what failed leaves its container
     return subprocess.run(_command(arguments), env=environment, check=False).returncode
 
 

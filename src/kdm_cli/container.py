@@ -85,7 +85,6 @@ def _kubernetes(settings: Settings, instrument: Instrument) -> DeploymentReposit
         stale_after_s=settings.stale_after_s,
         refuse_stale=settings.refuse_stale,
         write_timeout_s=settings.write_timeout_s,
-        check_interval_s=settings.check_interval_s,
         instrument=instrument,
     )
 

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from kdm_core import DeploymentService, Policy, PolicyError, parse_policy
-from kdm_http import regular_file
+from kdm_core import DeploymentService, Policy, PolicyError, parse_policy, regular_file
 from kdm_http.file_watch import POLL_S, FileChanges
 
 _log = logging.getLogger("kdm.policy")

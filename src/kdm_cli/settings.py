@@ -86,11 +86,6 @@ class Settings:
     write_timeout_s: float = setting(
         10.0, values.seconds(0.1), "How long the cluster may take for a write, in seconds."
     )
-    check_interval_s: float = setting(
-        0.0,
-        values.seconds(),
-        "How often to compare the cache with the cluster, in seconds; 0 for never. Costs a list each.",
-    )
 
     host: str = setting(
         "127.0.0.1",

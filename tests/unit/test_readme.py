@@ -29,7 +29,9 @@ def test_make_run_prints_what_the_readme_says(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(REPOSITORY)
     (shown,) = re.findall(r"^```text\n\$ make run\n(.*?)\n```", README.read_text(), re.MULTILINE | re.DOTALL)
     first, _, examples = shown.partition("\n")
-    assert first.startswith("kdm serves https://localhost:8443 (mTLS) from memory; probes and metrics on http://localhost:")
+    assert first.startswith(
+        "kdm serves https://localhost:8443 (mTLS) from memory; probes and metrics on http://localhost:"
+    )
     assert examples == serve._examples("https://localhost:8443", "http://localhost:8081")
 
 

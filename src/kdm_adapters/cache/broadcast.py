@@ -44,7 +44,7 @@ class _Subscriber:
         self.woken.set()
 
 
-class Changes:
+class Broadcaster:
     """The subscribers of one repository.
 
     Args:
@@ -66,7 +66,7 @@ class Changes:
         self._subscribers: set[_Subscriber] = set()
         self._closed = False
 
-    def tell(self, kind: ChangeKind, deployment: Deployment) -> None:
+    def publish(self, kind: ChangeKind, deployment: Deployment) -> None:
         """Tell every subscriber of a change that is visible already. Waits for none of them."""
         if not self._subscribers:
             return

@@ -13,7 +13,7 @@ SERVED_S: Final = 10.0
 
 
 class Freshness:
-    """When all there was to know is known to have been seen. Times in seconds, on the view's clock."""
+    """When all there was to know is known to have been seen. Times in seconds, on the watch's clock."""
 
     def __init__(self) -> None:
         self._proof_at = -math.inf

@@ -61,7 +61,7 @@ class Before:
         )
 
 
-class Overlays:
+class OwnWrites:
     """The writes a source has not told yet, by namespace and name."""
 
     def __init__(self) -> None:

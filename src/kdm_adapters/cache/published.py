@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdm_adapters.cache.own_writes import Before, Overlays, older
+from kdm_adapters.cache.own_writes import Before, OwnWrites, older
 from kdm_adapters.cache.store import Objects, Store
 from kdm_core.model import Deployment
 
@@ -18,13 +18,8 @@ class Published:
     def __init__(self, store: Store, namespace: str | None) -> None:
         self._store = store
         self._namespace = namespace
-        self._overlays = Overlays()
+        self._own_writes = OwnWrites()
         self._era = 0
-
-    @property
-    def overlaid(self) -> bool:
-        """Whether there are writes that the source has not told of."""
-        return len(self._overlays) > 0
 
     def before(self, namespace: str, name: str, seen: str) -> Before:
         """Return what is known of a Deployment before something is sent that concerns it.
@@ -58,7 +53,7 @@ class Published:
         fits = gone_back or not before.contradicts(written.resource_version)
         if not fits or (written.resource_version != known and not older(written.resource_version, known)):
             introduced = written.uid in {before.uid, "" if held is None else held.uid}
-            self._overlays.add(written, introduced=introduced)
+            self._own_writes.add(written, introduced=introduced)
             self._store.put(written)
         return fits
 
@@ -70,11 +65,11 @@ class Published:
         """
         namespace, name = told.ref.namespace, told.ref.name
         held = self._store.get(namespace, name)
-        fits = self._overlays.introduces(kind, told, held)
+        fits = self._own_writes.introduces(kind, told, held)
         if held is not None and older(told.resource_version, held.resource_version):
             return fits  # a write's answer overtook this event
-        if self._overlays:
-            self._overlays.discard(namespace, name)
+        if self._own_writes:
+            self._own_writes.discard(namespace, name)
         if kind == "DELETED":
             self._store.remove(namespace, name, as_last_seen=told)
         else:
@@ -83,15 +78,15 @@ class Published:
 
     def list_begins(self, *, newest: bool) -> None:
         """A list is asked for; ``newest`` tells whether for the newest state there is."""
-        self._overlays.list_begins(newest=newest)
+        self._own_writes.list_begins(newest=newest)
 
     def replace(self, complete: Objects, resource_version: str) -> None:
         """Show a complete state instead of what was there."""
-        self._overlays.merge(complete, resource_version)
+        self._own_writes.merge(complete, resource_version)
         self._store.replace(self._namespace, complete)
 
     def clear(self) -> None:
         """Show nothing: what was there belongs to another cluster, and so does what is still being written there."""
         self._era += 1
-        self._overlays = Overlays()
+        self._own_writes = OwnWrites()
         self._store.replace(self._namespace, {})

@@ -92,11 +92,6 @@ class PrometheusInstrument(Instrument):
             REQUEST_BOUNDS_S,
             ("verb",),
         )
-        self._inconsistencies = self._counters(
-            "kdm_cache_inconsistencies_total",
-            "Deployments that a consistency check found to differ from the cluster's.",
-            ("source",),
-        )
         self._writes = self._counters(
             "kdm_writes_total",
             "Attempts to set a replica count, by outcome.",
@@ -162,7 +157,7 @@ class PrometheusInstrument(Instrument):
     def listed(self, source: str, mode: Literal["list", "watch-list"], reason: str, seconds: float) -> None:
         self._lists.add((source, mode, reason))
         # From now on a first one is seen as a rise.
-        for counters in (self._undecodable, self._inconsistencies, self._backoff_seconds):
+        for counters in (self._undecodable, self._backoff_seconds):
             counters.add((source,), 0)
         for end in WATCH_ENDS:
             self._watch_ends.add((source, end), 0)
@@ -177,9 +172,6 @@ class PrometheusInstrument(Instrument):
     def api_request(self, verb: str, code: int, seconds: float) -> None:
         self._api_requests.add((verb, code))
         self._api_seconds.observe(seconds, (verb,))
-
-    def inconsistent(self, source: str, objects: int) -> None:
-        self._inconsistencies.add((source,), objects)
 
     def write(self, outcome: str, seconds: float) -> None:
         self._writes.add((outcome,))

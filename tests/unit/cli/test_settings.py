@@ -85,7 +85,6 @@ def test_the_variables_of_a_kubernetes_service_called_kdm_are_no_settings() -> N
         ("KDM_STALE_AFTER_S", "nan", "a number of at least 1"),
         ("KDM_STALE_AFTER_S", "inf", "a number of at least 1"),
         ("KDM_WRITE_TIMEOUT_S", "0", "a number of at least 0.1"),
-        ("KDM_CHECK_INTERVAL_S", "-1", "a number of at least 0"),
         ("KDM_NAMESPACE", "Shop", "DNS-1123"),
         ("KDM_NAMESPACES", "shop,a.b", "DNS-1123"),
         ("KDM_TLS_MIN_VERSION", "1.1", "one of 1.3, 1.2"),

@@ -21,6 +21,7 @@ from kdm_adapters.kubernetes.config.access import Access
 from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
 from kdm_adapters.kubernetes.wire.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.wire.readers import JSON
+from kdm_core.errors import Copyable
 from kdm_core.ports import Instrument
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Answer(NamedTuple):
     body: aiohttp.StreamReader
 
 
-class ApiError(Exception):
+class ApiError(Copyable):
     """A request that did not succeed, or had no answer. ``failure`` says how."""
 
     def __init__(self, failure: Failure) -> None:
@@ -229,9 +230,10 @@ class Client:
 
     async def _fresh(self, epoch: int) -> Connections:
         """Return connections with valid credentials. Old ones live until their last watch ends."""
+        is_outdated = await self._credentials.is_outdated()
         if self._closed:
             raise ApiError(Failure(0, UNREACHABLE, "the repository has been stopped"))
-        if self._connections is None or self._credentials.is_outdated():
+        if self._connections is None or is_outdated:
             if self._renewal is None:
                 self._renewal = asyncio.create_task(self._renew(), name="kdm-credentials")
                 self._renewal.add_done_callback(self._renewed)

@@ -24,6 +24,7 @@ from kdm_adapters.kubernetes.config.proxies import configured_proxy, environment
 from kdm_adapters.kubernetes.config.tls_context import Tls, UnusableCertificate, authorities, client_certificate
 from kdm_adapters.kubernetes.config.urls import Url, parse_url
 from kdm_adapters.kubernetes.config.validation import check_cluster, check_user
+from kdm_core import regular_file
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -287,7 +288,7 @@ def _header(value: str, where: str, key: str) -> str:
 
 def _read(path: str, what: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return regular_file.read(Path(path)).data
     except OSError as error:
         raise InvalidClusterConfig(f"{what}: {path} cannot be read: {error.strerror}") from None
     except ValueError:

@@ -1,4 +1,4 @@
-"""The request under way, as the view has to know it."""
+"""The request under way, as the watch state has to know it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERY_SHORT_WATCH_S: Final = 1.0
 
 @define
 class Request:
-    """What has come of a request so far. Times in seconds, on the view's clock.
+    """What has come of a request so far. Times in seconds, on the watch's clock.
 
     Attributes:
         started_at: When it was asked for.

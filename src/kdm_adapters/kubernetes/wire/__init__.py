@@ -1,4 +1,4 @@
-"""What the API server sends, as messages to the view. In two formats of equal standing, and no word of HTTP.
+"""What the API server sends, as messages to the watch state. In two formats of equal standing, and no word of HTTP.
 
 ============  =====================================================================================================
 ``readers``   chooses the format of each answer
