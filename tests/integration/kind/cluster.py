@@ -15,7 +15,7 @@ from integration.kdm_process import wait_until
 
 __all__ = ["KindCluster", "KindFailed"]
 
-READY_WITHIN_S: Final = 180
+READY_WITHIN_S: Final = 300
 FORWARDED_FROM: Final = 20000
 """The first port of those that a node forwards to Pods: above what it listens on, below NodePorts."""
 API_SERVER: Final = "/etc/kubernetes/manifests/kube-apiserver.yaml"
