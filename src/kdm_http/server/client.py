@@ -83,7 +83,7 @@ class Client:
             self._joined = self._context.quota.join(self.peer.identity.user)
 
     def leave(self) -> None:
-        """Count the connection no more."""
+        """Stop counting the connection."""
         if self._joined and self.peer is not None:
             self._joined = False
             self._context.quota.leave(self.peer.identity.user)

@@ -65,7 +65,7 @@ class HttpCycles:
         self._running = cycle
 
     def disconnect(self) -> None:
-        """Tell the running application that the client is gone. uvicorn tells the newest request's alone."""
+        """Let the running application know that the client is gone. uvicorn does so for the newest request only."""
         if self._running is not None:
             _disconnect(self._running)
 

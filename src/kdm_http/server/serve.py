@@ -62,7 +62,7 @@ class ServerConfig:
     """How to serve.
 
     Attributes:
-        tls: The certificate files of the API. They are watched and may be replaced at any time.
+        tls: The certificate files of the API. They are polled and may be replaced at any time.
         host: Where the API listens: a name or an address, "" for every address.
         port: The API's port; 0 lets the system choose.
         ops_host: Where probes and metrics are served, without TLS.
@@ -196,7 +196,7 @@ def run(
     events: ServerEvents | None = None,
     read_again: Callable[[], None] = lambda: None,
 ) -> None:
-    """Make an event loop and ``serve`` on it until a signal. See ``serve`` for arguments and errors."""
+    """Make an event loop and ``serve`` on it until a signal comes. See ``serve`` for arguments and errors."""
     descriptors.provide(config.limits.connections + config.ops_connections)
     serving = serve(
         api_app, ops_app, config=config, lifespan=lifespan, started=started, events=events, read_again=read_again

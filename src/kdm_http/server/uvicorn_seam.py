@@ -128,7 +128,7 @@ class UvicornConnection(HttpToolsProtocol):
         super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the application of the newest request, and end the keep-alive timer, whatever ended the connection."""
+        """Let the newest request's application know, and stop the keep-alive timer, whatever ended the connection."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
