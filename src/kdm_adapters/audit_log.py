@@ -25,11 +25,8 @@ STDOUT: Final = "-"
 MIN_FREE_BYTES: Final = 1024 * 1024
 """With less than this free on the disk, in bytes, it counts as full: the longest possible line takes 400 KB."""
 
-WAIT_S: Final = 1.0
-"""How long a line waits for the disk or the reader of a pipe, in seconds: meanwhile nobody is served, once per standstill.
-
-On a node that is short of CPU a write which waits for nothing has been seen to take more than 0.1 s.
-"""
+WAIT_S: Final = 0.1
+"""How long a line waits for the disk or the reader of a pipe, in seconds: meanwhile nobody is served."""
 
 END_WAIT_S: Final = 0.5
 """How long closing waits for a line under way, in seconds."""

@@ -59,7 +59,7 @@ from kdm_core import (
 )
 from kdm_core.errors import Copyable
 from kdm_http.api.errors import BadRequest
-from kdm_http.server.connection import _HeaderTooLarge
+from kdm_http.server.header_budget import HeaderTooLarge
 from kdm_http.server.listener import BindError
 from kdm_http.server.request_head import BadHead
 from kdm_http.server.serve import ServerError
@@ -119,7 +119,7 @@ ERRORS: Final[list[Exception]] = [
     TrialFailed("m"),
     MaterialMismatch("m"),
     MissingExtra("m"),
-    _HeaderTooLarge("m"),
+    HeaderTooLarge("m"),
 ]
 
 
