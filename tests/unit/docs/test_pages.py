@@ -117,11 +117,8 @@ def test_each_question_of_learn_the_code_is_answered_by_a_path_that_exists() -> 
 
 
 def test_each_diagram_is_a_drawing_that_some_page_shows() -> None:
-    shown = {
-        each
-        for page in [*PAGES, REPOSITORY / "README.md"]
-        for each in re.findall(r"diagrams/[\w-]+\.svg", page.read_text())
-    }
+    pages = "\n".join(page.read_text() for page in [*PAGES, REPOSITORY / "README.md"])
+    shown = {*re.findall(r"diagrams/[\w-]+\.svg", pages)}
     drawings = sorted((DOCS / "diagrams").glob("*.svg"))
     assert {f"diagrams/{each.name}" for each in drawings} == shown
     for each in drawings:
