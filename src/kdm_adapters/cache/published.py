@@ -1,4 +1,4 @@
-"""What one source shows to readers: what it was told, and over it the writes that it has not been told of yet."""
+"""What one source shows to readers: its published state, and over it our own writes that it has not delivered yet."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Published:
         return Before(self._era, seen, held.resource_version, held.uid)
 
     def write(self, written: Deployment, before: Before, seen: str) -> bool:
-        """Show the result of a write, unless the source has told as much already, including the Deployment's end.
+        """Show the result of a write, unless the source has already delivered as much, including its deletion.
 
         Args:
             written: The Deployment as written.
@@ -57,27 +57,27 @@ class Published:
             self._store.put(written)
         return fits
 
-    def event(self, kind: str, told: Deployment) -> bool:
-        """Show what an event tells.
+    def event(self, kind: str, deployment: Deployment) -> bool:
+        """Show what an event says.
 
         Returns:
             Whether it fits what was held.
         """
-        namespace, name = told.ref.namespace, told.ref.name
+        namespace, name = deployment.ref.namespace, deployment.ref.name
         held = self._store.get(namespace, name)
-        fits = self._own_writes.introduces(kind, told, held)
-        if held is not None and older(told.resource_version, held.resource_version):
+        fits = self._own_writes.introduces(kind, deployment, held)
+        if held is not None and older(deployment.resource_version, held.resource_version):
             return fits  # a write's answer overtook this event
         if self._own_writes:
             self._own_writes.discard(namespace, name)
         if kind == "DELETED":
-            self._store.remove(namespace, name, as_last_seen=told)
+            self._store.remove(namespace, name, as_last_seen=deployment)
         else:
-            self._store.put(told)
+            self._store.put(deployment)
         return fits
 
     def list_begins(self, *, newest: bool) -> None:
-        """A list is asked for; ``newest`` tells whether for the newest state there is."""
+        """A list is requested; ``newest`` says whether it is for the newest state."""
         self._own_writes.list_begins(newest=newest)
 
     def replace(self, complete: Objects, resource_version: str) -> None:

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what kdm tells about itself, how fresh its cache is, and what it runs on."""
+"""Metrics for Prometheus: what kdm does, how fresh its cache is, and what it runs on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WATCH_ENDS: Final = (
     "very-short",
     "went-back",
 )
-"""Why watches end, told at zero from the first list on; further reasons are told as they come."""
+"""Why watches end: shown at zero from the first list on; further reasons appear as they come."""
 
 KNOWN_VERSIONS: Final = ("", "0.0.4", "1.0.0")
 """The versions of Prometheus' and OpenMetrics' formats that are written, "" for the newest."""
@@ -109,7 +109,7 @@ class PrometheusInstrument(Instrument):
         )
 
     def observe(self, sync_status: Callable[[], SyncStatus]) -> None:
-        """Tell of a cache with each scrape. Call it once.
+        """Report a cache with each scrape. Call it once.
 
         Args:
             sync_status: Asked at each scrape; ``repository.sync_status``.
@@ -117,7 +117,7 @@ class PrometheusInstrument(Instrument):
         self._register(_Cache(sync_status))
 
     def observe_log(self, dropped: Callable[[], int]) -> None:
-        """Tell of a log's lines with each scrape. Call it once.
+        """Report a log's lines with each scrape. Call it once.
 
         Args:
             dropped: Asked at each scrape: how many were not written so far.
@@ -125,7 +125,7 @@ class PrometheusInstrument(Instrument):
         self._register(_Log(dropped))
 
     def observe_audit(self, writable: Callable[[], bool]) -> None:
-        """Tell of an audit trail with each scrape. Call it once.
+        """Report an audit trail with each scrape. Call it once.
 
         Args:
             writable: Asked at each scrape: whether it could be written when that was last tried.
@@ -235,13 +235,13 @@ class _Cache(Collector):
 
 
 def _per_source(sources: Sequence[SourceStatus]) -> Iterator[Metric]:
-    """Tell of each source: a watched namespace, or "*" for all of them."""
-    tell: tuple[tuple[str, str, Callable[[SourceStatus], float]], ...] = (
+    """Report each source: a watched namespace, or "*" for all of them."""
+    gauges: tuple[tuple[str, str, Callable[[SourceStatus], float]], ...] = (
         ("synced", "1 once a complete state of this source has been read: its reads are served.", lambda s: s.synced),
         ("connected", "1 while the cluster delivers changes of this source.", lambda s: s.connected),
         ("age_seconds", "Seconds since the newest proof that this source is current; +Inf before.", lambda s: s.age_s),
     )
-    for what, help_text, value in tell:
+    for what, help_text, value in gauges:
         family = GaugeMetricFamily(f"kdm_cache_source_{what}", help_text, labels=("source",))
         for each in sources[:MAX_SERIES]:
             family.add_metric((each.source,), value(each))

@@ -18,7 +18,7 @@ from integration.controlplane import binaries
 from .debian import SUITE, install_system, pack
 from .engine import Engine
 
-__all__ = ["base_image", "builder_image"]
+__all__ = ["base_image", "builder_image", "root_archive"]
 
 PACKAGES = ("ca-certificates", "python3-minimal", "python3-venv")
 RECIPE = 1  # count up to have it made again
@@ -36,7 +36,7 @@ def base_image(engine: Engine) -> str:
         Unavailable: debootstrap is missing, or cannot run here.
         BuildFailed: debootstrap failed.
     """
-    return engine.load_root(_root_archive(), BASE)
+    return engine.load_root(root_archive(), BASE)
 
 
 def builder_image(engine: Engine, base: str) -> str:
@@ -51,7 +51,8 @@ def builder_image(engine: Engine, base: str) -> str:
         return engine.build(context, BUILDER)
 
 
-def _root_archive() -> Path:
+def root_archive() -> Path:
+    """Make the base system, or find that somebody did, and return it as a tar archive."""
     key = binaries.digest(repr((SUITE, PACKAGES, RECIPE, os.uname().machine)).encode())
 
     def make(directory: Path) -> None:

@@ -15,7 +15,7 @@ from integration.kdm_process import wait_until
 
 __all__ = ["KindCluster", "KindFailed"]
 
-READY_WITHIN_S: Final = 180
+READY_WITHIN_S: Final = 300
 FORWARDED_FROM: Final = 20000
 """The first port of those that a node forwards to Pods: above what it listens on, below NodePorts."""
 API_SERVER: Final = "/etc/kubernetes/manifests/kube-apiserver.yaml"
@@ -37,6 +37,18 @@ KUBELET: Final = {
     "failCgroupV1": False,  # kind runs on both
     # How often a Pod's Secrets and ConfigMaps are compared with its volumes: tests wait for it.
     "syncFrequency": "2s",
+    "nodeLeaseDurationSeconds": 12,  # renewed each quarter of it
+}
+# Tests wait for a node to be missed (after 50 s by default), and for an autoscaler (15 s, and 5 minutes to scale down).
+CONTROLLERS: Final = {
+    "node-monitor-grace-period": "20s",
+    "horizontal-pod-autoscaler-sync-period": "2s",
+    "horizontal-pod-autoscaler-downscale-stabilization": "1s",
+}
+KUBEADM: Final = {
+    "apiVersion": "kubeadm.k8s.io/v1beta4",
+    "kind": "ClusterConfiguration",
+    "controllerManager": {"extraArgs": [{"name": name, "value": value} for name, value in CONTROLLERS.items()]},
 }
 
 
@@ -88,7 +100,7 @@ class KindCluster:
             "apiVersion": "kind.x-k8s.io/v1alpha4",
             "kind": "Cluster",
             "nodes": [{"role": role} for role in roles],
-            "kubeadmConfigPatches": [json.dumps(KUBELET)],
+            "kubeadmConfigPatches": [json.dumps(KUBELET), json.dumps(KUBEADM)],
         }
         try:
             self._kind("create", "cluster", *self._place(), "--config=-", *options, stdin=json.dumps(config))
@@ -160,7 +172,8 @@ class KindCluster:
         return via, self._forwarded[address, port]
 
     def stop(self, node: str) -> None:
-        """Take a node's power away; nothing on it is told."""
+        """Take a node's power away. Nothing on it is told, and nobody gets a last packet from it."""
+        self.run(node, "ip", "link", "set", "eth0", "down")
         self._engine.docker("kill", node)
 
     def start(self, node: str) -> None:

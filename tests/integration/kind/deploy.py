@@ -16,13 +16,14 @@ import time
 from pathlib import Path
 from typing import Final
 
+from integration.chart.helm import HelmFailed
 from integration.containers.daemon import daemon
 from integration.containers.engine import Engine, EngineFailed, Unavailable, engine_here
 from integration.controlplane import binaries
 from integration.controlplane.access import KubectlFailed
 
 from .cluster import KindCluster, KindFailed
-from .helm import HelmFailed, Release
+from .helm import Release
 from .making import REPOSITORY, build_image, make, prepare
 
 DIRECTORY: Final = REPOSITORY / ".kind"
@@ -94,7 +95,9 @@ def _delete(name: str, kubeconfig: Path) -> None:
 
 
 def _kept_engine() -> Engine | None:
-    """The engine that an earlier `make deploy` started, if it still runs."""
+    """The engine that an earlier `make deploy` started, if it still runs and DOCKER_HOST names no other."""
+    if os.environ.get("DOCKER_HOST"):
+        return None
     try:
         _, host = ENGINE.read_text().split()
     except FileNotFoundError:

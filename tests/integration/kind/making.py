@@ -14,7 +14,7 @@ from integration.containers.engine import Engine, Unavailable, engine_here
 from integration.controlplane import binaries
 
 from .cluster import KindCluster, KindFailed
-from .node_image import PROGRAMS, node_image
+from .node_image import PROGRAMS, node_image, root_archive
 
 __all__ = ["REPOSITORY", "build_image", "make", "nodes_image", "prepare"]
 
@@ -22,18 +22,24 @@ REPOSITORY: Final = Path(__file__).parents[3]
 
 
 def prepare() -> None:
-    """Build the programs that will be needed, where nobody did yet: the first time on a machine it takes minutes.
+    """Make what images are made of, where nobody did yet: the first time on a machine it takes minutes.
 
     No effect where there can be no engine: who wants one is told why.
     """
     try:
         if os.geteuid() != 0 and not engine_here():
             return
+        own = not engine_here(privileged=True)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            base = beside.submit(base_image.root_archive) if own else None
+            for name in PROGRAMS:
+                binaries.built(name)
+            binaries.find("helm", "kubectl")
+            if base:
+                root_archive()
+                base.result()
     except Unavailable:
         return
-    for name in ("kind", *PROGRAMS):
-        binaries.built(name)
-    binaries.find("helm", "kubectl")
 
 
 def make(engine: Engine, cluster: KindCluster, workers: int) -> str:

@@ -30,9 +30,7 @@ def test_no_request_is_lost_when_a_pod_is_deleted(kdm: Installation, tell: Calla
     gone = next(iter(kdm.serving()))
     with kdm.load() as load:
         load.wait_for_requests(200)
-        kdm.kubectl("delete", "pod", gone, "--wait=false")
-        kdm.wait_for_pods(lambda pods: gone not in pods)
-        kdm.wait_settled()
+        kdm.replace(gone)
         load.wait_for_requests(200)
     tell(load.summary())
     assert load.failures() == []

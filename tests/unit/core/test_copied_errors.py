@@ -29,6 +29,7 @@ from kdm_adapters.kubernetes.wire.messages import Failure
 from kdm_adapters.kubernetes.wire.protobuf_fields import Malformed
 from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_adapters.side_thread import Stalled
+from kdm_cli.extras import MissingExtra
 from kdm_cli.pki.errors import PkiError
 from kdm_cli.settings import BadSetting
 from kdm_core import (
@@ -58,7 +59,7 @@ from kdm_core import (
 )
 from kdm_core.errors import Copyable
 from kdm_http.api.errors import BadRequest
-from kdm_http.server.connection import _HeaderTooLarge
+from kdm_http.server.header_budget import HeaderTooLarge
 from kdm_http.server.listener import BindError
 from kdm_http.server.request_head import BadHead
 from kdm_http.server.serve import ServerError
@@ -117,7 +118,8 @@ ERRORS: Final[list[Exception]] = [
     TlsConfigurationError("m"),
     TrialFailed("m"),
     MaterialMismatch("m"),
-    _HeaderTooLarge("m"),
+    MissingExtra("m"),
+    HeaderTooLarge("m"),
 ]
 
 

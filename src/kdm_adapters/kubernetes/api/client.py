@@ -1,4 +1,4 @@
-"""HTTP to the API server: bytes in, bytes out, credentials always fresh, every failure one of the port."""
+"""HTTP to the API server: bytes in, bytes out, credentials kept fresh, every failure described."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class ApiError(Copyable):
 class Client:
     """Requests to one API server.
 
-    Credentials are renewed by one task that no request can cancel. What a request waits for before it is sent counts as
-    not reached: nothing was written.
+    Credentials are renewed by one task that no request can cancel. What fails before a request is sent counts as
+    unreached: nothing was written.
 
     Args:
         credentials: Where it is and who asks.
-        instrument: Told each request.
+        instrument: Counts each request.
         on_server_changed: Called once the credentials have led to a server of another address. What is known of the
             old one means nothing any more.
 
@@ -93,7 +93,7 @@ class Client:
 
     @asynccontextmanager
     async def stream(self, verb: str, path: str, query: Mapping[str, str], accept: str) -> AsyncIterator[Answer]:
-        """Open a GET whose answer is read as it arrives. No time limit but the one for connecting.
+        """Open a GET whose answer is read as it arrives. The only time limit is the one for connecting.
 
         Args:
             verb: RBAC's name of what is done: list or watch.
@@ -214,7 +214,7 @@ class Client:
         return ApiError(Failure(0, UNANSWERED, f"{what}: {describe(error)}"))
 
     def _tell(self, detail: str) -> None:
-        """Log what no caller is told, once until it changes: a cluster that is gone is asked again and again."""
+        """Log what no caller learns, once until it changes: a cluster that is gone is asked again and again."""
         detail = self._credentials.redact(detail)
         level = logging.DEBUG if detail == self._told else logging.WARNING
         self._told = detail

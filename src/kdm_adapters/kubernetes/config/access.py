@@ -63,9 +63,9 @@ class Plan:
     Attributes:
         access: All that is known without the plugin.
         plugin: The plugin to run; None for none.
-        info: What the plugin is told.
+        info: What the plugin is given.
         files: The files that all this was read from.
-        secrets: What must not be told.
+        secrets: What must not be shown.
         where: How errors name the user.
     """
 
@@ -184,7 +184,7 @@ def _clean(path: str) -> str:
 
 
 def _as_client_go_writes(text: str) -> str:
-    """Return the server as a plugin is told: as it stands, but with a path prefix without query and fragment."""
+    """Return the server as a plugin gets it: as it stands, but with a path prefix without query and fragment."""
     url = parse_url(text)
     return f"{url.scheme}://{url.authority}{url.path}" if url is not None and len(url.path) > 1 else text
 

@@ -42,7 +42,7 @@ class Listing:
         return bool(self._continue)
 
     def restart(self, reason: str) -> None:
-        """Begin anew."""
+        """Start over, for this reason; "" for the same one."""
         self.again()
         self.reason, self._full = reason or self.reason, False
 

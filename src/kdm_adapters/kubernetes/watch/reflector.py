@@ -31,7 +31,7 @@ PIECE_BYTES: Final = 32 * 1024
 """How much is decoded in one go: some seven Deployments, a quarter of a millisecond in which nobody is served."""
 
 NEWEST_TIMEOUT_S: Final = 5.0
-"""How long the cluster may take to tell its newest version, in seconds."""
+"""How long the cluster may take to answer with its newest version, in seconds."""
 
 ALL_NAMESPACES_PATH: Final = "/apis/apps/v1/deployments"
 
@@ -50,7 +50,7 @@ class Reflector:
         readers: Shared by the reflectors of one repository.
         label_selector: Which Deployments, in the API's syntax; "" for all.
         verify_every_s: How often to ask for the newest version while the watch state needs it, in seconds.
-        instrument: Told what could not be decoded.
+        instrument: Counts what could not be decoded.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
     """
@@ -115,7 +115,7 @@ class Reflector:
         except Garbage as error:
             self._instrument.event_undecodable(self._state.source)
             self._fail(action, Failure(200, "Garbage", self._client.mask(str(error))))
-        except Exception as error:  # noqa: BLE001 - a defect must not freeze the cache: it is read anew, after a backoff
+        except Exception as error:  # noqa: BLE001 - a defect must not freeze the cache: relist after a backoff
             _log.exception("%s: unexpected", self._state.source)
             self._fail(action, Failure(500, "Internal", f"unexpected {type(error).__name__}"))
 
@@ -179,8 +179,8 @@ class Reflector:
             try:
                 state.newest(await self._newest(), unproven, self._clock())
             except (ApiError, Garbage) as error:
-                told = self._client.mask(str(error))
-                _log.warning("%s: the cluster's newest version cannot be read: %s", state.source, told)
+                problem = self._client.mask(str(error))
+                _log.warning("%s: the cluster's newest version cannot be read: %s", state.source, problem)
                 state.newest_unknown("its newest version cannot be read")
             if state.unproven:
                 await self._sleep(self._verify_every_s)
@@ -197,7 +197,7 @@ class Reflector:
     async def _deadline(self) -> AsyncIterator[None]:
         """Raise TimeoutError inside once the watch state's deadline has passed, wherever it moves meanwhile.
 
-        Looked at now and then, in place of a timer set anew with every chunk: that would cost more than decoding it.
+        Checked now and then. A timer that is set again with every chunk would cost more than decoding it.
         """
         loop = asyncio.get_running_loop()
         timer: asyncio.Handle
