@@ -1,6 +1,6 @@
 """What ``kdm certs issue``, ``renew`` and ``revoke`` do: the life of a CA's certificates.
 
-Standard output names the files that were written. What else there is to know is on standard error, a line each.
+Standard output names the files that were written. Everything else is on standard error, one line each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kdm_cli.pki.register import Issued
 from kdm_http.tls.peer import Peer, PeerRefused
 
 _SOON: Final = 4
-"""A list is about to end in the last quarter of its time: a week, for one of 30 days."""
+"""A list ends soon when less than this fraction of its validity is left: a quarter, a week of 30 days."""
 
 
 def issue(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
@@ -105,6 +106,24 @@ def test_the_tests_of_the_test_plan_exist() -> None:
     assert len(named) > 80
     sources = {path: set(names_of_tests(ast.parse((REPOSITORY / path).read_text()))) for path, _ in named}
     assert [f"{path}::{name}" for path, name in named if name not in sources[path]] == []
+
+
+def test_each_question_of_learn_the_code_is_answered_by_a_path_that_exists() -> None:
+    """And by one that names alone suggest: a room, or one module of it."""
+    page = (DOCS / "inside" / "reading-order.md").read_text()
+    answers = re.findall(r"^\| (where .*\?) \| `([\w./]+)`", page, re.MULTILINE)
+    assert len(answers) == 10
+    assert [answer for answer in answers if not (REPOSITORY / answer[1]).exists()] == []
+
+
+def test_each_diagram_is_a_drawing_that_some_page_shows() -> None:
+    pages = "\n".join(page.read_text() for page in [*PAGES, REPOSITORY / "README.md"])
+    shown = {*re.findall(r"diagrams/[\w-]+\.svg", pages)}
+    drawings = sorted((DOCS / "diagrams").glob("*.svg"))
+    assert {f"diagrams/{each.name}" for each in drawings} == shown
+    for each in drawings:
+        assert ET.parse(each).getroot().get("aria-label"), each  # noqa: S314 - our own
+    assert "```mermaid" not in pages  # GitHub would draw it, the site would not
 
 
 def test_what_is_generated_is_as_the_code_is() -> None:
