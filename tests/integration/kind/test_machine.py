@@ -27,7 +27,7 @@ from integration.kind.making import nodes_image
 
 with running_engine(privileged=True) as engine:
     engine.run(nodes_image(engine), options=["--privileged", "--network=kind"])
-    print("made", flush=True)
+    print(engine.environment["DOCKER_HOST"], flush=True)
     signal.pause()
 """
 
@@ -47,11 +47,12 @@ def test_two_sessions_in_a_row_leave_the_machine_as_it_was(tmp_path: Path) -> No
     before = machine.picture()
     for _ in range(2):
         with an_engine() as engine:
+            machine.expect_end_of(engine.environment.get("DOCKER_HOST", ""))
             cluster = KindCluster(engine, "kdm-test-machine", tmp_path / "kubeconfig")
             cluster.create(nodes_image(engine))
-            assert machine.picture() != before
+            assert machine.changes(before)
             cluster.delete()
-        assert machine.picture() == before
+        assert machine.changes(before) == []
 
 
 def test_what_a_killed_session_left_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -63,8 +64,10 @@ def test_what_a_killed_session_left_is_removed_by_the_next(monkeypatch: pytest.M
     command = [sys.executable, "-c", SESSION]
     with subprocess.Popen(command, cwd=REPOSITORY / "tests", stdout=subprocess.PIPE, text=True) as session:
         assert session.stdout is not None
-        assert session.stdout.readline() == "made\n"
+        address = session.stdout.readline().strip()
+        assert address
+        machine.expect_end_of(address)
         session.send_signal(signal.SIGKILL)
     with an_engine():
         pass
-    assert machine.picture() == before
+    assert machine.changes(before) == []
