@@ -156,7 +156,7 @@ class Installation:
         path, query = f"/api/v1/namespaces/{NAMESPACE}/pods", [("labelSelector", "app.kubernetes.io/component=server")]
         accept = {"Accept": "application/json"}
         request = self._api.param_serialize("GET", path, query_params=query, header_params=accept)
-        return {pod["metadata"]["name"]: pod for pod in json.loads(self._api.call_api(*request).read())["items"]}
+        return {pod["metadata"]["name"]: pod for pod in json.loads(self._api.call_api(*request).read())["items"]}  # type: ignore[no-untyped-call]
 
     def serving(self) -> dict[str, str]:
         """Return the addresses of the Pods that are Ready and shall stay, by their names."""

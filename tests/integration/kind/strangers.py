@@ -79,7 +79,7 @@ class Stranger:
 
     def address(self) -> str:
         """Return its IP address, once it runs."""
-        return json.loads(self._kubectl("get", "pod", self.name, "--output=json"))["status"]["podIP"]
+        return str(json.loads(self._kubectl("get", "pod", self.name, "--output=json"))["status"]["podIP"])
 
     def reaches(self, places: Iterable[Place]) -> list[Place]:
         """Return those that it can connect to by TCP, in the same order."""

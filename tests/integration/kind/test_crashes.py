@@ -27,7 +27,9 @@ def test_a_killed_kdm_breaks_what_was_under_way_there_and_no_more(
 
         def serves_again() -> bool:
             now = kdm.pods()[name]
-            return bool(now["status"]["containerStatuses"][0]["containerID"] != container["containerID"]) and is_serving(now)
+            return bool(
+                now["status"]["containerStatuses"][0]["containerID"] != container["containerID"]
+            ) and is_serving(now)
 
         wait_until(serves_again, 60)
         again_s = time.monotonic()

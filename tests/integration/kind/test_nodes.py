@@ -89,5 +89,7 @@ def test_a_node_without_power_takes_what_was_under_way_there_and_no_more(
     broken = load.broken(before_s, after_s, left_out_s)
     tell(f"{load.summary()}; {broken}, for {left_out_s - after_s:.0f} s")
     assert broken.others == []
-    assert [each for each in load.outcomes[over:] if each.result != OK] == [], f"the first {alone - over} while it was off"
+    assert [each for each in load.outcomes[over:] if each.result != OK] == [], (
+        f"the first {alone - over} while it was off"
+    )
     assert lost["metadata"]["name"] in kdm.serving()
