@@ -60,7 +60,14 @@ def _definitions(kind_cluster: KindCluster) -> Iterator[None]:
 def test_the_operators_definitions_take_the_charts_objects(kdm: Installation) -> None:
     """Each of them whole: a field that they do not know is an error, as is a value that they refuse."""
     rendered = kdm.release.helm("template", "kdm", str(CHART), values=yaml.safe_load(VALUES.read_text()))
-    dry = ("apply", "--server-side", "--dry-run=server", "--validate=strict", f"--namespace={NAMESPACE}", "--filename=-")
+    dry = (
+        "apply",
+        "--server-side",
+        "--dry-run=server",
+        "--validate=strict",
+        f"--namespace={NAMESPACE}",
+        "--filename=-",
+    )
     objects = [each for each in yaml.safe_load_all(rendered) if each]
     of_operators = [each for each in objects if "." in each["apiVersion"] and each["kind"].lower() + "s" in KINDS]
     assert len(of_operators) == len(KINDS)
