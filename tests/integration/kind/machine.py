@@ -33,7 +33,8 @@ SETTINGS: Final = (
 
 PLACES: Final = ("etc/cni/*", "run/*", "sys/fs/cgroup/**/kdm-*", "var/lib/*", "var/log/*", "var/tmp/kdm-*")
 COUNTERS: Final = re.compile(r" *\[\d+:\d+]")
-ENGINE: Final = re.compile(r"containerd|docker-|dockerd|runc|unshare")
+ENGINE: Final = re.compile(r"containerd|docker-|dockerd|runc")
+PROGRAMS: Final = re.compile(rf"{ENGINE.pattern}|coredns|etcd|kube|systemd")
 PROC: Final = Path("/proc")
 NETWORK: Final = Path("/sys/class/net")
 
@@ -102,8 +103,8 @@ class Machine:
         mine = PROC.joinpath("self/ns/pid").readlink()
         namespaces = {space for _, told, space in facts.values() if space != mine and self._of_others(told)}
         for pid, (name, told, space) in facts.items():
-            part = ENGINE.match(name) if space == mine else space not in namespaces
-            if part and not self._of_others(told):
+            wanted = ENGINE if space == mine else PROGRAMS
+            if wanted.match(name) and space not in namespaces and not self._of_others(told):
                 yield f"{pid} {name}"
 
 
