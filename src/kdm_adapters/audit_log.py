@@ -26,9 +26,9 @@ MIN_FREE_BYTES: Final = 1024 * 1024
 """With less than this free on the disk, in bytes, it counts as full: the longest possible line takes 400 KB."""
 
 WAIT_S: Final = 1.0
-"""How long a line waits for the disk or the reader of a pipe, in seconds: meanwhile nobody is served, once per standstill.
+"""How long a line waits for the disk or the reader of a pipe, in seconds. Meanwhile nobody is served.
 
-On a node that is short of CPU a write which waits for nothing has been seen to take more than 0.1 s.
+It waits once per standstill. On a node short of CPU, a write that nothing holds up takes more than 0.1 s at times.
 """
 
 END_WAIT_S: Final = 0.5
