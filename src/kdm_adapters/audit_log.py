@@ -25,11 +25,8 @@ STDOUT: Final = "-"
 MIN_FREE_BYTES: Final = 1024 * 1024
 """With less than this free on the disk, in bytes, it counts as full: the longest possible line takes 400 KB."""
 
-WAIT_S: Final = 1.0
-"""How long a line waits for the disk or the reader of a pipe, in seconds. Meanwhile nobody is served.
-
-It waits once per standstill. On a node short of CPU, a write that nothing holds up takes more than 0.1 s at times.
-"""
+WAIT_S: Final = 0.1
+"""How long a line waits for the disk or the reader of a pipe, in seconds: meanwhile nobody is served."""
 
 END_WAIT_S: Final = 0.5
 """How long closing waits for a line under way, in seconds."""
@@ -61,7 +58,7 @@ class JsonLinesAuditSink(AuditSink):
         path: The file, or "-" for standard output. It is opened at the first ``check`` or ``record``.
         required: Whether what cannot be recorded must not be done. If not, lost events go to the log instead.
         durable: Whether an event must have reached the disk (fsync), not just the operating system, to be recorded.
-        instrument: Told of lost events.
+        instrument: Counts lost events.
         wait_s: How long a call may wait, in seconds. ``durable`` may need more, as much as the disk takes to sync.
 
     Attributes:
@@ -162,7 +159,7 @@ class JsonLinesAuditSink(AuditSink):
         except OSError as error:
             reason = error.strerror or str(error)
             noted, self.problem = self.problem, reason
-            if reason != noted and self._was_writable:  # else whoever asks is the first to hear of it
+            if reason != noted and self._was_writable:  # otherwise the caller is the first to learn it
                 _log.error("the audit trail cannot be written", extra={"trail": self._where, "reason": reason})
             raise AuditUnavailable(f"the audit trail on {self._where} cannot be written: {reason}") from error
         self._healed()

@@ -15,7 +15,7 @@ from integration.kdm_process import wait_until
 
 __all__ = ["KindCluster", "KindFailed"]
 
-READY_WITHIN_S: Final = 180
+READY_WITHIN_S: Final = 300
 FORWARDED_FROM: Final = 20000
 """The first port of those that a node forwards to Pods: above what it listens on, below NodePorts."""
 API_SERVER: Final = "/etc/kubernetes/manifests/kube-apiserver.yaml"
@@ -82,7 +82,11 @@ class KindCluster:
         return self.access.kubeconfig
 
     def exists(self) -> bool:
-        return self.name in self._kind("get", "clusters").splitlines()
+        return self.name in self.names()
+
+    def names(self) -> list[str]:
+        """Return the names of all kind clusters that its engine has."""
+        return self._kind("get", "clusters").splitlines()
 
     def create(self, image: str = "", workers: int = 0) -> None:
         """Make it and wait until its nodes are Ready and Services' names can be looked up. A failure leaves nothing.

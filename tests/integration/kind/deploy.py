@@ -7,6 +7,7 @@ alone, which lives until `make undeploy`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -29,8 +30,9 @@ from .making import REPOSITORY, build_image, make, prepare
 DIRECTORY: Final = REPOSITORY / ".kind"
 ENGINE: Final = DIRECTORY / "engine"
 """The process that keeps an engine of our own, and the engine's address."""
+LOG: Final = DIRECTORY / "engine.log"
 NAMESPACE: Final = "kdm"
-END_TIMEOUT_S: Final = 60.0
+END_TIMEOUT_S: Final = 300.0  # it deletes gigabytes
 FAILURES: Final = (binaries.BuildFailed, EngineFailed, HelmFailed, KindFailed, KubectlFailed, Unavailable)
 
 
@@ -45,57 +47,72 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--delete", action="store_true", help="delete it, and the engine that was started for it")
     parser.add_argument("--keep-engine", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    DIRECTORY.mkdir(exist_ok=True)
-    kubeconfig = DIRECTORY / f"{arguments.cluster}.kubeconfig"
+    directory = DIRECTORY / arguments.cluster
     try:
         if arguments.keep_engine:
             _keep_engine()
         elif arguments.delete:
-            _delete(arguments.cluster, kubeconfig)
+            _delete(directory)
+            print(f"{arguments.cluster} is deleted")
         else:
-            _deploy(arguments.cluster, kubeconfig)
+            _deploy(directory)
     except FAILURES as exc:
         print(f"make {'undeploy' if arguments.delete else 'deploy'}: {exc}", file=sys.stderr)
         return 1
     return 0
 
 
-def _deploy(name: str, kubeconfig: Path) -> None:
+def _deploy(directory: Path) -> None:
     prepare()
     engine = _kept_engine() or engine_here(privileged=True) or _start_engine()
-    cluster = KindCluster(engine, name, kubeconfig)
+    directory.mkdir(parents=True, exist_ok=True)
+    cluster = KindCluster(engine, directory.name, directory / "kubeconfig")
     if cluster.exists():
         cluster.connect()
         image = build_image(engine)
         cluster.load(image)
     else:
-        image = make(engine, cluster, workers=0)
+        try:
+            image = make(engine, cluster, workers=0)
+        except BaseException:
+            _delete(directory)
+            raise
     repository, _, tag = image.rpartition(":")
     values = {"image": {"repository": repository, "tag": tag}, "trial": {"enabled": True}}
     told = Release(cluster.access, NAMESPACE, values).upgrade()
-    print(f"{told}\nFirst, in every terminal:\n\n  export KUBECONFIG={kubeconfig}")
+    print(f"{told}\nFirst, in every terminal:\n\n  export KUBECONFIG={cluster.kubeconfig}")
     if missing := [name for name in ("kubectl", "helm") if not shutil.which(name)]:
         print(f"  export PATH={':'.join(str(binaries.find(name)[name].parent) for name in missing)}:$PATH")
     print("\nTo remove it all: make undeploy")
 
 
-def _delete(name: str, kubeconfig: Path) -> None:
+def _delete(directory: Path) -> None:
     kept = _kept_engine()
     if engine := kept or engine_here():
-        KindCluster(engine, name, kubeconfig).delete()
-    if kept:
-        pid = int(ENGINE.read_text().split()[0])
-        os.kill(pid, signal.SIGTERM)
-        deadline_s = time.monotonic() + END_TIMEOUT_S
-        while ENGINE.exists():
-            if time.monotonic() > deadline_s:
-                raise Unavailable(f"the engine kept by process {pid} did not end within {END_TIMEOUT_S:g} s")
-            time.sleep(0.1)
-    print(f"{name} is deleted")
+        cluster = KindCluster(engine, directory.name, directory / "kubeconfig")
+        cluster.delete()
+        if kept and not cluster.names():
+            _end_kept_engine()
+    shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):  # there is another cluster, or there never was one
+        DIRECTORY.rmdir()
+
+
+def _end_kept_engine() -> None:
+    pid = int(ENGINE.read_text().split()[0])
+    os.kill(pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + END_TIMEOUT_S
+    while ENGINE.exists():
+        if time.monotonic() > deadline_s:
+            raise Unavailable(f"the engine kept by process {pid} did not end within {END_TIMEOUT_S:g} s")
+        time.sleep(0.1)
+    LOG.unlink()
 
 
 def _kept_engine() -> Engine | None:
-    """The engine that an earlier `make deploy` started, if it still runs."""
+    """The engine that an earlier `make deploy` started, if it still runs and DOCKER_HOST names no other."""
+    if os.environ.get("DOCKER_HOST"):
+        return None
     try:
         _, host = ENGINE.read_text().split()
     except FileNotFoundError:
@@ -109,14 +126,17 @@ def _kept_engine() -> Engine | None:
 
 def _start_engine() -> Engine:
     """Start an engine that outlives this process."""
+    DIRECTORY.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "integration.kind.deploy", "--keep-engine"]
-    with (DIRECTORY / "engine.log").open("wb") as log:
+    with LOG.open("wb") as log:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     while child.poll() is None:
         if engine := _kept_engine():
             return engine
         time.sleep(0.1)
-    raise Unavailable((DIRECTORY / "engine.log").read_text().strip().removeprefix("make deploy: "))
+    reason = LOG.read_text().strip().removeprefix("make deploy: ")
+    shutil.rmtree(DIRECTORY)
+    raise Unavailable(reason)
 
 
 def _keep_engine() -> None:

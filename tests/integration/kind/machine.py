@@ -47,13 +47,28 @@ class Machine:
 
     def __init__(self, engine: Engine | None) -> None:
         self._engine = engine
-        self._others = live_engines()
+        self._ours: list[str] = []
+        self._others: list[tuple[str, str]] = []
+
+    def expect_end_of(self, address: str) -> None:
+        """Take an engine at this address, and all that it starts, for what has to be gone: it is not others'."""
+        self._ours.append(address)
+
+    def changes(self, before: dict[str, list[str]]) -> list[str]:
+        """Tell what is other than in a picture of before: nothing, after a cluster."""
+        now = self.picture()
+        new = [f"new of the {what}: {each}" for what in before for each in now[what] if each not in before[what]]
+        return new + [
+            f"gone of the {what}: {each}" for what in before for each in before[what] if each not in now[what]
+        ]
 
     def picture(self) -> dict[str, list[str]]:
         """Describe everything that must be after a cluster as it was before."""
+        self._others = [each for each in live_engines() if not any(each[0] in address for address in self._ours)]
         sysctl = PROC / "sys"
         interfaces = [path.name for path in NETWORK.iterdir() if not self._of_others([path.name, _master(path)])]
         mounts = [line.split(" ", 4)[4] for line in (PROC / "self/mountinfo").read_text().splitlines()]
+        mounts = [mount for mount in mounts if "/pytest-of-" not in mount]  # another session's tests have some there
         files = [str(path) for place in PLACES for path in Path("/").glob(place)]
         found = {
             "settings": [f"{name} = {(sysctl / name).read_text()}" for name in SETTINGS if (sysctl / name).exists()],

@@ -58,7 +58,7 @@ def test_deploy_fails_with_the_reason(kind_engine: Engine, no_node: str) -> None
     assert "make deploy: " in ended.stderr
     assert NO_SYSTEM in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert not (DIRECTORY / f"{name}.kubeconfig").exists()
+    assert not (DIRECTORY / name).exists()
 
 
 def _deploy(environment: Mapping[str, str], *args: str) -> subprocess.CompletedProcess[str]:

@@ -12,14 +12,19 @@ from pathlib import Path
 import pytest
 
 from integration.containers.engine import Engine, Unavailable, engine_here, running_engine
+from integration.controlplane import binaries
+from integration.controlplane.access import Cluster
 from integration.unavailable import unavailable
 
 from .cluster import KindCluster
+from .deploy import DIRECTORY, ENGINE, NAMESPACE
+from .helm import Release
 from .machine import Machine
 from .making import REPOSITORY, nodes_image
 
 pytestmark = pytest.mark.own_kind_cluster
 
+DEPLOYED = "kdm-test-deploy"
 SESSION = """
 import signal
 from integration.containers.engine import running_engine
@@ -27,7 +32,7 @@ from integration.kind.making import nodes_image
 
 with running_engine(privileged=True) as engine:
     engine.run(nodes_image(engine), options=["--privileged", "--network=kind"])
-    print("made", flush=True)
+    print(engine.environment["DOCKER_HOST"], flush=True)
     signal.pause()
 """
 
@@ -41,17 +46,45 @@ def an_engine() -> Iterator[Engine]:
         unavailable(f"no kind cluster: {exc}")
 
 
+def deploy(*arguments: str) -> str:
+    """Run what `make deploy` runs, and return its standard output."""
+    command = [sys.executable, "-m", "integration.kind.deploy", f"--cluster={DEPLOYED}", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY / "tests", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_make_deploy_runs_kdm_and_make_undeploy_leaves_the_machine_as_it_was(tmp_path: Path) -> None:
+    with an_engine():  # where none can be, this is where it is told
+        machine = Machine(engine_here(privileged=True))
+    before = machine.picture()
+    try:
+        told = deploy()
+        if ENGINE.exists():
+            machine.expect_end_of(ENGINE.read_text())
+        kubeconfig = DIRECTORY / DEPLOYED / "kubeconfig"
+        assert f"export KUBECONFIG={kubeconfig}" in told
+        cluster = Cluster(kubeconfig, binaries.find("kubectl")["kubectl"], tmp_path)
+        assert "/health: 200" in Release(cluster, NAMESPACE, {}).helm("test", "kdm", "--logs")
+        assert machine.changes(before)
+    finally:
+        deploy("--delete")
+    assert machine.changes(before) == []
+    assert not (DIRECTORY / DEPLOYED).exists()
+
+
 def test_two_sessions_in_a_row_leave_the_machine_as_it_was(tmp_path: Path) -> None:
     """Processes, mounts, interfaces, routes, packet filters, control groups and the kernel's settings."""
     machine = Machine(engine_here(privileged=True))
     before = machine.picture()
     for _ in range(2):
         with an_engine() as engine:
+            machine.expect_end_of(engine.environment.get("DOCKER_HOST", ""))
             cluster = KindCluster(engine, "kdm-test-machine", tmp_path / "kubeconfig")
             cluster.create(nodes_image(engine))
-            assert machine.picture() != before
+            assert machine.changes(before)
             cluster.delete()
-        assert machine.picture() == before
+        assert machine.changes(before) == []
 
 
 def test_what_a_killed_session_left_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -63,8 +96,10 @@ def test_what_a_killed_session_left_is_removed_by_the_next(monkeypatch: pytest.M
     command = [sys.executable, "-c", SESSION]
     with subprocess.Popen(command, cwd=REPOSITORY / "tests", stdout=subprocess.PIPE, text=True) as session:
         assert session.stdout is not None
-        assert session.stdout.readline() == "made\n"
+        address = session.stdout.readline().strip()
+        assert address
+        machine.expect_end_of(address)
         session.send_signal(signal.SIGKILL)
     with an_engine():
         pass
-    assert machine.picture() == before
+    assert machine.changes(before) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdm_http import regular_file
+from kdm_core import regular_file
 
 
 def test_content_and_digest_are_of_one_read(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """Reads the files that kdm is configured with: regular ones alone, up to a limit, content and digest from one read.
 
 A path may lead anywhere. Opening a FIFO waits for a writer, a device may never end, and a network file system may not
-answer at all. Read such a file with :func:`asyncio.to_thread` while kdm serves; ``kdm_http.server.threads`` keeps a
-thread that hangs from delaying the end of the process.
+answer at all. Where others are served meanwhile, read it on a thread that nobody waits for in the end.
 """
 
 from __future__ import annotations

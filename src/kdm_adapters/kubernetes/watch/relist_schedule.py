@@ -12,14 +12,14 @@ HURRY_EVERY_S: Final = 60.0
 """How often all may be read again at once, in seconds. If that did not help, doing it faster does not help either."""
 
 
-class Repair:
+class RelistSchedule:
     """The next relist for the sake of what is published.
 
     Args:
         rng: For jitter.
 
     Attributes:
-        due_at: When, in seconds on the view's clock; ``inf`` where there is no need.
+        due_at: When, in seconds on the watch's clock; ``inf`` where there is no need.
         reason: What for.
     """
 
@@ -42,10 +42,6 @@ class Repair:
         else:
             self._hurried_at = now
             self.due_at, self.reason = -math.inf, reason
-
-    def inconsistent(self) -> None:
-        """A comparison with the cluster found a difference: read all again now. Comparisons are rare."""
-        self.due_at, self.reason = -math.inf, "inconsistent"
 
     def done(self) -> None:
         """All was read again."""

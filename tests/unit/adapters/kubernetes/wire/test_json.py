@@ -1,4 +1,4 @@
-"""From JSON to the domain: what is read, what is left out, what is shared, and what cannot be understood."""
+"""JSON alone: what is left out, what is shared, and what cannot be decoded. What holds for both: test_both_formats."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_adapters.cache.store import Store
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, failure, scale
-from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Undecodable
+from kdm_adapters.kubernetes.wire.messages import Event, Failure, Undecodable
 from kdm_adapters.kubernetes.wire.records import SHARED, Garbage, Records
-from kdm_core.model import Deployment
 from unit.adapters.kubernetes.objects import (
     api_object,
-    bookmark_line,
     deployment,
-    error_line,
     event_line,
-    status,
 )
 
 WEB = deployment("web", 12, desired=3, ready=2, generation=4, labels={"app": "web", "team": "a"})
@@ -49,34 +44,6 @@ def without(*path: str) -> dict[str, Any]:
         inner = inner[key]
     del inner[path[-1]]
     return item
-
-
-@pytest.mark.parametrize("kind", ["ADDED", "MODIFIED", "DELETED"])
-def test_an_event_becomes_a_deployment(kind: str) -> None:
-    assert JsonDecoder(Records()).event(event_line(kind, WEB)) == Event(kind, WEB)
-
-
-def test_absent_replicas_mean_one_and_absent_counts_zero() -> None:
-    found = event(without("spec", "replicas")).deployment
-    assert found.replicas.desired == 1
-    fresh = event(without("status")).deployment
-    assert (fresh.replicas.ready, fresh.observed_generation) == (0, 0)
-
-
-def test_zero_replicas_and_paused_are_read() -> None:
-    assert event(changed("spec", "replicas", to=0)).deployment.replicas.desired == 0
-    assert event(changed("spec", "paused", to=True)).deployment.paused
-
-
-def test_bookmarks_end_the_initial_events_only_with_the_value_true() -> None:
-    assert JsonDecoder(Records()).event(bookmark_line(7)) == Bookmark("7", False)
-    assert JsonDecoder(Records()).event(bookmark_line(7, initial_events_end="true")) == Bookmark("7", True)
-    assert JsonDecoder(Records()).event(bookmark_line(7, initial_events_end="false")) == Bookmark("7", False)
-
-
-def test_an_error_event_becomes_a_failure() -> None:
-    line = error_line(410, "Expired", "too old", causes=[{"reason": "a", "message": "b"}], retryAfterSeconds=3)
-    assert JsonDecoder(Records()).event(line) == Failure(410, "Expired", "too old", (("a", "b"),), 3.0)
 
 
 @pytest.mark.parametrize(
@@ -138,33 +105,6 @@ def test_no_object_makes_the_decoder_fail(item: object) -> None:
         JsonDecoder(Records()).event(json.dumps({"type": kind, "object": item}).encode())
 
 
-def test_what_is_alike_is_shared() -> None:
-    decoder = JsonDecoder(Records())
-    first, second = (
-        decoder.event(event_line("ADDED", deployment(name, 3, desired=2, labels={"team": "a"}))) for name in ("a", "b")
-    )
-    assert isinstance(first, Event)
-    assert isinstance(second, Event)
-    one, other = first.deployment, second.deployment
-    assert one.replicas is other.replicas
-    assert one.labels is other.labels
-    assert one.ref.namespace is other.ref.namespace
-
-
-def test_a_new_version_uses_what_is_held_again() -> None:
-    store = Store()
-    decoder = JsonDecoder(Records(store.get))
-    for version in (1, 2):
-        told = decoder.event(event_line("MODIFIED", deployment("web", version, labels={"team": "a"})))
-        assert isinstance(told, Event)
-        before: Deployment | None = store.get("shop", "web")
-        store.put(told.deployment)
-        if before is not None:
-            assert told.deployment.ref is before.ref
-            assert told.deployment.uid is before.uid
-            assert told.deployment.labels is before.labels
-
-
 def test_what_is_remembered_for_sharing_is_bounded() -> None:
     records = Records()
     decoder = JsonDecoder(records)
@@ -180,9 +120,7 @@ def test_labels_cannot_be_changed_by_whoever_reads_them() -> None:
         told.deployment.labels["a"] = "b"  # type: ignore[index]  # that is the point
 
 
-def test_a_refusal_is_read_from_a_status_or_from_whatever_came() -> None:
-    body = json.dumps(status(409, "Conflict", "modified", causes=[{"reason": "r", "message": "m"}])).encode()
-    assert failure(body, 409) == Failure(409, "Conflict", "modified", (("r", "m"),))
+def test_a_refusal_that_is_no_status_is_shown() -> None:
     assert failure(b"<html>Bad Gateway</html>", 502, 3.0) == Failure(502, "", "Bad Gateway", (), 3.0, foreign=True)
     assert failure(b"", 503).message == "no explanation"
 
