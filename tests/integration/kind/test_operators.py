@@ -7,7 +7,6 @@ for a Prometheus, and one with that configuration runs in the cluster.
 from __future__ import annotations
 
 import json
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,14 +23,10 @@ from integration.controlplane.access import KubectlFailed
 from integration.kdm_process import wait_until
 from integration.operate import prometheus
 
+from . import operators
 from .cluster import KindCluster
 from .installation import NAMESPACE, Installation
 
-MODULES: Final = Path(__file__).parent / "modules"
-SOURCES: Final = {
-    "cert-manager": ("github.com/cert-manager/cert-manager", "deploy/crds"),
-    "prometheus-operator": ("github.com/prometheus-operator/prometheus-operator", "example/prometheus-operator-crd"),
-}
 KINDS: Final = ("certificates", "servicemonitors", "prometheusrules")
 VALUES: Final = Path(__file__).parents[1] / "chart" / "values" / "operators.yaml"
 MONITORING: Final = "prometheus"
@@ -43,12 +38,7 @@ TIMEOUT_S: Final = 60
 @pytest.fixture(scope="module", autouse=True)
 def _definitions(kind_cluster: KindCluster) -> Iterator[None]:
     """The operators' own definitions of the kinds that the chart makes."""
-    found = [
-        str(file)
-        for module, (path, directory) in SOURCES.items()
-        for file in (binaries.source(MODULES / module, path) / directory).iterdir()
-        if file.stem.rpartition("_")[2] in KINDS
-    ]
+    found = operators.definitions(KINDS)
     assert len(found) == len(KINDS)
     files = [f"--filename={file}" for file in found]
     kind_cluster.access.kubectl("apply", "--server-side", *files)
@@ -156,12 +146,8 @@ def _query(client: httpx.Client, expression: str) -> list[tuple[dict[str, str], 
 
 def _configuration(kdm: Installation) -> dict[str, str]:
     """Return the files of a Prometheus by their names: what the operator writes, and the rules as it mounts them."""
-    program = binaries.build(MODULES / "prometheus-operator", {"scrape-configuration": "."}) / "scrape-configuration"
     monitors = kdm.cluster.kubectl("get", "servicemonitors", "--all-namespaces", "--output=json")
-    done = subprocess.run([program, MONITORING], input=monitors, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    # Variables that the operator's sidecar replaces, of the first Pod of the first shard.
-    written = done.stdout.replace("$(SHARD)", "0").replace("$(POD_NAME)", "prometheus")
+    written = operators.of_service_monitors(monitors, MONITORING)
     rules = json.loads(kdm.kubectl("get", "prometheusrule/kdm", "--output=json"))["spec"]
     configuration = {**yaml.safe_load(written), "rule_files": ["/etc/prometheus/rules.yml"]}
     return {"prometheus.yml": yaml.safe_dump(configuration), "rules.yml": yaml.safe_dump(rules)}
