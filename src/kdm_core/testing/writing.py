@@ -20,7 +20,8 @@ from kdm_core.errors import (
     WriteForbidden,
     WriteInvalid,
 )
-from kdm_core.model import MAX_REPLICAS, Deployment, DeploymentRef
+from kdm_core.model import Deployment, DeploymentRef
+from kdm_core.names import MAX_REPLICAS
 from kdm_core.testing.harness import RepositoryHarness
 
 

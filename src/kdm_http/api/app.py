@@ -14,7 +14,7 @@ from litestar.enums import ScopeType
 from litestar.routes import HTTPRoute
 from litestar.types import Message, Receive, Scope, Send
 
-from kdm_core import DeploymentService, Identity
+from kdm_core import Caller, DeploymentService
 from kdm_http.api import health, rfd001, rfd156
 from kdm_http.api import requests as requested
 from kdm_http.api.errors import HANDLERS, MAX_BODY_BYTES
@@ -138,7 +138,6 @@ def create_app(service: DeploymentService, *, observe: Observe = _unobserved, lo
                 "service": Provide(lambda: service, sync_to_thread=False),
                 "caller": Provide(_caller, sync_to_thread=False),
                 "namespace": Provide(_namespace, sync_to_thread=False),
-                "request_id": Provide(_request_id, sync_to_thread=False),
             },
             exception_handlers=HANDLERS,
             openapi_config=None,
@@ -155,15 +154,10 @@ def create_app(service: DeploymentService, *, observe: Observe = _unobserved, lo
 AnyRequest = Request[Any, Any, State]
 
 
-def _caller(request: AnyRequest) -> Identity:
-    identity: Identity = request.scope["state"]["peer"].identity
-    return identity
+def _caller(request: AnyRequest) -> Caller:
+    state = request.scope["state"]
+    return Caller(state["peer"].identity, state["request_id"])
 
 
 def _namespace(request: AnyRequest) -> str | None:
     return requested.namespace(request.scope)
-
-
-def _request_id(request: AnyRequest) -> str:
-    identifier: str = request.scope["state"]["request_id"]
-    return identifier

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kdm_core.model import MAX_LABEL_LENGTH, MAX_SUBDOMAIN_LENGTH
+from kdm_core.names import MAX_LABEL_LENGTH, MAX_SUBDOMAIN_LENGTH
 from kdm_core.version import installed_version
 
 Json = dict[str, Any]

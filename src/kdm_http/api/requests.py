@@ -13,15 +13,15 @@ from litestar.exceptions import InternalServerException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
-from kdm_core import ALL_NAMESPACES, DeploymentService, Identity
-from kdm_core.model import check_namespace
+from kdm_core import ALL_NAMESPACES, DeploymentService
+from kdm_core import Caller as CoreCaller
+from kdm_core.names import check_namespace
 from kdm_http.api.errors import BadRequest
 
 Service = NamedDependency[DeploymentService]
-Caller = NamedDependency[Identity]
+Caller = NamedDependency[CoreCaller]
 Namespace = NamedDependency[str | None]
-RequestId = NamedDependency[str]
-"""What a handler is given by the app: the use cases, who asks, ``?namespace=``, and the request's id."""
+"""What a handler is given by the app: the use cases, who asks and with which request, and ``?namespace=``."""
 
 _BODY: Final = 'the body must be a JSON object with exactly one field: {"replicaCount": <integer>}'
 

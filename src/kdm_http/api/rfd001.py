@@ -8,9 +8,9 @@ import msgspec
 from litestar import Request, Router, get, post
 from litestar.params import FromPath
 
-from kdm_core import Deployment
+from kdm_core import Deployment, Query, SetTo, Verb
 from kdm_http.api.etags import write_condition
-from kdm_http.api.requests import Caller, Namespace, RequestId, Service, replica_count
+from kdm_http.api.requests import Caller, Namespace, Service, replica_count
 
 
 class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):
@@ -33,20 +33,16 @@ class UpdatedReplicaCount(msgspec.Struct, rename="camel", frozen=True):
 
 
 @get("/deployments", sync_to_thread=False)
-def list_deployments(
-    service: Service, caller: Caller, namespace: Namespace, request_id: RequestId
-) -> list[ReplicaCount]:
+def list_deployments(service: Service, caller: Caller, namespace: Namespace) -> list[ReplicaCount]:
     """List the Deployments the caller may read, by namespace, then name."""
-    deployments = service.list(namespace, actor=caller, request_id=request_id)
-    return [ReplicaCount.of(each) for each in deployments]
+    query = Query(service.namespace if namespace is None else namespace)
+    return [ReplicaCount.of(each) for each in service.list(query, caller).deployments]
 
 
 @get("/deployments/{name:str}/replicas", sync_to_thread=False)
-def get_replicas(
-    service: Service, caller: Caller, name: FromPath[str], namespace: Namespace, request_id: RequestId
-) -> ReplicaCount:
+def get_replicas(service: Service, caller: Caller, name: FromPath[str], namespace: Namespace) -> ReplicaCount:
     """Tell how many replicas a Deployment is asked to run."""
-    return ReplicaCount.of(service.get(name, namespace, actor=caller, request_id=request_id))
+    return ReplicaCount.of(service.find(name, namespace, caller))
 
 
 @post("/deployments/{name:str}/replicas", status_code=200)
@@ -56,19 +52,12 @@ async def set_replicas(
     caller: Caller,
     name: FromPath[str],
     namespace: Namespace,
-    request_id: RequestId,
 ) -> UpdatedReplicaCount:
     """Ask for another number of replicas."""
-    count = await replica_count(request)
-    written = await service.set_replicas(
-        name,
-        count,
-        namespace,
-        actor=caller,
-        request_id=request_id,
-        condition=write_condition(request.scope["headers"]),
-    )
-    return UpdatedReplicaCount(written.ref.name, written.replicas.desired)
+    change = SetTo(await replica_count(request))
+    ref = service.resolve(name, namespace, Verb.SCALE, caller, change)
+    scaled = await service.set_replicas(ref, change, caller=caller, condition=write_condition(request.scope["headers"]))
+    return UpdatedReplicaCount(scaled.deployment.ref.name, scaled.replicas)
 
 
 router = Router("/", route_handlers=[list_deployments, get_replicas, set_replicas])

@@ -8,9 +8,9 @@ import msgspec
 from litestar import Request, Router, get, put
 from litestar.params import FromPath
 
-from kdm_core import Deployment
+from kdm_core import Deployment, Query, SetTo, Verb
 from kdm_http.api.etags import write_condition
-from kdm_http.api.requests import Caller, Namespace, RequestId, Service, replica_count
+from kdm_http.api.requests import Caller, Namespace, Service, replica_count
 
 
 class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):
@@ -32,20 +32,16 @@ class Updated(msgspec.Struct, frozen=True):
 
 
 @get("/deployments", sync_to_thread=False)
-def list_deployments(
-    service: Service, caller: Caller, namespace: Namespace, request_id: RequestId
-) -> list[ReplicaCount]:
+def list_deployments(service: Service, caller: Caller, namespace: Namespace) -> list[ReplicaCount]:
     """List the Deployments the caller may read, by namespace, then name."""
-    deployments = service.list(namespace, actor=caller, request_id=request_id)
-    return [ReplicaCount.of(each) for each in deployments]
+    query = Query(service.namespace if namespace is None else namespace)
+    return [ReplicaCount.of(each) for each in service.list(query, caller).deployments]
 
 
 @get("/deployments/{name:str}/replicas", sync_to_thread=False)
-def get_replicas(
-    service: Service, caller: Caller, name: FromPath[str], namespace: Namespace, request_id: RequestId
-) -> ReplicaCount:
+def get_replicas(service: Service, caller: Caller, name: FromPath[str], namespace: Namespace) -> ReplicaCount:
     """Tell how many replicas a Deployment is asked to run."""
-    return ReplicaCount.of(service.get(name, namespace, actor=caller, request_id=request_id))
+    return ReplicaCount.of(service.find(name, namespace, caller))
 
 
 @put("/deployments/{name:str}/replicas")
@@ -55,18 +51,11 @@ async def set_replicas(
     caller: Caller,
     name: FromPath[str],
     namespace: Namespace,
-    request_id: RequestId,
 ) -> Updated:
     """Ask for another number of replicas."""
-    count = await replica_count(request)
-    await service.set_replicas(
-        name,
-        count,
-        namespace,
-        actor=caller,
-        request_id=request_id,
-        condition=write_condition(request.scope["headers"]),
-    )
+    change = SetTo(await replica_count(request))
+    ref = service.resolve(name, namespace, Verb.SCALE, caller, change)
+    await service.set_replicas(ref, change, caller=caller, condition=write_condition(request.scope["headers"]))
     return Updated()
 
 
