@@ -18,7 +18,7 @@ import asyncio
 import pytest
 
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
-from kdm_core.model import DeploymentRef
+from kdm_core.model import ALL_NAMESPACES, DeploymentRef
 from kdm_core.ports import DeploymentRepository
 from kdm_core.testing.changing import ChangesContract
 from kdm_core.testing.following import DEADLINE_S, Follower
@@ -114,7 +114,7 @@ class ScopedRepositoryContract(DeploymentRepositoryContract):
             first = Follower(another.changes(here.namespace))
             await first.until_synced()
             await first.aclose()
-            of_it, of_all = (Follower(another.changes(namespace)) for namespace in (there.namespace, None))
+            of_it, of_all = (Follower(another.changes(namespace)) for namespace in (there.namespace, ALL_NAMESPACES))
             waiting = [asyncio.create_task(each.until_synced()) for each in (of_it, of_all)]
             await asyncio.sleep(0)  # they begin to wait
             assert not any(each.done() for each in waiting)

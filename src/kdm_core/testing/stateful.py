@@ -25,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from kdm_core.errors import DeploymentNotFound, WriteConflict
 from kdm_core.model import Deployment, DeploymentRef
+from kdm_core.scaling import Expect
 from kdm_core.testing.following import Follower
 from kdm_core.testing.harness import RepositoryHarness
 
@@ -125,7 +126,7 @@ class RepositoryStateMachine(RuleBasedStateMachine):
             self._expect_not_found(ref, replicas, version)
             return
         try:
-            written = self._run(self._harness.repository.set_replicas(ref, replicas, resource_version=version))
+            written = self._run(self._set(ref, replicas, Expect(resource_version=version)))
         except WriteConflict:
             # While the watch is broken, a controller may have touched it unseen.
             assert self._broken or (known.life, known.edits) != (stored.life, stored.edits), f"{ref} was up to date"
@@ -183,6 +184,9 @@ class RepositoryStateMachine(RuleBasedStateMachine):
         if not self._broken:
             assert read.labels == known.labels
 
+    async def _set(self, ref: DeploymentRef, replicas: int, expect: Expect) -> Deployment:
+        return await self._harness.repository.set_replicas(ref, replicas, expect=expect)
+
     def _written(self, ref: DeploymentRef, replicas: int, written: Deployment) -> None:
         assert (written.ref, written.replicas.desired) == (ref, replicas)
         held = self._cluster[ref]
@@ -192,7 +196,7 @@ class RepositoryStateMachine(RuleBasedStateMachine):
 
     def _expect_not_found(self, ref: DeploymentRef, replicas: int, version: str | None) -> None:
         try:
-            self._run(self._harness.repository.set_replicas(ref, replicas, resource_version=version))
+            self._run(self._harness.repository.set_replicas(ref, replicas, expect=Expect(resource_version=version)))
         except DeploymentNotFound:
             return
         raise AssertionError(f"{ref} was scaled, but it does not exist")

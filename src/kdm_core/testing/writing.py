@@ -22,6 +22,7 @@ from kdm_core.errors import (
 )
 from kdm_core.model import Deployment, DeploymentRef
 from kdm_core.names import MAX_REPLICAS
+from kdm_core.scaling import Expect
 from kdm_core.testing.harness import RepositoryHarness
 
 
@@ -110,7 +111,7 @@ class WriteContract:
         await harness.settle()
         before = harness.repository.get(ref)
 
-        written = await harness.repository.set_replicas(ref, 3, resource_version=before.resource_version)
+        written = await harness.repository.set_replicas(ref, 3, expect=Expect(resource_version=before.resource_version))
         await harness.settle()
 
         assert written.replicas.desired == 3
@@ -134,7 +135,7 @@ class WriteContract:
         await harness.settle()
         read = harness.repository.get(ref)
 
-        written = await harness.repository.set_replicas(ref, 2, resource_version=read.resource_version)
+        written = await harness.repository.set_replicas(ref, 2, expect=Expect(resource_version=read.resource_version))
 
         assert written.replicas.desired == 2
         assert await harness.stored_replicas(ref) == 2
@@ -147,7 +148,7 @@ class WriteContract:
         await harness.edit(ref, labels={"tier": "core"})
 
         with pytest.raises(WriteConflict, match=str(ref)):
-            await harness.repository.set_replicas(ref, 2, resource_version=read.resource_version)
+            await harness.repository.set_replicas(ref, 2, expect=Expect(resource_version=read.resource_version))
 
         assert await harness.stored_replicas(ref) == 1
 
@@ -163,7 +164,7 @@ class WriteContract:
         await harness.settle()
 
         with pytest.raises(WriteConflict):
-            await harness.repository.set_replicas(ref, 2, resource_version=resource_version)
+            await harness.repository.set_replicas(ref, 2, expect=Expect(resource_version=resource_version))
 
         assert await harness.stored_replicas(ref) == 1
 
@@ -174,7 +175,7 @@ class WriteContract:
         version = harness.repository.get(ref).resource_version
 
         results = await asyncio.gather(
-            *(harness.repository.set_replicas(ref, n, resource_version=version) for n in range(2, 7)),
+            *(harness.repository.set_replicas(ref, n, expect=Expect(resource_version=version)) for n in range(2, 7)),
             return_exceptions=True,
         )
 
