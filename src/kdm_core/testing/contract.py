@@ -1,6 +1,7 @@
 """The contract of a :class:`~kdm_core.ports.DeploymentRepository`, to subclass where an adapter is tested.
 
-Bring a ``harness`` fixture and nothing else; the tests are coroutines, for pytest-asyncio in auto mode::
+Bring a ``harness`` fixture and nothing else; what the repository cannot do is said in ``lacks``, for example
+``lacks = frozenset({Ability.DRY_RUN})``; the tests are coroutines, for pytest-asyncio in auto mode::
 
     class TestMyRepository(DeploymentRepositoryContract):
         @pytest.fixture
@@ -21,6 +22,7 @@ from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
 from kdm_core.model import ALL_NAMESPACES, DeploymentRef
 from kdm_core.ports import DeploymentRepository
 from kdm_core.testing.changing import ChangesContract
+from kdm_core.testing.comparing import CompareContract
 from kdm_core.testing.following import DEADLINE_S, Follower
 from kdm_core.testing.harness import ScopedRepositoryHarness
 from kdm_core.testing.reading import ReadContract
@@ -28,7 +30,7 @@ from kdm_core.testing.syncing import SyncContract
 from kdm_core.testing.writing import WriteContract
 
 
-class DeploymentRepositoryContract(ReadContract, WriteContract, ChangesContract, SyncContract):
+class DeploymentRepositoryContract(ReadContract, WriteContract, CompareContract, ChangesContract, SyncContract):
     """What every repository promises, whichever namespaces it watches."""
 
 

@@ -23,11 +23,12 @@ from kdm_core.errors import (
 from kdm_core.model import Deployment, DeploymentRef
 from kdm_core.names import MAX_REPLICAS
 from kdm_core.scaling import Expect
+from kdm_core.testing.abilities import Suite
 from kdm_core.testing.harness import RepositoryHarness
 
 
-class WriteContract:
-    """A write is stored or fails for a reason that is told; who made it reads it at once.
+class WriteContract(Suite):
+    """A write is stored or fails for a reason that is given; who made it reads it at once.
 
     Attributes:
         write_errors: What the harness's ``fail`` can bring about.
