@@ -280,7 +280,7 @@ async def test_a_broken_shortcut_is_no_answer_of_its_own(sides: tuple[Side, Side
     short, long = sides
     for side in sides:
         service: Any = side.api.shortcut._service
-        service._repository = None
+        service._repository = service._permission = None
     answers = []
     for side in (short, long):
         client = await connect(side.server)
