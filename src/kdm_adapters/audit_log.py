@@ -43,7 +43,8 @@ class JsonLinesAuditSink(AuditSink):
     """Writes one line of JSON for each event, each with a single write.
 
     A line has the keys ``time`` (RFC 3339, UTC), ``request_id``, ``actor``, ``groups``, ``fingerprint``, ``peer``,
-    ``action``, ``namespace``, ``name``, ``old_replicas``, ``new_replicas``, ``outcome``, ``reason`` and ``latency_ms``.
+    ``action``, ``namespace``, ``name``, ``old_replicas``, ``new_replicas``, ``outcome``, ``reason`` and ``latency_ms``; and
+    ``dry_run``, which is true, where it was one.
     It is pure ASCII without control characters, whatever the strings of an event hold, so that nothing a caller
     sends can begin another line. Overlong strings are cut and say so; what is no Unicode becomes U+FFFD.
 
