@@ -55,8 +55,8 @@ class _Share:
     connections: int = 0
 
 
-class Shares:
-    """How much of the server each user takes. Belongs to one event loop; costs nothing for users who left."""
+class ClientQuota:
+    """How much of the server each user may still take. Belongs to one event loop; holds nothing for users who left."""
 
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
         self._limits = limits
@@ -64,7 +64,7 @@ class Shares:
         self._by_user: dict[str, _Share] = {}
 
     def join(self, user: str) -> bool:
-        """Count a new connection of this user, and return whether it is within bounds. ``leave`` it if so."""
+        """Count a new connection of this user, and return whether it is within the limit. ``leave`` it if so."""
         share = self._by_user.get(user)
         if share is None:
             share = self._by_user[user] = _Share(self._limits.requests_burst, self._monotonic())
@@ -74,14 +74,14 @@ class Shares:
         return True
 
     def leave(self, user: str) -> None:
-        """Count a connection less."""
+        """Count one connection less."""
         self._by_user[user].connections -= 1
 
-    def take(self, user: str) -> int:
+    def acquire(self, user: str) -> int:
         """Take one request from the user's bucket.
 
         Returns:
-            0 when there was one to take; otherwise in how many whole seconds there will be (for Retry-After).
+            0 when there was one; otherwise after how many whole seconds there will be one (for Retry-After).
         """
         share = self._by_user.get(user)
         if share is None:
@@ -93,7 +93,7 @@ class Shares:
         return math.ceil((1 - share.tokens) / self._limits.requests_per_s)
 
     def forget_quiet(self) -> None:
-        """Drop the users who have neither a connection nor a debt. Called every now and then."""
+        """Drop the users who have no connection and a full bucket. Called every second."""
         for user, share in list(self._by_user.items()):
             self._fill(share)
             if share.connections == 0 and share.tokens >= self._limits.requests_burst:
