@@ -30,6 +30,7 @@ from kdm_core.errors import (
     WriteInvalid,
     WriteRejected,
 )
+from kdm_core.json_values import as_json
 from kdm_core.model import (
     LOCAL,
     MAX_REPLICAS,
@@ -96,5 +97,6 @@ __all__ = [
     "WriteForbidden",
     "WriteInvalid",
     "WriteRejected",
+    "as_json",
     "parse_policy",
 ]

@@ -10,20 +10,24 @@ if TYPE_CHECKING:
     from kdm_core.model import DeploymentRef, Identity, Verb
 
 
-class KdmError(Exception):
-    """The root of every error kdm raises on purpose. ``str()`` of one is fit to be shown to a caller.
-
-    Errors may be copied and pickled, whatever their constructors take.
-    """
+class Copyable(Exception):
+    """An error that can be copied, pickled and raised across processes, whatever its constructor takes."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.args), self.__dict__
 
 
-def _restored(kind: type[KdmError], args: tuple[object, ...]) -> KdmError:
+def _restored(kind: type[Copyable], args: tuple[object, ...]) -> Copyable:
     error = kind.__new__(kind)  # its constructor would take the message for what it makes one of
     error.args = args
     return error
+
+
+class KdmError(Copyable):
+    """The root of every error kdm raises on purpose. ``str()`` of one is fit to be shown to a caller.
+
+    Errors may be copied and pickled, whatever their constructors take.
+    """
 
 
 class InvalidInput(KdmError, ValueError):

@@ -226,9 +226,6 @@ class Instrument:
         ``verb`` is RBAC's: list, watch, patch, get. For a watch the seconds are those until it opened.
         """
 
-    def inconsistent(self, source: str, objects: int) -> None:
-        """A consistency check found this many Deployments that differ from the cluster's."""
-
     def write(self, outcome: str, seconds: float) -> None:
         """A ``set_replicas`` ended; ``outcome`` is a value of :class:`~kdm_core.model.Outcome`."""
 

@@ -15,16 +15,15 @@ from urllib.parse import quote
 
 from attrs import evolve
 
-from kdm_adapters.cache.broadcast import BUFFER, Changes
+from kdm_adapters.cache.broadcast import BUFFER, Broadcaster
 from kdm_adapters.cache.own_writes import older, written_over
 from kdm_adapters.cache.store import Store
 from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes.api.client import ApiError, Client
 from kdm_adapters.kubernetes.api.errors import lookup_error, probe_error, write_error
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials, InvalidClusterConfig
-from kdm_adapters.kubernetes.watch.consistency import check_consistency
 from kdm_adapters.kubernetes.watch.reflector import Reflector, deployments_path
-from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.json_messages import Scale, scale
@@ -86,8 +85,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         refuse_stale: Whether reads are refused then (``CacheStale``).
         write_timeout_s: How long a write may take, in seconds.
         buffer: How many changes a follower may fall behind.
-        check_interval_s: How often to compare the cache with the cluster, in seconds; 0 for never. It costs the
-            cluster a list each time.
         instrument: Told what happens.
         tuning: The watch cache's numbers.
         clock: Monotonic seconds.
@@ -109,7 +106,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         refuse_stale: bool = False,
         write_timeout_s: float = WRITE_TIMEOUT_S,
         buffer: int = BUFFER,
-        check_interval_s: float = 0.0,
         instrument: Instrument | None = None,
         tuning: Tuning | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -124,17 +120,15 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._stale_after_s = stale_after_s
         self._refuse_stale = refuse_stale
         self._write_timeout_s = write_timeout_s
-        self._check_interval_s = check_interval_s
         self._clock = clock
-        self._sleep = sleep
         self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         self._store = Store()
-        self._changes = Changes(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
-        self._store.on_change = self._changes.tell
+        self._changes = Broadcaster(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
+        self._store.on_change = self._changes.publish
         self._readers = Readers(self._store.get)
         sources: tuple[str | None, ...] = (None,) if self._namespaces is None else self._namespaces
         self._views = {
-            each: View(
+            each: WatchState(
                 self._store,
                 each,
                 tuning=tuning,
@@ -174,8 +168,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._entered = True
         for reflector, view in zip(self._reflectors, self._views.values(), strict=True):
             self._start(reflector.run(), f"kdm-reflector-{view.source}")
-            if self._check_interval_s > 0:
-                self._start(self._check(view), f"kdm-check-{view.source}")
         return self
 
     async def __aexit__(
@@ -323,7 +315,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
                 return each
         return None
 
-    def _view(self, namespace: str) -> View:
+    def _view(self, namespace: str) -> WatchState:
         return self._views[None if self._namespaces is None else namespace]
 
     def _check_watched(self, namespace: str) -> None:
@@ -338,11 +330,11 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         if self._refuse_stale and (stale := [s for s in self._sources(self._views_of(namespace)) if s.stale]):
             raise CacheStale(f"the cache is stale: {_reasons(stale)}{self._choice(namespace, lambda s: not s.stale)}")
 
-    def _views_of(self, namespace: str | None) -> Collection[View]:
+    def _views_of(self, namespace: str | None) -> Collection[WatchState]:
         """Return the views that a read of a namespace, or of all for None, is answered from."""
         return self._views.values() if namespace is None or self._namespaces is None else [self._views[namespace]]
 
-    def _sources(self, views: Iterable[View]) -> tuple[SourceStatus, ...]:
+    def _sources(self, views: Iterable[WatchState]) -> tuple[SourceStatus, ...]:
         now = self._clock()
         return tuple(
             evolve(each, reason=f"nothing heard from the cluster for {each.age_s:.0f} s, {self._allowed()}")
@@ -385,13 +377,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
-
-    async def _check(self, view: View) -> None:
-        while True:
-            await self._sleep(self._check_interval_s)
-            await check_consistency(
-                view, self._store, self._client, self._readers.json, self._selector, self._instrument
-            )
 
 
 def _oldest(a: str, b: str) -> str:
