@@ -66,9 +66,8 @@ def to_wire(ready: Ready, method: bytes, default_head: bytes) -> list[bytes]:
         default_head: The header fields that every response begins with.
     """
     status, head, body = ready
-    pieces = [_STATUS_LINES[status], default_head, head]
-    if method != b"HEAD":
-        pieces.append(body)
-        if len(body) > JOINED_BYTES:
-            return pieces
-    return [b"".join(pieces)]
+    if method == b"HEAD":
+        body = b""
+    if len(body) > JOINED_BYTES:
+        return [_STATUS_LINES[status], default_head, head, body]
+    return [b"".join((_STATUS_LINES[status], default_head, head, body))]
