@@ -35,7 +35,7 @@ def workers(kdm: Installation, kind_cluster: KindCluster) -> Iterator[list[str]]
 def test_draining_one_node_after_the_other_loses_no_request_and_waits_for_the_budget(
     kdm: Installation, workers: list[str], tell: Callable[[str], None]
 ) -> None:
-    """A Pod is evicted only while another serves: a drain that would leave none is refused, and goes on once one does."""
+    """A Pod is evicted only while another serves: a drain that would leave none is refused until one does."""
     pods = kdm.spread()
     kubectl = kdm.cluster.kubectl
     first, second = workers
