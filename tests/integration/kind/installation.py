@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -126,6 +127,10 @@ class Installation:
     def server_certificate(self) -> str:
         """Return the server's certificate as it is on disk, PEM."""
         return (self._pki / "server.pem").read_text()
+
+    def server_files(self) -> tuple[Path, Path]:
+        """Return the server's certificate and its private key."""
+        return self._pki / "server.pem", self._pki / "server-key.pem"
 
     def tls(self, name: str = "admin") -> ssl.SSLContext:
         """Trust the server, and show a client's certificate."""
