@@ -102,7 +102,7 @@ def built(name: str) -> Path:
 
 
 def source(module: str | Path, path: str) -> Path:
-    """Find the source of a Go module that one here, or in another directory, requires: `source("kind", "sigs.k8s.io/kind")`."""
+    """Find the source of a Go module that one here, or elsewhere, requires: `source("kind", "sigs.k8s.io/kind")`."""
     found = json.loads(_run([_go(), "mod", "download", "-json", path], cwd=MODULES / module))
     return Path(found["Dir"])
 

@@ -156,7 +156,8 @@ class Installation:
         path, query = f"/api/v1/namespaces/{NAMESPACE}/pods", [("labelSelector", "app.kubernetes.io/component=server")]
         accept = {"Accept": "application/json"}
         request = self._api.param_serialize("GET", path, query_params=query, header_params=accept)
-        return {pod["metadata"]["name"]: pod for pod in json.loads(self._api.call_api(*request).read())["items"]}  # type: ignore[no-untyped-call]
+        answer = self._api.call_api(*request).read()  # type: ignore[no-untyped-call]
+        return {pod["metadata"]["name"]: pod for pod in json.loads(answer)["items"]}
 
     def serving(self) -> dict[str, str]:
         """Return the addresses of the Pods that are Ready and shall stay, by their names."""
