@@ -17,7 +17,7 @@ class Ready(NamedTuple):
     """A response.
 
     Attributes:
-        status: 200; 304 where the client has the answer already.
+        status: The HTTP status.
         head: Its header fields as they go over the wire, with the empty line after them.
         body: Its body.
     """

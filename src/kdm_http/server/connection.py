@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn._types import ASGI3Application
@@ -30,7 +31,7 @@ _BLANK: Final = ord(" ")
 _FIELD_OVERHEAD: Final = 4
 """Bytes of a header field besides its name and value: ": " and CRLF."""
 
-_STATUS_LINES: Final = {200: b"HTTP/1.1 200 OK\r\n", 304: b"HTTP/1.1 304 Not Modified\r\n"}
+_STATUS_LINES: Final = {each.value: b"HTTP/1.1 %d %b\r\n" % (each, each.phrase.encode()) for each in HTTPStatus}
 _READS: Final = frozenset({b"GET", b"HEAD"})
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _NOT_PLAIN: Final = _FRAMING | {b"expect", b"upgrade"}

@@ -258,7 +258,7 @@ def test_an_unknown_subclass_has_the_status_of_its_class() -> None:
 
 async def test_each_answer_is_observed_with_its_route(service: DeploymentService) -> None:
     observed: list[tuple[str, str, int, str]] = []
-    app = create_app(service, observe=lambda *told: observed.append((*told[:3], told[4])))
+    app = create_app(service, observers=[lambda answered: observed.append((*answered[:3], answered.user))])
     transport = httpx.ASGITransport(Admitted(app))
     async with httpx.AsyncClient(transport=transport, base_url="https://kdm.test") as client:
         await client.get("/deployments/nginx-deployment/replicas")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import AuditEvent, AuditSink, DeploymentRef, DeploymentService
 from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
+from kdm_http.api.answered import Answered
 from kdm_http.api.app import Api, create_app
 from kdm_http.server.limits import Limits
 from unit.http.client import DEADLINE_S, Client, Response
@@ -99,12 +100,13 @@ class Side:
         self.audit = Kept()
         self.observed: list[tuple[str, str, int, str]] = []
         service = DeploymentService(repository, policy=policy or parse_policy(POLICY), audit=self.audit)
-        self.api = create_app(service, observe=self._observe)
+        self.service = service
+        self.api = create_app(service, observers=[self._observe])
         self.server: Any = None
 
-    def _observe(self, method: str, route: str, status: int, seconds: float, user: str) -> None:
-        assert seconds >= 0
-        self.observed.append((method, route, status, user))
+    def _observe(self, answered: Answered) -> None:
+        assert answered.seconds >= 0
+        self.observed.append((answered.method, answered.route, answered.status, answered.user))
 
     @property
     def told(self) -> Any:
@@ -113,7 +115,7 @@ class Side:
 
 
 def long_way(api: Api) -> Any:
-    """Return the same application without its shortcut."""
+    """Return the same application without its fast path."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await api(scope, receive, send)
@@ -169,7 +171,7 @@ async def test_both_ways_give_the_same(sides: tuple[Side, Side], connect: Any) -
 
 
 @pytest.mark.parametrize("base", ["", "/api/v1"])
-@pytest.mark.parametrize("way", [0, 1], ids=["shortcut", "long way"])
+@pytest.mark.parametrize("way", [0, 1], ids=["fast path", "long way"])
 async def test_who_has_the_newest_list_is_told_so(sides: tuple[Side, Side], connect: Any, base: str, way: int) -> None:
     """With a 304 and no body, until the list is another one. Nothing else has a tag."""
     side, read = sides[way], "/deployments?namespace=shop"
@@ -185,7 +187,7 @@ async def test_who_has_the_newest_list_is_told_so(sides: tuple[Side, Side], conn
         assert (await client.request(base + read, headers=f"If-None-Match: {names}\r\n")).body == first.body
     assert {status for _, _, status, _ in side.observed} == {200, 304}
 
-    repository: Any = side.api.shortcut._service._repository
+    repository: Any = side.service._repository
     await repository.set_replicas(DeploymentRef("shop", "api"), 4)
     changed = await client.request(base + read, headers=f"If-None-Match: {tag}\r\n")
     assert (changed.status, changed.headers["etag"] == tag) == (200, False)
@@ -268,7 +270,7 @@ async def test_a_list_is_as_new_as_the_cache(sides: tuple[Side, Side], connect: 
     short, _ = sides
     client = await connect(short.server)
     await client.handshake()
-    repository: Any = short.api.shortcut._service._repository
+    repository: Any = short.service._repository
     for replicas in (4, 5, 6):
         await repository.set_replicas(DeploymentRef("shop", "api"), replicas)
         for target in ("/deployments?namespace=shop", "/api/v1/deployments?namespace=shop"):
@@ -279,7 +281,7 @@ async def test_a_broken_shortcut_is_no_answer_of_its_own(sides: tuple[Side, Side
     """An error inside it is met again on the long way, which logs it and answers 500."""
     short, long = sides
     for side in sides:
-        service: Any = side.api.shortcut._service
+        service: Any = side.service
         service._repository = None
     answers = []
     for side in (short, long):
