@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from kdm_adapters.lines import WholeLines
 from kdm_adapters.side_thread import SideThread
-from kdm_core import AuditEvent, AuditSink, AuditUnavailable, Instrument
+from kdm_core import AuditEvent, AuditSink, AuditUnavailable, ServiceInstrument
 from kdm_core.trail import to_line
 
 STDOUT: Final = "-"
@@ -71,7 +71,7 @@ class JsonLinesAuditSink(AuditSink):
         *,
         required: bool = True,
         durable: bool = False,
-        instrument: Instrument | None = None,
+        instrument: ServiceInstrument | None = None,
         wait_s: float = WAIT_S,
     ) -> None:
         self.problem = ""
@@ -81,7 +81,7 @@ class JsonLinesAuditSink(AuditSink):
         self._where = "standard output" if self._to_stdout else str(path)
         self._required = required
         self._durable = durable
-        self._instrument = instrument or Instrument()
+        self._instrument = instrument or ServiceInstrument()
         self._wait_s = wait_s
         self._thread = SideThread("kdm-audit", _STALLED)
         self._lines = WholeLines()

@@ -28,8 +28,9 @@ from kdm_core import (
     ALLOW_ALL,
     DeploymentRepository,
     DeploymentService,
-    Instrument,
     Policy,
+    ServiceInstrument,
+    WatchInstrument,
 )
 from kdm_http.api.answered import Observe
 from kdm_http.api.app import create_app
@@ -63,7 +64,7 @@ def dev_directory() -> Path:
     )
 
 
-def _memory(settings: Settings, instrument: Instrument) -> DeploymentRepository:
+def _memory(settings: Settings, instrument: WatchInstrument) -> DeploymentRepository:
     for name in ("kubeconfig", "context", "label_selector"):
         if getattr(settings, name):
             raise BadSetting(f"--{name.replace('_', '-')} needs --repository kubernetes")
@@ -74,7 +75,7 @@ def _memory(settings: Settings, instrument: Instrument) -> DeploymentRepository:
     return repository
 
 
-def _kubernetes(settings: Settings, instrument: Instrument) -> DeploymentRepository:
+def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRepository:
     # Half a second and tens of megabytes, which the memory repository need not cost.
     from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository  # noqa: PLC0415
 
@@ -125,7 +126,7 @@ def _api(
     return traced
 
 
-def _audit(settings: Settings, instrument: Instrument) -> JsonLinesAuditSink | None:
+def _audit(settings: Settings, instrument: ServiceInstrument) -> JsonLinesAuditSink | None:
     if not settings.audit_destination:
         return None
     if settings.audit_destination == STDOUT and os.fstat(1).st_rdev == Path(os.devnull).stat().st_rdev:

@@ -16,7 +16,7 @@ import attrs
 from attrs import Attribute, field, frozen
 
 from kdm_core import ALL_NAMESPACES, DEFAULT_MAX_REPLICAS, MAX_REPLICAS, InvalidName
-from kdm_core.model import check_namespace
+from kdm_core.names import check_namespace
 from kdm_http.server.limits import Limits
 
 PREFIX: Final = "KDM_"

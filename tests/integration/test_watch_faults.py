@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository, Tuning
-from kdm_core import DeploymentRef, Instrument
+from kdm_core import DeploymentRef, WatchInstrument
 from kdm_core.testing.following import DEADLINE_S, Follower
 
 from .controlplane.cluster import ControlPlane
@@ -27,7 +27,7 @@ TUNING: Final = Tuning(silence_s=2.0, watch_list_deadline_s=5.0)
 COUNT: Final = 40
 
 
-class Heard(Instrument):
+class Heard(WatchInstrument):
     """What the watch cache tells of itself."""
 
     def __init__(self) -> None:

@@ -14,15 +14,15 @@ from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
-from kdm_core import DeploymentService
+from kdm_core import Caller, DeploymentService
 from kdm_http.api import answered
 from kdm_http.api.answered import Answered, Observe
 from kdm_http.api.dispatch import Answer, Dispatcher
 from kdm_http.api.errors import HANDLERS, MAX_BODY_BYTES, BadRequest
 from kdm_http.api.fast_path import FastPath
 from kdm_http.api.requests import query_parameters
-from kdm_http.api.route import Caller, Route
 from kdm_http.api.route import Request as Asked
+from kdm_http.api.route import Route
 from kdm_http.api.routes import ALLOWED, ROUTES
 from kdm_http.request_id import request_id
 from kdm_http.server.responses import ALWAYS, Refusal

@@ -6,11 +6,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kdm_core import DeploymentService
+from kdm_core import Caller, DeploymentService
 from kdm_http.api.errors import problem_of
 from kdm_http.api.etags import is_known
 from kdm_http.api.remembered_lists import RememberedLists
-from kdm_http.api.route import Caller, Reply, Request, Route
+from kdm_http.api.route import Reply, Request, Route
 
 _JSON: Final = b"application/json"
 _HEAD: Final = b"content-type: %b\r\ncontent-length: %d\r\n"

@@ -10,54 +10,39 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from kdm_core import (
-    AmbiguousName,
-    AuditUnavailable,
-    CacheNotSynced,
-    CacheStale,
-    ClusterOverloaded,
-    ClusterTimeout,
-    ClusterUnreachable,
-    ClusterUnrecognized,
-    DeploymentNotFound,
-    Forbidden,
-    InvalidInput,
-    InvalidName,
-    InvalidReplicas,
-    KdmError,
-    NamespaceNotWatched,
-    PolicyError,
-    PreconditionFailed,
-    Unavailable,
-    WriteConflict,
-    WriteForbidden,
-    WriteInvalid,
-)
+from kdm_core import AmbiguousName, KdmError, Unavailable
 
 _log = logging.getLogger(__name__)
 
-STATUS: Final[dict[type[Exception], int]] = {
-    InvalidInput: 400,
-    InvalidName: 400,
-    InvalidReplicas: 400,
-    Forbidden: 403,
-    DeploymentNotFound: 404,
-    NamespaceNotWatched: 404,
-    AmbiguousName: 409,
-    WriteConflict: 409,
-    PreconditionFailed: 412,
-    WriteInvalid: 422,
-    PolicyError: 500,  # for the start and the log, not for a caller
-    WriteForbidden: 502,  # kdm's own permissions are wrong: nothing the caller could mend
-    ClusterUnrecognized: 502,
-    AuditUnavailable: 503,
-    CacheNotSynced: 503,
-    CacheStale: 503,
-    ClusterOverloaded: 503,
-    ClusterUnreachable: 503,
-    ClusterTimeout: 504,
+STATUS: Final[Mapping[str, int]] = {
+    "invalid-input": 400,
+    "invalid-change": 400,
+    "invalid-name": 400,
+    "invalid-query": 400,
+    "invalid-replicas": 400,
+    "invalid-selector": 400,
+    "forbidden": 403,
+    "deployment-not-found": 404,
+    "namespace-not-watched": 404,
+    "ambiguous-name": 409,
+    "contended": 409,
+    "out-of-bounds": 409,
+    "write-conflict": 409,
+    "precondition-failed": 412,
+    "write-rejected": 422,
+    "write-invalid": 422,
+    "invalid-policy": 500,  # for the start and the log, not for a caller
+    "write-forbidden": 502,  # kdm's own permissions are wrong: nothing the caller could mend
+    "cluster-unrecognized": 502,
+    "unavailable": 503,
+    "audit-unavailable": 503,
+    "cache-not-synced": 503,
+    "cache-stale": 503,
+    "cluster-overloaded": 503,
+    "cluster-unreachable": 503,
+    "cluster-timeout": 504,
 }
-"""The status of every error a use case can end with, in both RFD dialects."""
+"""The status of every error code of the core, in both RFD dialects."""
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """The largest body that is read. ``{"replicaCount": 2147483647}`` has 28 bytes; the rest is courtesy."""
@@ -91,7 +76,7 @@ class Problem(NamedTuple):
     fields: Mapping[str, str] = {}
 
 
-def problem_of(error: Exception, statuses: Mapping[type[Exception], int], request_id: str) -> Problem:
+def problem_of(error: Exception, statuses: Mapping[str, int], request_id: str) -> Problem:
     """Return what to answer when this was raised. An error that nobody foresaw is logged here, and only here.
 
     Args:
@@ -117,9 +102,9 @@ def problem_of(error: Exception, statuses: Mapping[type[Exception], int], reques
     return Problem(error, 500, f"internal error; the log has more under request id {request_id}")
 
 
-def status_of(error: KdmError, statuses: Mapping[type[Exception], int] = STATUS) -> int:
-    """Return the status of an error, or of the nearest class above it that has one (adapters have subclasses)."""
-    return next((statuses[each] for each in type(error).__mro__ if each in statuses), 500)
+def status_of(error: KdmError, statuses: Mapping[str, int] = STATUS) -> int:
+    """Return the status of an error. An adapter's subclass has the code of the core's class it is a kind of."""
+    return statuses.get(error.code, 500)
 
 
 def error_body(problem: Problem) -> dict[str, str]:

@@ -12,9 +12,10 @@ from functools import lru_cache
 from time import monotonic
 from typing import Final, NamedTuple
 
+from kdm_core import Caller
 from kdm_http.api.answered import Answered, Observe
 from kdm_http.api.dispatch import Dispatcher
-from kdm_http.api.route import Caller, Request, Route
+from kdm_http.api.route import Request, Route
 from kdm_http.request_id import request_id_of
 from kdm_http.server.application import Fields, Ready
 from kdm_http.tls.peer import Peer

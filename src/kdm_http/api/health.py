@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from kdm_core import ALL_NAMESPACES, DeploymentService
-from kdm_core.model import check_namespace
-from kdm_http.api.route import Caller, Reply, Request
+from kdm_core import ALL_NAMESPACES, Caller, DeploymentService
+from kdm_core.names import check_namespace
+from kdm_http.api.route import Reply, Request
 
 
 class Healthy(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from attrs import frozen
 
-from kdm_core.model import MAX_LABEL_LENGTH, MAX_REPLICAS, MAX_SUBDOMAIN_LENGTH
+from kdm_core.names import MAX_LABEL_LENGTH, MAX_REPLICAS, MAX_SUBDOMAIN_LENGTH
 from kdm_core.version import installed_version
 from kdm_http.api.health import Unhealthy
 from kdm_http.api.route import AskedCount, Count, Name, Route

@@ -6,35 +6,23 @@ from collections.abc import Callable
 
 import msgspec
 
-from kdm_core import Deployment, DeploymentService
+from kdm_core import Caller, Deployment, DeploymentService, Query, Scaled, SetTo, Verb
 from kdm_http.api.etags import write_condition
 from kdm_http.api.requests import replica_count
-from kdm_http.api.route import Caller, Listing, Request
+from kdm_http.api.route import Listing, Request
 
 
 def listing(
     service: DeploymentService, caller: Caller, request: Request, show: Callable[[Deployment], msgspec.Struct]
 ) -> Listing:
     """Return the Deployments the caller may read."""
-    namespace = request.query.get("namespace")
-    deployments = service.list(namespace, actor=caller.identity, request_id=caller.request_id)
-    return Listing(deployments, show, namespace, service.sees_all(namespace, actor=caller.identity))
+    namespace = request.query.get("namespace", service.namespace)
+    page = service.list(Query(namespace), caller)
+    return Listing(page.deployments, show, namespace, page.whole)
 
 
-def found(service: DeploymentService, caller: Caller, request: Request) -> Deployment:
-    """Return the Deployment that is named."""
-    return service.get(
-        request.path["name"], request.query.get("namespace"), actor=caller.identity, request_id=caller.request_id
-    )
-
-
-async def written(service: DeploymentService, caller: Caller, request: Request) -> Deployment:
-    """Give the Deployment that is named the number of replicas in the body, and return it."""
-    return await service.set_replicas(
-        request.path["name"],
-        await replica_count(request),
-        request.query.get("namespace"),
-        actor=caller.identity,
-        request_id=caller.request_id,
-        condition=write_condition(request.fields),
-    )
+async def written(service: DeploymentService, caller: Caller, request: Request) -> Scaled:
+    """Give the Deployment that is named the number of replicas in the body."""
+    change = SetTo(await replica_count(request))
+    ref = service.resolve(request.path["name"], request.query.get("namespace"), Verb.SCALE, caller, change)
+    return await service.set_replicas(ref, change, caller=caller, condition=write_condition(request.fields))

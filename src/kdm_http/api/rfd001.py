@@ -6,10 +6,10 @@ from typing import Final, Self
 
 import msgspec
 
-from kdm_core import Deployment, DeploymentService
+from kdm_core import Caller, Deployment, DeploymentService
 from kdm_http.api import rfd
 from kdm_http.api.health import Healthy, get_health
-from kdm_http.api.route import AskedCount, Caller, Count, Dialect, Listing, Name, Request, Route
+from kdm_http.api.route import AskedCount, Count, Dialect, Listing, Name, Request, Route
 
 RFD001: Final = Dialect("rfd001", "")
 
@@ -40,13 +40,13 @@ def list_deployments(service: DeploymentService, caller: Caller, request: Reques
 
 def get_replicas(service: DeploymentService, caller: Caller, request: Request) -> ReplicaCount:
     """Return how many replicas a Deployment is asked to run."""
-    return ReplicaCount.of(rfd.found(service, caller, request))
+    return ReplicaCount.of(service.find(request.path["name"], request.query.get("namespace"), caller))
 
 
 async def set_replicas(service: DeploymentService, caller: Caller, request: Request) -> UpdatedReplicaCount:
     """Ask for another number of replicas."""
-    written = await rfd.written(service, caller, request)
-    return UpdatedReplicaCount(written.ref.name, written.replicas.desired)
+    scaled = await rfd.written(service, caller, request)
+    return UpdatedReplicaCount(scaled.deployment.ref.name, scaled.replicas)
 
 
 ROUTES: Final = (

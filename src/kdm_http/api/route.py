@@ -8,12 +8,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from attrs import Factory, field, frozen
 
-from kdm_core import Deployment, DeploymentService, Identity
+from kdm_core import Caller, Deployment, DeploymentService
 from kdm_http.api.errors import STATUS, Problem, error_body
 
 Name = Annotated[str, "a Deployment's name"]
@@ -27,14 +27,6 @@ Fields = Iterable[tuple[bytes, bytes]]
 _parameters_of: Final = re.compile(r"\{(\w+)\}").findall
 
 
-@frozen
-class Caller:
-    """Who asks, and in which request."""
-
-    identity: Identity
-    request_id: str
-
-
 @frozen(eq=False)
 class Dialect:
     """A version of the API with a form of its own. It is one module: its bodies, its endpoints and its rows.
@@ -42,14 +34,14 @@ class Dialect:
     Attributes:
         name: What metrics, traces and OpenAPI call it.
         base: What its paths begin with.
-        statuses: The HTTP status of each error.
+        statuses: The HTTP status of each error code.
         error_body: Makes the body of an error.
         error_type: The media type of that body.
     """
 
     name: str
     base: str
-    statuses: Mapping[type[Exception], int] = field(default=STATUS, repr=False)
+    statuses: Mapping[str, int] = field(default=STATUS, repr=False)
     error_body: Callable[[Problem], object] = error_body
     error_type: bytes = b"application/json"
 
@@ -58,8 +50,7 @@ async def _no_body() -> bytes:
     return b""
 
 
-@frozen(eq=False)
-class Request:
+class Request(NamedTuple):
     """What an endpoint is given, once the path and the query are read.
 
     Attributes:
@@ -75,25 +66,23 @@ class Request:
     read_body: Callable[[], Awaitable[bytes]] = _no_body
 
 
-@frozen(eq=False)
-class Listing:
+class Listing(NamedTuple):
     """A list of Deployments, for an answer with an entity tag.
 
     Attributes:
         deployments: What is listed.
         show: How the dialect shows one.
-        namespace: Where they are, as the caller put it.
+        namespace: Where they are; "*" for everywhere.
         whole: Whether this is all there is, nothing left out.
     """
 
     deployments: tuple[Deployment, ...]
     show: Callable[[Deployment], msgspec.Struct]
-    namespace: str | None
+    namespace: str
     whole: bool
 
 
-@frozen(eq=False)
-class Reply:
+class Reply(NamedTuple):
     """What to show with another status than 200. ``retry_after_s`` is in seconds; 0 leaves the field out."""
 
     content: msgspec.Struct

@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from kdm_core import DeploymentService
+from kdm_core import Caller, DeploymentService
 from kdm_http.api import openapi, rfd001, rfd156
 from kdm_http.api.health import namespace_is_valid
-from kdm_http.api.route import Caller, Request, Route
+from kdm_http.api.route import Request, Route
 
 
 def get_description(service: DeploymentService, _: Caller, request: Request) -> msgspec.Raw:

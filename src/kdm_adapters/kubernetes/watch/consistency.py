@@ -14,7 +14,7 @@ from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder
 from kdm_adapters.kubernetes.wire.records import Garbage
 from kdm_core.model import Deployment, DeploymentRef
-from kdm_core.ports import Instrument
+from kdm_core.ports import WatchInstrument
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ async def check_consistency(
     client: Client,
     decoder: JsonDecoder,
     selector: Mapping[str, str],
-    instrument: Instrument,
+    instrument: WatchInstrument,
 ) -> int | None:
     """Compare one source with the cluster. Differences are told, named in the log, and healed by a relist.
 

@@ -23,6 +23,7 @@ from kdm_core.errors import (
     WriteInvalid,
 )
 from kdm_core.model import DeploymentRef
+from kdm_core.scaling import Expect
 from unit.adapters.kubernetes.api_server import (
     DEADLINE_S,
     Answer,
@@ -90,10 +91,10 @@ async def test_a_precondition_is_sent_and_its_failure_is_a_conflict(make: MakeRe
     async with make() as repository:
         await synced(repository, server)
         at = repository.get(WEB).resource_version
-        await repository.set_replicas(WEB, 5, resource_version=at)
+        await repository.set_replicas(WEB, 5, expect=Expect(resource_version=at))
         assert json.loads(server.requests[-1].body)["metadata"] == {"resourceVersion": at}
         with pytest.raises(WriteConflict, match="shop/web"):
-            await repository.set_replicas(WEB, 6, resource_version=at)
+            await repository.set_replicas(WEB, 6, expect=Expect(resource_version=at))
         assert server.cluster.state["web"].replicas.desired == 5
 
 
@@ -105,7 +106,7 @@ async def test_a_version_that_never_was_is_a_conflict_and_is_not_sent(
     async with make() as repository:
         await synced(repository, server)
         with pytest.raises(WriteConflict):
-            await repository.set_replicas(WEB, 5, resource_version=version)
+            await repository.set_replicas(WEB, 5, expect=Expect(resource_version=version))
         assert server.count("patch") == 0
 
 

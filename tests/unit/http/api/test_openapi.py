@@ -27,7 +27,7 @@ async def anew(scope: Any, receive: Any, send: Any) -> None:
         for namespace, name in (("default", "nginx-deployment"), ("payments", "api"), ("shop", "api")):
             repository.cluster.create(DeploymentRef(namespace, name), 3)
         await repository.wait_synced(10)
-        scope.setdefault("state", {})["peer"] = SimpleNamespace(identity=LOCAL)
+        scope.setdefault("state", {})["peer"] = SimpleNamespace(identity=LOCAL.identity)
         await create_app(DeploymentService(repository))(scope, receive, send)
 
 

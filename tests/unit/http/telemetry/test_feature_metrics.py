@@ -14,7 +14,7 @@ from kdm_core import LOCAL, DeploymentService
 from kdm_http.api.app import create_app
 from kdm_http.telemetry.feature_metrics import FeatureMetrics
 
-PEER: Any = SimpleNamespace(identity=LOCAL, not_after=datetime.max.replace(tzinfo=UTC))
+PEER: Any = SimpleNamespace(identity=LOCAL.identity, not_after=datetime.max.replace(tzinfo=UTC))
 
 
 class Deployed:
