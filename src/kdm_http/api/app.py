@@ -83,7 +83,7 @@ class Api:
             if peer is None:
                 await _UNPROVEN.answer(scope, receive, send_noted)  # type: ignore[arg-type] # two typings of ASGI
             elif path == "*":  # RFC 9110, section 9.3.7: only OPTIONS has it, and it asks whether anybody is there
-                await _send(Answer(204, b"", b""), send_with_headers)
+                await _send((204, b"", b""), send_with_headers)
             else:
                 await self._litestar(scope, receive, send_with_headers)
         finally:

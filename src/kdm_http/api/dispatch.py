@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -16,18 +16,8 @@ _JSON: Final = b"application/json"
 _HEAD: Final = b"content-type: %b\r\ncontent-length: %d\r\n"
 
 
-class Answer(NamedTuple):
-    """A response, but for the header fields that every response has.
-
-    Attributes:
-        status: The HTTP status.
-        head: Header fields as they go over the wire.
-        body: The body.
-    """
-
-    status: int
-    head: bytes
-    body: bytes
+Answer = tuple[int, bytes, bytes]
+"""The status; the header fields as they go over the wire, but for those that every answer has; the body."""
 
 
 class Dispatcher:
@@ -63,18 +53,18 @@ class Dispatcher:
         problem = problem_of(error, dialect.statuses, caller.request_id)
         body = self._encode(dialect.error_body(problem))
         fields = "".join(f"{name}: {value}\r\n" for name, value in problem.fields.items()).encode()
-        return Answer(problem.status, fields + _HEAD % (dialect.error_type, len(body)), body)
+        return problem.status, fields + _HEAD % (dialect.error_type, len(body)), body
 
     def _success(self, route: Route, shown: Any, request: Request) -> Answer:
         if route.tagged:
             body, tag = self._lists.encoded(route, shown)
             etag = b"etag: %b\r\n" % tag
             if is_known(tag, request.fields):
-                return Answer(304, etag, b"")
-            return Answer(200, _HEAD % (_JSON, len(body)) + etag, body)
+                return 304, etag, b""
+            return 200, _HEAD % (_JSON, len(body)) + etag, body
         if type(shown) is Reply:
             body = self._encode(shown.content)
             retry = b"retry-after: %d\r\n" % shown.retry_after_s if shown.retry_after_s else b""
-            return Answer(shown.status, retry + _HEAD % (_JSON, len(body)), body)
+            return shown.status, retry + _HEAD % (_JSON, len(body)), body
         body = self._encode(shown)
-        return Answer(200, _HEAD % (_JSON, len(body)), body)
+        return 200, _HEAD % (_JSON, len(body)), body

@@ -34,20 +34,16 @@ ROUTES: Final = (
     Route("GET", "/api/v1/openapi.json", rfd156.RFD156, "Describe", get_description),
 )
 
-DIALECTS: Final = tuple(dict.fromkeys(route.dialect.name for route in ROUTES))
-"""The names of the dialects."""
-
 ALLOWED: Final = {
     template: ", ".join(sorted({"HEAD", "OPTIONS", *(each.method for each in ROUTES if each.template == template)}))
     for template in {route.template for route in ROUTES}
 }
 """The value of the field Allow, for each path template."""
 
-_DIALECT_OF: Final[Mapping[str, str]] = {route.template: route.dialect.name for route in ROUTES}
-
-NO_DIALECT: Final = "none"
+DIALECT_OF: Final[Mapping[str, str]] = {route.template: route.dialect.name for route in ROUTES}
+"""The name of the dialect of each path template."""
 
 
 def dialect_of(template: str) -> str:
     """Return the name of the dialect of a path template; "none" for "", where no route matched."""
-    return _DIALECT_OF.get(template, NO_DIALECT)
+    return DIALECT_OF.get(template, "none")

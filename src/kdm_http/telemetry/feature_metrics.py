@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kdm_http.api.answered import Answered
-from kdm_http.api.routes import DIALECTS, dialect_of
+from kdm_http.api.routes import DIALECT_OF
 
 Feature = Literal["namespace", "all-namespaces", "head", "request-id", "traceparent", "if-none-match", "if-match"]
 
@@ -36,22 +36,22 @@ class FeatureMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._uses: dict[tuple[str, Feature], int] = {
-            (dialect, feature): 0 for dialect in DIALECTS for feature in _FEATURES
+            (dialect, feature): 0 for dialect in DIALECT_OF.values() for feature in _FEATURES
         }
         registry.register(self)
 
     def count(self, answered: Answered) -> None:
         """Count the features of a request: an observer. One that no route matched is of no dialect."""
-        dialect = dialect_of(answered.route)
-        if dialect not in DIALECTS:
+        method, route, _, _, _, _, query, fields, _ = answered
+        dialect = DIALECT_OF.get(route)
+        if dialect is None:
             return
         uses = self._uses
-        query = answered.query
-        if query.startswith(b"namespace="):
+        if query and query.startswith(b"namespace="):
             uses[dialect, "all-namespaces" if query in _ALL_NAMESPACES else "namespace"] += 1
-        if answered.method == "HEAD":
+        if method == "HEAD":
             uses[dialect, "head"] += 1
-        for name, _ in answered.fields:
+        for name, _ in fields:
             if name in _FIELDS:
                 uses[dialect, _FIELDS[name]] += 1
 

@@ -42,7 +42,7 @@ class RequestMetrics(Collector):
 
     def count(self, answered: Answered) -> None:
         """Count one answer: an observer."""
-        method, route, status, seconds, user, *_ = answered
+        method, route, status, seconds, user, _, _, _, _ = answered
         answers = self._answers.get((method, route, status)) or self._start(method, route, status)
         answers[bisect_left(SECONDS, seconds)] += 1
         answers[-1] += seconds
