@@ -161,6 +161,13 @@ class DeploymentService:
         if where != ALL_NAMESPACES:
             return self.get(DeploymentRef(where, name), caller)
         try:
+            known = self._repository.find(name)
+        except KdmError:
+            known = ()  # as for get: what is wrong is said below
+        if len(known) == 1 and self._permission.policy.allows(caller.identity, _READ, known[0].ref, known[0].labels):
+            self._instrument.read_served("find")
+            return known[0]
+        try:
             found = self._permission.the_one(name, _READ, caller.identity)
         except Forbidden as error:
             self._recorder.refusal(error, caller, where, name)

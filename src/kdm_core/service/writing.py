@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from attrs import evolve
 
-from kdm_core.errors import Contended, DeploymentNotFound, WriteConflict
+from kdm_core.errors import Contended, DeploymentNotFound, Forbidden, OutOfBounds, WriteConflict
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
 from kdm_core.scaling import Expect, ScaleBy, Scaled, SetTo
@@ -121,20 +121,19 @@ class Writer:
         condition: Condition | None,
     ) -> Scaled:
         held = self._permission.known(ref, _SCALE, caller.identity)
+        fresh = held is None
         held = held or await self._repository.fetch(ref)
-        if expect.unmet(held):  # the cache may be behind
-            held = await self._repository.fetch(ref)
-            if unmet := expect.unmet(held):
-                raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
+        if not fresh and (expect.unmet(held) or not self._allows(held, change, caller)):
+            held = await self._repository.fetch(ref)  # the cache may be behind, and nobody is refused for that
+        if unmet := expect.unmet(held):
+            raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
         if condition is not None:
             condition(held)
         until = self._clock() + self._contention_timeout_s
         attempts = 0
         while True:
-            self._permission.check(held, _SCALE, caller.identity)
-            attempt.old = held.replicas.desired
-            attempt.new = replicas = change.result(ref, attempt.old, self._max_replicas)
-            self._permission.check(held, _SCALE, caller.identity, replicas)
+            attempt.old, attempt.new = held.replicas.desired, None
+            attempt.new = replicas = self._judge(held, change, caller)
             self._recorder.check()
             exactly = evolve(expect, replicas=attempt.old, uid=held.uid)
             try:
@@ -146,7 +145,24 @@ class Writer:
                     raise  # it is not what the caller expects, and trying again does not change that
                 if self._clock() >= until:
                     raise Contended(ref, attempts) from conflict
-                pause_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 1, 10), MAX_PAUSE_S)
-                await self._sleep(self._rng.uniform(0, pause_s))
+                await self._pause(attempts)
             else:
                 return Scaled(written, attempt.old, dry_run)
+
+    async def _pause(self, attempts: int) -> None:
+        longest_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 1, 10), MAX_PAUSE_S)
+        await self._sleep(self._rng.uniform(0, longest_s))
+
+    def _allows(self, held: Deployment, change: ScaleBy, caller: Caller) -> bool:
+        try:
+            self._judge(held, change, caller)
+        except (OutOfBounds, Forbidden):
+            return False
+        return True
+
+    def _judge(self, held: Deployment, change: ScaleBy, caller: Caller) -> int:
+        """Return the count after a change, if bounds and policy allow it."""
+        self._permission.check(held, _SCALE, caller.identity)
+        replicas = change.result(held.ref, held.replicas.desired, self._max_replicas)
+        self._permission.check(held, _SCALE, caller.identity, replicas)
+        return replicas
