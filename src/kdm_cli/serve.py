@@ -20,7 +20,7 @@ from kdm_http.server.serve import Addresses, BindError, ServerError, TlsConfigur
 from kdm_http.server.threads import aside
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application
+    from kdm_http.server.uvicorn_seam import ASGI3Application
 
 EXIT_CANNOT_START: Final = 1
 EXIT_BAD_USAGE: Final = 2

@@ -41,7 +41,7 @@ class Api:
     """
 
     def __init__(self, dispatcher: Dispatcher, observers: Sequence[Observe]) -> None:
-        self.shortcut = FastPath(ROUTES, dispatcher, observers, ALWAYS)
+        self.answer_at_once = FastPath(ROUTES, dispatcher, observers, ALWAYS)
         self._observers = observers
         self._litestar = Litestar(
             [_handler(route, dispatcher) for route in ROUTES],

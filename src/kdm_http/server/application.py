@@ -18,7 +18,7 @@ class Ready(NamedTuple):
 
     Attributes:
         status: The HTTP status.
-        head: Its header fields as they go over the wire, with the empty line after them.
+        head: Its header fields as they are sent, with the empty line after them.
         body: Its body.
     """
 
@@ -28,16 +28,16 @@ class Ready(NamedTuple):
 
 
 AnswerAtOnce = Callable[[bytes, bytes, Fields, Peer], Ready | None]
-"""What an application's attribute ``shortcut`` is, where it has one: given a request without a body (its method, its
-target as it came, its header fields with names in lower case) and who asks, the answer; or None: then the application
-has to be called. The body of a HEAD's answer is left out by the server."""
+"""The type of an application's optional attribute ``answer_at_once``. It takes a request without a body (its method,
+its target as it came, its header fields with names in lower case) and the client, and returns the response; or None if
+the application has to be called. The server leaves out the body of a response to HEAD."""
 
 
 class Application(Protocol):
     """An ASGI application that can answer plain reads at once."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, as ASGI wants it."""
+        """Serve one connection, as ASGI specifies."""
 
-    def shortcut(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
+    def answer_at_once(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
         """Answer a request without a body, or return None: then the application has to be called."""

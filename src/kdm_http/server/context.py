@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import math
 from collections.abc import Callable
@@ -11,11 +10,11 @@ from datetime import datetime
 
 import structlog
 from attrs import define, field
-from uvicorn.server import ServerState
 
 from kdm_http.server.application import AnswerAtOnce
 from kdm_http.server.events import ServerEvents
-from kdm_http.server.limits import Limits, Shares
+from kdm_http.server.limits import ClientQuota, Limits
+from kdm_http.server.uvicorn_seam import ServerState
 from kdm_http.tls.peer import Peer
 from kdm_http.tls.rejection import Reason, Rejection
 from kdm_http.tls.reload import ServerTls
@@ -23,41 +22,32 @@ from kdm_http.tls.reload import ServerTls
 _log = structlog.get_logger("kdm.server")
 
 
-class Phase(enum.IntEnum):
-    """What the server waits for on a connection."""
-
-    IDLE = 0
-    HEADER = 1
-    BODY = 2
-    RESPONSE = 3
-
-
 @define(eq=False)
-class Front:
+class ListenerContext:
     """What the connections of one listener share. Belongs to one event loop.
 
     Attributes:
         name: "api" or "ops".
         limits: The bounds.
-        events: Told about what happens.
-        now: The time, in UTC, to judge certificates at.
-        shares: What each user takes.
+        events: Called for what happens.
+        now: Returns the time, in UTC, at which certificates are checked.
+        quota: What each user may still take.
         state: The server's connections, tasks and default header fields, as uvicorn keeps them.
         tls: The TLS in use; None on a plain listener.
-        shortcut: Answers requests that need no application; None where there is none.
+        answer_at_once: Answers requests that need no application; None where there is none.
         emptied: Set while there is no connection.
-        default_head: The header fields that every response begins with, as they go over the wire.
-        allowed_s: How long a connection may be in each phase, in seconds.
+        default_head: The header fields that every response begins with, as they are sent.
+        allowed_s: How long a connection may be in each phase, in seconds, in the order of ``deadlines.Phase``.
     """
 
     name: str
     limits: Limits
     events: ServerEvents
     now: Callable[[], datetime]
-    shares: Shares
+    quota: ClientQuota
     state: ServerState
     tls: ServerTls | None = None
-    shortcut: AnswerAtOnce | None = None
+    answer_at_once: AnswerAtOnce | None = None
     emptied: asyncio.Event = field(factory=asyncio.Event)
     default_head: bytes = b""
     allowed_s: tuple[float, float, float, float] = field(init=False)
@@ -67,7 +57,7 @@ class Front:
         return self.limits.idle_s, self.limits.header_s, self.limits.body_s, math.inf
 
     def reject(self, rejection: Rejection) -> None:
-        """Log that a client was turned away, and tell."""
+        """Log that a client was turned away, and report it to ``events``."""
         # Port scanners and TCP probes come and go all the time.
         level = logging.INFO if rejection.reason is Reason.DISCONNECTED else logging.WARNING
         _log.log(
@@ -84,7 +74,7 @@ class Front:
         self.events.rejected(rejection)
 
     def refused(self, status: int, message: str, peer: Peer | None) -> None:
-        """Tell that the server itself answered a request with an error."""
+        """Report that the server itself answered a request with an error."""
         user = peer.identity.user if peer else ""
         _log.debug("request refused", listener=self.name, status=status, reason=message, user=user)
         self.events.request_refused(self.name, status, peer)

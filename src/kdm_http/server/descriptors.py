@@ -1,4 +1,4 @@
-"""File descriptors: as many as the connections that the limits let in."""
+"""File descriptors: enough for the connections that the limits allow."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 import structlog
 
 SPARE: Final = 128
-"""Descriptors for what is no client's connection: files, the event loop, the cluster, programs that it runs."""
+"""Descriptors for everything but clients' connections: files, the event loop, the cluster, programs that kdm runs."""
 
 _log = structlog.get_logger("kdm.server")
 
 
 def provide(connections: int) -> None:
-    """Raise this process' soft limit, where it is lower than needed and the hard limit lets it.
+    """Raise this process' soft limit, where it is lower than needed and the hard limit allows that.
 
     A soft limit of 1024 is usual, for the sake of programs that use select(2); others are meant to raise it
-    (https://0pointer.net/blog/file-descriptor-limits.html), as Go's runtime does by itself. Without, a flood of
-    connections would keep probes out before the limit of connections is reached.
+    (https://0pointer.net/blog/file-descriptor-limits.html), as Go's runtime does. Without it, a flood of connections
+    would keep probes out before the limit of connections is reached.
 
     Args:
         connections: How many there may be at a time.

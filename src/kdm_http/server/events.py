@@ -1,4 +1,4 @@
-"""What the server tells while it runs, for metrics and the audit trail. The log is written by the server itself."""
+"""What happens while the server runs, reported for metrics and the audit trail. The server writes its own log."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from kdm_http.tls.rejection import Rejection
 
 
 class ServerEvents:
-    """Every method does nothing; override what is of interest.
+    """Every method does nothing; override those you need.
 
     Called on the event loop's thread: an implementation must be quick and must not raise.
     """
 
     def rejected(self, rejection: Rejection) -> None:
-        """A client was turned away, in the handshake or later because its certificate is no longer good."""
+        """A client was turned away: in the handshake, or later because its certificate is no longer good."""
 
     def connection_opened(self, listener: str, peer: Peer | None) -> None:
-        """A connection passed its handshake. ``listener`` is "api" or "ops"; the ops listener knows no peer."""
+        """A connection has passed its handshake. ``listener`` is "api" or "ops"; on the latter there is no peer."""
 
     def connection_closed(self, listener: str) -> None:
-        """A connection that had been told as opened is closed."""
+        """A connection that was reported as opened is closed."""
 
     def connection_dropped(self, listener: str) -> None:
-        """A connection was closed at once because there are too many in all."""
+        """A connection was closed at once because there are too many in total."""
 
     def request_refused(self, listener: str, status: int, peer: Peer | None) -> None:
         """The server itself answered a request with an error.

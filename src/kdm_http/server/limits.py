@@ -1,4 +1,4 @@
-"""The bounds on what one client, and all of them together, can make the server hold or do."""
+"""Limits on what one client, and all clients together, can make the server hold or do."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from attrs.validators import gt
 
 @frozen
 class Limits:
-    """Bounds of a listener. Every one has a default that suits a service inside a cluster.
+    """Limits of a listener. The defaults suit a service inside a cluster.
 
     Attributes:
         handshake_s: From accepting a connection to the end of its TLS handshake, in seconds.
         header_s: From the first byte of a request to the end of its header, in seconds.
         header_bytes: Target and header fields of one request together, in bytes. Beyond it: 431.
         header_fields: Header fields of one request. Beyond it: 431.
-        body_s: From the end of the header to the end of the body, in seconds. Its size is the application's to bound.
+        body_s: From the end of the header to the end of the body, in seconds. The application limits its size.
         request_s: From the end of the header to the beginning of the response, in seconds. Beyond it: 504.
         write_s: How long a client may leave a response unread while the buffers are full, in seconds.
         idle_s: How long a connection may wait for its first or next request, in seconds.
         connection_age_s: After this long, in seconds, a connection serves what it has begun and is closed.
-        connections: Connections at a time, in all. Beyond it: closed before the handshake.
+        connections: Connections at a time, in total. Beyond it: closed before the handshake.
         connections_per_identity: Connections at a time of one user. Beyond it: 429 and closed.
         requests_per_s: Requests a second of one user, sustained. Beyond it: 429.
-        requests_burst: Requests of one user at once, after a quiet while.
+        requests_burst: Requests of one user at once, after a quiet period.
         grace_s: How long a graceful stop waits for requests under way, in seconds.
     """
 
@@ -55,8 +55,8 @@ class _Share:
     connections: int = 0
 
 
-class Shares:
-    """How much of the server each user takes. Belongs to one event loop; costs nothing for users who left."""
+class ClientQuota:
+    """How much of the server each user may still take. Belongs to one event loop; holds nothing for users who left."""
 
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
         self._limits = limits
@@ -64,7 +64,7 @@ class Shares:
         self._by_user: dict[str, _Share] = {}
 
     def join(self, user: str) -> bool:
-        """Count a new connection of this user, and return whether it is within bounds. ``leave`` it if so."""
+        """Count a new connection of this user, and return whether it is within the limit. ``leave`` it if so."""
         share = self._by_user.get(user)
         if share is None:
             share = self._by_user[user] = _Share(self._limits.requests_burst, self._monotonic())
@@ -74,14 +74,14 @@ class Shares:
         return True
 
     def leave(self, user: str) -> None:
-        """Count a connection less."""
+        """Count one connection less."""
         self._by_user[user].connections -= 1
 
-    def take(self, user: str) -> int:
+    def acquire(self, user: str) -> int:
         """Take one request from the user's bucket.
 
         Returns:
-            0 when there was one to take; otherwise in how many whole seconds there will be (for Retry-After).
+            0 when there was one; otherwise after how many whole seconds there will be one (for Retry-After).
         """
         share = self._by_user.get(user)
         if share is None:
@@ -93,7 +93,7 @@ class Shares:
         return math.ceil((1 - share.tokens) / self._limits.requests_per_s)
 
     def forget_quiet(self) -> None:
-        """Drop the users who have neither a connection nor a debt. Called every now and then."""
+        """Drop the users who have no connection and a full bucket. Called every second."""
         for user, share in list(self._by_user.items()):
             self._fill(share)
             if share.connections == 0 and share.tokens >= self._limits.requests_burst:

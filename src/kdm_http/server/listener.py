@@ -11,10 +11,10 @@ from email.utils import formatdate
 from typing import Any, Final
 
 import structlog
-from uvicorn.config import Config
 
-from kdm_http.server.connection import BoundedProtocol
-from kdm_http.server.context import Front
+from kdm_http.server.connection import Connection
+from kdm_http.server.context import ListenerContext
+from kdm_http.server.uvicorn_seam import Config
 from kdm_http.tls.handshake import Handshake, current
 from kdm_http.tls.rejection import Reason, Rejection
 
@@ -25,13 +25,13 @@ ACCEPT_BATCH: Final = 64
 """Connections accepted in a row before requests get their turn."""
 
 ALERT_S: Final = 1.0
-"""How long a client may take to read the alert of a failed handshake and close, in seconds."""
+"""How long a client may take to read the alert of a failed handshake and to close, in seconds."""
 
 TLS_CLOSE_S: Final = 10.0
 """How long a client may take to read the rest and to answer close_notify, in seconds."""
 
 CUT_S: Final = 0.5
-"""How long the tasks that are cancelled at the end of the grace may take to end, in seconds."""
+"""How long the tasks that are cancelled after the grace period may take to end, in seconds."""
 
 _FULL: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_FAMILY: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -93,14 +93,24 @@ async def bind(host: str, port: int) -> tuple[socket.socket, ...]:
 class Listener:
     """Serves one application on bound sockets. Belongs to the event loop it is used on."""
 
-    def __init__(self, sockets: tuple[socket.socket, ...], config: Config, front: Front, state: dict[str, Any]) -> None:
+    def __init__(
+        self, sockets: tuple[socket.socket, ...], config: Config, context: ListenerContext, state: dict[str, Any]
+    ) -> None:
+        """Take over sockets that listen already. ``open`` begins to accept.
+
+        Args:
+            sockets: The sockets.
+            config: uvicorn's.
+            context: What the connections have in common.
+            state: The initial content of each request's ``scope["state"]``.
+        """
         self._sockets = sockets
         self._config = config
-        self._front = front
+        self._context = context
         self._state = state
         self._admitting: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.TimerHandle | None = None
-        front.emptied.set()
+        context.emptied.set()
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -114,27 +124,27 @@ class Listener:
             asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
     def close(self) -> None:
-        """Accept no more connections. The ones there are live on; ``drain`` ends them."""
+        """Accept no more connections. Those that are open stay open until ``drain``."""
         for sock in self._sockets:
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()
         self._sockets = ()
 
-    def judge(self) -> None:
-        """Judge every connection's peer anew, and close those that are refused. Called after a reload."""
-        for connection in list(self._front.state.connections):
-            if isinstance(connection, BoundedProtocol):
-                connection.judge()
+    def revalidate(self) -> None:
+        """Check the client of every connection again, and close those that are refused. Called after a reload."""
+        for connection in list(self._context.state.connections):
+            if isinstance(connection, Connection):
+                connection.revalidate()
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """End all connections: those that stay idle, and the others when their response is written.
 
-        After the grace of the listener's limits they are cut, and their tasks cancelled.
+        After the grace period of the listener's limits they are cut, and their tasks cancelled.
 
         Args:
-            hurry: Cuts the grace short when set.
+            hurry: Ends the grace period early when set.
         """
-        for connection in list(self._front.state.connections):
+        for connection in list(self._context.state.connections):
             connection.shutdown()
         for task in self._admitting:
             task.cancel()
@@ -142,7 +152,7 @@ class Listener:
             await asyncio.wait(self._admitting)
         ends: set[asyncio.Task[Any]] = {asyncio.create_task(self._emptied()), asyncio.create_task(hurry.wait())}
         try:
-            await asyncio.wait(ends, timeout=self._front.limits.grace_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, timeout=self._context.limits.grace_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for end in ends:
                 end.cancel()
@@ -152,34 +162,34 @@ class Listener:
             self._ticking.cancel()
 
     async def _emptied(self) -> None:
-        await self._front.emptied.wait()
-        while self._front.state.tasks:
-            await asyncio.wait(self._front.state.tasks)
+        await self._context.emptied.wait()
+        while self._context.state.tasks:
+            await asyncio.wait(self._context.state.tasks)
 
     async def _cut(self) -> None:
-        left = list(self._front.state.connections)
+        left = list(self._context.state.connections)
         if left:
-            _log.warning("connections cut at the end of the grace", listener=self._front.name, connections=len(left))
+            _log.warning("connections cut at the end of the grace", listener=self._context.name, connections=len(left))
         for connection in left:
             connection.transport.abort()
-        for task in list(self._front.state.tasks):
+        for task in list(self._context.state.tasks):
             task.cancel()
-        if self._front.state.tasks:
-            await asyncio.wait(self._front.state.tasks, timeout=CUT_S)
+        if self._context.state.tasks:
+            await asyncio.wait(self._context.state.tasks, timeout=CUT_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CUT_S):
-                await self._front.emptied.wait()
+                await self._context.emptied.wait()
 
     def _tick(self) -> None:
-        """Keep the date field current, and forget the users who left."""
+        """Keep the date field current, and forget users who left."""
         date = (b"date", formatdate(usegmt=True).encode())
-        defaults = self._front.state.default_headers = [date, *self._config.encoded_headers]
-        self._front.default_head = b"".join([b"%b: %b\r\n" % field for field in defaults])
-        self._front.shares.forget_quiet()
+        defaults = self._context.state.default_headers = [date, *self._config.encoded_headers]
+        self._context.default_head = b"".join([b"%b: %b\r\n" % field for field in defaults])
+        self._context.quota.forget_quiet()
         self._ticking = asyncio.get_running_loop().call_later(1, self._tick)
 
     def _accept(self, listening: socket.socket) -> None:
-        """Accept what is waiting. Not a task: one that is cancelled can lose the connection it was just given."""
+        """Accept what is waiting. This is no task: one that is cancelled can lose the connection it was just given."""
         loop = asyncio.get_running_loop()
         for _ in range(ACCEPT_BATCH):
             try:
@@ -188,11 +198,11 @@ class Listener:
                 return
             except OSError as exc:
                 if exc.errno in _FULL:
-                    _log.error("cannot accept connections", listener=self._front.name, reason=exc.strerror)
+                    _log.error("cannot accept connections", listener=self._context.name, reason=exc.strerror)
                     loop.remove_reader(listening)
                     loop.call_later(1, self._resume, listening)
                     return
-                continue  # the client has gone already
+                continue  # the client is gone already
             self._take(sock)
 
     def _resume(self, listening: socket.socket) -> None:
@@ -200,9 +210,9 @@ class Listener:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     def _take(self, sock: socket.socket) -> None:
-        if len(self._front.state.connections) + len(self._admitting) >= self._front.limits.connections:
+        if len(self._context.state.connections) + len(self._admitting) >= self._context.limits.connections:
             sock.close()
-            self._front.events.connection_dropped(self._front.name)
+            self._context.events.connection_dropped(self._context.name)
             return
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # it may be gone already
@@ -217,14 +227,14 @@ class Listener:
             sock.close()  # it may have been cancelled before its first step; closing twice is fine
 
     async def _admit(self, sock: socket.socket) -> None:
-        """See one connection through its handshake, to where its protocol takes over."""
-        loop, front = asyncio.get_running_loop(), self._front
+        """Take one connection through its handshake, until its protocol takes over."""
+        loop, context = asyncio.get_running_loop(), self._context
         handshake = Handshake(_address(sock))
-        material = front.tls.material if front.tls is not None else None
+        material = context.tls.material if context.tls is not None else None
 
-        def protocol() -> BoundedProtocol:
-            return BoundedProtocol(
-                self._config, front.state, self._state, loop, front=front, handshake=handshake, material=material
+        def protocol() -> Connection:
+            return Connection(
+                self._config, context.state, self._state, loop, context=context, handshake=handshake, material=material
             )
 
         if material is None:
@@ -233,7 +243,7 @@ class Listener:
             return
         current.set(handshake)
         try:
-            async with asyncio.timeout(front.limits.handshake_s) as deadline:
+            async with asyncio.timeout(context.limits.handshake_s) as deadline:
 
                 def failed() -> None:
                     self._reject(handshake)
@@ -250,9 +260,9 @@ class Listener:
     def _reject(self, handshake: Handshake) -> None:
         reason, detail = handshake.failure or (Reason.DISCONNECTED, "")
         peer = handshake.peer
-        self._front.reject(
+        self._context.reject(
             Rejection(
-                time=self._front.now(),
+                time=self._context.now(),
                 address=handshake.address,
                 reason=reason,
                 detail=detail,

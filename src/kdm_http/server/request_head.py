@@ -1,8 +1,8 @@
-"""A request's head, judged where the parser is lenient or does not look: RFC 9112, sections 2 to 6.
+"""Checks of a request's head where the parser is lenient or does not look: RFC 9112, sections 2 to 6.
 
-The parser (llhttp) sees to the characters of fields, to Content-Length, and to a body that is framed in two ways. What
-is left: the request line's form, the protocol and its version, Host, the target, transfer codings and expectations. All
-of it is pure: bytes in, a verdict out. A request that is refused here is answered, and its connection closed.
+The parser (llhttp) checks the characters of fields, Content-Length, and a body that is framed in two ways. This module
+checks the rest: the request line's form, the protocol and its version, Host, the target, transfer codings and
+expectations. Its functions are pure. A request that is refused here is answered, and its connection closed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _absolute_form: Final = re.compile(rb"(?i:https?)://([^/?]+)(/[^?]*)?(\?.*)?").f
 
 
 class BadHead(Exception):
-    """A request that is refused for its head.
+    """A request that is refused because of its head.
 
     Attributes:
         status: The HTTP status to answer with.
@@ -42,9 +42,9 @@ class BadHead(Exception):
 
 
 def check_request_line(method: bytes, target: bytes, version: str, piece: bytes) -> None:
-    """Judge a request line: written again from what was read of it, it must be what came (RFC 9112, section 3).
+    """Check a request line: rebuilt from what the parser read, it must equal what came (RFC 9112, section 3).
 
-    The parser takes more blanks than one, and requests of RTSP, ICE and HTTP/0.9.
+    The parser accepts more than one blank, and requests of RTSP, ICE and HTTP/0.9.
 
     Args:
         method: The method that was read.
@@ -57,14 +57,14 @@ def check_request_line(method: bytes, target: bytes, version: str, piece: bytes)
     """
     end = _VERSIONS.get(version)
     if end is None:
-        raise BadHead(400, "HTTP/1.1 and HTTP/1.0 are spoken here, no other version")
+        raise BadHead(400, "only HTTP/1.1 and HTTP/1.0 are supported")
     line = method + b" " + target + end
     if not piece.startswith(line) and line not in piece:  # the first is quick, and usual
         raise BadHead(400, MALFORMED)
 
 
 def is_host(value: bytes) -> bool:
-    """Tell whether a Host field's value is one: RFC 9112, section 3.2. An empty one is."""
+    """Return whether the value of a Host field is valid: RFC 9112, section 3.2. An empty one is."""
     found = _is_host(value)
     if found is None:
         return False
@@ -77,7 +77,7 @@ def is_host(value: bytes) -> bool:
 
 
 def check(method: bytes, target: bytes, version: str, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Judge a head whose request line is good.
+    """Check a head whose request line is good.
 
     Args:
         method: The method.
@@ -101,23 +101,23 @@ def check(method: bytes, target: bytes, version: str, fields: Iterable[tuple[byt
         elif name == b"transfer-encoding":
             codings.append(value.lower())
         elif name == b"expect" and version == "1.1" and value.lower() != b"100-continue":
-            raise BadHead(417, "the one expectation that can be met is 100-continue")
+            raise BadHead(417, "the only supported expectation is 100-continue")
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise BadHead(400, "a request has exactly one Host field")
     if codings and version == "1.0":  # RFC 9112, section 6.1: the framing is faulty
         raise BadHead(400, "HTTP/1.0 has no Transfer-Encoding; send a Content-Length")
     if codings and codings != [b"chunked"]:
-        raise BadHead(400, "the one Transfer-Encoding that is supported is: chunked")
+        raise BadHead(400, "the only supported Transfer-Encoding is chunked")
     return _origin_form(method, target)
 
 
 def _origin_form(method: bytes, target: bytes) -> bytes:
     if method == b"CONNECT":
-        raise BadHead(405, "CONNECT is for proxies, and this is none")
+        raise BadHead(405, "CONNECT is for proxies, and this is not one")
     if target == b"*" and method == b"OPTIONS":
         return target
     absolute = _absolute_form(target)
-    if absolute is not None:  # RFC 9112, section 3.2.2: must be accepted, though clients send it to proxies alone
+    if absolute is not None:  # RFC 9112, section 3.2.2: must be accepted, though clients send it to proxies only
         authority, path, query = absolute.groups(b"")
         if not is_host(authority) or authority.startswith(b":"):
             raise BadHead(400, "the target's host is not valid: it is a name or an address, and maybe a port")

@@ -1,6 +1,6 @@
-"""The server's own answers: the ones it gives when the application does not, in the application's error form.
+"""The server's own responses: those it gives when the application does not, in the form of the application's errors.
 
-:class:`Refusal` builds them all, so none lacks what every other answer has.
+:class:`Refusal` builds them all, so none lacks what every other response has.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import Final
 
 import msgspec
 from attrs import field, frozen
-from uvicorn._types import (
+
+from kdm_http.request_id import request_id
+from kdm_http.server.limits import Limits
+from kdm_http.server.uvicorn_seam import (
     ASGI3Application,
     ASGIReceiveCallable,
     ASGIReceiveEvent,
@@ -22,28 +25,26 @@ from uvicorn._types import (
     Scope,
 )
 
-from kdm_http.request_id import request_id
-
 Headers = list[tuple[bytes, bytes]]
 
 ALWAYS: Final[Headers] = [
-    (b"cache-control", b"private, no-cache"),  # a count from a cache that did not ask again would be a lie
+    (b"cache-control", b"private, no-cache"),  # a cache that does not ask again would show old counts
     (b"x-content-type-options", b"nosniff"),
 ]
-"""What every answer of the API has, besides the request's id."""
+"""Header fields of every response of the API, besides the request's id."""
 
 _log = logging.getLogger("kdm.server")
 
 
 @frozen
 class Refusal:
-    """An error that the server answers with by itself.
+    """An error response of the server's own.
 
     Attributes:
         status: The HTTP status.
-        message: What to tell the client.
+        message: The error text.
         close: Whether the connection is closed after it.
-        retry_after_s: When to try again, in seconds; 0 says nothing.
+        retry_after_s: When to try again, in seconds; 0 leaves that out.
     """
 
     status: int
@@ -52,7 +53,7 @@ class Refusal:
     retry_after_s: int = field(default=0, kw_only=True)
 
     def head_and_body(self, identifier: str) -> tuple[Headers, bytes]:
-        """Build the header fields and the body: the one place where they are.
+        """Build the header fields and the body.
 
         Args:
             identifier: The request's id.
@@ -69,56 +70,81 @@ class Refusal:
         return headers, body
 
     async def answer(self, scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Answer one request with it: an ASGI application."""
+        """Answer one request with it. This is an ASGI application."""
         headers, body = self.head_and_body(request_id(scope))
         await send({"type": "http.response.start", "status": self.status, "headers": headers, "trailers": False})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     def to_bytes(self, identifier: str, default_headers: Headers) -> bytes:
-        """Return it as it goes over the wire, for when there is no request to answer."""
+        """Return it as it is sent where no request was given to an application.
+
+        Args:
+            identifier: The request's id.
+            default_headers: The fields that every response begins with.
+        """
         headers, body = self.head_and_body(identifier)
         lines = [b"HTTP/1.1 %d %s\r\n" % (self.status, HTTPStatus(self.status).phrase.encode())]
         lines += [b"%b: %b\r\n" % each for each in default_headers + headers]
         return b"".join(lines) + b"\r\n" + body
 
 
-def closing_unless_read(app: ASGI3Application) -> ASGI3Application:
-    """Close the connection when a request that announced its body is answered before the body was asked for.
+def header_too_large(limits: Limits) -> Refusal:
+    """Return the error for a header beyond its limits."""
+    return Refusal(
+        431,
+        f"the request's header is larger than {limits.header_bytes} bytes or has more than "
+        f"{limits.header_fields} fields",
+        close=True,
+    )
 
-    A client that sent ``Expect: 100-continue`` may or may not send the body after an early answer (RFC 9110, section
+
+def header_too_slow(limits: Limits) -> Refusal:
+    """Return the error for a header that did not come in time."""
+    return Refusal(408, f"the header did not come within {limits.header_s:g} s", close=True)
+
+
+def body_too_slow(limits: Limits) -> Refusal:
+    """Return the error for a body that did not come in time."""
+    return Refusal(408, f"the body did not come within {limits.body_s:g} s", close=True)
+
+
+def closing_unless_read(app: ASGI3Application) -> ASGI3Application:
+    """Close the connection when a request that announced its body is answered before the body was read.
+
+    A client that sent ``Expect: 100-continue`` may or may not send the body after an early response (RFC 9110, section
     10.1.1), so what it sends next could be either the body or another request.
 
     Args:
         app: The application.
     """
 
-    async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        asked = False
+    async def closing(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        read = False
 
-        async def ask() -> ASGIReceiveEvent:
-            nonlocal asked
-            asked = True
+        async def note_read() -> ASGIReceiveEvent:
+            nonlocal read
+            read = True
             return await receive()
 
         async def send_start(message: ASGISendEvent) -> None:
-            if message["type"] == "http.response.start" and not asked:
+            if message["type"] == "http.response.start" and not read:
                 message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
             await send(message)
 
-        await app(scope, ask, send_start)
+        await app(scope, note_read, send_start)
 
-    return answer
+    return closing
 
 
 def within(app: ASGI3Application, request_s: float, refused: Callable[[int], None]) -> ASGI3Application:
-    """Bound the time an application takes to begin its response, and answer for it where it fails to.
+    """Limit the time an application takes to begin its response, and answer in its place where it fails.
 
-    What it streams after that is not bounded here.
+    What it streams after that is not limited here.
 
     Args:
         app: The application.
         request_s: How long it may take, in seconds. Beyond it, it is cancelled and the client gets a 504.
-        refused: Told the status of each answer that is given for it.
+        refused: Called with the status of each response that is given in its place.
     """
 
     async def bounded(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -134,7 +160,7 @@ def within(app: ASGI3Application, request_s: float, refused: Callable[[int], Non
             await send(message)
 
         deadline = asyncio.timeout(request_s)
-        scope.setdefault("state", {})["deadline"] = deadline  # for whoever counts answers: this one comes from here
+        scope.setdefault("state", {})["deadline"] = deadline  # for those who count responses: this one is the server's
         try:
             async with deadline:
                 await app(scope, receive, note_start)

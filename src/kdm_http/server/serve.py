@@ -1,4 +1,4 @@
-"""The server: the API over mutual TLS, probes and metrics on a plain port, one event loop, a graceful end."""
+"""The server: the API over mutual TLS, probes and metrics on a plain port, one event loop, a graceful stop."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ from typing import Any, Final, Literal
 
 import structlog
 from attrs import evolve, field, frozen
-from uvicorn._types import ASGI3Application
-from uvicorn.config import Config
-from uvicorn.server import ServerState
 
 from kdm_http.file_watch import POLL_S
 from kdm_http.server import descriptors, signals
 from kdm_http.server.application import AnswerAtOnce
-from kdm_http.server.connection import BoundedProtocol
-from kdm_http.server.context import Front
+from kdm_http.server.connection import Connection
+from kdm_http.server.context import ListenerContext
 from kdm_http.server.events import ServerEvents
-from kdm_http.server.limits import Limits, Shares
+from kdm_http.server.limits import ClientQuota, Limits
 from kdm_http.server.listener import BindError, Listener, bind
 from kdm_http.server.responses import within
 from kdm_http.server.threads import AbandonableThreads
+from kdm_http.server.uvicorn_seam import ASGI3Application, Config, ServerState
 from kdm_http.tls.context import TlsConfigurationError, TlsFiles
 from kdm_http.tls.reload import ServerTls
 
@@ -46,7 +44,7 @@ __all__ = [
 ]
 
 OPS_GRACE_S: Final = 0.2
-"""How long the ops listener waits for probes under way at its end, in seconds."""
+"""How long the ops listener waits for probes under way when it stops, in seconds."""
 
 _log = structlog.get_logger("kdm.server")
 
@@ -64,19 +62,19 @@ class ServerConfig:
     """How to serve.
 
     Attributes:
-        tls: The certificate files of the API. They are watched and may be replaced at any time.
+        tls: The certificate files of the API. They are polled and may be replaced at any time.
         host: Where the API listens: a name or an address, "" for every address.
         port: The API's port; 0 lets the system choose.
         ops_host: Where probes and metrics are served, without TLS.
         ops_port: Their port; 0 lets the system choose.
-        limits: The bounds of the API. Those of the ops listener are the same, but for ``ops_connections``.
-        ops_connections: Connections of the ops listener at a time.
-        minimum_tls_version: 1.3, or 1.2 for clients that lack it (with forward secret AEAD suites only).
+        limits: The limits of the API. Those of the ops listener are the same, except for ``ops_connections``.
+        ops_connections: How many connections the ops listener has at a time.
+        minimum_tls_version: 1.3, or 1.2 for clients that do not have it (with forward secret AEAD suites only).
         development: Whether kdm's public development certificates are accepted (``--dev``).
         loop: Which event loop ``run`` makes; "auto" is uvloop where it is installed.
-        reload_poll_s: How often the certificate files are looked at, in seconds.
-        now: The time, in UTC: what new files are judged at, and when to judge clients again. OpenSSL judges clients by
-            the system's clock. Tests turn it.
+        reload_poll_s: How often the certificate files are read, in seconds.
+        now: Returns the time, in UTC, at which new files are checked and clients are checked again. OpenSSL checks
+            clients by the system's clock. Tests set it.
     """
 
     tls: TlsFiles
@@ -95,7 +93,7 @@ class ServerConfig:
 
 @frozen
 class Addresses:
-    """Where the server listens: host and port of each bound address (one name may stand for several)."""
+    """Where the server listens: host and port of each bound address (one name may have several)."""
 
     api: tuple[tuple[str, int], ...]
     ops: tuple[tuple[str, int], ...]
@@ -112,30 +110,31 @@ async def serve(
     stop: asyncio.Event | None = None,
     read_again: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve both applications until told to stop, then end gracefully.
+    """Serve both applications until asked to stop, then stop gracefully.
 
     The order: certificates are read, both ports are bound, ``lifespan`` is entered, the applications' ASGI lifespans
     begin, connections are accepted, ``started`` is called. On SIGINT or SIGTERM (when run on the main thread), or when
     ``stop`` is set: the API accepts no more, closes connections that stay idle, and the others with their next
-    response, within ``limits.grace_s``; then the ops listener ends, then the applications' lifespans, then
-    ``lifespan``. A second signal cuts the grace short. See :mod:`kdm_http.server.signals` for the others.
+    response, within ``limits.grace_s``; then the ops listener stops, then the applications' lifespans end, then
+    ``lifespan``. A second signal ends the grace period early. See :mod:`kdm_http.server.signals` for the others.
 
     Each request of the API finds the client, a :class:`~kdm_http.tls.peer.Peer`, in ``scope["state"]["peer"]``. Both
     applications find an :class:`asyncio.Event` in ``scope["state"]["stopping"]``, set as soon as the stop begins: an
-    endless stream should end then, and readiness say no.
+    endless stream should end then, and the server is no longer ready.
 
     Args:
         api_app: The API, an ASGI 3 application.
-        ops_app: Liveness, readiness and metrics, an ASGI 3 application. It is reachable by anybody.
+        ops_app: Liveness, readiness and metrics, an ASGI 3 application. Anybody can reach it.
         config: How to serve.
-        lifespan: What has to live as long as requests do, such as the repository; entered and left on this loop.
-        started: Told where the server listens, once it does.
-        events: Told about connections, rejections and reloads.
+        lifespan: What has to exist as long as requests are served, such as the repository; entered and left on this
+            loop.
+        started: Called with the addresses once the server listens.
+        events: Called for connections, rejections and reloads.
         stop: Stops the server when set.
-        read_again: Called on SIGHUP, after the certificate files were read again: for whatever else lies in files.
+        read_again: Called on SIGHUP, after the certificate files were read again: to read other files again.
 
     Raises:
-        TlsConfigurationError: The certificate files are no good.
+        TlsConfigurationError: The certificate files cannot be used.
         BindError: A port cannot be listened on.
         ServerError: An application's lifespan refused to start.
     """
@@ -143,7 +142,7 @@ async def serve(
     stop = stop or asyncio.Event()
     hurry = asyncio.Event()
     stopping = asyncio.Event()
-    tls = await asyncio.to_thread(  # a file system that hangs must not keep signals from being handled
+    tls = await asyncio.to_thread(  # a file system that hangs must not block signals
         ServerTls,
         config.tls,
         minimum_version=config.minimum_tls_version,
@@ -165,20 +164,20 @@ async def serve(
         ops_limits = evolve(limits, connections=config.ops_connections, grace_s=OPS_GRACE_S)
         ops = await _listener(stack, "ops", ops_sockets, ops_app, ops_limits, config, events, stopping, None)
 
-        watching = asyncio.create_task(tls.watch(api.judge, config.reload_poll_s))
-        told = asyncio.create_task(stop.wait())
+        watching = asyncio.create_task(tls.watch(api.revalidate, config.reload_poll_s))
+        stopped = asyncio.create_task(stop.wait())
         try:
             addresses = Addresses(api.addresses, ops.addresses)
             api.open()
             ops.open()
             _log.info("serving", api=addresses.api, ops=addresses.ops)
             started(addresses)
-            await asyncio.wait({watching, told}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.set()
             _log.info("stopping")
             api.close()
-            await _end(watching, told)
+            await _end(watching, stopped)
             await api.drain(hurry)
             ops.close()
             await ops.drain(hurry)
@@ -197,13 +196,13 @@ def run(
     events: ServerEvents | None = None,
     read_again: Callable[[], None] = lambda: None,
 ) -> None:
-    """Make an event loop and ``serve`` on it until a signal. See ``serve`` for arguments and errors."""
+    """Make an event loop and ``serve`` on it until a signal comes. See ``serve`` for arguments and errors."""
     descriptors.provide(config.limits.connections + config.ops_connections)
     serving = serve(
         api_app, ops_app, config=config, lifespan=lifespan, started=started, events=events, read_again=read_again
     )
     with asyncio.Runner(loop_factory=_loop_factory(config.loop)) as runner:
-        runner.get_loop().set_default_executor(AbandonableThreads())  # a hanging resolver or disk delays no end
+        runner.get_loop().set_default_executor(AbandonableThreads())  # a resolver that hangs does not delay the end
         runner.run(serving)
 
 
@@ -232,7 +231,7 @@ async def _listener(
 ) -> Listener:
     uvicorn_config = Config(
         within(app, limits.request_s, lambda status: events.request_refused(name, status, None)),
-        http=BoundedProtocol,
+        http=Connection,
         ws="none",
         interface="asgi3",
         log_config=None,
@@ -242,9 +241,10 @@ async def _listener(
     )
     uvicorn_config.load()
     state = await stack.enter_async_context(_app_lifespan(name, uvicorn_config))
-    shortcut: AnswerAtOnce | None = getattr(app, "shortcut", None)
-    front = Front(name, limits, events, config.now, Shares(limits, time.monotonic), ServerState(), tls, shortcut)
-    return Listener(sockets, uvicorn_config, front, {**state, "stopping": stopping})
+    answer_at_once: AnswerAtOnce | None = getattr(app, "answer_at_once", None)
+    quota = ClientQuota(limits, time.monotonic)
+    context = ListenerContext(name, limits, events, config.now, quota, ServerState(), tls, answer_at_once)
+    return Listener(sockets, uvicorn_config, context, {**state, "stopping": stopping})
 
 
 @contextlib.asynccontextmanager

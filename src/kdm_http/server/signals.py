@@ -1,13 +1,13 @@
-"""What signals do while kdm serves: end it, have its files read again, show what it is doing. No other one kills it.
+"""What signals do while kdm serves: stop it, make it read its files again, or show what it is doing.
 
 | signal | what it does |
 |---|---|
-| SIGTERM, SIGINT | begins a graceful stop; a second one cuts it short |
-| SIGHUP | certificates and policy are read now, without waiting for the next look at their files |
+| SIGTERM, SIGINT | begins a graceful stop; a second one ends the grace period |
+| SIGHUP | certificates and policy are read now, without waiting for the next poll of their files |
 | SIGUSR1 | logs what every thread and task is doing |
 | SIGUSR2 | writes every thread's stack to standard error, even while the event loop is stuck |
 
-What they do before the event loop is there, and after it is gone, is for :mod:`kdm_cli.__main__` to say.
+What they do before the event loop exists, and after it is closed, is decided in :mod:`kdm_cli.__main__`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log = structlog.get_logger("kdm.server")
 
 @contextlib.contextmanager
 def handled(stop: asyncio.Event, hurry: asyncio.Event, read_again: Callable[[], None]) -> Iterator[None]:
-    """Handle signals as long as the context lasts. Only the main thread gets any; elsewhere this does nothing.
+    """Handle signals as long as the context lasts. Only the main thread receives signals; elsewhere this does nothing.
 
     Args:
         stop: Set by the first SIGINT or SIGTERM.

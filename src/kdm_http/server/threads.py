@@ -1,4 +1,4 @@
-"""Threads for what may stand still for ever: nobody waits for them when the process ends."""
+"""Threads for calls that may hang for ever: the process does not wait for them when it ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
 
 MAX_THREADS: Final = 64
-"""How many calls may be under way at a time; more wait their turn. Python's own default executor has at most 32."""
+"""How many calls may run at a time; more wait for their turn. Python's own default executor has at most 32."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -19,8 +19,8 @@ _T = TypeVar("_T")
 class AbandonableThreads(ThreadPoolExecutor):
     """An executor whose threads do not keep the process from ending. Meant as an event loop's default executor.
 
-    Name resolution and file systems can hang for as long as they like. The threads of :class:`ThreadPoolExecutor` are
-    waited for when their event loop is closed, and once more when the interpreter ends; these are not.
+    Name resolution and file systems can hang for any time. The threads of :class:`ThreadPoolExecutor` are waited for
+    when their event loop is closed, and again when the interpreter ends; these are not.
     """
 
     def __init__(self) -> None:
@@ -38,10 +38,10 @@ class AbandonableThreads(ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-                _tell(future.set_exception, error)
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
+                _deliver(future.set_exception, error)
             else:
-                _tell(future.set_result, result)
+                _deliver(future.set_result, result)
 
         with self._guard:
             if self._busy == MAX_THREADS:
@@ -52,7 +52,7 @@ class AbandonableThreads(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - see the class
-        """Let what is under way go on by itself."""
+        """Do not wait for calls that are under way."""
         super().shutdown(wait=False, cancel_futures=cancel_futures)
 
     def _run(self, call: Callable[[], None]) -> None:
@@ -66,10 +66,10 @@ class AbandonableThreads(ThreadPoolExecutor):
 
 
 def aside(job: Callable[[], _T]) -> _T:
-    """Do a job on a daemon thread and wait for it, whatever the job may stand still at.
+    """Do a job that may hang on a daemon thread, and wait for it.
 
-    A thread that a file system holds runs no signal handler, and process 1 of a container has no signal that ends it
-    without one. A thread that waits for another does.
+    A thread that hangs in a file system runs no signal handlers, and without a handler no signal ends process 1 of a
+    container. A thread that waits for another one does run them.
 
     Returns:
         What the job returns; what it raises is raised.
@@ -79,7 +79,7 @@ def aside(job: Callable[[], _T]) -> _T:
     def work() -> None:
         try:
             result = job()
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+        except BaseException as error:  # noqa: BLE001 - the caller gets it
             future.set_exception(error)
         else:
             future.set_result(result)
@@ -88,6 +88,6 @@ def aside(job: Callable[[], _T]) -> _T:
     return future.result()
 
 
-def _tell(tell: Callable[[Any], None], outcome: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # the event loop that asked is closed
-        tell(outcome)
+def _deliver(deliver: Callable[[Any], None], outcome: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the event loop that waits is closed
+        deliver(outcome)

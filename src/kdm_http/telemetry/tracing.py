@@ -104,10 +104,10 @@ class Traced:
                 structlog.contextvars.bind_contextvars(trace_id=trace.format_trace_id(made.trace_id))
             await self.app(scope, receive, send)
 
-    def shortcut(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
+    def answer_at_once(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
         """Answer at once, or not; see :data:`kdm_http.api.fast_path.AnswerAtOnce`."""
         started_ns = time.time_ns()
-        ready = self.app.shortcut(method, target, fields, peer)
+        ready = self.app.answer_at_once(method, target, fields, peer)
         if ready is not None:
             span = self._tracer.start_span("", context=_parent(fields), kind=SpanKind.SERVER, start_time=started_ns)
             _describe(span, self._observed)

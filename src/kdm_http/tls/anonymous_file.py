@@ -1,4 +1,4 @@
-"""A file for as long as it takes OpenSSL to read it: Python hands some things to OpenSSL by path alone."""
+"""A file that exists while OpenSSL reads it: Python hands some things to OpenSSL only by path."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _DESCRIPTORS: Final = Path("/proc/self/fd")
 def anonymous_file(content: bytes) -> Iterator[str]:
     """Write a file that nobody else can open, and yield its path.
 
-    Where the system has them it is in memory alone, so that it serves a read-only container.
+    On Linux it is only in memory, so that this works in a read-only container.
 
     Raises:
-        OSError: There is no place for it.
+        OSError: It cannot be written.
     """
     if sys.platform == "linux" and _DESCRIPTORS.is_dir():
         with os.fdopen(os.memfd_create("kdm"), "wb") as file:

@@ -1,4 +1,4 @@
-"""The certificate files: what is in them, and whether each thing in them can be used. What is not clean is refused."""
+"""The certificate files: what is in them, and whether all of it can be used. A file that is not clean is refused."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class TlsFiles:
     """Where the server's TLS comes from: PEM files, which may be replaced at any time.
 
     Attributes:
-        certificate: The server's certificate, then its intermediate ones. Private keys beside them are passed over.
-        key: Its private key, not encrypted. Certificates beside it are passed over.
+        certificate: The server's certificate, then its intermediate ones. Private keys in the file are ignored.
+        key: Its private key, not encrypted. Certificates in the file are ignored.
         client_ca: The certificates trusted to sign clients. An intermediate one is trusted without its root.
         crl: The CRL of each client CA; None when revocation is not checked.
     """
@@ -39,7 +39,7 @@ class TlsFiles:
     crl: Path | None = None
 
     def read(self) -> Snapshot:
-        """Read them all, once: what is judged, what OpenSSL gets and what is compared later are the same bytes.
+        """Read them all, once: what is checked, what OpenSSL gets and what is compared later are the same bytes.
 
         It may wait for a disk or a network file system, so it is called on a thread while kdm serves.
 
@@ -86,15 +86,15 @@ class Contents:
 
 
 def understand(files: TlsFiles, held: Snapshot, now: datetime) -> Contents:
-    """Take in what the files held, and check each certificate and list by itself.
+    """Parse what the files held, and check each certificate and list by itself.
 
     Args:
-        files: Which they are.
-        held: What was read.
-        now: The time to judge dates at, timezone-aware.
+        files: The files.
+        held: What was read of them.
+        now: The time at which dates are checked, timezone-aware.
 
     Raises:
-        TlsConfigurationError: A file holds what does not belong there, or something in it cannot be used now.
+        TlsConfigurationError: A file holds something that does not belong there, or that cannot be used now.
     """
     server = _certificates(files.certificate, held.certificate, beside="PRIVATE KEY")
     _check_key(files.key, held.key)
@@ -113,7 +113,7 @@ def read_certificates(path: Path) -> tuple[Certificate, ...]:
     """Return the certificates in a PEM file.
 
     Raises:
-        TlsConfigurationError: It cannot be read, holds none, or anything that not every reader would take for the same.
+        TlsConfigurationError: It cannot be read, holds none, or holds something that readers disagree on.
     """
     return _certificates(path, _read(path))
 
@@ -138,7 +138,7 @@ def read_lists(path: Path) -> tuple[RevocationList, ...]:
     """Return the revocation lists in a PEM file.
 
     Raises:
-        TlsConfigurationError: It cannot be read, holds none, or anything else.
+        TlsConfigurationError: It cannot be read, holds none, or holds something else too.
     """
     return _lists(path, _read(path))
 
@@ -189,7 +189,7 @@ def _check_list(each: RevocationList, files: TlsFiles, authorities: Sequence[Cer
 
 
 def _check_dates(what: str, certificate: Certificate, now: datetime) -> None:
-    # OpenSSL too takes the last moment for past (X509_cmp_time).
+    # Like OpenSSL, which takes the last moment as past (X509_cmp_time).
     if now >= certificate.not_after:
         raise TlsConfigurationError(f"{what} expired at {certificate.not_after:%FT%TZ}")
     if now < certificate.not_before:

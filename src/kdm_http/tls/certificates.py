@@ -1,7 +1,7 @@
-"""Certificates and revocation lists as kdm sees them: every field read once, here, and whatever goes wrong contained.
+"""Certificates and revocation lists as kdm sees them: every field is read once, here, and every error is contained.
 
 The library that reads them raises on certificates that OpenSSL accepts, in a dozen ways and often only when a field is
-first looked at. Nobody else in the server touches its objects: a client chooses these bytes.
+first looked at. No other module of the server uses its objects: a client chooses these bytes.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class RevocationList:
             return cls(der, issuer, begin, end, _flaw(extensions), _distribution_points(extensions))
 
     def signed_by(self, authority: Certificate) -> bool:
-        """Return whether a CA's key signed this list, whatever it is called."""
+        """Return whether a CA's key signed this list, whatever the names are."""
         try:
             with _contained("the signature"):
                 key = x509.load_der_x509_certificate(authority.der).public_key()
@@ -220,16 +220,16 @@ def _flaw(extensions: x509.Extensions) -> str:
     """Say why a list would let revoked clients pass, or would not be applied (RFC 5280, sections 5.2.4 and 5.2.5)."""
     for each in extensions:
         if each.oid == ExtensionOID.DELTA_CRL_INDICATOR:
-            return "it is a delta list, which holds changes alone: give the complete list"
+            return "it is a delta list, which holds only changes: give the complete list"
         if each.critical and each.oid not in _APPLIED:
             return f"its critical extension {each.oid.dotted_string} is not known"
     point = _find(extensions, x509.IssuingDistributionPoint)
     if point is None:
         return ""
     if point.only_contains_ca_certs or point.only_contains_attribute_certs:
-        return "its scope leaves out clients: it is for CAs or attribute certificates alone"
+        return "its scope leaves out clients: it is only for CAs or attribute certificates"
     if point.only_some_reasons:
-        return "its scope is some reasons for revocation alone: give the complete list"
+        return "its scope is only some reasons for revocation: give the complete list"
     return "it is an indirect list, with entries of other CAs" if point.indirect_crl else ""
 
 
@@ -263,7 +263,7 @@ def _find(extensions: x509.Extensions, kind: type[_E]) -> _E | None:
 
 @contextlib.contextmanager
 def _contained(what: str) -> Iterator[None]:
-    """Turn whatever the reading of foreign bytes raises into ``BadCertificate``, and keep its warnings quiet."""
+    """Turn anything that the reading of foreign bytes raises into ``BadCertificate``, and suppress its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""What a client offers to speak, read from its first message: Python tells a server only what was agreed on."""
+"""The protocols a client offers, read from its first message: Python shows a server only the one agreed on."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _PROTOCOLS: Final = 16
 """The extension application_layer_protocol_negotiation (RFC 7301)."""
 
 _MAX_BYTES: Final = 128 * 1024
-"""As much as OpenSSL takes for this message, and more."""
+"""More than OpenSSL accepts for this message."""
 
 
 @define(eq=False)
 class ClientHello:
-    """Collects a ClientHello from the bytes of a connection, until it is whole or no ClientHello.
+    """Collects a ClientHello from the bytes of a connection, until it is complete or turns out to be something else.
 
     Attributes:
-        done: Whether nothing more is to be fed.
-        protocols: The application protocols it offers, once it is whole; None where it does not say.
+        done: Whether no more bytes are needed.
+        protocols: The application protocols it offers, once it is complete; None where it does not say.
     """
 
     done: bool = False
@@ -33,7 +33,7 @@ class ClientHello:
     _received: bytes = b""
 
     def feed(self, data: bytes) -> None:
-        """Take what came on the connection."""
+        """Add bytes that came on the connection."""
         self._received += data
         message, body_bytes = _unwrap(self._received), 0
         if len(message) >= 4:
@@ -49,7 +49,7 @@ class ClientHello:
 
 
 def _unwrap(records: bytes) -> bytes:
-    """Return the message that records carry, as far as it is there."""
+    """Return the message in the records, as far as it has come."""
     message = b""
     while len(records) > 5 and records[0] == _HANDSHAKE:
         end = 5 + int.from_bytes(records[3:5])
@@ -59,7 +59,7 @@ def _unwrap(records: bytes) -> bytes:
 
 
 def _offered(body: bytes) -> tuple[bytes, ...] | None:
-    """Find the protocols (RFC 8446, section 4.1.2). OpenSSL refuses what is malformed: here it yields what is there."""
+    """Find the protocols (RFC 8446, section 4.1.2), as far as they can be read: OpenSSL refuses malformed messages."""
     rest = body[34:]  # version and random bytes
     rest = rest[1 + int.from_bytes(rest[:1]) :]  # session
     rest = rest[2 + int.from_bytes(rest[:2]) :]  # cipher suites

@@ -1,9 +1,9 @@
-"""The server's TLS: TLS 1.3 with required client certificates, swapped for new files with no connection dropped.
+"""The server's TLS: TLS 1.3 with required client certificates, replaced with new files without dropping connections.
 
-Key exchange: Python 3.11 can name one curve or leave OpenSSL's list alone (``SSLContext.set_groups`` is of 3.15). One
-curve would cost most clients a second round trip, so the list is OpenSSL's. The command ``kdm`` cuts it down to
-X25519, P-256 and P-384 by means of the ``openssl.cnf`` beside this module (see ``__main__``); a process that embeds the
-server, or has an ``OPENSSL_CONF`` of its own, has the list it chose.
+Key exchange: Python 3.11 can set one curve or keep OpenSSL's list (``SSLContext.set_groups`` comes with 3.15). One
+curve would cost most clients a second round trip, so the list is OpenSSL's. The command ``kdm`` limits it to X25519,
+P-256 and P-384 with the ``openssl.cnf`` in this package (see ``kdm_cli.__main__``); a process that embeds the server,
+or has an ``OPENSSL_CONF`` of its own, keeps its own list.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _REJECT_CLIENTS: Final = bytes.fromhex("300ca00a06082b06010505070302")
 
 @frozen
 class Material:
-    """Everything made of one state of the files. Connections keep the one they began with.
+    """Everything that is made of one state of the files. A connection keeps what it began with.
 
     Attributes:
         context: The context for new connections.
@@ -64,13 +64,13 @@ def load(
     minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     development: bool = False,
 ) -> Material:
-    """Make a context of the files, and try it: what is returned serves.
+    """Make a context of the files, and try it: what is returned works.
 
     Args:
-        files: Which files.
-        now: The time to judge them at, timezone-aware.
+        files: The files.
+        now: The time at which they are checked, timezone-aware.
         held: What was read of them; None to read them now.
-        minimum_version: The lowest TLS version: 1.3, or 1.2 for clients that lack it.
+        minimum_version: The lowest TLS version: 1.3, or 1.2 for clients that do not have it.
         development: Whether kdm's public development certificates are accepted.
 
     Returns:
@@ -107,7 +107,7 @@ def _check_development(files: TlsFiles, contents: Contents) -> None:
 
 
 def _try(files: TlsFiles, context: ssl.SSLContext, contents: Contents, trust: Trust) -> None:
-    """Shake hands in memory, and ask of each CA whether its clients could."""
+    """Try a handshake in memory, and check for each CA whether its clients could connect."""
     try:
         try_server(context, contents.server)
     except TrialFailed as exc:
@@ -142,10 +142,10 @@ def _context(files: TlsFiles, held: Snapshot, minimum_version: ssl.TLSVersion) -
 
 
 def _no_passphrase(key: Path) -> Callable[[], str]:
-    """Return what stands in for the passphrase prompt, which a service must not open."""
+    """Return a replacement for the passphrase prompt, which a service must not show."""
 
     def encrypted() -> str:
-        raise TlsConfigurationError(f"the key {key} is encrypted: give an unencrypted one, readable by kdm alone")
+        raise TlsConfigurationError(f"the key {key} is encrypted: give an unencrypted one that only kdm can read")
 
     return encrypted
 
@@ -157,10 +157,10 @@ def _watch(
     minimum_version: ssl.TLSVersion,
     authorities: Sequence[Certificate],
 ) -> None:
-    """Give clients that kdm refuses an alert, by means of a context in which their CAs are never to be trusted.
+    """Give clients that kdm refuses an alert, by means of a context that never trusts their CAs.
 
-    Python takes that form of a certificate from a file alone. Without a place for it, the refusal comes after the
-    handshake, with no alert.
+    Python reads that form of a certificate only from a file. Where no file can be written, the refusal comes after
+    the handshake, without an alert.
     """
     refusing = _context(files, held, minimum_version)
     rejected = write_blocks("TRUSTED CERTIFICATE", [authority.der + _REJECT_CLIENTS for authority in authorities])

@@ -1,17 +1,17 @@
 """TLS handshakes that end with an alert the client can read, and with a reason the operator can read.
 
-Left alone, asyncio and uvloop drop a connection whose handshake failed before OpenSSL's alert is sent, and tell nobody
-(https://github.com/python/cpython/issues/98078). Here a failed handshake asks for one more read, which makes either
-event loop send what OpenSSL has to say; the client then closes, or the listener does, after a moment.
+By default, asyncio and uvloop drop a connection whose handshake failed before OpenSSL's alert is sent, and report
+nothing (https://github.com/python/cpython/issues/98078). Here a failed handshake asks for one more read, which makes
+either event loop send the alert; then the client closes, or the listener does after a moment.
 
-A certificate can also be refused by code, for what OpenSSL tolerates (no extended key usage, nobody named). Python has
-no verification callback, but it shows each handshake message before OpenSSL acts on it: when a refused certificate
-passes by, the connection is moved to a context that rejects all its CAs, and OpenSSL sends ``bad_certificate`` by
-itself. That message hook is private in the standard library, so nothing rests on it but the alert: the same check is
-made again after the handshake, before the first byte is served, and closes the connection there.
+kdm also refuses certificates that OpenSSL accepts (no extended key usage, no name). Python has no verification
+callback, but it shows each handshake message before OpenSSL acts on it: when a refused certificate arrives, the
+connection is moved to a context that rejects all its CAs, and OpenSSL itself sends ``bad_certificate``. That message
+hook is private in the standard library, so only the alert depends on it: the same check is made again after the
+handshake, before the first byte is served, and closes the connection there.
 
-A client that offers other application protocols alone is refused as RFC 7301 demands. Python agrees on none instead,
-but lets a callback answer the ClientHello with any alert; what the client offers is read from the bytes it sent.
+A client that offers only other application protocols is refused, as RFC 7301 demands. Python would agree on none
+instead, but lets a callback answer the ClientHello with any alert; what the client offers is read from its bytes.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _NO_APPLICATION_PROTOCOL: Final = 120
 """The alert (RFC 7301, section 3.2)."""
 
 _SHOWN_PROTOCOLS: Final = 4
-"""As many of a client's protocols are told."""
+"""How many of a client's protocols are named in the detail of its rejection."""
 
 _MAX_REMEMBERED: Final = 1000
-"""Clients whose intermediate certificates are kept for sessions they resume."""
+"""How many clients' intermediate certificates are kept for the sessions they resume."""
 
 
 @define(eq=False)
@@ -48,15 +48,15 @@ class Handshake:
     Attributes:
         address: Where the client connects from.
         failed: Called once, when the handshake has failed; the alert, if there is one, is about to be sent.
-        shown: The DER of the client's certificate, once shown, readable or not.
+        shown: The DER of the client's certificate, once it has come, readable or not.
         sent: The certificates the client sent, its own first; empty where they cannot be read.
-        peer: The client its certificate names. Not proven before the handshake is complete.
-        refusal: Why kdm refuses the client, whatever OpenSSL says.
+        peer: Whom the client's certificate names. Not proven before the handshake is complete.
+        refusal: Why kdm refuses the client, whatever OpenSSL decides.
         unserved: The application protocols the client offers, where none of them is served.
         remembered: What a client sent when its session began, by its own certificate.
         failure: Why the handshake failed; None while it has not.
-        hung_up: Called when the client, once connected, has sent close_notify: it will send no more, but may still
-            read. Whoever sets it closes the connection; None leaves that to the event loop, which closes at once.
+        hung_up: Called when the client, once connected, has sent close_notify: it sends nothing more, but may still
+            read. The callback closes the connection; with None the event loop does, at once.
     """
 
     address: str
@@ -71,7 +71,7 @@ class Handshake:
     hung_up: Callable[[], None] | None = None
 
     def show(self, ders: list[bytes]) -> bool:
-        """Take note of the certificates a client sends, and return whether OpenSSL can be left to judge them."""
+        """Note the certificates that a client sends, and return whether the decision can be left to OpenSSL."""
         self.shown, self.sent, self.peer, self.refusal = ders[0], (), None, None
         try:
             self.sent = tuple(map(Certificate.read, ders))
@@ -80,11 +80,11 @@ class Handshake:
             self.refusal = PeerRefused(Reason.MALFORMED, str(exc))
         except PeerRefused as exc:
             self.refusal = exc
-        # A wrong purpose OpenSSL refuses by itself, with the more telling unsupported_certificate.
+        # OpenSSL itself refuses a wrong purpose, with the clearer alert unsupported_certificate.
         return self.refusal is None or self.refusal.reason is Reason.WRONG_PURPOSE
 
     def identify(self, der: bytes) -> Peer:
-        """Return the client that a certificate names, now that OpenSSL has verified it.
+        """Return the client that a certificate names, after OpenSSL has verified it.
 
         Raises:
             PeerRefused: kdm refuses it.
@@ -106,7 +106,7 @@ class Handshake:
         return fingerprint(self.shown) if self.shown else ""
 
     def fail(self, error: OSError) -> None:
-        """Take note of why the handshake failed, and tell. The first reason stays."""
+        """Note why the handshake failed, and call ``failed``. The first reason stays."""
         if self.failure is not None:
             return
         reason, detail = explain(error)
@@ -114,13 +114,13 @@ class Handshake:
             reason, detail = self.refusal.reason, str(self.refusal)
         elif self.unserved:
             offered = ", ".join(ascii(name.decode("latin-1")) for name in self.unserved[:_SHOWN_PROTOCOLS])
-            reason, detail = Reason.NO_SHARED_PARAMETERS, f"the client speaks none but {offered} (ALPN)"
+            reason, detail = Reason.NO_SHARED_PARAMETERS, f"the client offers only {offered} (ALPN)"
         self.failure = (reason, detail)
         self.failed()
 
 
 current: Final[contextvars.ContextVar[Handshake]] = contextvars.ContextVar("kdm_handshake")
-"""The attempt that the running task serves. Both event loops wrap a socket in the task that hands it to them."""
+"""The attempt of the running task. Both event loops wrap a socket in the task that hands it to them."""
 
 
 class HandshakeObject(ssl.SSLObject):
@@ -131,7 +131,7 @@ class HandshakeObject(ssl.SSLObject):
     hello: ClientHello | None = None
 
     def do_handshake(self) -> None:
-        """Go on with the handshake; after a failure, swallow what the client sends until it closes."""
+        """Continue the handshake; after a failure, ignore what the client sends until it closes."""
         if self.handshake is None:
             super().do_handshake()
             return
@@ -148,7 +148,7 @@ class HandshakeObject(ssl.SSLObject):
         context = self.context
         if isinstance(context, HandshakeContext):
             context.remember(self.handshake)
-            # The hook would be called for every record from now on. Nothing is verified any more: leave it behind.
+            # The hook would be called for every record from now on, and nothing is verified any more: drop it.
             if context.refusing is not None:
                 self.context = context.refusing
 
@@ -161,7 +161,7 @@ class HandshakeObject(ssl.SSLObject):
             self.incoming.write(came)
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the base class' name
-        """Read, and pass on close_notify without ending the connection: RFC 8446, section 6.1, closes one direction."""
+        """Read, and report close_notify without ending the connection: it closes one way (RFC 8446, section 6.1)."""
         data = super().read(len, buffer)
         if not data and self.handshake is not None and self.handshake.hung_up is not None:
             self.handshake.hung_up()
@@ -183,14 +183,14 @@ class HandshakeContext(ssl.SSLContext):
     remembered: dict[bytes, list[bytes]] | None = None
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Begin a connection, as the base class does, and tie it to the attempt of the running task."""
+        """Begin a connection, as the base class does, and connect it with the attempt of the running task."""
         made = super().wrap_bio(incoming, *args, **kwargs)
         if isinstance(made, HandshakeObject):
             made.handshake, made.incoming = current.get(None), incoming
         return made
 
     def remember(self, handshake: Handshake) -> None:
-        """Keep what a client sent along, and hand out what was kept."""
+        """Keep the intermediate certificates a client sent, and give the handshake those that were kept."""
         if self.remembered is None:
             self.remembered = {}
         handshake.remembered = self.remembered
@@ -200,10 +200,10 @@ class HandshakeContext(ssl.SSLContext):
             self.remembered[handshake.shown] = [certificate.der for certificate in handshake.sent]
 
     def serve_protocol(self, name: str) -> None:
-        """Serve clients that offer this application protocol, or say nothing of it, and refuse the others (RFC 7301).
+        """Serve clients that offer this application protocol, or none, and refuse the others (RFC 7301).
 
         Args:
-            name: Such as "http/1.1".
+            name: The protocol, such as "http/1.1".
         """
         served = name.encode()
 
@@ -220,7 +220,7 @@ class HandshakeContext(ssl.SSLContext):
         self.sni_callback = on_hello
 
     def watch_certificates(self, refusing: ssl.SSLContext) -> None:
-        """Judge the certificate of each client as it arrives, and move refused ones to another context.
+        """Check the certificate of each client as it arrives, and move refused clients to another context.
 
         Args:
             refusing: A context that rejects every client.
@@ -243,9 +243,9 @@ def _on_message(
 
 
 def _certificates(message: bytes, *, has_context: bool) -> list[bytes]:
-    """Take a Certificate message apart (RFC 8446, section 4.4.2; RFC 5246, section 7.4.2).
+    """Parse a Certificate message (RFC 8446, section 4.4.2; RFC 5246, section 7.4.2).
 
-    What is cut short yields what was whole: OpenSSL refuses the message right after.
+    Of a message that is cut short, the complete certificates are returned: OpenSSL refuses the message right after.
     """
     body = message[4:]
     if has_context:

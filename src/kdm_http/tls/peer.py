@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, read from the certificate it proved to own."""
+"""Who the client of a connection is, read from the certificate it proved to own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdm_http.tls.rejection import Reason
 
 
 class PeerRefused(ValueError):
-    """A certificate that is no good to identify a client, whoever signed it."""
+    """A certificate that cannot identify a client, whoever signed it."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -24,7 +24,7 @@ class PeerRefused(ValueError):
 
 @frozen
 class Peer:
-    """A client, as its certificate says. Made once for a connection and found in ``scope["state"]["peer"]``.
+    """A client, by its certificate. Made once for each connection, and found in ``scope["state"]["peer"]``.
 
     Attributes:
         identity: Who it is. The user is the common name, the groups are the organizations, as kube-apiserver reads
@@ -34,7 +34,7 @@ class Peer:
         fingerprint: SHA-256 of its DER bytes, in lower-case hex.
         not_before: The first moment it is valid, in UTC.
         not_after: The last moment it is valid, in UTC.
-        address: Where it connects from: ``host:port``, or "" where the system could not tell.
+        address: Where it connects from: ``host:port``, or "" where that is not known.
         certificate: The certificate itself.
     """
 
@@ -56,7 +56,7 @@ class Peer:
             address: Where the client connects from.
 
         Raises:
-            PeerRefused: It cannot be read, is not for clients (no ``clientAuth``, or a CA), or names nobody.
+            PeerRefused: It cannot be read, is not for clients (no ``clientAuth``, or a CA), or does not name a client.
         """
         try:
             return cls.of(Certificate.read(der), address)
@@ -65,10 +65,10 @@ class Peer:
 
     @classmethod
     def of(cls, certificate: Certificate, address: str = "") -> Self:
-        """Find out whom a client certificate names.
+        """Read whom a client certificate names.
 
         Raises:
-            PeerRefused: It is not for clients (no ``clientAuth``, or a CA), or names nobody.
+            PeerRefused: It is not for clients (no ``clientAuth``, or a CA), or does not name a client.
         """
         _check_purpose(certificate)
         return cls(
@@ -84,7 +84,7 @@ class Peer:
 
 
 def _check_purpose(certificate: Certificate) -> None:
-    """OpenSSL lets a certificate without an extended key usage pass, and a CA's too: refuse both."""
+    """Refuse a certificate without an extended key usage, and one of a CA: OpenSSL accepts both."""
     if certificate.is_ca:
         raise PeerRefused(Reason.CA_AS_CLIENT, "a CA's certificate is not a client's")
     if certificate.purposes is None:
@@ -105,12 +105,12 @@ def _identity(certificate: Certificate, address: str) -> Identity:
         if len(names) != 1:
             raise PeerRefused(Reason.NO_IDENTITY, f"the certificate has {len(names)} common names, not one")
         user = names[0]
-        if user.casefold().startswith("spiffe:"):  # else a CA that vouches for names alone could hand out SPIFFE IDs
+        if user.casefold().startswith("spiffe:"):  # or a CA that may issue names only could issue SPIFFE IDs
             raise PeerRefused(Reason.NO_IDENTITY, "a common name cannot be a SPIFFE ID: that takes a URI SAN")
     return Identity(user, frozenset(certificate.organizations), certificate.fingerprint, address)
 
 
 def _check_names(values: Sequence[str]) -> None:
-    # An invisible character in a name would let one user pass for another in a log or a policy.
+    # With an invisible character in a name, one user could look like another in a log or a policy.
     if not all(value and value.isprintable() and value == value.strip() for value in values):
         raise PeerRefused(Reason.NO_IDENTITY, "a name in the certificate's subject is empty or not printable")

@@ -1,7 +1,7 @@
-"""PEM files (RFC 7468), read so that there is no doubt what is in them.
+"""PEM files (RFC 7468), read so that there is no doubt about what is in them.
 
 OpenSSL skips a block whose first line it does not recognise, and other readers do not: an indented block, two blocks
-on one line, a file that begins with a byte order mark. What one of them would skip is an error here, with its line.
+on one line, a file that begins with a byte order mark. What one reader would skip is an error here, with its line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 class PemError(ValueError):
-    """A file that is no clean PEM; the message says why, on one line, and names the line."""
+    """A file that is not clean PEM; the message says why, on one line, and names the line."""
 
 
 @frozen

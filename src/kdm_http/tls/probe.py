@@ -1,8 +1,8 @@
-"""A certificate that says a CA issued it and is not signed: what OpenSSL says of it shows whether the CA works.
+"""A certificate that names a CA as its issuer and is not signed: OpenSSL's verdict on it shows whether the CA works.
 
 OpenSSL looks for the CA, then at its purpose, its key's size, its revocation list and its dates, and at the signature
-last. So "the signature is wrong" means that a client with a right one would pass, and anything else means that no
-client of this CA gets in. It takes no key of the CA.
+last. So "the signature is wrong" means that a client with a valid one would pass, and any other error means that no
+client of this CA can connect. The CA's key is not needed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def client_of(authority: Certificate, distribution_points: list[bytes]) -> bytes
     if distribution_points:
         points = _tlv(0x30, b"".join(map(_content, distribution_points)))
         extensions.append(_tlv(0x30, _DISTRIBUTION_POINTS + _tlv(0x04, points)))
-    told = _tlv(
+    content = _tlv(
         0x30,
         _VERSION_3
         + _tlv(0x02, b"\x01" + secrets.token_bytes(16))
@@ -63,7 +63,7 @@ def client_of(authority: Certificate, distribution_points: list[bytes]) -> bytes
         + _KEY
         + _tlv(0xA3, _tlv(0x30, b"".join(extensions))),
     )
-    return _tlv(0x30, told + algorithm + _tlv(0x03, b"\0"))
+    return _tlv(0x30, content + algorithm + _tlv(0x03, b"\0"))
 
 
 def _algorithm(key_algorithm: str) -> bytes:

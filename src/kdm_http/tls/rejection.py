@@ -1,4 +1,4 @@
-"""Why a client was turned away, as told to the log, the metrics and the audit trail."""
+"""Why a client was turned away, as it is reported in the log, the metrics and the audit trail."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class Reason(enum.Enum):
     CRL_STALE = "crl-stale"
     CRL_MISSING = "crl-missing"
     WRONG_PURPOSE = "wrong-purpose"
-    """Its extended key usage says other purposes than clientAuth."""
+    """Its extended key usage lists other purposes than clientAuth."""
     NO_PURPOSE = "no-purpose"
-    """It has no extended key usage, which OpenSSL takes for any."""
+    """It has no extended key usage, which OpenSSL takes as any."""
     CA_AS_CLIENT = "ca-as-client"
     WEAK = "weak"
     """A key below 112 bits of security (RSA under 2048 bits), or a SHA-1 signature."""
     NO_IDENTITY = "no-identity"
-    """It names nobody: no single common name, or a malformed SPIFFE ID."""
+    """It does not name a client: no single common name, or a malformed SPIFFE ID."""
     UNTRUSTED = "untrusted"
     """Any other failure to verify it."""
     PROTOCOL_VERSION = "protocol-version"
     NO_SHARED_PARAMETERS = "no-shared-parameters"
-    """No cipher suite, group or signature algorithm in common, or no application protocol: HTTP/1.1 is served alone."""
+    """No cipher suite, group or signature algorithm in common, or no application protocol: only HTTP/1.1 is served."""
     PLAIN_HTTP = "plain-http"
     CLIENT_ALERT = "client-alert"
     """The client turned this server away: it sent an alert, usually because it does not trust the certificate."""
     MALFORMED = "malformed"
-    """What it sent is no TLS, or its certificate cannot be read."""
+    """What it sent is not TLS, or its certificate cannot be read."""
     TIMEOUT = "timeout"
     DISCONNECTED = "disconnected"
     """It closed before the handshake was over, as port scanners and TCP probes do."""
@@ -51,11 +51,11 @@ class Rejection:
 
     Attributes:
         time: When, in UTC.
-        address: Where it came from: ``host:port``, or "" where the system could not tell.
-        reason: Why, of a fixed set.
-        detail: Why, for a person.
+        address: Where it came from: ``host:port``, or "" where that is not known.
+        reason: Why, one of a fixed set.
+        detail: Why, in words.
         established: Whether the handshake had been completed before: the certificate was good once.
-        user: Who it says it is, where it showed a certificate that names somebody. Proven only if ``established``.
+        user: Who it claims to be, where it showed a certificate that names a client. Proven only if ``established``.
         subject: The subject of the certificate it showed (RFC 4514), or "".
         fingerprint: SHA-256 of the certificate it showed, in lower-case hex, or "".
     """
@@ -103,13 +103,13 @@ _BY_SSL_REASON: Final = {
 
 
 def explain(error: OSError) -> tuple[Reason, str]:
-    """Say why a handshake failed.
+    """Return why a handshake failed.
 
     Args:
         error: What ended it: an ``ssl.SSLError``, a timeout or a lost connection.
 
     Returns:
-        The reason, and words for a person.
+        The reason, and the same in words.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         return _BY_VERIFY_CODE.get(error.verify_code, Reason.UNTRUSTED), error.verify_message

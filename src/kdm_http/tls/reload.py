@@ -1,4 +1,4 @@
-"""The certificate files in use, and the watch over them."""
+"""The certificate files in use, which are polled for changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kdm_http.tls.context import Material, TlsConfigurationError, TlsFiles, load
 
 WARN_AHEAD: Final = timedelta(days=7)
 WARN_EVERY: Final = timedelta(days=1)
-"""How long before the end of a certificate or CRL warnings begin, and how often they come."""
+"""How long before the end of a certificate or CRL warnings begin, and how often they are repeated."""
 
 _log = structlog.get_logger("kdm.tls")
 
@@ -34,11 +34,11 @@ class ReloadEvents(Protocol):
         """
 
     def reload_refused(self, reason: str) -> None:
-        """Changed certificate files are no good: the ones in use stay."""
+        """Changed certificate files cannot be used: the ones in use stay."""
 
 
 class ServerTls:
-    """The server's TLS of this moment. Belongs to one event loop.
+    """The server's TLS at this moment. Belongs to one event loop.
 
     Attributes:
         material: What new connections are made with. Replaced as a whole by an accepted reload.
@@ -56,7 +56,7 @@ class ServerTls:
         """Read the files for the first time.
 
         Raises:
-            TlsConfigurationError: They are no good.
+            TlsConfigurationError: They cannot be used.
         """
         self._files = files
         self._minimum_version = minimum_version
@@ -68,18 +68,18 @@ class ServerTls:
         self._announce("certificates loaded")
 
     def reload(self) -> None:
-        """Have the files read now, changed or not, by the ``watch`` over them. Returns at once."""
+        """Make ``watch`` read the files now, changed or not. Returns at once."""
         self._asked.set()
 
     def _take(self, held: Snapshot) -> bool:
-        """Take files into use, and return whether that was done. If they are no good, what is in use stays."""
+        """Take files into use, and return whether that was done. If they cannot be used, what is in use stays."""
         try:
             self.material = self._load(held)
         except TlsConfigurationError as exc:
             self._refuse(str(exc))
             return False
         except Exception as exc:  # noqa: BLE001
-            # Whoever writes these files must not be able to end a service that runs well.
+            # Those who write these files must not be able to end a service that works.
             _log.exception("certificates could not be judged")
             self._refuse(f"unforeseen {type(exc).__name__}: {exc}")
             return False
@@ -95,7 +95,7 @@ class ServerTls:
 
         Args:
             changed: Called after each accepted reload.
-            interval_s: How often to look, in seconds.
+            interval_s: How often to read them, in seconds.
         """
         changes = FileChanges(self.material.digest)
         warned_at: datetime | None = None
@@ -118,13 +118,13 @@ class ServerTls:
                 changed()
 
     def _warn_ahead(self) -> None:
-        """Warn of what will soon turn clients away."""
+        """Warn of certificates and lists that will soon turn clients away."""
         for what, name, end in self._ends():
             if end - self._now() < WARN_AHEAD:
                 _log.warning("certificates near their end", what=what, name=name, end=end.isoformat())
 
     def _ends(self) -> list[tuple[str, str, datetime]]:
-        """Return what there is, whose it is, and when it ends."""
+        """Return the kind, the owner and the end of each certificate and list."""
         material = self.material
         return [
             ("server", material.certificate.subject, material.certificate.not_after),

@@ -29,7 +29,7 @@ def find_id(certificate: Certificate) -> str | None:
         certificate: The certificate, its signature verified elsewhere.
 
     Returns:
-        The ID, or None where none of its URI SANs is of SPIFFE: then it is no SVID, and other rules apply.
+        The ID, or None where none of its URI SANs is a SPIFFE ID: then it is not an SVID, and other rules apply.
 
     Raises:
         ValueError: It claims to be an SVID and breaks the rules for one; the message says which.
@@ -51,7 +51,7 @@ def check_id(spiffe_id: str) -> str:
         The same string.
 
     Raises:
-        ValueError: It is not; the message says why.
+        ValueError: It is not one; the message says why.
     """
     if not spiffe_id.startswith(_SCHEME):
         raise ValueError("a SPIFFE ID begins with spiffe://")

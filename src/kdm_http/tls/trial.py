@@ -1,4 +1,4 @@
-"""A handshake in memory with what is about to be taken into use: a server that nobody could connect to never begins."""
+"""A handshake in memory with files that are about to be used: a server that nobody could connect to does not start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TrialFailed(Exception):
 def try_server(context: ssl.SSLContext, chain: Sequence[Certificate]) -> None:
     """Connect to a server in memory, as a client that trusts what the server's chain ends in and knows no name.
 
-    The client is done when it has verified the server; the server's own verdict on the client is not waited for.
+    The client is done when it has verified the server; the trial does not wait for the server to verify the client.
 
     Args:
         context: The server's.

@@ -1,4 +1,4 @@
-"""Whether a client's certificate, verified once, is still good: asked again after every reload."""
+"""Revalidation: whether a client's certificate, verified in the handshake, is still good after a reload."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from kdm_http.tls.verifier import Verifier
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 
 _MAX_REMEMBERED: Final = 1000
-"""Clients whose verdict is remembered: one client's connections are judged once after a reload."""
+"""How many clients' verdicts are kept: after a reload, the connections of one client are checked once."""
 
 
 class Trust:
-    """The client CAs and their revocation lists of one moment.
+    """The client CAs and their revocation lists at one moment.
 
-    The handshake is OpenSSL's to verify, with these same files. This class answers for the connections that live on: a
-    certificate may have expired, have been revoked, or its CA have been taken away since. It asks OpenSSL too, so a
-    kept connection and a fresh one get the same verdict. Belongs to one event loop.
+    OpenSSL verifies the handshake with the same files. This class revalidates connections that stay open: their
+    certificate may have expired or been revoked since, or its CA removed. It asks OpenSSL too, so an open connection
+    and a new one get the same verdict. Belongs to one event loop.
 
     Attributes:
         authorities: The certificates trusted to sign clients.
-        revocation_lists: Their CRLs; empty when revocation is not checked. When it is, every CA of a client needs
-            one that is not past its end: without, its clients are refused.
+        revocation_lists: Their CRLs; empty when revocation is not checked. When it is, every CA needs a list that is
+            not past its end: without one, its clients are refused.
     """
 
     def __init__(self, authorities: Sequence[Certificate], revocation_lists: Sequence[RevocationList] = ()) -> None:
-        """Prepare to judge.
+        """Load the certificates and lists into OpenSSL.
 
         Raises:
             MaterialMismatch: OpenSSL does not load what kdm read.
@@ -47,11 +47,11 @@ class Trust:
         self._verdicts: dict[tuple[bytes, ...], tuple[Reason | None, datetime]] = {}
 
     def refusal(self, chain: Sequence[Certificate], now: datetime) -> Reason | None:
-        """Return why a client is to be refused, or None if it is good.
+        """Return why a client has to be refused, or None if it is good.
 
         Args:
             chain: The client's certificate, then the intermediate ones it sent.
-            now: The time, timezone-aware. OpenSSL judges by the system's clock: this one says how long a verdict
+            now: The time, timezone-aware. OpenSSL uses the system's clock; this one decides how long a verdict
                 holds.
         """
         ders = tuple(certificate.der for certificate in chain)
@@ -70,10 +70,10 @@ class Trust:
         return min((date for date in dates if date > now), default=FOREVER)
 
     def flaw(self, authority: Certificate) -> str:
-        """Say why no client of one of the CAs could connect now; "" where they can.
+        """Return why no client of one of the CAs could connect now; "" where they can.
 
-        A certificate that is no CA's is trusted as a client's own. A CA without a revocation list has no clients yet,
-        which is no flaw: its list may follow.
+        A certificate that is not a CA's is trusted as a client's own. A CA without a revocation list has no clients
+        yet, which is not an error: its list may follow.
         """
         lists = [each for each in self.revocation_lists if each.signed_by(authority)]
         points = [each.distribution_points for each in lists if each.distribution_points]

@@ -1,9 +1,9 @@
-"""OpenSSL's own judgement of a client's certificates, asked without the client.
+"""OpenSSL's own verdict on a client's certificates, without the client.
 
-In TLS 1.2 a server judges a client's certificates as soon as it has them, before the client proves that it has the
-key, and nothing is encrypted yet. So a handshake in memory, cut off there, tells what OpenSSL thinks of any chain by
-the very rules of a real handshake: names, dates, purposes, key sizes, signatures, revocation lists. It takes no key but
-one that this process made up for its own side.
+In TLS 1.2 a server verifies a client's certificates as soon as it has them, before the client proves that it has the
+key, and nothing is encrypted yet. So a handshake in memory that stops there gives OpenSSL's verdict on any chain, by
+the rules of a real handshake: names, dates, purposes, key sizes, signatures, revocation lists. The only key it needs is
+one that this process makes for its own side.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class MaterialMismatch(Exception):
 
 
 class Verifier:
-    """Judges client certificates by one set of CAs and revocation lists, as a handshake with them does now."""
+    """Verifies client certificates by one set of CAs and revocation lists, as a handshake with them does now."""
 
     def __init__(self, authorities: Sequence[Certificate], lists: Sequence[RevocationList]) -> None:
-        """Prepare to judge.
+        """Load the certificates and lists into OpenSSL.
 
         Raises:
             MaterialMismatch: OpenSSL does not load what kdm read.
@@ -49,7 +49,7 @@ class Verifier:
         self._begin()
 
     def error(self, chain: Sequence[bytes]) -> ssl.SSLError | None:
-        """Return why OpenSSL refuses a client now, or None where it would go on.
+        """Return why OpenSSL refuses a client now, or None where it would continue.
 
         Args:
             chain: The DER of the client's certificate, then of the others it sends.
@@ -84,7 +84,7 @@ def certificate_message(chain: Sequence[bytes]) -> bytes:
 
 
 def trust_clients(context: ssl.SSLContext, authorities: Sequence[Certificate], lists: Sequence[RevocationList]) -> None:
-    """Have a server's context demand and judge client certificates; with lists, only those that none revokes.
+    """Make a server's context demand and verify client certificates; with lists, also that none of them is revoked.
 
     Raises:
         MaterialMismatch: OpenSSL does not load what kdm read.
@@ -109,7 +109,7 @@ def trust_clients(context: ssl.SSLContext, authorities: Sequence[Certificate], l
 
 @functools.cache
 def _own_side() -> bytes:
-    return throwaway_pair()  # nobody looks at it
+    return throwaway_pair()  # no client ever sees it
 
 
 def _with_length(content: bytes, octets: int) -> bytes:
@@ -129,7 +129,7 @@ def _extension(number: int, body: bytes) -> bytes:
     return number.to_bytes(2) + _with_length(body, 2)
 
 
-# The random bytes are zeros: nothing is kept secret here.
+# The random bytes are zeros: nothing here is secret.
 CLIENT_HELLO: Final = _records(
     _message(
         _HELLO,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kdm_http.server.limits import Limits, Shares
+from kdm_http.server.limits import ClientQuota, Limits
 from kdm_http.tls.rejection import Reason
 from unit.http.client import Client
 from unit.http.credentials import Credentials
@@ -248,6 +248,18 @@ async def test_pipelined_requests_are_answered_in_order(start: Any, connect: Any
     assert [(await client.response()).json["bytes"] for _ in range(3)] == [1, 2, 3]
 
 
+async def test_many_requests_at_once_are_no_large_header(start: Any, connect: Any) -> None:
+    """What was read at once may end within a header: the requests before it do not count as a part of it."""
+    client = await connect(await start(limits=Limits(header_bytes=200)))
+    await client.handshake()
+    one = b"GET /%s HTTP/1.1\r\nhost: kdm\r\n\r\n" % (b"x" * 100)
+    wire = one * 10
+    await client.send(wire[:-10])
+    first = await client.response()
+    await client.send(wire[-10:])
+    assert [first.status, *[(await client.response()).status for _ in range(9)]] == [200] * 10
+
+
 async def test_connections_beyond_the_bound_are_dropped(start: Any, connect: Any) -> None:
     """The bound on all connections; when one ends, the next is let in."""
     server = await start(limits=Limits(connections=2))
@@ -293,18 +305,18 @@ async def test_one_identity_cannot_ask_too_often(start: Any, connect: Any, crede
 def test_a_share_refills_and_is_forgotten() -> None:
     """Tokens come back with time, up to the burst; a user who left costs nothing."""
     clock = [0.0]
-    shares = Shares(Limits(requests_burst=2, requests_per_s=2.0, connections_per_identity=1), lambda: clock[0])
-    assert shares.join("alice")
-    assert not shares.join("alice")
-    assert [shares.take("alice") for _ in range(3)] == [0, 0, 1]
+    quota = ClientQuota(Limits(requests_burst=2, requests_per_s=2.0, connections_per_identity=1), lambda: clock[0])
+    assert quota.join("alice")
+    assert not quota.join("alice")
+    assert [quota.acquire("alice") for _ in range(3)] == [0, 0, 1]
     clock[0] += 0.5
-    assert [shares.take("alice") for _ in range(2)] == [0, 1]
-    shares.leave("alice")
-    shares.forget_quiet()
-    assert shares.take("alice") != 0
+    assert [quota.acquire("alice") for _ in range(2)] == [0, 1]
+    quota.leave("alice")
+    quota.forget_quiet()
+    assert quota.acquire("alice") != 0
     clock[0] += 10
-    shares.forget_quiet()
-    assert shares.join("alice")
+    quota.forget_quiet()
+    assert quota.join("alice")
 
 
 @pytest.mark.parametrize("name", ["handshake_s", "header_bytes", "connections", "requests_per_s"])

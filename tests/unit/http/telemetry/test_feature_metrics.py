@@ -36,7 +36,7 @@ class Deployed:
     async def request(self, method: str, target: str, **options: Any) -> int:
         fields = [(name.lower().encode(), value.encode()) for name, value in options.get("headers", {}).items()]
         if "json" not in options:
-            ready = self.app.shortcut(method.encode(), target.encode(), fields, PEER)
+            ready = self.app.answer_at_once(method.encode(), target.encode(), fields, PEER)
             if ready is not None:
                 return ready.status
 

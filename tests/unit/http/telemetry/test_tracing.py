@@ -91,7 +91,7 @@ async def test_an_answer_given_at_once_leaves_the_same_span(kdm: Observed) -> No
     async with kdm.client() as client:
         await client.get(target, headers=fields)
         raw = [(name.encode(), value.encode()) for name, value in fields.items()]
-        assert kdm.container.api().shortcut(b"GET", target.encode(), raw, PEER) is not None
+        assert kdm.container.api().answer_at_once(b"GET", target.encode(), raw, PEER) is not None
     long_way, at_once = kdm.spans
     assert attributes(at_once) == attributes(long_way)
     assert (at_once.name, at_once.kind) == (long_way.name, long_way.kind)
@@ -105,7 +105,7 @@ async def test_an_answer_given_at_once_leaves_the_same_span(kdm: Observed) -> No
 @pytest.mark.parametrize("target", ["/deployments/none/replicas", "/deployments/n%6Fne/replicas"])
 async def test_a_read_that_fails_leaves_one_span_whichever_way_it_takes(kdm: Observed, target: str) -> None:
     async with kdm.client() as client:
-        if kdm.container.api().shortcut(b"GET", target.encode(), [], PEER) is None:
+        if kdm.container.api().answer_at_once(b"GET", target.encode(), [], PEER) is None:
             await client.get(target)
     (span,) = kdm.spans
     assert attributes(span)["http.response.status_code"] == 404
