@@ -1,7 +1,11 @@
-"""From a route and a request to the bytes of its answer, errors included. Both ways through the server end here."""
+"""From a route and a request to the bytes of its answer, errors included.
+
+The fast path and ASGI both end here, so they give the same bytes.
+"""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +18,6 @@ from kdm_http.api.route import Reply, Request, Route
 
 _JSON: Final = b"application/json"
 _HEAD: Final = b"content-type: %b\r\ncontent-length: %d\r\n"
-
 
 Answer = tuple[int, bytes, bytes]
 """The status; the header fields as they go over the wire, but for those that every answer has; the body."""
@@ -33,17 +36,17 @@ class Dispatcher:
         self._lists = RememberedLists(self._encode)
 
     def answer(self, route: Route, caller: Caller, request: Request) -> Answer:
-        """Answer by an endpoint that does not wait. Raises nothing."""
+        """Call an endpoint that does not wait. Raises nothing."""
         try:
             return self._success(route, route.endpoint(self._service, caller, request), request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             return self.failure(route, caller, error)
 
     async def answer_in_time(self, route: Route, caller: Caller, request: Request) -> Answer:
-        """Answer by any endpoint. Raises nothing but the cancellation of the task."""
+        """Call any endpoint. Raises nothing but the cancellation of the task."""
         try:
             shown = route.endpoint(self._service, caller, request)
-            return self._success(route, shown if route.at_once else await shown, request)
+            return self._success(route, await shown if inspect.isawaitable(shown) else shown, request)
         except Exception as error:  # noqa: BLE001 - as above
             return self.failure(route, caller, error)
 

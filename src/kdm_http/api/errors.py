@@ -31,6 +31,7 @@ STATUS: Final[Mapping[str, int]] = {
     "precondition-failed": 412,
     "write-rejected": 422,
     "write-invalid": 422,
+    "error": 500,  # an error of no other kind: a defect
     "invalid-policy": 500,  # for the start and the log, not for a caller
     "write-forbidden": 502,  # kdm's own permissions are wrong: nothing the caller could mend
     "cluster-unrecognized": 502,

@@ -55,7 +55,8 @@ class PlainTargets:
             if route.at_once:
                 self._routes[group] = route
                 path = re.sub(r"\\\{\w+\\\}", lambda _: _NAME, re.escape(route.template))
-                spellings.append(rf"({path}(?:\?({'|'.join(route.query)})={_VALUE})?)")
+                query = "|".join(route.query) or "(?!)"
+                spellings.append(rf"({path}(?:\?({query})={_VALUE})?)")
                 group += 1 + len(route.parameters) + 2
         self._match = re.compile("|".join(spellings).encode()).fullmatch
         self.find = lru_cache(REMEMBERED_TARGETS)(self._find)

@@ -11,7 +11,7 @@ from kdm_http.api import rfd
 from kdm_http.api.health import Healthy, get_health
 from kdm_http.api.route import AskedCount, Count, Dialect, Listing, Name, Request, Route
 
-RFD001: Final = Dialect("rfd001", "")
+RFD001: Final = Dialect("rfd001")
 
 
 class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):

@@ -11,7 +11,7 @@ from kdm_http.api import rfd
 from kdm_http.api.health import Healthy, get_health
 from kdm_http.api.route import Count, Dialect, Listing, Name, Request, Route
 
-RFD156: Final = Dialect("rfd156", "/api/v1")
+RFD156: Final = Dialect("rfd156")
 
 
 class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):

@@ -33,14 +33,12 @@ class Dialect:
 
     Attributes:
         name: What metrics, traces and OpenAPI call it.
-        base: What its paths begin with.
         statuses: The HTTP status of each error code.
         error_body: Makes the body of an error.
         error_type: The media type of that body.
     """
 
     name: str
-    base: str
     statuses: Mapping[str, int] = field(default=STATUS, repr=False)
     error_body: Callable[[Problem], object] = error_body
     error_type: bytes = b"application/json"
@@ -107,7 +105,7 @@ class Route:
         shows: What the answer is made of; only the description of the API asks for it.
         tagged: Whether successful answers have an entity tag; the endpoint then returns a :class:`Listing`.
         query: The query parameters that are allowed.
-        at_once: Whether the endpoint answers without waiting, so that the connection may call it directly.
+        at_once: Whether it is a read that never waits, so that the connection may call the endpoint directly.
     """
 
     method: Literal["GET", "POST", "PUT"]

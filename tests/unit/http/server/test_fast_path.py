@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_core import AuditEvent, AuditSink, DeploymentRef, DeploymentService
+from kdm_core import AuditEvent, AuditSink, DeploymentRef, DeploymentService, Outcome
 from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
 from kdm_http.api.answered import Answered
 from kdm_http.api.app import Api, create_app
@@ -99,6 +99,7 @@ class Side:
     def __init__(self, repository: MemoryDeploymentRepository, policy: Policy | None = None) -> None:
         self.audit = Kept()
         self.observed: list[tuple[str, str, int, str]] = []
+        self.answered: list[Answered] = []
         service = DeploymentService(repository, policy=policy or parse_policy(POLICY), audit=self.audit)
         self.service = service
         self.api = create_app(service, observers=[self._observe])
@@ -106,6 +107,7 @@ class Side:
 
     def _observe(self, answered: Answered) -> None:
         assert answered.seconds >= 0
+        self.answered.append(answered)
         self.observed.append((answered.method, answered.route, answered.status, answered.user))
 
     @property
@@ -214,6 +216,29 @@ async def test_the_usual_reads_take_it(sides: tuple[Side, Side], connect: Any, m
         for fields in ("", "connection: keep-alive\r\naccept-encoding: gzip\r\nuser-agent: x\r\n"):
             assert (await ask(client, "GET", target, "1.1", fields)).status == 200
     assert reached == []
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "audited"),
+    [
+        ("/deployments/hidden/replicas?namespace=secret", 403, 1),
+        ("/api/v1/deployments?namespace=secret", 403, 1),
+        ("/deployments/none/replicas", 404, 0),
+        ("/api/v1/deployments/api/replicas", 409, 0),
+        ("/deployments?namespace=-a", 400, 0),
+    ],
+)
+async def test_an_error_is_answered_at_once_and_recorded_once(
+    sides: tuple[Side, Side], connect: Any, monkeypatch: Any, target: str, status: int, audited: int
+) -> None:
+    """Without the application, which could only record it a second time."""
+    short, _ = sides
+    monkeypatch.setattr(short.api, "_litestar", None)
+    client = await connect(short.server)
+    await client.handshake()
+    assert (await ask(client, "GET", target, "1.1", "")).status == status
+    assert [each.status for each in short.answered] == [status]
+    assert [(each.outcome, each.request_id) for each in short.audit.events] == [(Outcome.DENIED, "mine")] * audited
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
