@@ -33,12 +33,13 @@ from kdm_core import (
     ServiceInstrument,
     WatchInstrument,
 )
+from kdm_http.api.answered import Observe
 from kdm_http.api.app import create_app
 from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.server.application import Application
 from kdm_http.server.serve import ServerConfig, TlsFiles
 from kdm_http.telemetry.edge_metrics import Traffic
-from kdm_http.telemetry.feature_metrics import Adoption
+from kdm_http.telemetry.feature_metrics import FeatureMetrics
 
 if TYPE_CHECKING:
     from kdm_http.telemetry.tracing import Tracing
@@ -113,12 +114,13 @@ def _api(
     registry: CollectorRegistry,
     tracing: Tracing | None,
 ) -> Application:
+    observers: list[Observe] = [traffic.request, FeatureMetrics(registry).count]
     if tracing is None:
-        return Adoption(create_app(service, observe=traffic.request, log_requests=settings.log_requests), registry)
-    from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be installed
+        return create_app(service, observers=observers, log_requests=settings.log_requests)
+    from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be there
 
-    traced = Traced(tracing.tracer, traffic.request)
-    traced.app = Adoption(create_app(service, observe=traced.observe, log_requests=settings.log_requests), registry)
+    traced = Traced(tracing.tracer)
+    traced.app = create_app(service, observers=[*observers, traced.observe], log_requests=settings.log_requests)
     return traced
 
 

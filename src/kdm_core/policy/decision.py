@@ -24,6 +24,7 @@ class _Granted:
 
     read: tuple[Grant, ...]
     scale: tuple[Grant, ...]
+    reads_everything: bool
 
 
 @frozen
@@ -97,6 +98,8 @@ class Policy:
         """
         granted = self._granted(actor)
         if verb is _READ:
+            if granted.reads_everything:
+                return True
             for grant in granted.read:  # noqa: SIM110 - any() costs a generator on the hot path
                 if grant.covers(ref, labels):
                     return True
@@ -167,6 +170,7 @@ class Policy:
             granted = _Granted(
                 tuple(grant for grant in mine if _READ in grant.verbs),
                 tuple(grant for grant in mine if _SCALE in grant.verbs),
+                any(_READ in grant.verbs and not grant.narrow and grant.namespaces.everything for grant in mine),
             )
             if len(self._callers) >= CACHED_CALLERS:
                 self._callers.clear()  # starting over is simple, safe between threads, and cheap at this size

@@ -15,7 +15,6 @@ from kdm_core.model import (
     Deployment,
     DeploymentChange,
     DeploymentRef,
-    Identity,
     SyncStatus,
     Verb,
 )
@@ -312,35 +311,6 @@ class DeploymentService:
         if not sync.healthy:
             return Health(sync.reason or "the cache is not in sync with the cluster", sync)
         return Health(await self._probe.error(), sync)
-
-    def peek(self, name: str, namespace: str | None = None, *, actor: Identity) -> Deployment | None:
-        """Return what ``find`` would, where that is plain; None where it is not, without a trace."""
-        asked = self._namespace if namespace is None else namespace
-        try:
-            if asked == ALL_NAMESPACES:
-                (found,) = self._repository.find(name)
-            else:
-                found = self._repository.get(DeploymentRef(asked, name))
-        except (KdmError, ValueError):
-            return None
-        if not self.policy.allows(actor, _READ, found.ref, found.labels):
-            return None
-        self._instrument.read_served("find" if asked == ALL_NAMESPACES else "get")
-        return found
-
-    def peek_list(self, namespace: str | None = None, *, actor: Identity) -> tuple[Deployment, ...] | None:
-        """Return what ``list`` would, or None where it would raise, without a trace: ``list`` knows why."""
-        asked = self._namespace if namespace is None else namespace
-        if not self.policy.may_list(actor, asked):
-            return None
-        try:
-            return self.list(Query(asked), Caller(actor)).deployments
-        except KdmError:
-            return None
-
-    def sees_all(self, namespace: str | None = None, *, actor: Identity) -> bool:
-        """Return whether the policy lets the actor read every Deployment of a namespace."""
-        return self.policy.unrestricted(actor, self._namespace if namespace is None else namespace)
 
     def _check_list(self, query: Query, caller: Caller) -> None:
         try:

@@ -41,7 +41,7 @@ async def main():
                 await client.post("/deployments/nginx/replicas", json={"replicaCount": number}, headers=headers)
             await asyncio.gather(*map(ask, range(10)))
         fields = [(b"x-request-id", b"at-once")]
-        assert app.shortcut(b"GET", b"/deployments", fields, types.SimpleNamespace(identity=LOCAL.identity))
+        assert app.answer_at_once(b"GET", b"/deployments", fields, types.SimpleNamespace(identity=LOCAL.identity))
 
 asyncio.run(main())
 """
