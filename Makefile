@@ -15,7 +15,7 @@ endif
 REPOSITORY ?= memory
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build deploy certs cluster kind clean
+.PHONY: help run test build deploy undeploy certs cluster kind clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,9 +29,12 @@ test: $(VENV)/.installed ## Run every check and test: lint, types, imports, unit
 build: ## Build the container image IMAGE, on BASE if given (best by digest); needs Docker
 	@$(PYTHON) deploy/image/build.py --tag '$(IMAGE)' $(if $(BASE),--base '$(BASE)') -- $(BUILD_FLAGS)
 
-deploy: $(VENV)/.installed ## Install kdm on the kind cluster KIND_CLUSTER (kdm), made if missing; needs Docker
-	@cd tests && exec ../$(BIN)/python -m integration.kind.deploy --cluster '$(KIND_CLUSTER)' \
-	    --node-image '$(KIND_IMAGE)' $(if $(BASE),-- --base '$(BASE)')
+deploy: $(VENV)/.installed ## Install kdm on the kind cluster KIND_CLUSTER (kdm), made if missing; needs Docker or root
+	@cd tests && exec env KIND_IMAGE='$(KIND_IMAGE)' BASE='$(BASE)' \
+	    ../$(BIN)/python -m integration.kind.deploy --cluster '$(KIND_CLUSTER)'
+
+undeploy: $(VENV)/.installed ## Delete the kind cluster KIND_CLUSTER (kdm), and all that was started for it
+	@cd tests && exec ../$(BIN)/python -m integration.kind.deploy --delete --cluster '$(KIND_CLUSTER)'
 
 certs: $(VENV)/.installed ## Make a private PKI in ./private-certs (DIR=path for another place)
 	$(BIN)/kdm certs init $(or $(DIR),private-certs)
@@ -39,7 +42,7 @@ certs: $(VENV)/.installed ## Make a private PKI in ./private-certs (DIR=path for
 cluster: $(VENV)/.installed ## Run a local Kubernetes control plane until Ctrl-C, and print its kubeconfig
 	@cd tests && exec ../$(BIN)/python -m integration.controlplane
 
-kind: $(VENV)/.installed ## Run the integration tests on a kind cluster made for them (needs Docker)
+kind: $(VENV)/.installed ## Run the end-to-end tests on a kind cluster made for them; needs Docker or root
 	$(BIN)/nox -s kind
 
 clean: ## Delete what the other targets made in this directory

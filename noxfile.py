@@ -16,23 +16,31 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 nox.options.stop_on_first_error = CI  # what failed is then read last
 nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
 nox.options.sessions = [
-    "lint", "types", "imports", "audit", "unit", "docs", "fuzz", "integration", "chart", "image", "pods", "gate",
+    "lint", "types", "imports", "audit", "unit-3.11", "unit-3.13", "docs", "fuzz", "integration", "chart", "image",
+    "kind", "gate",
 ]  # fmt: skip
 
-PYTHONS = ["3.11", "3.12", "3.13"]
+PYTHONS = ["3.11", "3.12", "3.13"]  # the oldest and the newest for every change
+NIGHTLY_PYTHONS = ["3.12"]
+COVERED = "3.13"  # coverage costs time; one version measures it
 FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
 PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
+SLOWEST = ["--durations=20", "--durations-min=1"]
 # Sessions of their own.
-OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind", "pods")]
+OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind")]
+NOT_ON_KIND = [f"--ignore=tests/integration/{name}" for name in ("chart", "image")]  # they make what they test on
+RUNTIME = ["--extra", "server", "--extra", "kubernetes"]  # what the image has
 LOCKS = {
-    "runtime.txt": ["pyproject.toml"],
+    "core.txt": ["pyproject.toml"],
+    "runtime.txt": ["pyproject.toml", *RUNTIME],
     "dev.txt": ["pyproject.toml", "--all-extras", "--group", "dev", "--constraints", "requirements/runtime.txt"],
     "build.txt": ["--group", "build", "--constraints", "requirements/dev.txt"],
     "go.txt": ["--group", "go"],
     "bench.txt": ["--group", "bench", "--constraints", "requirements/dev.txt"],
     "docs.txt": ["--group", "docs", "--constraints", "requirements/dev.txt"],
-    "otel.txt": ["pyproject.toml", "--extra", "otel", "--constraints", "requirements/dev.txt"],
+    "release.txt": ["--group", "release", "--constraints", "requirements/dev.txt"],
+    "otel.txt": ["pyproject.toml", *RUNTIME, "--extra", "otel", "--constraints", "requirements/dev.txt"],
     "fuzz.txt": ["--group", "fuzz", "--constraints", "requirements/dev.txt"],
     "dashboard.txt": ["--group", "dashboard"],
     "hadolint.txt": ["--group", "hadolint"],
@@ -91,7 +99,7 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Check the supply chain: every locked requirement is pinned and hashed; runtime.txt alone runs kdm.
+    """Check the supply chain: every locked requirement is pinned and hashed; core.txt and runtime.txt are enough.
 
     Nothing is looked up on the network beyond the packages themselves. Bandit's rules, as ruff's S, are part of lint.
     """
@@ -101,30 +109,29 @@ def audit(session: nox.Session) -> None:
         loose = [each for each in requirements if "==" not in each or "--hash=sha256:" not in each]
         if loose or not requirements:
             session.error(f"{path}: not pinned and hashed: {'; '.join(loose) or 'it is empty'}")
-    session.run("uv", "pip", "sync", "--quiet", "--require-hashes", "requirements/runtime.txt")
-    session.run("uv", "pip", "check")
-    session.run(
-        "python",
-        "-W",
-        "error",
-        "-c",
-        "import kdm_cli.serve, kdm_adapters.kubernetes",
-        env={"PYTHONPATH": "src"},
-    )
+    for lock, modules in {
+        "core": "kdm_core, kdm_adapters.memory",
+        "runtime": "kdm_cli.serve, kdm_adapters.kubernetes",
+    }.items():
+        session.run("uv", "pip", "sync", "--quiet", "--require-hashes", f"requirements/{lock}.txt")
+        session.run("uv", "pip", "check")
+        session.run("python", "-W", "error", "-c", f"import {modules}", env={"PYTHONPATH": "src"})
 
 
 @nox.session(python=PYTHONS)
 def unit(session: nox.Session) -> None:
-    """Run the unit tests: no cluster, loopback sockets only. Arguments go to pytest."""
+    """Run the unit tests: no cluster, loopback sockets only; one version measures coverage. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/unit", *PARALLEL, *session.posargs)
+    # Not where arguments choose tests: the floor is for all of them.
+    coverage = ["--cov", "--cov-report=term"] if session.python == COVERED and not session.posargs else []
+    session.run("pytest", "tests/unit", *PARALLEL, *SLOWEST, *coverage, *session.posargs)
 
 
 @nox.session
 def integration(session: nox.Session) -> None:
     """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/integration", *OWN_SESSIONS, *session.posargs)
+    session.run("pytest", "tests/integration", *OWN_SESSIONS, *SLOWEST, *session.posargs)
 
 
 @nox.session
@@ -138,7 +145,7 @@ def chart(session: nox.Session) -> None:
 def image(session: nox.Session) -> None:
     """Build the container image and run it. Needs Docker; as root it brings its own engine. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/integration/image", "tests/integration/kind", *session.posargs)
+    session.run("pytest", "tests/integration/image", *session.posargs)
 
 
 @nox.session
@@ -160,28 +167,34 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(python=FUZZ_PYTHON)
 def nightly(session: nox.Session) -> None:
-    """Search for counterexamples for a long time: state machines, kubeconfigs, a million requests, the parsers."""
+    """Search for counterexamples for a long time: state machines, kubeconfigs, a million requests, the parsers.
+
+    Then run the unit tests on the Pythons that not every change is tested on.
+    """
     install(session)
+    for version in NIGHTLY_PYTHONS:
+        session.notify(f"unit-{version}", posargs=())
     session.install("--require-hashes", "--requirement", "requirements/fuzz.txt")
     long = {"HYPOTHESIS_PROFILE": "nightly", "PYTHONPATH": "tests"}
     session.run("pytest", "tests/unit", "-k", "stateful or machine", "--timeout=0", *session.posargs, env=long)
     session.run("pytest", "tests/integration/kubeconfigs", "-k", "generated or secrets", *session.posargs, env=long)
     session.run("pytest", "tests/integration/edge/test_mutated_requests.py", "-s", *session.posargs, env=long)
     session.run("python", "-m", "fuzz.search", "--seconds", "1800", env=long)
-
-
-@nox.session
-def pods(session: nox.Session) -> None:
-    """Run kdm as Pods on a real kubelet, upgrade it under load. Needs root, containerd, Docker."""
-    install(session)
-    session.run("pytest", "tests/integration/pods", *session.posargs)
+    session.run("pytest", "tests/integration", "--kind", *NOT_ON_KIND, *session.posargs, env=long)
 
 
 @nox.session
 def kind(session: nox.Session) -> None:
-    """Run the integration tests on a kind cluster made for them. Needs Docker. Arguments go to pytest."""
+    """Run kdm's image and chart on a kind cluster made for it; with --all, all integration tests. Needs Docker or root.
+
+    Other arguments go to pytest.
+    """
     install(session)
-    session.run("python", "-m", "integration.kind.session", *session.posargs, env={"PYTHONPATH": "tests"})
+    args = [each for each in session.posargs if each != "--all"]
+    if "--all" in session.posargs:
+        session.run("pytest", "tests/integration", "--kind", *NOT_ON_KIND, *args)
+    else:
+        session.run("pytest", "tests/integration/kind", *args)
 
 
 @nox.session
@@ -227,6 +240,14 @@ def soak(session: nox.Session) -> None:
     """Change a cluster under kdm for ten minutes with a fault every 20 s. Arguments go to benchmarks.soak."""
     install(session)
     session.run("python", "-m", "benchmarks.soak", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build and check wheel, chart package and image tag, of one version, into ./dist; publish nothing."""
+    install(session)
+    session.install("--require-hashes", "--requirement", "requirements/release.txt")
+    session.run("python", "-m", "integration.release", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

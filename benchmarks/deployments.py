@@ -87,10 +87,15 @@ class Writer:
         answer = await self._send("PATCH", _path(*place(number)), {"spec": {"replicas": replicas}}, {200})
         return int(json.loads(answer)["metadata"]["resourceVersion"])
 
-    async def list(self) -> list[dict[str, Any]]:
-        """Return all Deployments there are, as the store has them."""
+    async def list(self, at: str = "") -> list[dict[str, Any]]:
+        """Return all Deployments, as the store has them now, or as it had them at exactly a resourceVersion.
+
+        Raises:
+            Refused: The API server refused, or has forgotten that version.
+        """
+        query = f"?resourceVersion={at}&resourceVersionMatch=Exact" if at else ""
         answer: dict[str, list[dict[str, Any]]] = json.loads(
-            await self._send("GET", "/apis/apps/v1/deployments", None, {200})
+            await self._send("GET", f"/apis/apps/v1/deployments{query}", None, {200})
         )
         return answer["items"]
 

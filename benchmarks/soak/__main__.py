@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -16,13 +17,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
+
 from benchmarks.child import Child, output, running
-from benchmarks.deployments import Writer
+from benchmarks.deployments import Refused, Writer
 from benchmarks.soak.faults import Faults
 from integration.controlplane.cluster import ControlPlane
 from integration.proxy import Proxy
 
 SAMPLE_S = 1.0
+COMPARE_EVERY = 10  # samples
 RECOVERED_AGE_S = 2.0
 SETTLE_TIMEOUT_S = 180.0  # the longest backoff, twice, and a read
 RSS_TOLERANCE = 1.1
@@ -71,7 +75,7 @@ async def _soak(plan: Plan, plane: ControlPlane, proxy: Proxy) -> int:
         command = [sys.executable, "-m", "benchmarks.soak.follower", "--kubeconfig", str(through_proxy)]
         async with running(command, {**os.environ, "TMPDIR": temporary}) as follower:
             await follower.answer()
-            samples, faults, outcomes = await _turmoil(plan, plane, proxy, follower)
+            samples, faults, outcomes, comparisons = await _turmoil(plan, plane, proxy, follower)
             await asyncio.to_thread(proxy.heal)
             settled_s, differing, mirrored = await _settle(follower, plane)
             last = await follower.ask("status")
@@ -87,6 +91,11 @@ async def _soak(plan: Plan, plane: ControlPlane, proxy: Proxy) -> int:
     first = samples[0][1]
     second_bytes, last_bytes = (_rss(samples, tenth) for tenth in (1, 9))
     checks = [
+        (
+            "the cache was the cluster's past whenever they were compared",
+            bool(comparisons) and not any(comparisons),
+            f"{len(comparisons)} times; {sum(map(len, comparisons))} Deployments differed",
+        ),
         ("the cache equals a fresh list", not differing, f"{len(differing)} differ; after {settled_s:.1f} s"),
         ("so does what a subscriber was told", mirrored and last["mirroring"], ""),
         *(
@@ -112,11 +121,13 @@ async def _soak(plan: Plan, plane: ControlPlane, proxy: Proxy) -> int:
 
 
 Samples = list[tuple[float, dict[str, Any]]]
+Comparisons = list[list[object]]
+"""The Deployments that differed, each time."""
 
 
 async def _turmoil(
     plan: Plan, plane: ControlPlane, proxy: Proxy, follower: Child
-) -> tuple[Samples, list[Fault], dict[str, int]]:
+) -> tuple[Samples, list[Fault], dict[str, int], Comparisons]:
     """Change and break things for the planned time; sample what kdm costs meanwhile."""
     seconds = plan.minutes * 60
     started_s = time.monotonic()
@@ -128,7 +139,8 @@ async def _turmoil(
     faults: list[Fault] = []
     dice = random.Random(plan.seed)  # noqa: S311 - dice
     writing = asyncio.create_task(_write(plan, plane, seconds))
-    sampling = asyncio.create_task(_sample(follower, samples, now_s, until=writing))
+    comparisons: Comparisons = []
+    sampling = asyncio.create_task(_sample(follower, plane, samples, comparisons, now_s, until=writing))
     try:
         kinds = Faults(plane, proxy, plan.fault_every / 3, dice)
         while now_s() + 2 * plan.fault_every <= seconds:
@@ -143,7 +155,7 @@ async def _turmoil(
         for task in (sampling, writing):
             task.cancel()
         await asyncio.gather(sampling, writing, return_exceptions=True)
-    return samples, faults, outcomes
+    return samples, faults, outcomes, comparisons
 
 
 async def _write(plan: Plan, plane: ControlPlane, seconds: float) -> dict[str, int]:
@@ -154,26 +166,46 @@ async def _write(plan: Plan, plane: ControlPlane, seconds: float) -> dict[str, i
 
 
 async def _sample(
-    follower: Child, samples: Samples, now_s: Callable[[], float], until: asyncio.Task[dict[str, int]]
+    follower: Child,
+    plane: ControlPlane,
+    samples: Samples,
+    comparisons: Comparisons,
+    now_s: Callable[[], float],
+    until: asyncio.Task[dict[str, int]],
 ) -> None:
-    while not until.done():
-        await asyncio.sleep(SAMPLE_S)
-        samples.append((now_s(), await follower.ask("status")))
+    async with Writer(plane.kubeconfig) as writer, asyncio.TaskGroup() as comparing:
+        while not until.done():
+            await asyncio.sleep(SAMPLE_S)
+            samples.append((now_s(), await follower.ask("status")))
+            if len(samples) % COMPARE_EVERY == 0:
+                comparing.create_task(_compare(writer, await follower.ask("objects"), comparisons))
+
+
+async def _compare(writer: Writer, answer: dict[str, Any], comparisons: Comparisons) -> None:
+    """Compare what kdm held with what the cluster had at the same resourceVersion, if it can still say so."""
+    with contextlib.suppress(Refused, aiohttp.ClientError, TimeoutError):
+        comparisons.append(_differing(await writer.list(at=answer["resource_version"]), answer["objects"]))
 
 
 async def _settle(follower: Child, plane: ControlPlane) -> tuple[float, list[object], bool]:
     """Wait until kdm holds what a fresh list says; return how long that took, in seconds, and what is different."""
     started_s = time.monotonic()
     async with Writer(plane.kubeconfig) as writer:
-        fresh = {(item[0], item[1]): item for item in map(_flat, await writer.list())}
+        fresh = await writer.list()
     while True:
         answer = await follower.ask("objects")
-        held = {(item[0], item[1]): item for item in answer["objects"]}
-        differing: list[object] = [key for key in fresh.keys() | held.keys() if fresh.get(key) != held.get(key)]
+        differing = _differing(fresh, answer["objects"])
         waited_s = time.monotonic() - started_s
         if (not differing and answer["mirrored"]) or waited_s > SETTLE_TIMEOUT_S:
             return waited_s, differing, answer["mirrored"]
         await asyncio.sleep(SAMPLE_S / 4)
+
+
+def _differing(listed: list[dict[str, Any]], objects: list[Any]) -> list[object]:
+    """Return the namespace and name of each Deployment that the cluster's list and kdm do not have alike."""
+    told = {(item[0], item[1]): item for item in map(_flat, listed)}
+    held = {(item[0], item[1]): item for item in objects}
+    return [key for key in told.keys() | held.keys() if told.get(key) != held.get(key)]
 
 
 def _flat(item: dict[str, Any]) -> list[object]:

@@ -96,7 +96,11 @@ async def _obey(kubeconfig: Path) -> None:
             else:
                 held = repository.list()
                 mirrored = {deployment.ref: deployment for deployment in held} == mirror.held
-                _answer(objects=[_flat(deployment) for deployment in held], mirrored=mirrored)
+                _answer(
+                    objects=[_flat(deployment) for deployment in held],
+                    resource_version=repository.sync_status().resource_version,
+                    mirrored=mirrored,
+                )
     await mirroring
     await asyncio.sleep(LINGER_S)
     after = _costs()

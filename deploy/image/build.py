@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,21 +26,18 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--tag", default="kdm:dev", help="what to call it [kdm:dev]")
     parser.add_argument("--base", help="the image to build on, best with its digest [the Dockerfile's]")
     parser.add_argument("--context", default=str(REPOSITORY), help="the directory to build [this checkout]")
+    parser.add_argument("--dry-run", action="store_true", help="print docker's command; needs no Docker")
     parser.add_argument("options", nargs="*", metavar="-- OPTION", help="more of docker build")
     arguments = parser.parse_args(argv)
 
+    if arguments.dry_run:
+        print(shlex.join(_command(arguments)))
+        return 0
     if not shutil.which("docker"):
         return _fail("'docker' is not on the PATH: install Docker (Debian: apt install docker.io)")
     if (answer := _run("docker", "version")).returncode:
         return _fail(f"no Docker daemon answers: {answer.stderr.strip()}")
 
-    options = [f"--tag={arguments.tag}", *(f"--label=org.opencontainers.image.{each}" for each in _labels())]
-    if arguments.base:
-        options.append(f"--build-arg=BASE={arguments.base}")
-    # Docker passes a proxy's variables on by name and keeps them out of the image.
-    options += [
-        f"--build-arg={name}" for name in os.environ if name.lower() in {"http_proxy", "https_proxy", "no_proxy"}
-    ]
     buildx = _run("docker", "buildx", "version").returncode == 0
     environment = {
         **os.environ,
@@ -50,8 +48,19 @@ def main(argv: list[str]) -> int:
         print(
             "make build: without buildx, so by the daemon's own builder: same layers, other image id", file=sys.stderr
         )
-    command = ["docker", "build", *options, *arguments.options, arguments.context]
-    return subprocess.run(command, env=environment, check=False).returncode
+        arguments.options.insert(0, "--force-rm")  # else what failed leaves its container
+    return subprocess.run(_command(arguments), env=environment, check=False).returncode
+
+
+def _command(arguments: argparse.Namespace) -> list[str]:
+    options = [f"--tag={arguments.tag}", *(f"--label=org.opencontainers.image.{each}" for each in _labels())]
+    if arguments.base:
+        options.append(f"--build-arg=BASE={arguments.base}")
+    # Docker passes a proxy's variables on by name and keeps them out of the image.
+    options += [
+        f"--build-arg={name}" for name in os.environ if name.lower() in {"http_proxy", "https_proxy", "no_proxy"}
+    ]
+    return ["docker", "build", *options, *arguments.options, arguments.context]
 
 
 def _labels() -> list[str]:

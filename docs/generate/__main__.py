@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from docs.generate import code, commands, errors, metrics, operations, settings
+from docs.generate import code, commands, errors, metrics, operations, settings, watch
 
 DOCS: Final = Path(__file__).parents[1]
 MAKERS: Final[dict[str, Callable[[str], str]]] = {
@@ -28,9 +28,13 @@ MAKERS: Final[dict[str, Callable[[str], str]]] = {
     "metrics": metrics.describe_metrics,
     "operation": operations.describe_operation,
     "operations": operations.list_operations,
+    "rules": watch.describe_rules,
     "settings": settings.describe_settings,
 }
 """What a part can be. Each is given the words after its name."""
+
+DRAWINGS: Final[dict[str, Callable[[], str]]] = {"diagrams/watch.svg": watch.draw_rules}
+"""Pictures that are made from the code, by their path."""
 
 _PART: Final = re.compile(
     r"(?P<begin><!-- generated: (?P<what>\w+)(?: (?P<words>[^\n]+?))? -->\n)"
@@ -56,9 +60,10 @@ def main() -> int:
     """Renew every page, or tell which ones differ."""
     check = sys.argv[1:] == ["--check"]
     differing = []
-    for path in sorted(DOCS.rglob("*.md")):
-        old = path.read_text(encoding="utf-8")
-        new = renewed(old)
+    for path in [*sorted(DOCS.rglob("*.md")), *(DOCS / each for each in DRAWINGS)]:
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        drawing = DRAWINGS.get(str(path.relative_to(DOCS)))
+        new = drawing() if drawing else renewed(old)
         if new != old:
             differing.append(path)
             if not check:

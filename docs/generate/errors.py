@@ -8,7 +8,7 @@ import kdm_core
 from docs.generate.code import prose
 from docs.generate.operations import API, operations
 from kdm_core import KdmError
-from kdm_core.errors import ERRORS
+from kdm_core.errors import ERRORS, Copyable
 from kdm_http.api.errors import STATUS
 
 
@@ -28,7 +28,7 @@ def describe_exceptions(_: str) -> str:
     rows = ["| exception | is also a | over HTTP | what it means |", "|---|---|---|---|"]
 
     def tell(error: type[KdmError], depth: int) -> None:
-        parents = ", ".join(f"`{each.__name__}`" for each in error.__bases__ if each is not Exception)
+        parents = ", ".join(f"`{each.__name__}`" for each in error.__bases__ if each not in {Exception, Copyable})
         status = STATUS.get(error.code, "")
         rows.append(f"| {'&emsp;' * depth}`{error.__name__}` | {parents} | {status} | {prose(inspect.getdoc(error))} |")
         for each in sorted(error.__subclasses__(), key=lambda each: each.__name__):

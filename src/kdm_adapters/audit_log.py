@@ -43,7 +43,8 @@ class JsonLinesAuditSink(AuditSink):
     """Writes one line of JSON for each event, each with a single write.
 
     A line has the keys ``time`` (RFC 3339, UTC), ``request_id``, ``actor``, ``groups``, ``fingerprint``, ``peer``,
-    ``action``, ``namespace``, ``name``, ``old_replicas``, ``new_replicas``, ``outcome``, ``reason`` and ``latency_ms``.
+    ``action``, ``namespace``, ``name``, ``old_replicas``, ``new_replicas``, ``outcome``, ``reason`` and
+    ``latency_ms``; and ``dry_run``, which is true, where nothing was to be stored.
     It is pure ASCII without control characters, whatever the strings of an event hold, so that nothing a caller
     sends can begin another line. Overlong strings are cut and say so; what is no Unicode becomes U+FFFD.
 
@@ -58,7 +59,7 @@ class JsonLinesAuditSink(AuditSink):
         path: The file, or "-" for standard output. It is opened at the first ``check`` or ``record``.
         required: Whether what cannot be recorded must not be done. If not, lost events go to the log instead.
         durable: Whether an event must have reached the disk (fsync), not just the operating system, to be recorded.
-        instrument: Told of lost events.
+        instrument: Counts lost events.
         wait_s: How long a call may wait, in seconds. ``durable`` may need more, as much as the disk takes to sync.
 
     Attributes:
@@ -159,7 +160,7 @@ class JsonLinesAuditSink(AuditSink):
         except OSError as error:
             reason = error.strerror or str(error)
             noted, self.problem = self.problem, reason
-            if reason != noted and self._was_writable:  # else whoever asks is the first to hear of it
+            if reason != noted and self._was_writable:  # otherwise the caller is the first to learn it
                 _log.error("the audit trail cannot be written", extra={"trail": self._where, "reason": reason})
             raise AuditUnavailable(f"the audit trail on {self._where} cannot be written: {reason}") from error
         self._healed()

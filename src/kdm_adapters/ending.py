@@ -1,4 +1,4 @@
-"""Finishing what has begun to end, whoever is cancelled meanwhile."""
+"""Finishing what has begun to end, even if it is cancelled meanwhile."""
 
 from __future__ import annotations
 

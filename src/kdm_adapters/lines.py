@@ -24,7 +24,7 @@ os.register_at_fork(after_in_child=_in_turn.clear)  # one may be held by a threa
 class WholeLines:
     """Writes each line whole; after one of which only a part could be written, the next begins on a line of its own.
 
-    Waits for as long as the descriptor takes, be it non-blocking or not: ``O_NONBLOCK`` belongs to everybody who has
+    Waits for as long as the descriptor takes, non-blocking or not: ``O_NONBLOCK`` belongs to everybody who has
     the open file, so it may be set or cleared at any time.
 
     Attributes:
@@ -56,7 +56,7 @@ class WholeLines:
 
 
 class LineWriter:
-    """Writes lines on a thread of its own. Whoever has a line never waits; lines that find no room are dropped.
+    """Writes lines on a thread of its own. Callers never wait; lines that find no room are dropped.
 
     Usable from any thread.
 

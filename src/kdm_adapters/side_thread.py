@@ -17,6 +17,12 @@ _T = TypeVar("_T")
 _Jobs = SimpleQueue[Callable[[], Any] | None]
 
 
+STARVED_S: Final = 1.0
+"""How long an idle thread may take to begin, in seconds: a node that is short of CPU takes its time, which says nothing
+of the disk or the reader. A container at its CPU limit stands still for up to 0.1 s (the period of the kernel's quota).
+"""
+
+
 class Stalled(BlockingIOError):
     """What was asked for was not done in time. It may be done later."""
 
@@ -58,7 +64,8 @@ class SideThread:
 
         Args:
             job: What to do.
-            wait_s: How long to wait, in seconds. As long as an earlier call is overdue: not at all.
+            wait_s: How long to wait from when the thread begins, in seconds. As long as an earlier call is overdue: not
+                at all.
 
         Raises:
             Stalled: It was not done in time. It will be, unless it had not begun.
@@ -71,7 +78,9 @@ class SideThread:
                 raise Stalled(errno.EAGAIN, self._stalled)
             self._overdue = None
             result: Future[_T] = Future()
-            self.do(lambda: _fulfil(result, job))
+            begun = threading.Event()
+            self.do(lambda: _fulfil(result, job, begun))
+            begun.wait(STARVED_S)
             try:
                 return result.result(wait_s)
             except NotYet:
@@ -118,12 +127,13 @@ def _work(jobs: _Jobs) -> None:
         job()
 
 
-def _fulfil(result: Future[_T], job: Callable[[], _T]) -> None:
+def _fulfil(result: Future[_T], job: Callable[[], _T], begun: threading.Event) -> None:
+    begun.set()
     if not result.set_running_or_notify_cancel():
         return
     try:
         value = job()
-    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+    except BaseException as error:  # noqa: BLE001 - raised where it is awaited
         with suppress(Exception):
             result.set_exception(error)
     else:

@@ -1,12 +1,12 @@
-"""The command `kdm`, behind what has to come before every other import.
+"""The command `kdm`. Sets up what must be in place before any other import.
 
-That is: descriptors, signals, a home, OpenSSL's configuration. A process may be started with standard input, output or
-error closed (``kdm serve <&- >&- 2>&-``). The next file or socket that is opened then takes that number, and whatever
-is meant for a terminal goes there instead.
+That is: standard descriptors, signals, a home, OpenSSL's configuration. A process may be started with standard input,
+output or error closed (``kdm serve <&- >&- 2>&-``). The next file or socket that is opened then takes that number, and
+whatever is written to the terminal goes there instead.
 
 Imports take most of a second, in which signals already come. Process 1 of a container has no default action: a SIGTERM
-that nobody handles is lost, and the container's runtime kills kdm after its whole grace period. What is left is the
-start of Python itself, some 20 ms. Once kdm serves, :mod:`kdm_http.server.signals` takes over.
+that nobody handles is lost, and the container's runtime kills kdm after its whole grace period. The first
+20 ms, in which Python itself starts, are not covered. Once kdm serves, :mod:`kdm_http.server.signals` takes over.
 
 OpenSSL reads its configuration when it is first used and never again, and Python 3.11 cannot set the key exchange
 groups of a context (``SSLContext.set_groups`` is of 3.15). So ``openssl.cnf`` is named here, before anything imports
@@ -66,17 +66,17 @@ def _handle_signals(*, serving: bool) -> None:
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:
-    os._exit(128 + number)  # as a shell tells of a process that a signal ended
+    os._exit(128 + number)  # the exit code that shells give a process ended by a signal
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """It comes too early, or too late, to mean anything."""
+    """Ignore a signal that comes before kdm serves, or after."""
 
 
 def _have_a_home() -> None:
-    """Give a user that the system does not know, without HOME, the home that container runtimes give it: the root.
+    """Set HOME to / for a user without one that the system does not know, as container runtimes do.
 
-    The Kubernetes client asks for it when it is imported, and cannot do without.
+    Importing the Kubernetes client fails without a home.
     """
     if not os.environ.get("HOME"):
         try:
@@ -86,13 +86,13 @@ def _have_a_home() -> None:
 
 
 def _configure_openssl() -> None:
-    if _VARIABLE in os.environ:  # the operator knows better
+    if _VARIABLE in os.environ:  # the operator's own configuration wins
         return
     os.environ[_VARIABLE] = os.path.join(os.path.dirname(__file__), "openssl.cnf")  # noqa: PTH118, PTH120 - pathlib takes time
     try:
         import ssl  # noqa: PLC0415  # not before the variable is set
 
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # has OpenSSL read it
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # makes OpenSSL read it
     finally:
         del os.environ[_VARIABLE]  # the programs that a kubeconfig makes kdm run have settings of their own
 

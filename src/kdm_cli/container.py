@@ -1,6 +1,6 @@
 """The composition root: the one place that knows the core, the adapters and the edge, and puts them together.
 
-Nothing else sees the container: what it makes is handed over as plain arguments.
+Nothing else sees the container: its parts get each other as plain arguments.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from kdm_adapters.lines import LineWriter
 from kdm_adapters.memory import MemoryDeploymentRepository, demo
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_cli import garbage_collection as garbage
+from kdm_cli.extras import needed_for
 from kdm_cli.policy_file import PolicyFile
 from kdm_cli.settings import ALLOW_ALL_WORD, BadSetting, Settings
 from kdm_core import (
@@ -76,9 +77,9 @@ def _memory(settings: Settings, instrument: WatchInstrument) -> DeploymentReposi
 
 
 def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRepository:
-    # Half a second and tens of megabytes, which the memory repository need not cost.
-    from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository  # noqa: PLC0415
-
+    with needed_for("--repository kubernetes", "kubernetes"):
+        # Half a second and tens of megabytes, which the memory repository does not need.
+        from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository  # noqa: PLC0415
     return KubernetesDeploymentRepository(
         ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None),
         namespaces=settings.namespaces or None,
@@ -86,7 +87,6 @@ def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRe
         stale_after_s=settings.stale_after_s,
         refuse_stale=settings.refuse_stale,
         write_timeout_s=settings.write_timeout_s,
-        check_interval_s=settings.check_interval_s,
         instrument=instrument,
     )
 
@@ -94,17 +94,15 @@ def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRe
 def _tracing(settings: Settings) -> Tracing | None:
     if not settings.otel:
         return None
-    try:
-        from kdm_http.telemetry.tracing import Tracing  # noqa: PLC0415 - OpenTelemetry may not be there
-    except ImportError as error:
-        raise BadSetting(f"--otel needs kdm's extra otel, kdm-service[otel]: {error}") from error
+    with needed_for("--otel", "otel"):
+        from kdm_http.telemetry.tracing import Tracing  # noqa: PLC0415 - OpenTelemetry may not be installed
     return Tracing()
 
 
 def _traced(repository: DeploymentRepository, tracing: Tracing | None) -> DeploymentRepository:
     if tracing is None:
         return repository
-    from kdm_adapters.tracing import TracedRepository  # noqa: PLC0415 - OpenTelemetry may not be there
+    from kdm_adapters.tracing import TracedRepository  # noqa: PLC0415 - OpenTelemetry may not be installed
 
     return TracedRepository(repository, tracing.tracer)
 
@@ -119,7 +117,7 @@ def _api(
     observers: list[Observe] = [traffic.request, FeatureMetrics(registry).count]
     if tracing is None:
         return create_app(service, observers=observers, log_requests=settings.log_requests)
-    from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be there
+    from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be installed
 
     traced = Traced(tracing.tracer)
     traced.app = create_app(service, observers=[*observers, traced.observe], log_requests=settings.log_requests)
@@ -174,7 +172,7 @@ async def _lifespan(
             await stack.enter_async_context(tracing)
         if audit is not None:
             stack.enter_context(audit)
-            audit.check()  # better no start than a service that refuses every write
+            audit.check()  # rather do not start than refuse every write
             await stack.enter_async_context(audit.examined())
         await stack.enter_async_context(repository)
         await stack.enter_async_context(garbage.frozen_once_synced(repository))
@@ -189,8 +187,8 @@ def _metrics(
     audit: JsonLinesAuditSink | None,
     log_lines: LineWriter,
 ) -> Metrics:
-    # A counter's beginning would be a series of its own.
-    disable_created_metrics()  # type: ignore[no-untyped-call] # the library forgot
+    # Each counter's creation time would be one more series.
+    disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no type for it
     instrument.observe(repository.sync_status)
     instrument.observe_log(lambda: log_lines.dropped)
     if audit is not None:
@@ -236,7 +234,7 @@ class Container(containers.DeclarativeContainer):
     log_lines = providers.Singleton(LineWriter, 2, "kdm-log")
     """The log's, on standard error."""
     out_lines = providers.Singleton(LineWriter, 1, "kdm-out")
-    """What is no log, on standard output."""
+    """Everything else, on standard output."""
     instrument = providers.Singleton(PrometheusInstrument)
     repository = providers.Selector(
         providers.Callable(attrgetter("repository"), settings),
@@ -262,6 +260,6 @@ class Container(containers.DeclarativeContainer):
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
     read_again = providers.Callable(_read_again, policy_file)
-    """What SIGHUP has read besides the certificates."""
+    """What SIGHUP reads again besides the certificates."""
     lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing)
-    """What has to live as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""
+    """What lives as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""

@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, kept from searching what the service holds for as long as it lives."""
+"""Keeps Python's cyclic garbage collector from searching the long-lived objects of the service."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PATIENCE_S: Final = 60.0
 
 @asynccontextmanager
 async def frozen_once_synced(repository: DeploymentRepository) -> AsyncIterator[None]:
-    """Take what there is, once the repository has synced, out of the collector's sight (``gc.freeze``).
+    """Exclude all objects that exist once the repository has synced from collection (``gc.freeze``).
 
     A full collection looks at every object: with 50,000 Deployments it would hold up each request for tens of
-    milliseconds, and find nothing, for none of them is part of a cycle. What is replaced later is freed all the same,
-    by its reference count. For the same reason searches are rare while a list arrives.
+    milliseconds and find nothing, because none of them is part of a cycle. Objects that are replaced later are still
+    freed, by their reference counts. For the same reason collections are rare while a list arrives.
     """
     thresholds = gc.get_threshold()
     gc.set_threshold(YOUNG_OBJECTS, *SEARCHES)

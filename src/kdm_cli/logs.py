@@ -1,7 +1,7 @@
-"""How the log looks: one line an event, for a person or for a machine, on standard error.
+"""How the log looks: one line for each event, for a person or for a machine, on standard error.
 
-Whatever an event says, it begins no other line and moves no terminal's cursor, and what looks like a credential is left
-out, in messages and tracebacks of libraries too. The lines of one request have its ``request_id``, and where traces are
+Nothing in an event can start another line or move a terminal's cursor. What looks like a credential is left out, also
+in messages and tracebacks of libraries. The lines of one request have its ``request_id``, and where traces are
 sent its ``trace_id``.
 """
 
@@ -69,7 +69,7 @@ class Lines(Protocol):
 
 
 class _Handler(logging.Handler):
-    """Gives each event's lines to a writer; tells once there is room again how many found none."""
+    """Gives each event's lines to a writer. Logs how many were dropped, as soon as there is room again."""
 
     def __init__(self, lines: Lines) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def configure(level: str, style: str, lines: Lines, *, colors: bool = False) -> 
 
     Args:
         level: The least severity: debug, info, warning or error.
-        style: console for a person, json for a machine.
+        style: console for people, json for machines.
         lines: Where to. It must not wait for a reader: whatever logs would stand still with it.
         colors: Whether a terminal shows them.
     """

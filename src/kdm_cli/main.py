@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from kdm_cli import certs as certs_command
+from kdm_cli import extras, settings
 from kdm_cli import policy as policy_command
-from kdm_cli import settings
 from kdm_core.version import installed_version
 
 
@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Its arguments; None for those of the process.
 
     Returns:
-        The exit code: 0 done, 1 it could not be done, 2 it was asked for wrongly.
+        The exit code: 0 done, 1 it could not be done, 2 it was asked for wrongly, or of an installation
+        that lacks an extra.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -39,11 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     certs_command.register(commands)
     policy_command.register(commands)
     arguments = parser.parse_args(argv)
-    code: int = arguments.handler(arguments)
+    try:
+        code: int = arguments.handler(arguments)
+    except extras.MissingExtra as error:
+        print(f"kdm: {error}", file=sys.stderr)
+        return 2
     return code
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from kdm_cli import serve as serve_command  # noqa: PLC0415 - a second that the other commands need not cost
-
+    with extras.needed_for("serve", "server"):
+        from kdm_cli import serve as serve_command  # noqa: PLC0415 - a second, which the other commands do not need
     return serve_command.serve(arguments)

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kdm_core import DeploymentRef, Identity, InvalidInput, Policy, PolicyError, Verb, parse_policy
+from kdm_core import DeploymentRef, Identity, InvalidInput, Policy, PolicyError, Verb, parse_policy, regular_file
 from kdm_core.names import check_replicas
 from kdm_core.policy import Explanation, Verdict
-from kdm_http import regular_file
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -41,9 +40,9 @@ def register(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
     command = commands.add_parser(
         "explain",
-        help="tell whether and why somebody may do something",
-        description="Tell whether a policy allows something, and why. Exits with 0 if it does, 1 if not, "
-        "2 if the question or the file makes no sense. The bounds that kdm is configured with apply besides.",
+        help="say whether and why somebody may do something",
+        description="Say whether a policy allows something, and why. Exits with 0 if it does, 1 if not, "
+        "2 if the question or the file makes no sense. The bounds of the configuration apply as well.",
     )
     command.add_argument("file", metavar="FILE", help="the policy file, - for standard input")
     command.add_argument("--user", required=True, help="the certificate's common name, or its SPIFFE ID")
@@ -65,7 +64,7 @@ def check(args: argparse.Namespace) -> int:
         return _complain(error)
     count = len(policy.grants)
     summary = f"{count} grant{'' if count == 1 else 's'}" if count else "no grants, so everything is denied"
-    return _tell([f"{args.file}: valid: {summary}"], ALLOWED)
+    return _print([f"{args.file}: valid: {summary}"], ALLOWED)
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -80,15 +79,15 @@ def explain(args: argparse.Namespace) -> int:
     except InvalidInput as error:
         return _complain(error)
     explanation = policy.explain(actor, verb, ref, labels, replicas)
-    return _tell(_answer(explanation), ALLOWED if explanation.allowed else DENIED)
+    return _print(_answer(explanation), ALLOWED if explanation.allowed else DENIED)
 
 
-def _tell(lines: list[str], code: int) -> int:
-    """Print an answer. Where that fails nobody was told, and no code may say that they were."""
+def _print(lines: list[str], code: int) -> int:
+    """Print an answer. Where nobody could read it, the exit code must not claim that there was one."""
     try:
         print("\n".join(lines), flush=True)
     except OSError as error:
-        # What is left in the buffer would be tried again at the end, and change the exit code.
+        # The interpreter would try to write the rest of the buffer when it exits, and change the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _complain(f"standard output: {error.strerror}")
     return code

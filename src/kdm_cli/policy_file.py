@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from kdm_core import DeploymentService, Policy, PolicyError, parse_policy
-from kdm_http import regular_file
+from kdm_core import DeploymentService, Policy, PolicyError, parse_policy, regular_file
 from kdm_http.file_watch import POLL_S, FileChanges
 
 _log = logging.getLogger("kdm.policy")
@@ -19,7 +18,7 @@ class PolicyFile:
     """A policy that is read from a file, and again whenever the file has changed. Belongs to one event loop.
 
     Attributes:
-        policy: What the file said when it was last good.
+        policy: The last good one.
     """
 
     def __init__(self, path: Path, *, reloaded: Callable[[bool], None] = lambda _: None) -> None:
@@ -27,7 +26,7 @@ class PolicyFile:
 
         Args:
             path: The file, TOML. It may be replaced at any time.
-            reloaded: Told of each changed file: True if it was taken into use, False if it was refused.
+            reloaded: Called for each changed file: True if it is in use now, False if it was refused.
 
         Raises:
             PolicyError: It cannot be read or is no policy; the message begins with the file's name.
@@ -41,16 +40,16 @@ class PolicyFile:
         self._announce("policy loaded")
 
     def reload(self) -> None:
-        """Have the file read now, changed or not, by the watch that ``followed_by`` keeps. Returns at once."""
+        """Ask ``followed_by`` to read the file now, changed or not. Returns at once."""
         self._asked.set()
 
     @asynccontextmanager
     async def followed_by(self, service: DeploymentService, interval_s: float = POLL_S) -> AsyncIterator[None]:
-        """Give a service each new policy, as long as the context lasts. A file that is no good changes nothing.
+        """Give a service each new policy while the context lasts. A bad file changes nothing.
 
         Args:
             service: Whose ``policy`` is replaced, between two requests.
-            interval_s: How often the file is looked at, in seconds. A change is taken up at the second look.
+            interval_s: How often the file is read, in seconds. A change is used once two readings agree.
         """
         watch = asyncio.create_task(self._watch(service, interval_s), name="kdm-policy")
         try:

@@ -14,6 +14,7 @@ import structlog
 
 from kdm_cli import logs
 from kdm_cli.container import Container, dev_directory
+from kdm_cli.extras import MissingExtra
 from kdm_cli.settings import BadSetting, Settings
 from kdm_core import KdmError
 from kdm_http.server.serve import Addresses, BindError, ServerError, TlsConfigurationError, run
@@ -29,7 +30,7 @@ _log = structlog.get_logger("kdm")
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Serve until told to stop.
+    """Serve until a signal ends it.
 
     Args:
         arguments: The settings that were given as flags.
@@ -52,7 +53,7 @@ def serve(arguments: argparse.Namespace) -> int:
             lambda: (container.server_config(), container.api(), container.ops(), container.lifespan())
         )
         run(
-            cast("ASGI3Application", api),  # litestar and uvicorn type ASGI each in their own way
+            cast("ASGI3Application", api),  # litestar and uvicorn each have their own types for ASGI
             cast("ASGI3Application", ops),
             config=config,
             lifespan=lifespan,
@@ -60,7 +61,7 @@ def serve(arguments: argparse.Namespace) -> int:
             events=container.traffic(),
             read_again=container.read_again,
         )
-    except BadSetting as error:
+    except (BadSetting, MissingExtra) as error:
         return _fail(error, EXIT_BAD_USAGE, chosen.log_format)
     except (BindError, KdmError, ServerError, TlsConfigurationError) as error:
         return _fail(error, EXIT_CANNOT_START, chosen.log_format)
@@ -68,7 +69,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def _fail(error: Exception, code: int, log_format: str = "console") -> int:
-    if log_format == "json":  # whoever reads this parses every line
+    if log_format == "json":  # its reader parses every line
         _log.error(str(error))
     else:
         print(f"kdm: {error}", file=sys.stderr)
@@ -76,13 +77,13 @@ def _fail(error: Exception, code: int, log_format: str = "console") -> int:
 
 
 def _greet(chosen: Settings, addresses: Addresses, container: Container) -> None:
-    """Tell where kdm listens; in development, how to talk to it."""
+    """Print where kdm listens; in development, how to talk to it."""
     api, ops = (_url(scheme, where[0]) for scheme, where in (("https", addresses.api), ("http", addresses.ops)))
     text = f"kdm serves {api} (mTLS) from {chosen.repository}; probes and metrics on {ops}"
     if chosen.log_format == "json":
         _log.info(text)
         return
-    # Whoever reads an audit trail from standard output wants nothing else there.
+    # Where standard output is the audit trail, nothing else belongs there.
     out = container.log_lines() if chosen.audit_destination == "-" else container.out_lines()
     out.write(text)
     if chosen.dev:

@@ -36,6 +36,7 @@ from kdm_core.errors import (
     WriteInvalid,
     WriteRejected,
 )
+from kdm_core.json_values import as_json
 from kdm_core.model import (
     ALL_NAMESPACES,
     LOCAL,
@@ -139,5 +140,6 @@ __all__ = [
     "WriteForbidden",
     "WriteInvalid",
     "WriteRejected",
+    "as_json",
     "parse_policy",
 ]

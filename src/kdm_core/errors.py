@@ -11,7 +11,20 @@ if TYPE_CHECKING:
     from kdm_core.model import Deployment, DeploymentRef, Identity, Verb
 
 
-class KdmError(Exception):
+class Copyable(Exception):
+    """An error that can be copied, pickled and raised across processes, whatever its constructor takes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[Copyable], args: tuple[object, ...]) -> Copyable:
+    error = kind.__new__(kind)  # its constructor would take the message for what it makes one of
+    error.args = args
+    return error
+
+
+class KdmError(Copyable):
     """The root of every error kdm raises on purpose. ``str()`` of one is fit to be shown to a caller.
 
     Errors may be copied and pickled, whatever their constructors take.
@@ -25,15 +38,6 @@ class KdmError(Exception):
     code: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
     written: bool | None = False
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (type(self), self.args), self.__dict__
-
-
-def _restored(kind: type[KdmError], args: tuple[object, ...]) -> KdmError:
-    error = kind.__new__(kind)  # its constructor would take the message for what it makes one of
-    error.args = args
-    return error
 
 
 class InvalidInput(KdmError, ValueError):

@@ -1,8 +1,7 @@
 """The domain's values: what a Deployment is to kdm, who asks, and what was done.
 
 All of them are immutable, so they can be shared between threads and handed out of a cache without copies. All can be
-copied, pickled, and turned into JSON by way of ``attrs.asdict`` (the time and groups of an audit event need a
-``default``).
+copied, pickled, and turned into JSON with :func:`kdm_core.as_json`.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ class DeploymentChange:
     deployment: Deployment | None = None
 
 
-class Trouble(enum.Enum):
+class Trouble(enum.StrEnum):
     """What is wrong with a source, in kind.
 
     The value is a clause that is safe to show to anybody: none of it comes from a cluster, a proxy or a file.

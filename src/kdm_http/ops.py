@@ -1,4 +1,4 @@
-"""The plain listener's application: probes and metrics for those who cannot show a certificate. Never an API route."""
+"""The plain listener's application: probes and metrics for clients without certificates. It has no API route."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def create_ops_app(service: DeploymentService, metrics: Metrics) -> ASGIApp:
     """Make the probes and metrics.
 
     Args:
-        service: Asked for its cache's state, never for the cluster's.
+        service: Its cache's state decides readiness; the cluster is never asked.
         metrics: What ``/metrics`` answers.
     """
 
     @get("/livez", sync_to_thread=False)
     def livez() -> Response[dict[str, str]]:
-        """Tell that the event loop turns. The cluster's troubles are no reason to restart kdm."""
+        """Answer 200 while the event loop runs. Troubles of the cluster are no reason to restart kdm."""
         return Response({"status": "alive"})
 
     @get("/readyz", sync_to_thread=False)
     def readyz(request: Request[Any, Any, Any]) -> Response[dict[str, str]]:
-        """Tell whether reads can be served: one source at least has a complete snapshot, and no stop has begun."""
+        """Answer 200 if reads can be served: at least one source has a complete snapshot, and kdm is not stopping."""
         stopping = request.scope.get("state", {}).get("stopping")
         if stopping is not None and stopping.is_set():
             return problem(503, "stopping")
@@ -42,7 +42,7 @@ def create_ops_app(service: DeploymentService, metrics: Metrics) -> ASGIApp:
 
     @get("/metrics", sync_to_thread=False)
     def get_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-        """Tell Prometheus."""
+        """Return the metrics."""
         body, media_type = metrics(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": media_type})  # as it is: Litestar would add a second charset
 
@@ -58,13 +58,13 @@ def create_ops_app(service: DeploymentService, metrics: Metrics) -> ASGIApp:
 
 
 def not_synced(sources: Sequence[SourceStatus]) -> str:
-    """Return what anybody may know of sources that have not been read yet: which, and the kind of trouble.
+    """Return what anybody may know of sources that have not been read yet: their names and the kind of trouble.
 
-    What the cluster, a credential plugin or a file said stays in the log, and in ``/health`` for known clients.
+    Messages of the cluster, a credential plugin or a file are only in the log, and in ``/health`` for known clients.
     """
-    told = [f"{_name(each)}: {(each.trouble or Trouble.NOT_READ).value}" for each in sources[:_NAMED]]
+    named = [f"{_name(each)}: {(each.trouble or Trouble.NOT_READ).value}" for each in sources[:_NAMED]]
     more = [f"{len(sources)} namespaces in all"] if len(sources) > _NAMED else []
-    return "not synced yet" + (f" ({'; '.join([*told, *more])})" if told else "")
+    return "not synced yet" + (f" ({'; '.join([*named, *more])})" if named else "")
 
 
 def _name(source: SourceStatus) -> str:

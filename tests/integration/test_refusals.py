@@ -282,7 +282,7 @@ async def test_the_api_servers_own_statuses_are_read_as_what_they_are(
         assert "Request entity too large" in text
 
     context = {"Accept": media_type, "Authorization": "Bearer nobody-knows"}
-    server = f"https://{control_plane.address}:{control_plane.port}"
+    server = f"https://127.0.0.1:{control_plane.port}"
     async with aiohttp.ClientSession(server) as nobody, nobody.get(path, ssl=False, headers=context) as answer:
         read = failure(await answer.read(), answer.status)
         assert (read.code, read.message) == (401, "Unauthorized")

@@ -1,7 +1,7 @@
 """The watch cache on a real API server, through everything that can go wrong between the two.
 
-Each fault strikes while things change. Afterwards the cache equals what a fresh list says, subscribers were told every
-difference, and kdm's own consistency check has found nothing.
+Each fault strikes while things change. Afterwards the cache equals what a fresh list says, and subscribers know every
+difference.
 """
 
 from __future__ import annotations
@@ -26,17 +26,16 @@ from .workloads import create_deployments, deployment
 TUNING: Final = Tuning(silence_s=2.0, watch_list_deadline_s=5.0)
 COUNT: Final = 40
 
+RECOVERY_S: Final = 120.0
+"""The longest backoff is 60 s: on a machine that is slow to change things it comes to that."""
+
 
 class Heard(WatchInstrument):
     """What the watch cache tells of itself."""
 
     def __init__(self) -> None:
-        self.inconsistent_objects = 0
         self.lists: list[str] = []
         self.ends: list[str] = []
-
-    def inconsistent(self, source: str, objects: int) -> None:  # noqa: ARG002 - one source
-        self.inconsistent_objects += objects
 
     def listed(self, source: str, mode: str, reason: str, seconds: float) -> None:  # noqa: ARG002 - one source
         self.lists.append(f"{mode} {reason}")
@@ -58,7 +57,6 @@ class Scene:
             namespaces=[namespace],
             instrument=self.heard,
             tuning=TUNING,
-            check_interval_s=0.5,
         )
 
     async def change(self) -> None:
@@ -83,7 +81,7 @@ class Scene:
             for each in listed["items"]
         }
         assert truth["old-5"][1] == 7
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(RECOVERY_S):
             while self._cached() != truth or not self.repository.sync_status().healthy:  # noqa: ASYNC110 - see above
                 await asyncio.sleep(0.01)
 
@@ -222,10 +220,9 @@ async def test_ten_thousand_writes_are_each_read_at_once(control_plane: ControlP
 
 
 async def _told_everything(scene: Scene, follower: Follower) -> None:
-    """The subscriber knows what the repository shows, and the cluster has contradicted neither."""
+    """The subscriber knows what the repository shows."""
     expected = {each.ref: each for each in scene.repository.list()}
     async with asyncio.timeout(DEADLINE_S):
         while dict(follower.state) != expected:
             await follower.next()
     await follower.aclose()
-    assert scene.heard.inconsistent_objects == 0

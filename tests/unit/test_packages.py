@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.resources
 import json
 import pkgutil
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -16,6 +20,7 @@ import kdm_cli
 import kdm_core
 import kdm_http
 
+REPOSITORY = Path(__file__).parents[2]
 ROOTS = (kdm_core, kdm_adapters, kdm_http, kdm_cli)
 PACKAGES = [
     name
@@ -27,13 +32,34 @@ PACKAGES = [
 ]
 
 
+SERVER = {
+    "aiohttp",
+    "dependency_injector",
+    "kubernetes",
+    "litestar",
+    "msgspec",
+    "prometheus_client",
+    "uvicorn",
+    "uvloop",
+}
+"""What serving and watching a cluster need, and whoever only asks a server does not."""
+
+
 def imported_by(statement: str) -> set[str]:
     """Return the top-level packages that a fresh interpreter has imported after a statement."""
     report = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     answer = subprocess.run(
         [sys.executable, "-c", f"{statement}\n{report}"], check=True, capture_output=True, text=True, timeout=60
     )
-    return set(json.loads(answer.stdout))
+    return set(json.loads(answer.stdout.splitlines()[-1]))
+
+
+def imported_by_command(*arguments: str) -> set[str]:
+    """Return the top-level packages that ``kdm`` has imported when it ends."""
+    return imported_by(
+        "import contextlib; from kdm_cli.main import main\n"
+        f"with contextlib.suppress(SystemExit): main({list(arguments)!r})"
+    )
 
 
 def foreign(names: set[str]) -> set[str]:
@@ -53,6 +79,87 @@ def test_the_memory_adapter_needs_no_more_than_the_core() -> None:
 
 def test_the_core_does_not_bring_its_test_suites() -> None:
     assert not imported_by("import kdm_core, kdm_adapters.memory") & {"pytest", "hypothesis"}
+
+
+def test_the_command_line_is_parsed_with_no_more_than_the_core() -> None:
+    """Every command pays for this, those that ask a server too."""
+    core = {"attr", "attrs", "kdm_cli", "kdm_core", "kdm_http"}
+    for arguments in (["--help"], ["serve", "--help"], ["certs", "revoke", "--help"], ["policy", "check", "-"]):
+        assert foreign(imported_by_command(*arguments)) == core, arguments
+
+
+def test_certificates_are_made_without_loading_a_server(tmp_path: Path) -> None:
+    loaded = imported_by_command("certs", "init", str(tmp_path))
+    assert "cryptography" in loaded
+    assert loaded & SERVER == set()
+
+
+def test_every_package_that_is_imported_is_declared_where_it_is_needed() -> None:
+    """And nothing is declared that nobody imports, but what another one needs to be quick."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    declared = {"core": project["dependencies"], **project["optional-dependencies"]}
+    distributions = {extra: {re.split(r"[^\w-]", each)[0] for each in names} for extra, names in declared.items()}
+    found: dict[str, set[str]] = {extra: set() for extra in declared}
+    for path in sorted((REPOSITORY / "src").rglob("*.py")):
+        extras = ["core", *extras_of(path.relative_to(REPOSITORY / "src").as_posix())]
+        for name in third_party_imports(path):
+            providers = [extra for extra in extras if DISTRIBUTIONS.get(name, name) in distributions[extra]]
+            assert providers, f"{path} imports {name}, which none of {extras} installs"
+            for extra in providers:
+                found[extra].add(DISTRIBUTIONS.get(name, name))
+    unused = {extra: names - found[extra] for extra, names in distributions.items()}
+    assert unused == {extra: {"httptools"} if extra == "server" else PLUGINS.get(extra, set()) for extra in declared}
+
+
+def test_a_cluster_without_its_extra_is_an_error_of_one_line() -> None:
+    code = (
+        "import sys; sys.modules['aiohttp'] = None; from kdm_cli.main import main;"
+        "sys.exit(main(['serve', '--dev', '--repository', 'kubernetes', '--port', '0', '--ops-port', '0']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert (
+        "kdm: --repository kubernetes needs kdm's extra kubernetes: pip install 'kdm-service[kubernetes]'"
+        in done.stderr
+    )
+
+
+DISTRIBUTIONS = {
+    "aiohttp_socks": "aiohttp-socks",
+    "dependency_injector": "dependency-injector",
+    "opentelemetry": "opentelemetry-sdk",
+    "prometheus_client": "prometheus-client",
+    "python_socks": "python-socks",
+    "yaml": "pyyaml",
+}
+"""What installs a package of another name."""
+
+PLUGINS = {"otel": {"opentelemetry-exporter-otlp-proto-http"}, "testing": {"pytest-asyncio"}}
+"""What is declared without being imported by its own name."""
+
+
+def extras_of(path: str) -> list[str]:
+    """Return the extras that a file of src may take for granted."""
+    if path.startswith(("kdm_core/testing/",)):
+        return ["testing"]
+    if path.startswith("kdm_adapters/kubernetes/"):
+        return ["kubernetes"]
+    if path.endswith("/tracing.py"):
+        return ["server", "otel"]
+    if path.startswith(("kdm_http/", "kdm_cli/", "kdm_adapters/prometheus/")):
+        return ["server"]
+    return []
+
+
+def third_party_imports(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports, beyond the standard library and kdm's own."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {each.name.partition(".")[0] for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return {each for each in names if each not in sys.stdlib_module_names and not each.startswith("kdm_")}
 
 
 @pytest.mark.parametrize("name", PACKAGES)

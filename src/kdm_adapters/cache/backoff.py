@@ -10,7 +10,7 @@ from attrs import define, field
 
 @define
 class Backoff:
-    """Delays that double up to a cap, jittered, and start over after a quiet time, or when told to.
+    """Delays that double up to a cap, jittered, and start over after a quiet time, or on ``reset``.
 
     The defaults are those of client-go's Reflector (``k8s.io/client-go/tools/cache/reflector.go``).
 

@@ -1,4 +1,4 @@
-"""Tells subscribers what changes, each at its own pace and for a bounded amount of memory."""
+"""Publishes changes to subscribers, each at its own pace and for a bounded amount of memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Final
 from kdm_core.model import ChangeKind, Deployment, DeploymentChange
 
 BUFFER: Final = 4096
-"""How many changes a subscriber may fall behind before it has to begin anew."""
+"""How many changes a subscriber may fall behind before it has to start over."""
 
 _SYNCED: Final = DeploymentChange(ChangeKind.SYNCED)
 _LAGGED: Final = DeploymentChange(ChangeKind.LAGGED)
 
 
 class _Subscriber:
-    """One follower's place in what happens."""
+    """One subscriber's place in the stream of changes."""
 
     def __init__(self, namespace: str | None, buffer: int) -> None:
         self.namespace = namespace
@@ -27,7 +27,7 @@ class _Subscriber:
         self._buffer = buffer
 
     def offer(self, change: DeploymentChange) -> bool:
-        """Take in a change. Returns whether the subscriber fell behind by it."""
+        """Take in a change. Returns whether the subscriber fell behind because of it."""
         self.woken.set()
         if self.lagged:
             return False
@@ -38,19 +38,19 @@ class _Subscriber:
         return False
 
     def restart(self) -> None:
-        """Give up what is pending: the present state is told in its place."""
+        """Give up what is pending: the present state takes its place."""
         self.lagged = True
         self.pending.clear()
         self.woken.set()
 
 
-class Changes:
+class Broadcaster:
     """The subscribers of one repository.
 
     Args:
         present: Returns the present Deployments of a namespace, or all for None.
         buffer: How many changes a subscriber may fall behind.
-        on_lagged: Told when one fell behind further.
+        on_lagged: Called when one falls further behind.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Changes:
         self._subscribers: set[_Subscriber] = set()
         self._closed = False
 
-    def tell(self, kind: ChangeKind, deployment: Deployment) -> None:
-        """Tell every subscriber of a change that is visible already. Waits for none of them."""
+    def publish(self, kind: ChangeKind, deployment: Deployment) -> None:
+        """Publish a change that is already visible to every subscriber. Waits for none of them."""
         if not self._subscribers:
             return
         change = DeploymentChange(kind, deployment)
@@ -76,7 +76,7 @@ class Changes:
                 self._on_lagged()
 
     def restart(self) -> None:
-        """Have every subscriber begin anew once there is a state again: what it knows means nothing any more."""
+        """Have every subscriber start over once there is a state again: what it knows is no longer valid."""
         for subscriber in self._subscribers:
             subscriber.restart()
 

@@ -6,14 +6,14 @@ import math
 from typing import Final
 
 RESUMED_S: Final = 1.0
-"""A watch that has been open for this long, in seconds, has told what had happened before it was opened."""
+"""A watch that has been open for this long, in seconds, has delivered what had happened before it was opened."""
 
 SERVED_S: Final = 10.0
 """A watch that lasted this long, in seconds, came from a server that works."""
 
 
 class Freshness:
-    """When all there was to know is known to have been seen. Times in seconds, on the view's clock."""
+    """Until when everything that happened is known to have been seen. Times in seconds, on the watch's clock."""
 
     def __init__(self) -> None:
         self._proof_at = -math.inf
@@ -21,11 +21,11 @@ class Freshness:
         self._following_at = math.inf  # since when the watch under way follows the state published
 
     def proven(self, now: float) -> None:
-        """Something arrived that is newer than all there was: an event, a bookmark, a complete list."""
+        """Something newer than everything before arrived: an event, a bookmark, a complete list."""
         self._proof_at = now
 
     def following(self, now: float) -> None:
-        """A watch was accepted, or a watch-list told its state and goes on as a watch."""
+        """A watch was accepted, or a watch-list delivered its state and goes on as a watch."""
         self._following_at = now
 
     def resumed(self, at: float) -> None:
@@ -36,13 +36,13 @@ class Freshness:
         self._resumed_at = at
 
     def interrupted(self, now: float) -> bool:
-        """The watch under way, if there was one, ended somehow. Returns whether it had served for a while."""
+        """The watch under way, if there was one, ended. Returns whether it had lasted for a while."""
         served = now - self._following_at >= SERVED_S
         self._proof_at, self._resumed_at, self._following_at = self.at(now), math.inf, math.inf
         return served
 
     def at(self, now: float) -> float:
-        """Return when all there was to know is known to have been seen.
+        """Return until when everything that happened is known to have been seen.
 
         A watch begins with all that is newer than its version. So where it has been open for a little while, what was
         there when it was opened has been seen, even if there is nothing new for an hour.

@@ -1,4 +1,4 @@
-"""What writes told before the watch did: kept over the published state until the watch has caught up."""
+"""The results of our own writes, kept over the published state until the watch has caught up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def written_over(held: Deployment, resource_version: str, desired: int) -> Deplo
         desired: The count that was stored.
 
     Returns:
-        It. Changing the count is a change of the spec, so its generation is at least one higher: until the watch tells
+        The Deployment. A new count changes the spec, so the generation is at least one higher: until the watch brings
         the true one, nobody mistakes the old status for the new one's.
     """
     if desired == held.replicas.desired:
@@ -36,7 +36,7 @@ def written_over(held: Deployment, resource_version: str, desired: int) -> Deplo
 
 @frozen
 class Before:
-    """What a source knew when a write, or a look at one Deployment, was sent.
+    """What a source knew when a write, or a look-up of one Deployment, was sent.
 
     etcd counts one revision up for every change. So what is answered afterwards is either the version that was held, or
     newer than everything that had been seen. Anything else comes from another history: the cluster was restored from a
@@ -61,8 +61,8 @@ class Before:
         )
 
 
-class Overlays:
-    """The writes a source has not told yet, by namespace and name."""
+class OwnWrites:
+    """The writes that a source has not delivered yet, by namespace and name."""
 
     def __init__(self) -> None:
         self._written: dict[tuple[str, str], Deployment] = {}
@@ -73,11 +73,11 @@ class Overlays:
         return len(self._written)
 
     def add(self, written: Deployment, *, introduced: bool = True) -> None:
-        """Keep a write until it is told.
+        """Keep a write until the source delivers it.
 
         Args:
             written: The Deployment as written.
-            introduced: Whether the source has told of this object before: of its uid, not only of its name.
+            introduced: Whether the source has delivered this object before: its uid, not only its name.
         """
         key = (written.ref.namespace, written.ref.name)
         self._written[key] = written
@@ -86,26 +86,26 @@ class Overlays:
             self._unintroduced.add(written.uid)
 
     def discard(self, namespace: str, name: str) -> None:
-        """The source told something at least as new of this one."""
+        """The source delivered something at least as new for this one."""
         self._written.pop((namespace, name), None)
 
-    def introduces(self, kind: str, told: Deployment, held: Deployment | None) -> bool:
+    def introduces(self, kind: str, deployment: Deployment, held: Deployment | None) -> bool:
         """Return whether an event fits what is held.
 
-        A watch tells of a new object by ADDED. A MODIFIED for one that is not held, or held from a write's answer
+        A watch announces a new object with ADDED. A MODIFIED for one that is not held, or held from a write's answer
         alone, means that its ADDED was missed.
         """
-        introduced = held is not None and held.uid == told.uid
-        if told.uid in self._unintroduced:
+        introduced = held is not None and held.uid == deployment.uid
+        if deployment.uid in self._unintroduced:
             introduced = False
-            if kind != "MODIFIED" or not older(told.resource_version, self._version(told)):
-                self._unintroduced.discard(told.uid)
+            if kind != "MODIFIED" or not older(deployment.resource_version, self._version(deployment)):
+                self._unintroduced.discard(deployment.uid)
         return introduced or kind != "MODIFIED"
 
     def list_begins(self, *, newest: bool) -> None:
         """A list is asked for. If for the newest state, it settles every write made before, whatever its version.
 
-        That matters after a cluster was restored from a backup: its versions then begin anew, below the writes'.
+        That matters after a cluster was restored from a backup: its versions then start again below the writes'.
         """
         self._settled = set(self._written) if newest else set()
 
@@ -121,6 +121,6 @@ class Overlays:
                 del self._written[key]
         self._unintroduced.intersection_update({each.uid for each in self._written.values()})
 
-    def _version(self, told: Deployment) -> str:
-        written = self._written.get((told.ref.namespace, told.ref.name))
-        return written.resource_version if written is not None and written.uid == told.uid else ""
+    def _version(self, deployment: Deployment) -> str:
+        written = self._written.get((deployment.ref.namespace, deployment.ref.name))
+        return written.resource_version if written is not None and written.uid == deployment.uid else ""

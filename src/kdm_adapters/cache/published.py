@@ -1,8 +1,8 @@
-"""What one source shows to readers: what it was told, and over it the writes that it has not been told of yet."""
+"""What one source shows to readers: its published state, and over it our own writes that it has not delivered yet."""
 
 from __future__ import annotations
 
-from kdm_adapters.cache.own_writes import Before, Overlays, older
+from kdm_adapters.cache.own_writes import Before, OwnWrites, older
 from kdm_adapters.cache.store import Objects, Store
 from kdm_core.model import Deployment
 
@@ -18,13 +18,8 @@ class Published:
     def __init__(self, store: Store, namespace: str | None) -> None:
         self._store = store
         self._namespace = namespace
-        self._overlays = Overlays()
+        self._own_writes = OwnWrites()
         self._era = 0
-
-    @property
-    def overlaid(self) -> bool:
-        """Whether there are writes that the source has not told of."""
-        return len(self._overlays) > 0
 
     def before(self, namespace: str, name: str, seen: str) -> Before:
         """Return what is known of a Deployment before something is sent that concerns it.
@@ -40,7 +35,7 @@ class Published:
         return Before(self._era, seen, held.resource_version, held.uid)
 
     def write(self, written: Deployment, before: Before, seen: str) -> bool:
-        """Show the result of a write, unless the source has told as much already, including the Deployment's end.
+        """Show the result of a write, unless the source has already delivered as much, including its deletion.
 
         Args:
             written: The Deployment as written.
@@ -58,40 +53,40 @@ class Published:
         fits = gone_back or not before.contradicts(written.resource_version)
         if not fits or (written.resource_version != known and not older(written.resource_version, known)):
             introduced = written.uid in {before.uid, "" if held is None else held.uid}
-            self._overlays.add(written, introduced=introduced)
+            self._own_writes.add(written, introduced=introduced)
             self._store.put(written)
         return fits
 
-    def event(self, kind: str, told: Deployment) -> bool:
-        """Show what an event tells.
+    def event(self, kind: str, deployment: Deployment) -> bool:
+        """Show what an event says.
 
         Returns:
             Whether it fits what was held.
         """
-        namespace, name = told.ref.namespace, told.ref.name
+        namespace, name = deployment.ref.namespace, deployment.ref.name
         held = self._store.get(namespace, name)
-        fits = self._overlays.introduces(kind, told, held)
-        if held is not None and older(told.resource_version, held.resource_version):
+        fits = self._own_writes.introduces(kind, deployment, held)
+        if held is not None and older(deployment.resource_version, held.resource_version):
             return fits  # a write's answer overtook this event
-        if self._overlays:
-            self._overlays.discard(namespace, name)
+        if self._own_writes:
+            self._own_writes.discard(namespace, name)
         if kind == "DELETED":
-            self._store.remove(namespace, name, as_last_seen=told)
+            self._store.remove(namespace, name, as_last_seen=deployment)
         else:
-            self._store.put(told)
+            self._store.put(deployment)
         return fits
 
     def list_begins(self, *, newest: bool) -> None:
-        """A list is asked for; ``newest`` tells whether for the newest state there is."""
-        self._overlays.list_begins(newest=newest)
+        """A list is requested; ``newest`` says whether it is for the newest state."""
+        self._own_writes.list_begins(newest=newest)
 
     def replace(self, complete: Objects, resource_version: str) -> None:
         """Show a complete state instead of what was there."""
-        self._overlays.merge(complete, resource_version)
+        self._own_writes.merge(complete, resource_version)
         self._store.replace(self._namespace, complete)
 
     def clear(self) -> None:
         """Show nothing: what was there belongs to another cluster, and so does what is still being written there."""
         self._era += 1
-        self._overlays = Overlays()
+        self._own_writes = OwnWrites()
         self._store.replace(self._namespace, {})

@@ -18,7 +18,7 @@ class Store:
     """Deployments by namespace and name. Each method is one step: a reader never sees half of it.
 
     Attributes:
-        on_change: Told each ADDED, MODIFIED and DELETED, in order, after it is visible.
+        on_change: Called with each ADDED, MODIFIED and DELETED, in order, once it is visible.
     """
 
     def __init__(self) -> None:
@@ -53,12 +53,12 @@ class Store:
             else:
                 listed = tuple(sorted(self._objects.get(namespace, {}).values(), key=_by_name))
                 if not listed:
-                    return listed  # whoever asks for namespaces that do not exist must not fill the memory
+                    return listed  # requests for namespaces that do not exist must not fill the memory
             self._sorted[namespace] = listed
         return listed
 
     def put(self, deployment: Deployment) -> None:
-        """Add or replace one. The same name with another uid is told as a deletion and an addition."""
+        """Add or replace one. The same name with another uid is a deletion and an addition."""
         namespace, name = deployment.ref.namespace, deployment.ref.name
         in_namespace = self._objects.get(namespace)
         if in_namespace is None:
@@ -79,7 +79,7 @@ class Store:
         self._changed(ChangeKind.ADDED, deployment)
 
     def remove(self, namespace: str, name: str, *, as_last_seen: Deployment | None = None) -> None:
-        """Remove one, if it is there, telling how it last was (as last seen, if that is the same one)."""
+        """Remove one, if it is there. The change carries its last state (``as_last_seen``, if that is the same one)."""
         in_namespace = self._objects.get(namespace)
         old = in_namespace.pop(name, None) if in_namespace is not None else None
         if old is None:
@@ -92,18 +92,18 @@ class Store:
         self._changed(ChangeKind.DELETED, last)
 
     def replace(self, namespace: str | None, objects: Mapping[str, Mapping[str, Deployment]]) -> None:
-        """Make the objects (of one namespace) be these, telling only the differences."""
+        """Make the objects (of one namespace) be these. Only the differences are changes."""
         # In one step, so it must be quick. In a relist most are the same objects: dict's == sees that at once.
-        same = {each for each, told in objects.items() if self._objects.get(each) == told}
+        same = {each for each, new in objects.items() if self._objects.get(each) == new}
         for each in list(self._objects) if namespace is None else [namespace]:
             if each not in same:
-                told = objects.get(each, {})
-                for name in [name for name in self._objects.get(each, ()) if name not in told]:
+                new = objects.get(each, {})
+                for name in [name for name in self._objects.get(each, ()) if name not in new]:
                     self.remove(each, name)
-        for each, told in objects.items():
+        for each, new in objects.items():
             if each not in same:
                 held = self._objects.get(each, {})
-                for deployment in [found for name, found in told.items() if held.get(name) is not found]:
+                for deployment in [found for name, found in new.items() if held.get(name) is not found]:
                     self.put(deployment)
 
     def _changed(self, kind: ChangeKind, deployment: Deployment) -> None:

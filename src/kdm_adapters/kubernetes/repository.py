@@ -11,7 +11,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
 
-from kdm_adapters.cache.broadcast import BUFFER, Changes
+from kdm_adapters.cache.broadcast import BUFFER, Broadcaster
 from kdm_adapters.cache.store import Store
 from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes.api.client import ApiError, Client
@@ -19,9 +19,8 @@ from kdm_adapters.kubernetes.api.errors import probe_error
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials, InvalidClusterConfig
 from kdm_adapters.kubernetes.scale import ScaleWriter
 from kdm_adapters.kubernetes.sources import Sources
-from kdm_adapters.kubernetes.watch.consistency import check_consistency
 from kdm_adapters.kubernetes.watch.reflector import Reflector
-from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.readers import Readers
 from kdm_core.errors import CacheNotSynced, DeploymentNotFound
@@ -63,8 +62,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         refuse_stale: Whether reads are refused then (``CacheStale``).
         write_timeout_s: How long a write may take, in seconds.
         buffer: How many changes a follower may fall behind.
-        check_interval_s: How often to compare the cache with the cluster, in seconds; 0 for never. It costs the
-            cluster a list each time.
         instrument: Reports what happens.
         tuning: The watch cache's numbers.
         clock: Monotonic seconds.
@@ -86,7 +83,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         refuse_stale: bool = False,
         write_timeout_s: float = WRITE_TIMEOUT_S,
         buffer: int = BUFFER,
-        check_interval_s: float = 0.0,
         instrument: WatchInstrument | None = None,
         tuning: Tuning | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -98,15 +94,13 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             raise InvalidClusterConfig("no namespace to watch was named: name some, or None for all")
         self._instrument = instrument or WatchInstrument()
         self._selector = {"labelSelector": label_selector} if label_selector else {}
-        self._check_interval_s = check_interval_s
-        self._sleep = sleep
         self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         self._store = Store()
-        self._changes = Changes(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
-        self._store.on_change = self._changes.tell
+        self._changes = Broadcaster(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
+        self._store.on_change = self._changes.publish
         self._readers = Readers(self._store.get)
-        self._views: dict[str | None, View] = {
-            each: View(
+        self._views: dict[str | None, WatchState] = {
+            each: WatchState(
                 self._store,
                 each,
                 tuning=tuning,
@@ -155,8 +149,6 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._entered = True
         for reflector, view in zip(self._reflectors, self._views.values(), strict=True):
             self._start(reflector.run(), f"kdm-reflector-{view.source}")
-            if self._check_interval_s > 0:
-                self._start(self._check(view), f"kdm-check-{view.source}")
         return self
 
     async def __aexit__(
@@ -270,10 +262,3 @@ class KubernetesDeploymentRepository(DeploymentRepository):
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
-
-    async def _check(self, view: View) -> None:
-        while True:
-            await self._sleep(self._check_interval_s)
-            await check_consistency(
-                view, self._store, self._client, self._readers.json, self._selector, self._instrument
-            )

@@ -13,7 +13,7 @@ from kdm_adapters.cache.store import Store
 from kdm_adapters.kubernetes.api.client import ApiError, Client, Patch
 from kdm_adapters.kubernetes.api.errors import lookup_error, write_error
 from kdm_adapters.kubernetes.watch.reflector import deployments_path
-from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, Scale, scale
 from kdm_adapters.kubernetes.wire.records import Garbage
@@ -48,7 +48,7 @@ class ScaleWriter:
         self,
         client: Client,
         store: Store,
-        view: Callable[[str], View],
+        view: Callable[[str], WatchState],
         decoder: JsonDecoder,
         *,
         selector: Mapping[str, str],

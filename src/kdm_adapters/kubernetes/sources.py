@@ -10,7 +10,7 @@ from typing import Final
 from attrs import evolve
 
 from kdm_adapters.cache.own_writes import older
-from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
 from kdm_core.model import ALL_NAMESPACES, SourceStatus, SyncStatus
 
@@ -33,7 +33,7 @@ class Sources:
 
     def __init__(
         self,
-        views: Mapping[str | None, View],
+        views: Mapping[str | None, WatchState],
         *,
         stale_after_s: float,
         refuse_stale: bool,
@@ -50,7 +50,7 @@ class Sources:
         """Return the key of the source that a watched namespace, or "*", is read from."""
         return None if self._namespaces is None or namespace == ALL_NAMESPACES else namespace
 
-    def view(self, namespace: str) -> View:
+    def view(self, namespace: str) -> WatchState:
         """Return what has been seen of a watched namespace."""
         return self._views[self.of(namespace)]
 
@@ -104,11 +104,11 @@ class Sources:
         choice = self._choice(namespace, lambda each: each.synced)
         return f"the Deployments have not been read yet: {_reasons(missing)}{choice}"
 
-    def _views_of(self, namespace: str) -> Collection[View]:
+    def _views_of(self, namespace: str) -> Collection[WatchState]:
         source = self.of(namespace)
         return self._views.values() if source is None else [self._views[source]]
 
-    def _statuses(self, views: Iterable[View]) -> tuple[SourceStatus, ...]:
+    def _statuses(self, views: Iterable[WatchState]) -> tuple[SourceStatus, ...]:
         now = self._clock()
         return tuple(
             evolve(each, reason=f"nothing heard from the cluster for {each.age_s:.0f} s, {self._allowed()}")

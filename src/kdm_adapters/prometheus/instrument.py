@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what kdm tells about itself, how fresh its cache is, and what it runs on."""
+"""Metrics for Prometheus: what kdm does, how fresh its cache is, and what it runs on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WATCH_ENDS: Final = (
     "very-short",
     "went-back",
 )
-"""Why watches end, told at zero from the first list on; further reasons are told as they come."""
+"""Why watches end: shown at zero from the first list on; further reasons appear as they come."""
 
 KNOWN_VERSIONS: Final = ("", "0.0.4", "1.0.0")
 """The versions of Prometheus' and OpenMetrics' formats that are written, "" for the newest."""
@@ -92,11 +92,6 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
             REQUEST_BOUNDS_S,
             ("verb",),
         )
-        self._inconsistencies = self._counters(
-            "kdm_cache_inconsistencies_total",
-            "Deployments that a consistency check found to differ from the cluster's.",
-            ("source",),
-        )
         self._writes = self._counters(
             "kdm_writes_total",
             "Attempts to set a replica count, by outcome.",
@@ -114,7 +109,7 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
         )
 
     def observe(self, sync_status: Callable[[], SyncStatus]) -> None:
-        """Tell of a cache with each scrape. Call it once.
+        """Report a cache with each scrape. Call it once.
 
         Args:
             sync_status: Asked at each scrape; ``repository.sync_status``.
@@ -122,7 +117,7 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
         self._register(_Cache(sync_status))
 
     def observe_log(self, dropped: Callable[[], int]) -> None:
-        """Tell of a log's lines with each scrape. Call it once.
+        """Report a log's lines with each scrape. Call it once.
 
         Args:
             dropped: Asked at each scrape: how many were not written so far.
@@ -130,7 +125,7 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
         self._register(_Log(dropped))
 
     def observe_audit(self, writable: Callable[[], bool]) -> None:
-        """Tell of an audit trail with each scrape. Call it once.
+        """Report an audit trail with each scrape. Call it once.
 
         Args:
             writable: Asked at each scrape: whether it could be written when that was last tried.
@@ -162,7 +157,7 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
     def listed(self, source: str, mode: Literal["list", "watch-list"], reason: str, seconds: float) -> None:
         self._lists.add((source, mode, reason))
         # From now on a first one is seen as a rise.
-        for counters in (self._undecodable, self._inconsistencies, self._backoff_seconds):
+        for counters in (self._undecodable, self._backoff_seconds):
             counters.add((source,), 0)
         for end in WATCH_ENDS:
             self._watch_ends.add((source, end), 0)
@@ -177,9 +172,6 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
     def api_request(self, verb: str, code: int, seconds: float) -> None:
         self._api_requests.add((verb, code))
         self._api_seconds.observe(seconds, (verb,))
-
-    def inconsistent(self, source: str, objects: int) -> None:
-        self._inconsistencies.add((source,), objects)
 
     def write(self, outcome: str, seconds: float) -> None:
         self._writes.add((outcome,))
@@ -243,13 +235,13 @@ class _Cache(Collector):
 
 
 def _per_source(sources: Sequence[SourceStatus]) -> Iterator[Metric]:
-    """Tell of each source: a watched namespace, or "*" for all of them."""
-    tell: tuple[tuple[str, str, Callable[[SourceStatus], float]], ...] = (
+    """Report each source: a watched namespace, or "*" for all of them."""
+    gauges: tuple[tuple[str, str, Callable[[SourceStatus], float]], ...] = (
         ("synced", "1 once a complete state of this source has been read: its reads are served.", lambda s: s.synced),
         ("connected", "1 while the cluster delivers changes of this source.", lambda s: s.connected),
         ("age_seconds", "Seconds since the newest proof that this source is current; +Inf before.", lambda s: s.age_s),
     )
-    for what, help_text, value in tell:
+    for what, help_text, value in gauges:
         family = GaugeMetricFamily(f"kdm_cache_source_{what}", help_text, labels=("source",))
         for each in sources[:MAX_SERIES]:
             family.add_metric((each.source,), value(each))

@@ -24,7 +24,7 @@ OTHER: Final = "other"
 
 
 class Counters(Collector):
-    """Counters of one name, told apart by labels.
+    """Counters of one name, distinguished by labels.
 
     Args:
         name: What the exposition calls it, ``_total`` included.
@@ -56,7 +56,7 @@ class Counters(Collector):
 
 
 class Histograms(Collector):
-    """Histograms of one name, told apart by labels.
+    """Histograms of one name, distinguished by labels.
 
     Args:
         name: What the exposition calls it, the unit included.

@@ -1,103 +1,26 @@
-"""A small certificate authority: makes, renews and revokes certificates. Pure: files are ``pki_directory``'s."""
+"""A small certificate authority: makes, renews and revokes certificates, in memory.
+
+:mod:`kdm_cli.pki.directory` keeps it and what it issued as files.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
 from attrs import frozen
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from kdm_http.tls import spiffe
-from kdm_http.tls.certificates import DEVELOPMENT
-
-SKEW: Final = timedelta(minutes=5)
-"""A new certificate or revocation list is valid this long already, for the clocks that are behind."""
-
-_LABEL: Final = r"[A-Za-z0-9_](?:[-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?"
-# A last label of digits alone makes a broken IPv4 address, which no client would look up (RFC 1123, section 2.1).
-_is_dns_name: Final = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)*(?![0-9]+\Z){_LABEL}", re.ASCII).fullmatch
+from kdm_cli.pki.errors import PkiError
+from kdm_cli.pki.names import folded, make_subject, parse_san
+from kdm_cli.pki.pair import Pair
+from kdm_cli.pki.validity import SKEW
 
 _PURPOSES: Final = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
-
-
-class PkiError(Exception):
-    """A certificate cannot be made, read or used; the message says why, on one line."""
-
-
-def is_development_certificate(certificate: x509.Certificate) -> bool:
-    """Return whether a certificate is a development CA's, or signed by one: anybody may have its key."""
-    return any(
-        attribute.value == DEVELOPMENT
-        for name in (certificate.subject, certificate.issuer)
-        for attribute in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    )
-
-
-def parse_san(text: str) -> x509.GeneralName:
-    """Read a subject alternative name: an IP address, a URI (anything with ``://``) or a DNS name.
-
-    Raises:
-        PkiError: It is none of them.
-    """
-    with contextlib.suppress(ValueError):
-        if "%" not in text:  # an IPv6 zone means something on one host only, and a certificate cannot hold it
-            return x509.IPAddress(ipaddress.ip_address(text))
-    if "://" in text:
-        if text.lower().startswith("spiffe:"):
-            try:
-                spiffe.check_id(text)
-            except ValueError as exc:
-                raise PkiError(f"bad name {text!r}: {exc}") from exc
-        if text.isascii() and text.isprintable() and " " not in text:
-            return x509.UniformResourceIdentifier(text)
-    elif len(text) <= 253 and _is_dns_name(text):
-        return x509.DNSName(text)
-    raise PkiError(f"bad name {text!r}: expected a DNS name, an IP address or a URI")
-
-
-@frozen
-class Pair:
-    """A certificate and its private key."""
-
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    def certificate_pem(self) -> bytes:
-        """Return the certificate as PEM."""
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    def key_pem(self) -> bytes:
-        """Return the private key as PEM, unencrypted PKCS #8."""
-        return self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-
-    @classmethod
-    def from_pem(cls, certificate: bytes, key: bytes) -> Self:
-        """Read both.
-
-        Raises:
-            PkiError: One of them cannot be read, or they do not belong together.
-        """
-        try:
-            read = x509.load_pem_x509_certificate(certificate)
-            private = serialization.load_pem_private_key(key, password=None)
-            public = read.public_key()
-        except Exception as exc:  # cryptography raises many kinds
-            raise PkiError(f"cannot read the certificate or its key: {exc}") from exc
-        if not isinstance(private, ec.EllipticCurvePrivateKey):
-            raise PkiError("its key is of another kind than ECDSA")
-        if private.public_key() != public:
-            raise PkiError("the key does not fit the certificate")
-        return cls(read, private)
 
 
 @frozen
@@ -120,7 +43,7 @@ class Authority:
             PkiError: A name is empty or too long, or the days are too many.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = _subject(name, [organization] if organization else [])
+        subject = make_subject(name, [organization] if organization else [])
         builder = _builder(subject, subject, key, days, now)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(_key_usage(ca=True), critical=True)
@@ -156,8 +79,8 @@ class Authority:
         extensions: list[x509.ExtensionType] = [x509.ExtendedKeyUsage([_PURPOSES[purpose] for purpose in purposes])]
         if sans:
             extensions.append(x509.SubjectAlternativeName([parse_san(san) for san in sans]))
-        subject = _subject(name, organizations)
-        if _folded(subject) == _folded(self.pair.certificate.subject):  # OpenSSL would take it for self-issued
+        subject = make_subject(name, organizations)
+        if folded(subject) == folded(self.pair.certificate.subject):  # OpenSSL would take it for self-issued
             raise PkiError(f"bad name {name!r}: it is the CA's own")
         return self._sign(subject, extensions, days, now)
 
@@ -284,60 +207,6 @@ def _builder(
         )
     except (ValueError, OverflowError) as exc:
         raise PkiError(f"cannot make a certificate for {days} days: {exc}") from exc
-
-
-def _subject(name: str, organizations: Iterable[str]) -> x509.Name:
-    pairs = [(NameOID.ORGANIZATION_NAME, each) for each in organizations] + [(NameOID.COMMON_NAME, name)]
-    for _, value in pairs:
-        if not value or not value.isprintable() or value != value.strip() or len(value) > 64:
-            raise PkiError(f"bad name {value!r}: expected 1 to 64 printable characters")
-    return x509.Name([x509.NameAttribute(oid, value) for oid, value in pairs])
-
-
-def _folded(name: x509.Name) -> list[list[tuple[str, str]]]:
-    """Return a name as OpenSSL compares it: without regard to case and the number of spaces (RFC 5280, section 7.1)."""
-    return [[(each.oid.dotted_string, fold(str(each.value))) for each in rdn] for rdn in name.rdns]
-
-
-def fold(text: str) -> str:
-    """Return a text without regard to case and the number of spaces."""
-    return " ".join(text.split()).casefold()
-
-
-def format_serial(serial: int) -> str:
-    """Write a serial number in lower-case hex."""
-    return f"{serial:x}"
-
-
-def parse_serial(text: str) -> int:
-    """Read a serial number as ``kdm certs inspect`` or ``openssl x509`` write it.
-
-    Raises:
-        PkiError: It is none.
-    """
-    digits = _hex(text.strip().lower().removeprefix("serial="), "serial number", 40)
-    if not int(digits, 16):
-        raise PkiError(f"bad serial number {text!r}: it is 0")
-    return int(digits, 16)
-
-
-def parse_fingerprint(text: str) -> str:
-    """Read a SHA-256 fingerprint as the audit trail or ``openssl x509 -fingerprint -sha256`` write it.
-
-    Raises:
-        PkiError: It is none.
-    """
-    digits = _hex(text.strip().lower().removeprefix("sha256 fingerprint="), "fingerprint", 64)
-    if len(digits) != 64:
-        raise PkiError(f"bad fingerprint {text!r}: a SHA-256 one has 64 hex digits")
-    return digits
-
-
-def _hex(text: str, what: str, most: int) -> str:
-    digits = text.removeprefix("0x").replace(":", "")
-    if not re.fullmatch(rf"[0-9a-f]{{1,{most}}}", digits):
-        raise PkiError(f"bad {what} {text!r}: expected at most {most} hex digits, as 'kdm certs inspect' shows them")
-    return digits
 
 
 def _authority_key(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:

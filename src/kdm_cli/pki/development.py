@@ -1,4 +1,4 @@
-"""The development certificates that lie in ``certs/`` of the repository, private keys and all: for trying kdm out.
+"""The development certificates in ``certs/`` of the repository, private keys and all: for trying kdm out.
 
 Anybody has their keys, so nothing but ``kdm serve --dev`` and the tests may accept them. They are recognised by what
 is signed into them, not by the name of a file.
@@ -9,6 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from kdm_cli.pki.authority import Authority
 from kdm_cli.pki.files import write_files
 from kdm_http.tls.certificates import DEVELOPMENT
@@ -16,8 +19,17 @@ from kdm_http.tls.certificates import DEVELOPMENT
 _DAYS: Final = 3653
 
 
+def is_development_certificate(certificate: x509.Certificate) -> bool:
+    """Return whether a certificate is a development CA's, or signed by one: anybody may have its key."""
+    return any(
+        attribute.value == DEVELOPMENT
+        for name in (certificate.subject, certificate.issuer)
+        for attribute in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    )
+
+
 def write_development_files(directory: Path, *, force: bool = False) -> list[Path]:
-    """Make the development certificates anew. The CAs' keys are thrown away: nobody can add to them.
+    """Make new development certificates. The CAs' keys are thrown away, so nobody can issue more.
 
     Args:
         directory: Where to.

@@ -12,14 +12,12 @@ from attrs import frozen
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kdm_cli.pki.authority import Authority, Pair, PkiError
+from kdm_cli.pki.authority import Authority
+from kdm_cli.pki.errors import PkiError
 from kdm_cli.pki.files import check_absent, locked, make_directory, read, read_certificate, read_crl, write_files
+from kdm_cli.pki.pair import Pair
 from kdm_cli.pki.register import LOCK, Register
-
-CA_DAYS: Final = 3650
-LEAF_DAYS: Final = 365
-CRL_DAYS: Final = 30
-"""How long new CAs, leaves and revocation lists are valid where nobody says, in days."""
+from kdm_cli.pki.validity import CRL_DAYS
 
 _is_file_name: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*", re.ASCII).fullmatch
 _RESERVED: Final = {"ca", "crl"}
@@ -180,7 +178,7 @@ class PkiDirectory:
 
 
 def _leaf_files(name: str, pair: Pair) -> dict[str, bytes]:
-    lower = name.lower()  # a file system may not tell upper from lower case
+    lower = name.lower()  # some file systems ignore case
     if not _is_file_name(name) or lower in _RESERVED or lower.endswith("-key"):
         raise PkiError(f"{name!r} cannot name files")
     return {f"{name}-key.pem": pair.key_pem(), f"{name}.pem": pair.certificate_pem()}

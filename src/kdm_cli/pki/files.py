@@ -14,7 +14,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kdm_cli.pki.authority import PkiError
+from kdm_cli.pki.errors import PkiError
 from kdm_http.tls.certificates import BadCertificate, Certificate, RevocationList
 
 _LOCK_WAIT_S: Final = 30.0

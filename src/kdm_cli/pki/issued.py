@@ -1,6 +1,6 @@
 """What ``kdm certs issue``, ``renew`` and ``revoke`` do: the life of a CA's certificates.
 
-Standard output names the files that were written. What else there is to know is on standard error, a line each.
+Standard output names the files that were written. Everything else is on standard error, one line each.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kdm_cli.pki.authority import Pair, PkiError, fold, format_serial
 from kdm_cli.pki.directory import PkiDirectory
+from kdm_cli.pki.errors import PkiError
 from kdm_cli.pki.files import read_certificate, read_crl
+from kdm_cli.pki.names import fold
+from kdm_cli.pki.numbers import format_serial
+from kdm_cli.pki.pair import Pair
 from kdm_cli.pki.register import Issued
 from kdm_http.tls.peer import Peer, PeerRefused
 
 _SOON: Final = 4
-"""A list is about to end in the last quarter of its time: a week, for one of 30 days."""
+"""A list ends soon when less than this fraction of its validity is left: a quarter, a week of 30 days."""
 
 
 def issue(arguments: argparse.Namespace) -> int:

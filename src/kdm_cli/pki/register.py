@@ -13,8 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from kdm_cli.pki.authority import Authority, PkiError, format_serial
+from kdm_cli.pki.authority import Authority
+from kdm_cli.pki.errors import PkiError
 from kdm_cli.pki.files import make_directory, read_certificate, read_certificates, write_files
+from kdm_cli.pki.numbers import format_serial
 from kdm_http.tls import spiffe
 from kdm_http.tls.certificates import Certificate
 

@@ -52,7 +52,7 @@ def parse_policy(text: str) -> Policy:
         PolicyError: It is no TOML, or not of this format; the message names the key and its place (counted from 0).
     """
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(text.removeprefix("\ufeff"))  # the mark that some editors begin UTF-8 with
     except (ValueError, RecursionError) as error:  # ValueError: also integers too long for Python to read
         raise PolicyError(f"not TOML: {error}") from error
     if "version" not in document:

@@ -46,8 +46,5 @@ class WatchInstrument:
         ``verb`` is RBAC's: list, watch, patch, get. For a watch the seconds are those until it opened.
         """
 
-    def inconsistent(self, source: str, objects: int) -> None:
-        """A consistency check found this many Deployments that differ from the cluster's."""
-
     def subscriber_lagged(self) -> None:
         """A follower of ``changes`` fell behind."""

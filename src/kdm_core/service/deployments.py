@@ -161,19 +161,17 @@ class DeploymentService:
         if where != ALL_NAMESPACES:
             return self.get(DeploymentRef(where, name), caller)
         try:
-            known = self._repository.find(name)
+            found = self._repository.find(name)
         except KdmError:
-            known = ()  # as for get: what is wrong is said below
-        if len(known) == 1 and self._permission.policy.allows(caller.identity, _READ, known[0].ref, known[0].labels):
-            self._instrument.read_served("find")
-            return known[0]
-        try:
-            found = self._permission.the_one(name, _READ, caller.identity)
-        except Forbidden as error:
-            self._recorder.refusal(error, caller, where, name)
-            raise
+            found = ()  # as in ``get``
+        if len(found) != 1 or not self._permission.policy.allows(caller.identity, _READ, found[0].ref, found[0].labels):
+            try:
+                found = (self._permission.the_one(name, _READ, caller.identity),)
+            except Forbidden as error:
+                self._recorder.refusal(error, caller, where, name)
+                raise
         self._instrument.read_served("find")
-        return found
+        return found[0]
 
     def resolve(
         self, name: str, namespace: str | None, verb: Verb, caller: Caller = LOCAL, change: Change | None = None
@@ -253,8 +251,8 @@ class DeploymentService:
     ) -> Scaled:
         """Ask for another number of replicas. Leaves one audit event, whatever comes of it.
 
-        The policy and the bounds judge the result, be the change absolute or relative. A relative change is written by
-        compare-and-set, and tried again for a while where others change the count at the same time: none is lost.
+        The policy and the bounds judge the result. A relative change is written by compare-and-set, and tried again for
+        a while where others change the count at the same time: none is lost.
 
         Args:
             ref: Which Deployment.
@@ -285,9 +283,8 @@ class DeploymentService:
     def changes(self, query: Query = _ALL, caller: Caller = LOCAL) -> AsyncGenerator[DeploymentChange, None]:
         """Follow what happens to the Deployments the caller may read and asks for.
 
-        As :meth:`kdm_core.ports.DeploymentFeed.changes`, but that a Deployment which comes into view, because of its
-        labels or of another policy, is ``ADDED``, and one that goes out of view is ``DELETED``, as it was last seen.
-        Costs a reference for each Deployment in view.
+        As :meth:`kdm_core.ports.DeploymentFeed.changes`, but a Deployment that comes into view, because of its labels
+        or a new policy, is ``ADDED``, and one that goes out of view is ``DELETED``, as it was last seen.
 
         Args:
             query: What to follow; its ``limit`` and ``after`` have no meaning here.
@@ -310,7 +307,7 @@ class DeploymentService:
 
         Asks the cluster, but at most once a second however many ask for health.
         """
-        sync = self._repository.sync_status()
+        sync = self.sync_status()
         if not sync.healthy:
             return Health(sync.reason or "the cache is not in sync with the cluster", sync)
         return Health(await self._probe.error(), sync)

@@ -30,6 +30,10 @@ ALERT_S: Final = 1.0
 TLS_CLOSE_S: Final = 10.0
 """How long a client may take to read the rest and to answer close_notify, in seconds."""
 
+RESOLVE_S: Final = 10.0
+"""How long the name of a host to listen on may take to be resolved, in seconds. A resolver may try for minutes
+(resolv.conf(5): attempts times timeout, for each server)."""
+
 CUT_S: Final = 0.5
 """How long the tasks that are cancelled after the grace period may take to end, in seconds."""
 
@@ -53,9 +57,8 @@ async def bind(host: str, port: int) -> tuple[socket.socket, ...]:
     Raises:
         BindError: The name does not resolve, or an address cannot be bound.
     """
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = await _addresses(host, port)
     except (OSError, UnicodeError) as exc:  # the latter for what IDNA cannot encode
         raise BindError(f"cannot listen on {host}:{port}: {getattr(exc, 'strerror', None) or exc}") from exc
     families = {family for family, *_ in found}
@@ -88,6 +91,16 @@ async def bind(host: str, port: int) -> tuple[socket.socket, ...]:
     raise BindError(
         f"cannot listen on {host or '*'}:{port}: {lacking.strerror if lacking else 'no address'}"
     ) from lacking
+
+
+async def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
+    """Ask the system, on a thread of the event loop's executor: uvloop's own would be waited for in the end."""
+    job = functools.partial(socket.getaddrinfo, host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        async with asyncio.timeout(RESOLVE_S):
+            return await asyncio.to_thread(job)
+    except TimeoutError as exc:
+        raise OSError(errno.ETIMEDOUT, f"no name server answered within {RESOLVE_S:g} s") from exc
 
 
 class Listener:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from ipaddress import IPv6Address
 from typing import Final
 
+from kdm_core.errors import Copyable
+
 MAX_PORT: Final = 65535
 MALFORMED: Final = "malformed HTTP request"
 
@@ -29,7 +31,7 @@ _is_origin_form: Final = re.compile(
 _absolute_form: Final = re.compile(rb"(?i:https?)://([^/?]+)(/[^?]*)?(\?.*)?").fullmatch
 
 
-class BadHead(Exception):
+class BadHead(Copyable):
     """A request that is refused because of its head.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What the edge does and refuses, told to Prometheus and, where a client was turned away, to the audit trail."""
+"""Metrics of what the edge does and refuses. Clients that were turned away are in the audit trail too."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Traffic(ServerEvents):
         return min((end for end in self._clients.values() if end >= now), default=math.nan)
 
     def connection_closed(self, listener: str) -> None:
-        """Count it no longer."""
+        """Count it as closed."""
         self._connections.labels(listener).dec()
 
     def connection_dropped(self, listener: str) -> None:
@@ -150,7 +150,7 @@ class Traffic(ServerEvents):
         self._refused.labels(listener, status).inc()
 
     def reloaded(self, not_after: Mapping[str, datetime]) -> None:
-        """Tell until when the certificates are good."""
+        """Count the reload, and export until when the certificates are valid."""
         self._reloads.labels("used").inc()
         self._reload_successful.set(1)
         self._not_after.clear()

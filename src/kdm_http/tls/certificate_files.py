@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from kdm_http import regular_file
+from kdm_core import regular_file
 from kdm_http.tls.certificates import SERVER_AUTH, BadCertificate, Certificate, RevocationList
 from kdm_http.tls.pem import Block, PemError, read_blocks
 

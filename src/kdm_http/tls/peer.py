@@ -9,12 +9,13 @@ from typing import Self
 from attrs import field, frozen
 
 from kdm_core import Identity
+from kdm_core.errors import Copyable
 from kdm_http.tls import spiffe
 from kdm_http.tls.certificates import CLIENT_AUTH, BadCertificate, Certificate
 from kdm_http.tls.rejection import Reason
 
 
-class PeerRefused(ValueError):
+class PeerRefused(Copyable, ValueError):
     """A certificate that cannot identify a client, whoever signed it."""
 
     def __init__(self, reason: Reason, detail: str) -> None:

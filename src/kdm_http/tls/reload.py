@@ -71,10 +71,10 @@ class ServerTls:
         """Make ``watch`` read the files now, changed or not. Returns at once."""
         self._asked.set()
 
-    def _take(self, held: Snapshot) -> bool:
+    async def _take(self, held: Snapshot) -> bool:
         """Take files into use, and return whether that was done. If they cannot be used, what is in use stays."""
         try:
-            self.material = self._load(held)
+            self.material = await asyncio.to_thread(self._load, held)  # OpenSSL takes its time over many lists
         except TlsConfigurationError as exc:
             self._refuse(str(exc))
             return False
@@ -114,7 +114,7 @@ class ServerTls:
                 if changes.seen(str(exc)) or asked:
                     self._refuse(str(exc))
                 continue
-            if (changes.seen(held.digest) or asked) and self._take(held):
+            if (changes.seen(held.digest) or asked) and await self._take(held):
                 changed()
 
     def _warn_ahead(self) -> None:

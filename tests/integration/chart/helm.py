@@ -25,7 +25,7 @@ Object = dict[str, Any]
 
 
 class HelmFailed(Exception):
-    """Helm ended with an error; the message is what it wrote to standard error."""
+    """Helm ended with an error; the message is what it wrote."""
 
 
 class Helm:
@@ -63,7 +63,7 @@ class Helm:
             check=False,
         )
         if done.returncode:
-            raise HelmFailed(done.stderr.strip())
+            raise HelmFailed(f"{done.stderr}{done.stdout}".strip())
         return done.stdout
 
     def template(

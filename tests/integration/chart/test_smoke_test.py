@@ -47,22 +47,28 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(url: str, directory: Path) -> tuple[int, str, str]:
-    """Run it as the Pod does: how it ended, and what it said."""
+    """Run it as the Pod does, only that it does not wait: how it ended, and what it said."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.read_text(), url, str(directory)],
+        [sys.executable, "-c", SCRIPT.read_text(), url, str(directory), "0"],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
 
 @contextmanager
-def serving(pki: Path, verify: ssl.VerifyMode, without: Answer, with_one: Answer | None = None) -> Iterator[str]:
+def serving(
+    pki: Path,
+    verify: ssl.VerifyMode,
+    without: Answer,
+    with_one: Answer | None = None,
+    listener: socket.socket | None = None,
+) -> Iterator[str]:
     """Serve on loopback: one answer for clients without a certificate, one for those with."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki / "server.pem", pki / "server-key.pem")
     context.load_verify_locations(pki / "ca.crt")
     context.verify_mode = verify
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listener or socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         while True:
@@ -157,6 +163,23 @@ def test_a_port_where_nobody_listens_fails(pki: Path) -> None:
     code, out, error = run(f"https://127.0.0.1:{port}", pki)
     assert (code, error) == (1, "")
     assert "refused, as it must be" not in out
+
+
+def test_it_waits_until_the_api_can_be_reached(pki: Path) -> None:
+    """As after an installation, when the Service has no endpoint yet: it says so, and goes on once it has."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # nobody listens yet, and nobody else gets the port
+        port = reserved.getsockname()[1]
+        command = [sys.executable, "-c", SCRIPT.read_text(), f"https://localhost:{port}", str(pki), "60"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as script:
+            assert script.stdout is not None
+            assert script.stdout.readline().startswith(f"waiting until localhost:{port} can be reached: ")
+            reserved.listen()
+            with serving(pki, ssl.CERT_REQUIRED, says("200 OK"), listener=reserved):
+                told = script.stdout.read()
+                code = script.wait(60)
+    assert code == 0, told
+    assert "without a client certificate: refused, as it must be" in told
 
 
 def test_a_server_of_another_ca_fails(pki: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kdm_cli.settings import KNOBS, Settings
+from kdm_cli.settings import SETTINGS, Settings
 
 from .helm import CHART, Helm, HelmFailed
 from .values_table import renewed, rows
@@ -52,13 +52,13 @@ def test_the_schema_knows_the_values_that_exist_and_no_other() -> None:
 
 def test_every_setting_of_kdm_can_be_reached() -> None:
     """A new setting of `kdm serve` needs a value here: in values.yaml, the schema and, by itself, the README."""
-    assert {each.name for each in KNOBS} == {*DEFAULTS["settings"], *DERIVED, *LEFT_OUT}
+    assert {each.name for each in SETTINGS} == {*DEFAULTS["settings"], *DERIVED, *LEFT_OUT}
 
 
 def test_settings_have_kdms_own_defaults_except_where_a_pod_needs_others() -> None:
     differing = {
         each.name: DEFAULTS["settings"][each.name]
-        for each in KNOBS
+        for each in SETTINGS
         if each.name in DEFAULTS["settings"] and each.parse(_text(DEFAULTS["settings"][each.name])) != each.default
     }
     assert differing == {

@@ -10,18 +10,16 @@ import configparser
 import os
 import shutil
 import ssl
-import subprocess
 import tempfile
 from pathlib import Path
 
 from integration.controlplane import binaries
 
-from .distribution import programs
+from .debian import SUITE, install_system, pack
 from .engine import Engine
 
-__all__ = ["base_image", "builder_image"]
+__all__ = ["base_image", "builder_image", "root_archive"]
 
-SUITE = "bookworm"  # has the Python 3.11 that kdm's own environment has
 PACKAGES = ("ca-certificates", "python3-minimal", "python3-venv")
 RECIPE = 1  # count up to have it made again
 BASE = "kdm-test/base"
@@ -38,7 +36,7 @@ def base_image(engine: Engine) -> str:
         Unavailable: debootstrap is missing, or cannot run here.
         BuildFailed: debootstrap failed.
     """
-    return engine.load_root(_root_archive(), BASE)
+    return engine.load_root(root_archive(), BASE)
 
 
 def builder_image(engine: Engine, base: str) -> str:
@@ -53,8 +51,8 @@ def builder_image(engine: Engine, base: str) -> str:
         return engine.build(context, BUILDER)
 
 
-def _root_archive() -> Path:
-    found = programs({"debootstrap": "debootstrap", "tar": "tar"})
+def root_archive() -> Path:
+    """Make the base system, or find that somebody did, and return it as a tar archive."""
     key = binaries.digest(repr((SUITE, PACKAGES, RECIPE, os.uname().machine)).encode())
 
     def make(directory: Path) -> None:
@@ -62,10 +60,8 @@ def _root_archive() -> Path:
             tempfile.TemporaryDirectory(prefix="root-", dir=directory) as root,
             binaries.progress("making a base image"),
         ):
-            _run([found["debootstrap"], "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, root])
-            for rubbish in ("var/cache/apt", "var/lib/apt/lists"):
-                shutil.rmtree(Path(root, rubbish))
-            _run([found["tar"], "-cf", str(directory / "root.tar"), "--numeric-owner", "-C", root, "."])
+            install_system(Path(root), PACKAGES)
+            pack(Path(root), directory / "root.tar")
 
     return binaries.cached(f"base-image-{key}", make) / "root.tar"
 
@@ -99,9 +95,3 @@ def _pip_settings() -> dict[str, str]:
         if name.startswith("PIP_")
     }
     return settings
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise binaries.BuildFailed(f"{command[0]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")

@@ -1,17 +1,22 @@
 """A Docker daemon of the tests' own, for machines where none runs: needs root, leaves nothing behind.
 
 It lives in PID and mount namespaces of its own, so that with it everything ends that it started: containerd, its shims,
-the containers, their mounts. It has no network but the host's and touches no packet filter.
+the containers, their mounts. Its one network is a bridge between this machine and containers that ask for it; beyond
+the machine they reach nothing, for no packet filter and no setting of the machine is touched.
+
+It runs privileged containers, too, where the machine itself lacks a privilege: see `runtime`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,19 +25,26 @@ from pathlib import Path
 
 from integration.controlplane.process import Process
 
+from . import runtime
 from .distribution import Unavailable, programs
 
-__all__ = ["daemon"]
+__all__ = ["NETWORK", "daemon", "live_engines"]
+
+NETWORK = "kind"  # kind looks for it by this name
 
 START_TIMEOUT_S = 60.0
-DATA_BYTES = 6 * 2**30  # a base image and a few builds on it, each step kept
+DATA_BYTES = 8 * 2**30  # a base image and a few builds on it, each step kept; or three nodes of a cluster
 ROOTS = Path("/var/tmp")  # noqa: S108 - on a disk: an image is too large for a /tmp that is memory
 PREFIX = "kdm-docker-"
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 @contextmanager
-def daemon() -> Iterator[str]:
+def daemon(*, in_memory: bool = True) -> Iterator[str]:
     """Run a daemon.
+
+    Args:
+        in_memory: Whether it may keep what it has in memory, where there is plenty of it.
 
     Yields:
         Its address, as `DOCKER_HOST` wants it.
@@ -41,21 +53,51 @@ def daemon() -> Iterator[str]:
         Unavailable: It cannot run here; the message says why.
     """
     if os.geteuid() != 0:
-        raise Unavailable("no Docker daemon answers, and only root can start one")
-    found = programs({"dockerd": "docker.io", "docker": "docker.io", "unshare": "util-linux"})
+        raise Unavailable("no Docker daemon that can be used answers, and only root can start one")
+    found = programs({"dockerd": "docker.io", "docker": "docker.io", "runc": "docker.io", "unshare": "util-linux"})
     with _directory() as directory:
         host = f"unix://{directory}/docker.sock"
+        docker = [found["docker"], f"--host={host}"]
+        (directory / "daemon.json").write_text(json.dumps(_runtime(found["runc"])), encoding="utf-8")
         namespaces = [found["unshare"], "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
         places = [f"--data-root={directory}/data", f"--exec-root={directory}/exec", f"--pidfile={directory}/pid"]
-        networks = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
-        command = [*namespaces, *_in_memory(directory / "data"), found["dockerd"], f"--host={host}", *places, *networks]
-        process = Process(command, directory / "log")
+        groups = ["--exec-opt=native.cgroupdriver=cgroupfs", f"--cgroup-parent=/{directory.name}"]
+        networks = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
+        settings = [f"--host={host}", f"--config-file={directory}/daemon.json", *places, *groups, *networks]
+        process = Process(
+            [*namespaces, *(_in_memory(directory / "data") if in_memory else ()), found["dockerd"], *settings],
+            directory / "log",
+        )
         process.start()
         try:
-            _wait(process, [found["docker"], f"--host={host}", "version"])
+            _wait(process, [*docker, "version"])
+            bridge = f"--opt=com.docker.network.bridge.name={_bridge(directory)}"
+            subprocess.run([*docker, "network", "create", bridge, NETWORK], capture_output=True, check=True)
             yield host
         finally:
-            _stop(process, [found["docker"], f"--host={host}"])
+            _stop(process, docker)
+
+
+def live_engines() -> list[tuple[str, str]]:
+    """Return the names of all such daemons that run on this machine: each one's directory, and its bridge."""
+    live = []
+    for directory in ROOTS.glob(f"{PREFIX}*"):
+        try:
+            with _locked(directory):
+                pass
+        except BlockingIOError:
+            live.append((directory.name, _bridge(directory)))
+        except FileNotFoundError:
+            continue
+    return live
+
+
+def _runtime(runc: str) -> dict[str, object]:
+    """Configure what runs containers: runc alone, where this machine may give them all that they ask for."""
+    if not runtime.lacks_sys_resource():
+        return {}
+    wrapped = {"path": sys.executable, "runtimeArgs": ["-IS", runtime.__file__, runc]}
+    return {"runtimes": {"wrapped": wrapped}, "default-runtime": "wrapped"}
 
 
 def _in_memory(directory: Path) -> list[str]:
@@ -94,16 +136,31 @@ def _stop(process: Process, docker: list[str]) -> None:
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """A directory for a daemon's gigabyte, deleted afterwards; so are those of test runs that were killed."""
+    """A directory for a daemon's gigabytes, deleted afterwards; so are those of test runs that were killed."""
     for left in ROOTS.glob(f"{PREFIX}*"):
         with contextlib.suppress(BlockingIOError, FileNotFoundError), _locked(left):
-            shutil.rmtree(left, ignore_errors=True)
+            _delete(left)
     directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ROOTS))
     with _locked(directory):
         try:
             yield directory
         finally:
-            shutil.rmtree(directory)
+            _delete(directory)
+
+
+def _bridge(directory: Path) -> str:
+    return f"kdm-{directory.name.removeprefix(PREFIX)}"
+
+
+def _delete(directory: Path) -> None:
+    """Delete a daemon's directory, and what it left elsewhere: its bridge and its control groups, all empty now."""
+    if Path("/sys/class/net", _bridge(directory)).exists():
+        ip = programs({"ip": "iproute2"})["ip"]
+        subprocess.run([ip, "link", "delete", _bridge(directory)], capture_output=True, check=False)
+    for group in (*CGROUPS.glob(directory.name), *CGROUPS.glob(f"*/{directory.name}")):  # version 2, version 1
+        for path, _, _ in os.walk(group, topdown=False):
+            Path(path).rmdir()
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager

@@ -14,10 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from integration.controlplane import binaries
+
 from .daemon import daemon
 from .distribution import Unavailable, programs
 
-__all__ = ["Container", "Engine", "EngineFailed", "Unavailable", "running_engine"]
+__all__ = ["Container", "Engine", "EngineFailed", "Unavailable", "engine_here", "running_engine"]
 
 BUILD_TIMEOUT_S = 900.0
 
@@ -27,38 +29,56 @@ class EngineFailed(Exception):
 
 
 @contextmanager
-def running_engine() -> Iterator[Engine]:
+def running_engine(*, privileged: bool = False) -> Iterator[Engine]:
     """Find the engine that `docker` talks to, or run one.
+
+    Args:
+        privileged: Whether it must run privileged containers.
 
     Raises:
         Unavailable: There is none and none can be run; the message says why.
     """
-    docker = programs({"docker": "docker.io"})["docker"]
-    # In CI as elsewhere DOCKER_HOST or the current context names a daemon; `version` fails where it does not answer.
-    if subprocess.run([docker, "version"], capture_output=True, check=False).returncode == 0:
-        yield Engine(docker, os.environ.get("DOCKER_HOST"))
+    if engine := engine_here(privileged=privileged):
+        yield engine
     else:
         with daemon() as host:
-            yield Engine(docker, host, own=True)
+            yield Engine(host, own=True)
+
+
+def engine_here(*, privileged: bool = False) -> Engine | None:
+    """Find the engine that `docker` talks to, by DOCKER_HOST or its current context; None if none answers.
+
+    Args:
+        privileged: Whether it must run privileged containers. One that does not is none.
+
+    Raises:
+        Unavailable: There is no `docker` and it could not be installed.
+    """
+    engine = Engine(os.environ.get("DOCKER_HOST"))
+    return engine if engine.answers() and (not privileged or engine.may_privilege()) else None
 
 
 class Engine:
     """Builds images and runs containers. Its methods block, and may be called from any thread.
 
     Args:
-        docker: The client program.
         host: The daemon's address; None for the client's own choice.
         own: Whether it is there for us alone, and can be expected to have nothing and to pull nothing.
     """
 
-    def __init__(self, docker: str, host: str | None, *, own: bool = False) -> None:
+    def __init__(self, host: str | None, *, own: bool = False) -> None:
         self.own = own
         self.environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
         """For other programs that talk to this engine."""
-        self._docker = docker
+        self._docker = docker = programs({"docker": "docker.io"})["docker"]
         # What BuildKit needs beside the daemon; without it the daemon's own builder does the same, layer by layer.
         buildx = subprocess.run([docker, "buildx", "version"], capture_output=True, check=False).returncode == 0
         self.environment["DOCKER_BUILDKIT"] = "1" if buildx else "0"
+
+    def answers(self) -> bool:
+        """Ask whether the daemon is there."""
+        command = [self._docker, "version"]
+        return subprocess.run(command, env=self.environment, capture_output=True, check=False).returncode == 0
 
     def docker(self, *args: str, stdin: IO[bytes] | None = None, timeout_s: float = 120.0) -> str:
         """Run `docker ARGS` and return its standard output.
@@ -89,16 +109,39 @@ class Engine:
         self.docker("build", "--network=host", f"--tag={tag}", *arguments, str(context), timeout_s=BUILD_TIMEOUT_S)
         return tag
 
-    def load_root(self, archive: Path, tag: str) -> str:
-        """Make an image of one layer from a tar archive of a root directory, and return the tag."""
+    def load_root(self, archive: Path, tag: str, *instructions: str) -> str:
+        """Make an image of one layer from a tar archive of a root directory, and return the tag.
+
+        Args:
+            archive: The directory's.
+            tag: What to call it.
+            instructions: Of a Dockerfile, for its configuration: `ENTRYPOINT ["/init"]`.
+        """
         with archive.open("rb") as content:
-            self.docker("import", "-", tag, stdin=content)
+            self.docker("import", *(f"--change={each}" for each in instructions), "-", tag, stdin=content)
         return tag
 
     def save(self, image: str, archive: Path) -> Path:
         """Write an image to a tar archive, for example for `ctr images import`; return the archive."""
         self.docker("save", f"--output={archive}", image)
         return archive
+
+    def may_privilege(self) -> bool:
+        """Try whether it runs privileged containers: a machine that lacks a privilege cannot give it."""
+        with tempfile.TemporaryDirectory(prefix="kdm-privileged-") as directory:
+            archive = Path(directory, "image.tar")
+            with tarfile.open(archive, "w") as packed:
+                packed.add(binaries.built("kind"), "kind")  # a static program, and at hand
+            image = self.load_root(archive, "kdm-test/privileged")
+        try:
+            self.output(image, "/kind", "version", options=("--privileged", "--network=none"))
+        except EngineFailed as exc:
+            if "unable to apply caps" in str(exc):
+                return False
+            raise
+        finally:
+            self.docker("rmi", "--force", image)
+        return True
 
     def inspect(self, image: str) -> dict[str, Any]:
         """Return what `docker image inspect` says of one image."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,19 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-__all__ = ["CONTROL_PLANE", "BuildFailed", "build", "cached", "digest", "environment", "find", "progress"]
+__all__ = [
+    "CONTROL_PLANE",
+    "BuildFailed",
+    "build",
+    "built",
+    "cached",
+    "digest",
+    "environment",
+    "find",
+    "progress",
+    "source",
+    "version",
+]
 
 MODULES = Path(__file__).parent / "modules"
 GO_REQUIREMENTS = Path(__file__).parents[3] / "requirements" / "go.txt"
@@ -40,8 +53,11 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
     },
     "kubernetes/node": {
         "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+        "kubeadm": "k8s.io/kubernetes/cmd/kubeadm",
         "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     },
+    "cri-tools": {"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"},
+    "kube-router": {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
     "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
     "helm": {"helm": "helm.sh/helm/v3/cmd/helm"},
     "kind": {"kind": "sigs.k8s.io/kind"},
@@ -72,7 +88,30 @@ def find(*names: str) -> dict[str, Path]:
     Raises:
         BuildFailed: One of them could not be built, or Go could not be installed.
     """
-    return {name: _asset(name) or _built(name) for name in names}
+    return {name: _asset(name) or built(name) for name in names}
+
+
+def built(name: str) -> Path:
+    """Find one program as it is built here, whatever `KUBEBUILDER_ASSETS` has: for those that must fit each other.
+
+    Raises:
+        BuildFailed: It could not be built, or Go could not be installed.
+    """
+    module = next(module for module, programs in PACKAGES.items() if name in programs)
+    return _module(module) / name
+
+
+def source(module: str, path: str) -> Path:
+    """Find the source of a Go module that one here requires: `source("kind", "sigs.k8s.io/kind")`."""
+    found = json.loads(_run([_go(), "mod", "download", "-json", path], cwd=MODULES / module))
+    return Path(found["Dir"])
+
+
+def version(module: str, path: str) -> str:
+    """Tell which version of a Go module one here requires, as go.mod has it: `v1.36.3`."""
+    required = re.search(rf"^\s*{re.escape(path)} (v\S+)", (MODULES / module / "go.mod").read_text(), re.MULTILINE)
+    assert required, f"{module} does not require {path}"
+    return required[1]
 
 
 def _asset(name: str) -> Path | None:
@@ -145,11 +184,6 @@ def environment(name: str, requirements: Path) -> Path:
 
     directory = cached(f"{name}-{digest(requirements.read_bytes(), sys.version.encode())}", install)
     return directory / "bin" / "python"
-
-
-def _built(name: str) -> Path:
-    module = next(module for module, programs in PACKAGES.items() if name in programs)
-    return _module(module) / name
 
 
 @cache

@@ -54,7 +54,6 @@ class ControlPlane(Cluster):
         etcd: The store. Without it the API server answers, with errors.
         apiserver: The API server.
         controllers: kube-controller-manager, kube-scheduler and kwok by name, or nothing.
-        address: The API server's.
         port: The API server's.
         authority: Whose certificates the API server trusts.
     """
@@ -63,7 +62,6 @@ class ControlPlane(Cluster):
         self,
         *,
         controllers: bool = False,
-        gateway: str | None = None,
         apiserver_flags: Sequence[str] = (),
         directory: Path | None = None,
     ) -> None:
@@ -72,21 +70,17 @@ class ControlPlane(Cluster):
         Args:
             controllers: Whether Deployments get Pods that become Ready, on one node that kwok plays. Otherwise objects
                 are stored and nothing acts on them, which is much cheaper when there are thousands.
-            gateway: An address of this machine that Pods on a real node can reach: their bridge's. The API server then
-                listens there, and kwok plays no node: somebody has to run one. By default it is on loopback.
             apiserver_flags: More flags for kube-apiserver.
             directory: Where to keep certificates, data and logs; the logs stay. By default a temporary one that goes.
         """
         names = ["etcd", "kube-apiserver", "kubectl"]
         if controllers:
-            names += ["kube-controller-manager", "kube-scheduler", *([] if gateway else ["kwok"])]
+            names += ["kube-controller-manager", "kube-scheduler", "kwok"]
         self._programs = binaries.find(*names)
         self._temporary = directory is None
         directory = directory or Path(tempfile.mkdtemp(prefix="kdm-controlplane-"))
         super().__init__(directory / "admin.kubeconfig", self._programs["kubectl"], directory)
         self._with_controllers = controllers
-        self._gateway = gateway
-        self.address = gateway or LOOPBACK
         self._apiserver_flags = tuple(apiserver_flags)
         self.authority = Authority()
         self._files = self._write_certificates()
@@ -251,19 +245,17 @@ class ControlPlane(Cluster):
         self.apiserver.start()
         self.wait_ready()
         if self.controllers:
-            if not self._gateway:
-                node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
-                self.kubectl("apply", "-f", "-", input=json.dumps(node))
+            node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+            self.kubectl("apply", "-f", "-", input=json.dumps(node))
             for process in self.controllers.values():
                 process.start()
             # Pods are refused until the controller manager has made their service account.
             account = "/api/v1/namespaces/default/serviceaccounts/default"
             self._until_found(account, self._processes, time.monotonic() + READY_TIMEOUT_S)
-            if not self._gateway:
-                self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s", timeout_s=90)
+            self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s", timeout_s=90)
 
     def _until_found(self, path: str, needed: Sequence[Process], deadline_s: float, port: int | None = None) -> None:
-        url = f"https://{self.address}:{port or self.port}{path}"
+        url = f"https://{LOOPBACK}:{port or self.port}{path}"
         answer = "nothing was asked"
         with httpx.Client(verify=self._tls, trust_env=False, timeout=REQUEST_TIMEOUT_S) as client:
             while time.monotonic() < deadline_s:
@@ -288,21 +280,18 @@ class ControlPlane(Cluster):
         return answer
 
     def _write_kubeconfig(self, path: Path, user: str, groups: Sequence[str]) -> Path:
-        server = f"https://{self.address}:{self.port}"
+        server = f"https://{LOOPBACK}:{self.port}"
         identity = self.authority.issue_client(user, groups)
         return kubeconfig.with_certificate(path, server, self.authority.certificate, identity)
 
     def _write_certificates(self) -> dict[str, tuple[Path, Path]]:
         """Write certificate and key of each name; for `tokens`, the public key in place of a certificate."""
         hosts = ["localhost", LOOPBACK, "kubernetes.default.svc", KUBERNETES_SERVICE]
-        serving = self.authority.issue_server([*hosts, *([self._gateway] if self._gateway else [])])
+        serving = self.authority.issue_server(hosts)
         files = {
             "ca": self.authority.key_pair().write(self.directory, "ca"),
             "serving": serving.write(self.directory, "serving"),
             "admin": self.authority.issue_client("admin", ["system:masters"]).write(self.directory, "admin"),
-            "to-kubelets": self.authority.issue_client("kube-apiserver", ["system:masters"]).write(
-                self.directory, "to-kubelets"
-            ),
             "tokens": (self.directory / "tokens.pub", self.directory / "tokens.key"),
         }
         private, public = service_account_keys()
@@ -335,8 +324,8 @@ class ControlPlane(Cluster):
         public, private = self._files["tokens"]
         flags = {
             "etcd-servers": f"http://{LOOPBACK}:{self._etcd_port}",
-            "bind-address": self.address,
-            "advertise-address": self.address,  # else it looks for a default route, which a sealed machine lacks
+            "bind-address": LOOPBACK,
+            "advertise-address": LOOPBACK,  # else it looks for a default route, which a sealed machine lacks
             "endpoint-reconciler-type": "none",  # a loopback address is no endpoint
             "secure-port": port or self.port,
             "tls-cert-file": certificate,
@@ -349,17 +338,6 @@ class ControlPlane(Cluster):
             "authorization-mode": "RBAC",
             "shutdown-delay-duration": "0s",
         }
-        if self._gateway:
-            client_certificate, client_key = self._files["to-kubelets"]
-            flags |= {
-                "endpoint-reconciler-type": "lease",
-                "authorization-mode": "Node,RBAC",
-                "enable-admission-plugins": "NodeRestriction",
-                "kubelet-certificate-authority": ca,
-                "kubelet-client-certificate": client_certificate,
-                "kubelet-client-key": client_key,
-                "kubelet-preferred-address-types": "InternalIP",
-            }
         return self._process_with(
             "kube-apiserver", [*(f"--{name}={value}" for name, value in flags.items()), *self._apiserver_flags], log
         )
@@ -379,7 +357,7 @@ class ControlPlane(Cluster):
                 kube_api_burst=400,
             ),
             self._process("kube-scheduler", **common, kube_api_qps=200, kube_api_burst=400),
-            *([] if self._gateway else [self._kwok_process()]),
+            self._kwok_process(),
         ]
 
     def _kwok_process(self) -> Process:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["KindCluster", "KindFailed", "check_privileged"]
+from integration.containers.engine import Engine
+from integration.controlplane import binaries
+from integration.controlplane.access import Cluster, KubectlFailed
+from integration.kdm_process import wait_until
 
-READY_WITHIN: Final = "180s"
+__all__ = ["KindCluster", "KindFailed"]
+
+READY_WITHIN_S: Final = 300
+FORWARDED_FROM: Final = 20000
+"""The first port of those that a node forwards to Pods: above what it listens on, below NodePorts."""
+API_SERVER: Final = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+API_SERVER_ASIDE: Final = "/etc/kubernetes/kube-apiserver.yaml"
+_NAT: Final = ("iptables", "-t", "nat", "-A")
 
 # What kind or Docker says -> what it means.
 REASONS: Final = {
@@ -21,97 +31,216 @@ REASONS: Final = {
     "could not find a log line that matches": "the node started and its systemd did not come up",
 }
 
+KUBELET: Final = {
+    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+    "kind": "KubeletConfiguration",
+    "failCgroupV1": False,  # kind runs on both
+    # How often a Pod's Secrets and ConfigMaps are compared with its volumes: tests wait for it.
+    "syncFrequency": "2s",
+    "nodeLeaseDurationSeconds": 12,  # renewed each quarter of it
+}
+# Tests wait for a node to be missed (after 50 s by default), and for an autoscaler (15 s, and 5 minutes to scale down).
+CONTROLLERS: Final = {
+    "node-monitor-grace-period": "20s",
+    "horizontal-pod-autoscaler-sync-period": "2s",
+    "horizontal-pod-autoscaler-downscale-stabilization": "1s",
+}
+KUBEADM: Final = {
+    "apiVersion": "kubeadm.k8s.io/v1beta4",
+    "kind": "ClusterConfiguration",
+    "controllerManager": {"extraArgs": [{"name": name, "value": value} for name, value in CONTROLLERS.items()]},
+}
+
 
 class KindFailed(Exception):
     """kind, or Docker under it, could not; the message says what that means and ends with their own words."""
 
 
-def check_privileged(environment: Mapping[str, str], image: str) -> None:
-    """Find out whether Docker runs privileged containers, as root like a node, before anything large is pulled.
-
-    Args:
-        environment: Whose `docker` is asked.
-        image: Any that is there and has `/opt/kdm/bin/python`.
-
-    Raises:
-        KindFailed: It does not.
-    """
-    command = [
-        "docker",
-        "run",
-        "--rm",
-        "--privileged",
-        "--user=0",
-        "--network=none",
-        "--entrypoint=/opt/kdm/bin/python",
-        image,
-        "-V",
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise KindFailed(_explain(done.stderr))
-
-
 class KindCluster:
-    """A cluster by its name. What it keeps is a Docker container of a node, and a kubeconfig file.
+    """A cluster by its name. What it keeps is a Docker container of each node, and a kubeconfig file.
 
-    Args:
-        program: kind.
-        name: Of the cluster.
-        kubeconfig: Where its administrator's kubeconfig is written; the user's own stays as it is.
-        environment: Whose `docker` is used.
+    Attributes:
+        access: For kubectl, and for whoever asks the API server.
     """
 
-    def __init__(self, program: Path, name: str, kubeconfig: Path, environment: Mapping[str, str]) -> None:
-        self.name = name
-        self.kubeconfig = kubeconfig
-        self._program = str(program)
-        self._environment = environment
-
-    def exists(self) -> bool:
-        return self.name in self._run("get", "clusters").splitlines()
-
-    def create(self, image: str = "") -> None:
-        """Make it and wait until its node is Ready. Where that fails nothing is left of it.
+    def __init__(self, engine: Engine, name: str, kubeconfig: Path) -> None:
+        """Describe it; nothing is made yet.
 
         Args:
-            image: The node's; kind's own default if empty.
+            engine: Where its nodes run.
+            name: Of the cluster.
+            kubeconfig: Where its administrator's kubeconfig is written; the user's own stays as it is.
+        """
+        self.name = name
+        self.access = Cluster(kubeconfig, binaries.find("kubectl")["kubectl"], kubeconfig.parent)
+        self._engine = engine
+        self._forwarded: dict[tuple[str, int], int] = {}
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Its administrator's kubeconfig."""
+        return self.access.kubeconfig
+
+    def exists(self) -> bool:
+        return self.name in self.names()
+
+    def names(self) -> list[str]:
+        """Return the names of all kind clusters that its engine has."""
+        return self._kind("get", "clusters").splitlines()
+
+    def create(self, image: str = "", workers: int = 0) -> None:
+        """Make it and wait until its nodes are Ready and Services' names can be looked up. A failure leaves nothing.
+
+        Args:
+            image: The nodes'; kind's own default if empty.
+            workers: How many nodes it has beside the control plane.
 
         Raises:
             KindFailed: It could not be made.
         """
         options = [f"--image={image}"] if image else []
+        roles = ["control-plane", *["worker"] * workers]
+        config = {
+            "apiVersion": "kind.x-k8s.io/v1alpha4",
+            "kind": "Cluster",
+            "nodes": [{"role": role} for role in roles],
+            "kubeadmConfigPatches": [json.dumps(KUBELET), json.dumps(KUBEADM)],
+        }
         try:
-            self._run("create", "cluster", *self._place(), f"--wait={READY_WITHIN}", *options)
+            self._kind("create", "cluster", *self._place(), "--config=-", *options, stdin=json.dumps(config))
+            self._wait_ready()
         except BaseException:
             self.delete()
             raise
 
     def connect(self) -> None:
         """Write the kubeconfig of a cluster that exists."""
-        self._run("export", "kubeconfig", *self._place())
+        self._kind("export", "kubeconfig", *self._place())
 
     def load(self, image: str) -> None:
         """Give an image to the nodes, which then need not pull it."""
-        self._run("load", "docker-image", image, f"--name={self.name}")
+        self._kind("load", "docker-image", image, f"--name={self.name}")
 
     def delete(self) -> None:
         """Delete it and its kubeconfig, whether it exists or not."""
-        self._run("delete", "cluster", *self._place())
+        self._kind("delete", "cluster", *self._place())
         for leftover in (self.kubeconfig, self.kubeconfig.with_name(f"{self.kubeconfig.name}.lock")):
             leftover.unlink(missing_ok=True)
+
+    def nodes(self) -> dict[str, str]:
+        """Return its nodes' addresses, which this machine reaches, by their names: the control plane's first."""
+        names = sorted(self._kind("get", "nodes", f"--name={self.name}").split())
+        address = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return {name: self._engine.docker("container", "inspect", address, name).strip() for name in names}
+
+    def run(self, node: str, *command: str) -> str:
+        """Run a command on a node and return its standard output.
+
+        Raises:
+            EngineFailed: It ended with an error.
+        """
+        return self._engine.docker("exec", node, *command)
+
+    def forward(self, address: str, port: int) -> tuple[str, int]:
+        """Have the control plane's node forward connections to a Pod, whatever becomes of the API server.
+
+        Args:
+            address: The Pod's.
+            port: Its TCP port.
+
+        Returns:
+            An address and a port that this machine reaches.
+        """
+        node, via = next(iter(self.nodes().items()))
+        if (address, port) not in self._forwarded:
+            local = FORWARDED_FROM + len(self._forwarded)
+            tcp = ("-p", "tcp", "--dport")
+            self.run(node, *_NAT, "PREROUTING", "-d", via, *tcp, str(local), "-j", "DNAT", f"--to={address}:{port}")
+            # The answer has to come back this way.
+            self.run(
+                node,
+                *_NAT,
+                "POSTROUTING",
+                "-d",
+                address,
+                *tcp,
+                str(port),
+                "-m",
+                "conntrack",
+                "--ctorigdst",
+                via,
+                "-j",
+                "MASQUERADE",
+            )
+            self._forwarded[address, port] = local
+        return via, self._forwarded[address, port]
+
+    def stop(self, node: str) -> None:
+        """Take a node's power away. Nothing on it is told, and nobody gets a last packet from it."""
+        self.run(node, "ip", "link", "set", "eth0", "down")
+        self._engine.docker("kill", node)
+
+    def start(self, node: str) -> None:
+        """Boot a node that was stopped."""
+        self._engine.docker("start", node)
+
+    def kill(self, node: str, container: str) -> None:
+        """Kill what runs in one container, as a crash does.
+
+        Args:
+            node: Where it runs.
+            container: As a Pod's status names it: `containerd://...`.
+        """
+        inspect = ("crictl", "inspect", "--output=go-template", "--template={{.info.pid}}")
+        self.run(node, "kill", "-9", self.run(node, *inspect, container.removeprefix("containerd://")).strip())
+
+    def stop_api_server(self) -> None:
+        """Kill the API server, and keep it from being started again."""
+        node = next(iter(self.nodes()))
+        self.run(node, "mv", API_SERVER, API_SERVER_ASIDE)
+        self.run(node, "pkill", "-KILL", "kube-apiserver")
+
+    def start_api_server(self) -> None:
+        """Have it run again, and wait until it is ready; no effect if it was not stopped."""
+        node = next(iter(self.nodes()))
+        self.run(node, "sh", "-c", f"if [ -e {API_SERVER_ASIDE} ]; then mv {API_SERVER_ASIDE} {API_SERVER}; fi")
+        wait_until(self._api_server_answers, READY_WITHIN_S)
+
+    def _api_server_answers(self) -> bool:
+        try:
+            self.access.kubectl("get", "--raw=/readyz")
+        except KubectlFailed:
+            return False
+        return True
+
+    def _wait_ready(self) -> None:
+        within = f"--timeout={READY_WITHIN_S}s"
+        self.access.kubectl("wait", "node", "--all", "--for=condition=Ready", within, timeout_s=READY_WITHIN_S + 10)
+        for kind in ("daemonset", "deployment"):
+            listed = self.access.kubectl("get", kind, "--namespace=kube-system", "--output=name").split()
+            for name in listed:
+                rollout = ("rollout", "status", name, "--namespace=kube-system", within)
+                self.access.kubectl(*rollout, timeout_s=READY_WITHIN_S + 10)
 
     def _place(self) -> list[str]:
         return [f"--name={self.name}", f"--kubeconfig={self.kubeconfig}"]
 
-    def _run(self, *args: str) -> str:
+    def _kind(self, *args: str, stdin: str = "") -> str:
         """Run kind, showing what it says as it says it, and return its standard output."""
         child = subprocess.Popen(
-            [self._program, *args], env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [binaries.built("kind"), *args],
+            env=self._engine.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
         with child:
+            child.stdin.write(stdin)
+            child.stdin.close()
             said = []
             for line in child.stderr:  # a page of standard output at most, which fits the pipe
                 said.append(line)

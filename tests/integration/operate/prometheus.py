@@ -24,7 +24,7 @@ PACKAGES: Final = {
     "prometheus": "github.com/prometheus/prometheus/cmd/prometheus",
     "promtool": "github.com/prometheus/prometheus/cmd/promtool",
 }
-NO_SERVICE_DISCOVERY: Final = "remove_all_sd"
+TAGS: Final = "remove_all_sd,enable_kubernetes_sd"
 """Leaves out the clouds' SDKs: half of what there is to compile."""
 
 SCRAPE_S: Final = 1
@@ -40,7 +40,7 @@ def programs() -> Path:
     Raises:
         BuildFailed: They could not be built.
     """
-    return binaries.build(MODULE, PACKAGES, NO_SERVICE_DISCOVERY)
+    return binaries.build(MODULE, PACKAGES, TAGS)
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -55,7 +55,6 @@ class Scene:
                 "REPOSITORY": "kubernetes",
                 "KUBECONFIG": str(self._proxy.kubeconfig(self._cluster.kubeconfig, self._directory)),
                 "NAMESPACES": self._namespace,
-                "CHECK_INTERVAL_S": "5",
                 "LIMIT_REQUESTS_PER_S": "200",
             }
             processes = [KdmProcess(settings, self._directory / f"kdm-{number}.log") for number in range(2)]

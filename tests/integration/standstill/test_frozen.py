@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+import yaml
 
 from integration.controlplane.cluster import ControlPlane
 from integration.kdm_process import CERTS, wait_until
@@ -170,3 +172,49 @@ def _by_name(proxy: Proxy, control_plane: ControlPlane, directory: Path) -> Path
 def _wait_readable(kdm: Kdm) -> None:
     with kdm.client() as client:
         wait_until(lambda: client.get(URL).status_code == 200)
+
+
+@every_loop
+@pytest.mark.parametrize("what", ["kubeconfig", "files"])
+def test_the_file_system_of_the_cluster_s_credentials(
+    what: str, loop: str, control_plane: ControlPlane, cluster_settings: dict[str, str], tmp_path: Path
+) -> None:
+    """They are looked at before every request: while that hangs those in use go on, and writes are done with them."""
+    config = yaml.safe_load(control_plane.kubeconfig.read_text())
+    with HangingFileSystem(tmp_path / "files", _credential_files(config, tmp_path, tmp_path / "files")) as files:
+        kubeconfig = files.path / "config" if what == "kubeconfig" else tmp_path / "config"
+        with Kdm({**cluster_settings, "KUBECONFIG": str(kubeconfig), "LOOP": loop}) as kdm:
+            _wait_readable(kdm)
+            with kdm.client() as client:
+                assert client.post(URL, json={"replicaCount": 2}).status_code == 200
+                files.freeze()
+                for count in range(3, 8):
+                    assert client.post(URL, json={"replicaCount": count}).status_code == 200
+                    assert kdm.lives()
+                assert hangs_in_a_file_system(kdm.process.pid)
+                files.thaw()
+                wait_until(lambda: not hangs_in_a_file_system(kdm.process.pid))
+                assert client.post(URL, json={"replicaCount": 9}).status_code == 200
+                files.freeze()
+                assert client.post(URL, json={"replicaCount": 1}).status_code == 200
+            kdm.assert_serves_and_ends()
+
+
+def _credential_files(config: Any, directory: Path, mounted: Path) -> dict[str, Path]:
+    """Write a kubeconfig whose data is in files of a file system yet to be mounted. Returns what that has to hold."""
+    sources: dict[str, Path] = {"config": directory / "config"}
+    for entry in (config["clusters"][0]["cluster"], config["users"][0]["user"]):
+        for key in ("certificate-authority", "client-certificate", "client-key"):
+            if encoded := entry.pop(f"{key}-data", None):
+                sources[key] = directory / key
+                sources[key].write_bytes(base64.b64decode(encoded))
+            elif key in entry:
+                sources[key] = Path(entry[key])
+            if key in sources and (encoded or key in entry):
+                entry[key] = str(mounted / key)
+        if token := entry.pop("token", None):
+            sources["token"] = directory / "token"
+            sources["token"].write_text(token)
+            entry["tokenFile"] = str(mounted / "token")
+    (directory / "config").write_text(yaml.safe_dump(config))
+    return sources

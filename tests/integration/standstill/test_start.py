@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from integration.kdm_process import CERTS, wait_until
 
-from .outside import UNSHARE, HangingFileSystem, hangs_in_a_file_system
+from .outside import UNSHARE, HangingFileSystem, SilentNameServer, hangs_in_a_file_system, seeing
 
 FILES: Final = {
     "policy.toml": CERTS / "dev-policy.toml",
@@ -27,6 +28,7 @@ SETTINGS: Final = {
     "certificate": {"TLS_CERT": "server.pem"},
     "kubeconfig": {"REPOSITORY": "kubernetes", "KUBECONFIG": "config"},
 }
+HOST: Final = "kdm.example.test"
 AS_PROCESS_1: Final = (*UNSHARE, "--pid", "--fork", "--kill-child")
 
 
@@ -50,8 +52,49 @@ def test_sigterm_ends_a_start_that_a_file_system_holds(
                 raise AssertionError("SIGTERM did not end it") from None
 
 
+def test_a_start_that_a_file_system_holds_ends_with_one_line(tmp_path: Path) -> None:
+    """Of the kubeconfig, within ten seconds: what the orchestrator reads says where to look."""
+    with HangingFileSystem(tmp_path / "files", FILES) as files:
+        files.freeze()
+        with started({"REPOSITORY": "kubernetes", "KUBECONFIG": str(files.path / "config")}) as process:
+            _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert complaint.decode().splitlines()[-1] == (
+        f"kdm: kubeconfig {files.path}/config: it, or a file that it names, cannot be read: "
+        "the file system did not answer within 10 s"
+    )
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("name", ["HOST", "OPS_HOST"])
+def test_a_host_whose_name_nobody_resolves_is_one_line(name: str, loop: str, tmp_path: Path) -> None:
+    with SilentNameServer() as silent, started({name: HOST, "LOOP": loop}, asking(silent, tmp_path)) as process:
+        assert "kdm" in silent.question()
+        _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.fullmatch(
+        rf"kdm: cannot listen on {HOST}:\d+: no name server answered within 10 s", complaint.decode().splitlines()[-1]
+    )
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_sigterm_ends_a_start_that_a_name_server_holds(loop: str, tmp_path: Path) -> None:
+    with SilentNameServer() as silent, started({"HOST": HOST, "LOOP": loop}, asking(silent, tmp_path)) as process:
+        assert "kdm" in silent.question()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=8)  # sooner than the name server is given up
+
+
+def asking(silent: SilentNameServer, directory: Path) -> Sequence[str]:
+    """Return what to put before a command so that it asks that name server alone."""
+    hosts, resolver = directory / "hosts", directory / "resolv.conf"
+    hosts.write_text("127.0.0.1 localhost\n")
+    resolver.write_text(f"nameserver {silent.address}\noptions timeout:30 attempts:5\n")
+    return seeing({"/etc/hosts": hosts, "/etc/resolv.conf": resolver})
+
+
 @contextmanager
-def started(settings: dict[str, str], wrap: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def started(settings: dict[str, str], wrap: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KDM_")}
     ports = {"HOST": "127.0.0.1", "PORT": "0", "OPS_PORT": "0"}
     with subprocess.Popen(
@@ -59,7 +102,7 @@ def started(settings: dict[str, str], wrap: Sequence[str]) -> Iterator[subproces
         env=clean | {f"KDM_{name}": value for name, value in (ports | settings).items()},
         cwd=CERTS.parent,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     ) as process:
         try:
             yield process

@@ -188,7 +188,7 @@ class TestFiles:
 
     def test_leaves_no_descriptor_open(self, file: Path) -> None:
         before = len(list(Path("/proc/self/fd").iterdir()))
-        with JsonLinesAuditSink(str(file), durable=True) as sink:
+        with JsonLinesAuditSink(str(file), durable=True, wait_s=10) as sink:
             for _ in range(5):
                 sink.record(EVENT)
                 file.unlink()

@@ -104,3 +104,32 @@ def test_a_name_that_is_no_unicode_is_answered(file: Path) -> None:
 def test_what_is_no_policy_file_is_bad_input(path: str, complaint: str) -> None:
     done = kdm(f"policy check {path}")
     assert (done.returncode, done.stdout, done.stderr) == (BAD_INPUT, "", f"kdm policy: {path}: {complaint}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\xef\xbb\xbf" + POLICY.encode(), "valid: 1 grant"),
+        (POLICY.replace("\n", "\r\n").encode(), "valid: 1 grant"),
+        (POLICY.rstrip("\n").encode(), "valid: 1 grant"),
+    ],
+    ids=["byte order mark", "CRLF", "no last newline"],
+)
+def test_what_editors_make_of_a_file_is_read_all_the_same(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "policy.toml").write_bytes(content)
+    done = kdm(f"policy check {tmp_path}/policy.toml")
+    assert (done.returncode, done.stdout, done.stderr) == (ALLOWED, f"{tmp_path}/policy.toml: {told}\n", "")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n", b"# nothing\n"])
+def test_an_empty_file_is_bad_input(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "policy.toml").write_bytes(content)
+    done = kdm(f"policy check {tmp_path}/policy.toml")
+    complaint = f"kdm policy: {tmp_path}/policy.toml: version: missing; this kdm reads 'version = 1'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (BAD_INPUT, "", complaint)
+
+
+def test_two_files_are_bad_usage(file: Path) -> None:
+    done = kdm(f"policy check {file} {file}")
+    assert (done.returncode, done.stdout) == (BAD_INPUT, "")
+    assert done.stderr.endswith(f"unrecognized arguments: {file}\n")

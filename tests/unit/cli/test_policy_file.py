@@ -14,8 +14,7 @@ import pytest
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_cli import policy_file
 from kdm_cli.policy_file import PolicyFile
-from kdm_core import Caller, DeploymentRef, DeploymentService, Forbidden, Identity, PolicyError
-from kdm_http import regular_file
+from kdm_core import Caller, DeploymentRef, DeploymentService, Forbidden, Identity, PolicyError, regular_file
 
 ALICE = Identity("alice")
 WEB = DeploymentRef("shop", "web")

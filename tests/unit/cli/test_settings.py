@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from kdm_cli.settings import KNOBS, BadSetting, Knob, Settings, add_flags
+from kdm_cli.settings import SETTINGS, BadSetting, Setting, Settings, add_flags
 from kdm_http.server.limits import Limits
 
 
@@ -85,7 +85,6 @@ def test_the_variables_of_a_kubernetes_service_called_kdm_are_no_settings() -> N
         ("KDM_STALE_AFTER_S", "nan", "a number of at least 1"),
         ("KDM_STALE_AFTER_S", "inf", "a number of at least 1"),
         ("KDM_WRITE_TIMEOUT_S", "0", "a number of at least 0.1"),
-        ("KDM_CHECK_INTERVAL_S", "-1", "a number of at least 0"),
         ("KDM_NAMESPACE", "Shop", "DNS-1123"),
         ("KDM_NAMESPACES", "shop,a.b", "DNS-1123"),
         ("KDM_TLS_MIN_VERSION", "1.1", "one of 1.3, 1.2"),
@@ -98,10 +97,10 @@ def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: str, allowe
         Settings.read({name: value})
     assert str(as_variable.value).startswith(f"{name}: ")
     assert allowed in str(as_variable.value)
-    knob = next(each for each in KNOBS if each.variable == name)
+    setting = next(each for each in SETTINGS if each.variable == name)
     with pytest.raises(BadSetting) as as_flag:
-        Settings.read({}, {knob.name: value})
-    assert str(as_flag.value).startswith(f"{knob.flag}: ")
+        Settings.read({}, {setting.name: value})
+    assert str(as_flag.value).startswith(f"{setting.flag}: ")
 
 
 @pytest.mark.parametrize(
@@ -117,27 +116,27 @@ def test_help_tells_each_setting_s_flag_variable_and_default() -> None:
     parser = argparse.ArgumentParser()
     add_flags(parser)
     told = " ".join(parser.format_help().split())
-    for each in KNOBS:
+    for each in SETTINGS:
         assert each.flag in told
         assert f"({each.variable})" in told
         assert f"[{each.shown_default}]" in told or not each.shown_default
 
 
 def test_every_limit_of_the_edge_is_a_setting_with_its_documentation() -> None:
-    limits = [each for each in KNOBS if each.limit]
+    limits = [each for each in SETTINGS if each.limit]
     assert {each.field_name for each in limits} == set(attrs.fields_dict(Limits))
-    assert all(each.help for each in KNOBS)
+    assert all(each.help for each in SETTINGS)
 
 
-@pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: str(knob.variable))
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: str(setting.variable))
 @pytest.mark.parametrize("empty", ["", " ", "\t\n"])
-def test_an_empty_value_is_an_error_that_names_it_and_says_how_to_mean_everything(knob: Knob, empty: str) -> None:
+def test_an_empty_value_is_an_error_that_names_it_and_says_how_to_mean_everything(setting: Setting, empty: str) -> None:
     """Whatever the setting: a template that lost its value must not widen what kdm does."""
-    with pytest.raises(BadSetting, match=f"^{knob.variable}: is empty; leave it out "):
-        Settings.read({knob.variable: empty})
-    if not isinstance(knob.default, bool):
-        with pytest.raises(BadSetting, match=f"^{knob.flag}: is empty; leave it out "):
-            Settings.read({}, {knob.name: empty})
+    with pytest.raises(BadSetting, match=f"^{setting.variable}: is empty; leave it out "):
+        Settings.read({setting.variable: empty})
+    if not isinstance(setting.default, bool):
+        with pytest.raises(BadSetting, match=f"^{setting.flag}: is empty; leave it out "):
+            Settings.read({}, {setting.name: empty})
 
 
 @pytest.mark.parametrize(
@@ -193,11 +192,11 @@ def test_a_flag_wins_over_a_bad_variable_with_a_warning() -> None:
     assert (settings.port, settings.namespaces, settings.ops_port) == (9100, ("shop",), 9002)
     assert settings.limits.idle_s == 7
     assert warnings == [
-        "KDM_PORT: 'http' is not allowed: it must be an integer from 0 to 65535; ignored, for there is --port",
-        "KDM_NAMESPACES: is empty; leave it out to watch every namespace; ignored, for there is --namespaces",
+        "KDM_PORT: 'http' is not allowed: it must be an integer from 0 to 65535; ignored, because --port is given",
+        "KDM_NAMESPACES: is empty; leave it out to watch every namespace; ignored, because --namespaces is given",
         (
             "KDM_LIMIT_IDLE_S: 'soon' is not allowed: it must be a number of at least 0.001; "
-            "ignored, for there is --limit-idle-s"
+            "ignored, because --limit-idle-s is given"
         ),
     ]
     with pytest.raises(BadSetting, match="--port"):
@@ -206,20 +205,22 @@ def test_a_flag_wins_over_a_bad_variable_with_a_warning() -> None:
         Settings.read({"KDM_PORT": "http"}, flags("--ops-port", "1"))
 
 
-PATHS = [each for each in KNOBS if each.name in {"tls_cert", "tls_key", "tls_client_ca", "policy_file", "audit_file"}]
+PATHS = [
+    each for each in SETTINGS if each.name in {"tls_cert", "tls_key", "tls_client_ca", "policy_file", "audit_file"}
+]
 
 
-@pytest.mark.parametrize("knob", PATHS, ids=lambda knob: str(knob.variable))
-def test_a_home_directory_is_found_or_the_path_is_an_error(knob: Knob, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("setting", PATHS, ids=lambda setting: str(setting.variable))
+def test_a_home_directory_is_found_or_the_path_is_an_error(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """In every setting that is a path, and on one line."""
     monkeypatch.setenv("HOME", "/home/alice")
-    assert str(getattr(Settings.read({knob.variable: "~/x"}), knob.field_name)) == "/home/alice/x"
+    assert str(getattr(Settings.read({setting.variable: "~/x"}), setting.field_name)) == "/home/alice/x"
     for path in ("~no-such-user/x", "~no-such-user"):
         with pytest.raises(BadSetting) as caught:
-            Settings.read({knob.variable: path})
+            Settings.read({setting.variable: path})
         assert "'~no-such-user', whose home directory is not known" in str(caught.value)
         assert "\n" not in str(caught.value)
-    assert str(getattr(Settings.read({knob.variable: "./~x"}), knob.field_name)) in {"./~x", "~x"}
+    assert str(getattr(Settings.read({setting.variable: "./~x"}), setting.field_name)) in {"./~x", "~x"}
 
 
 def test_a_policy_file_may_be_called_like_the_word() -> None:

@@ -56,11 +56,11 @@ SESSIONS: Final = [
     for page in sorted(DOCS.rglob("*.md"))
     if page.name != "security.md"  # in a directory of its own: tests/unit/test_docs.py
     for client in examples(page)
-]
+] + [(REPOSITORY / "README.md", "console")]
 
 
 @pytest.mark.parametrize(
-    ("page", "client"), SESSIONS, ids=[f"{page.relative_to(DOCS)}-{client}" for page, client in SESSIONS]
+    ("page", "client"), SESSIONS, ids=[f"{page.relative_to(REPOSITORY)}-{client}" for page, client in SESSIONS]
 )
 def test_the_examples_print_what_the_page_says(page: Path, client: str, stage: Stage, tmp_path: Path) -> None:
     """One client's examples of a page, in order, in what looks like a checkout; demo data is fresh for each title."""

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
 
-from kdm_cli.settings import KNOBS
+from kdm_cli.settings import SETTINGS
 from kdm_core import DEFAULT_MAX_REPLICAS
 from kdm_http.api.errors import STATUS
 from kdm_http.api.openapi import describe
@@ -108,6 +109,24 @@ def test_the_tests_of_the_test_plan_exist() -> None:
     assert [f"{path}::{name}" for path, name in named if name not in sources[path]] == []
 
 
+def test_each_question_of_learn_the_code_is_answered_by_a_path_that_exists() -> None:
+    """And by one that names alone suggest: a room, or one module of it."""
+    page = (DOCS / "inside" / "reading-order.md").read_text()
+    answers = re.findall(r"^\| (where .*\?) \| `([\w./]+)`", page, re.MULTILINE)
+    assert len(answers) == 10
+    assert [answer for answer in answers if not (REPOSITORY / answer[1]).exists()] == []
+
+
+def test_each_diagram_is_a_drawing_that_some_page_shows() -> None:
+    pages = "\n".join(page.read_text() for page in [*PAGES, REPOSITORY / "README.md"])
+    shown = {*re.findall(r"diagrams/[\w-]+\.svg", pages)}
+    drawings = sorted((DOCS / "diagrams").glob("*.svg"))
+    assert {f"diagrams/{each.name}" for each in drawings} == shown
+    for each in drawings:
+        assert ET.parse(each).getroot().get("aria-label"), each  # noqa: S314 - our own
+    assert "```mermaid" not in pages  # GitHub would draw it, the site would not
+
+
 def test_what_is_generated_is_as_the_code_is() -> None:
     """``python -m docs.generate`` renews it."""
     ran = subprocess.run(
@@ -123,7 +142,7 @@ def test_what_is_generated_is_as_the_code_is() -> None:
 
 def test_every_setting_is_told() -> None:
     page = (DOCS / "reference" / "settings.md").read_text()
-    assert [each.variable for each in KNOBS if f"| `{each.variable}` |" not in page] == []
+    assert [each.variable for each in SETTINGS if f"| `{each.variable}` |" not in page] == []
 
 
 @pytest.mark.parametrize("dialect", ["rfd001", "rfd156"])

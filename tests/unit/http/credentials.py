@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kdm_cli.pki.authority import Authority, Pair
+from kdm_cli.pki.authority import Authority
+from kdm_cli.pki.pair import Pair
 from kdm_http.tls.context import TlsFiles
 
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH

@@ -1,6 +1,7 @@
 """What `helm test` runs: the API answers both RFDs' health over mutual TLS, and not without a client certificate.
 
-Arguments: the API's URL, and the directory of the client's tls.crt, tls.key and ca.crt.
+Arguments: the API's URL, the directory of the client's tls.crt, tls.key and ca.crt, and for how many seconds to try
+until the API can be reached: right after an installation its name or the way to it may not be known everywhere.
 """
 
 import http.client
@@ -9,6 +10,7 @@ import os
 import socket
 import ssl
 import sys
+import time
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 10
@@ -16,8 +18,10 @@ TIMEOUT_S = 10
 
 def main() -> int:
     address, directory = urlsplit(sys.argv[1]), sys.argv[2]
+    deadline = time.monotonic() + float(sys.argv[3])
     try:
         context = ssl.create_default_context(cafile=f"{directory}/ca.crt")
+        wait_reachable(address, deadline)
         check_refused(address, context)
         context.load_cert_chain(f"{directory}/tls.crt", f"{directory}/tls.key")
         for path in ("/health", "/api/v1/health"):
@@ -34,6 +38,23 @@ class Reset(ConnectionResetError):
 
 class Failed(Exception):
     """The API is not what it must be; the message says in what."""
+
+
+def wait_reachable(address, deadline):
+    """Wait until a TCP connection can be made; what comes of it is the checks' matter."""
+    told = False
+    while True:
+        try:
+            socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S).close()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                print(f"waiting until {address.netloc} can be reached: {error}", flush=True)
+                told = True
+            time.sleep(1)
+        else:
+            return
 
 
 def check_refused(address, context):

@@ -1,4 +1,4 @@
-"""Which of the API server's answers is a refusal, and what it says. A gateway's in its place is one, too."""
+"""Which answers are refusals, and what they say. A gateway's answer in place of the API server's is one, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP to the API server: bytes in, bytes out, credentials always fresh, every failure one of the port."""
+"""HTTP to the API server: bytes in, bytes out, credentials kept fresh, every failure described."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from kdm_adapters.kubernetes.config.access import Access
 from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
 from kdm_adapters.kubernetes.wire.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.wire.readers import JSON
+from kdm_core.errors import Copyable
 from kdm_core.ports import WatchInstrument
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Patch(NamedTuple):
     content: object
 
 
-class ApiError(Exception):
+class ApiError(Copyable):
     """A request that did not succeed, or had no answer. ``failure`` says how."""
 
     def __init__(self, failure: Failure) -> None:
@@ -56,12 +57,12 @@ class ApiError(Exception):
 class Client:
     """Requests to one API server.
 
-    Credentials are renewed by one task that no request can cancel. What a request waits for before it is sent counts as
-    not reached: nothing was written.
+    Credentials are renewed by one task that no request can cancel. What fails before a request is sent counts as
+    unreached: nothing was written.
 
     Args:
         credentials: Where it is and who asks.
-        instrument: Told each request.
+        instrument: Counts each request.
         on_server_changed: Called once the credentials have led to a server of another address. What is known of the
             old one means nothing any more.
 
@@ -99,7 +100,7 @@ class Client:
 
     @asynccontextmanager
     async def stream(self, verb: str, path: str, query: Mapping[str, str], accept: str) -> AsyncIterator[Answer]:
-        """Open a GET whose answer is read as it arrives. No time limit but the one for connecting.
+        """Open a GET whose answer is read as it arrives. The only time limit is the one for connecting.
 
         Args:
             verb: RBAC's name of what is done: list or watch.
@@ -220,7 +221,7 @@ class Client:
         return ApiError(Failure(0, UNANSWERED, f"{what}: {describe(error)}"))
 
     def _tell(self, detail: str) -> None:
-        """Log what no caller is told, once until it changes: a cluster that is gone is asked again and again."""
+        """Log what no caller learns, once until it changes: a cluster that is gone is asked again and again."""
         detail = self._credentials.redact(detail)
         level = logging.DEBUG if detail == self._told else logging.WARNING
         self._told = detail
@@ -236,9 +237,10 @@ class Client:
 
     async def _fresh(self, epoch: int) -> Connections:
         """Return connections with valid credentials. Old ones live until their last watch ends."""
+        is_outdated = await self._credentials.is_outdated()
         if self._closed:
             raise ApiError(Failure(0, UNREACHABLE, "the repository has been stopped"))
-        if self._connections is None or self._credentials.is_outdated():
+        if self._connections is None or is_outdated:
             if self._renewal is None:
                 self._renewal = asyncio.create_task(self._renew(), name="kdm-credentials")
                 self._renewal.add_done_callback(self._renewed)

@@ -1,4 +1,4 @@
-"""Connections to the API server, straight or through a proxy, with one way of proving who asks."""
+"""Connections to the API server, direct or through a proxy, with one set of credentials for each pool."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Connections:
 
     Attributes:
         endpoint: Where its connections go.
-        headers: What proves who asks. May change while connections stay.
+        headers: The credentials. They may change while connections stay open.
         users: How many requests are under way.
         retired: Whether another one has taken its place.
     """
@@ -48,7 +48,7 @@ class Connections:
         self.users = 0
         self.retired = False
         self._options = _options(access.endpoint)
-        # A request over TLS goes through the proxy unseen, another is made to the proxy.
+        # Over TLS a request is tunnelled through the proxy, without TLS it is made to the proxy.
         to_proxy = access.endpoint.proxy if access.endpoint.tls is None else None
         self._proxy_headers = _proxy_authorization(to_proxy) if to_proxy is not None else {}
         tracing = aiohttp.TraceConfig()

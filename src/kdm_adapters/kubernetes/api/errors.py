@@ -126,7 +126,7 @@ def lookup_error(failure: Failure, ref: DeploymentRef) -> KdmError:
 
 
 def probe_error(failure: Failure) -> KdmError | None:
-    """Return the error of a probe of ``/readyz``; None where the API server answered, be it that it may not be asked.
+    """Return the error of a probe of ``/readyz``; None where the API server answered, even to refuse.
 
     Args:
         failure: What the cluster said.
@@ -198,7 +198,7 @@ def _failed_before(failure: Failure) -> bool:
 
 
 def _missing_permission(failure: Failure) -> str:
-    """Return what the authorizer says is missing, "" where it is not the authorizer who speaks.
+    """Return what the authorizer says is missing, "" if the message is not the authorizer's.
 
     Admission answers 403 too: policies, webhooks, quotas, a namespace being deleted.
     """

@@ -1,4 +1,4 @@
-"""Name resolution on threads that nobody waits for: a name server that does not answer delays the end of no program."""
+"""Name resolution on threads that nobody waits for: a silent name server does not delay the end of the process."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Final
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 _Found = list[tuple[Any, ...]]
-"""What getaddrinfo(3) tells: family, kind, protocol, canonical name and address of each."""
+"""What getaddrinfo(3) returns: family, kind, protocol, canonical name and address of each."""
 
 _NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
 class Resolver(AbstractResolver):
-    """Asks the system for addresses, once at a time for each name. Belongs to one event loop.
+    """Asks the system for addresses, with one lookup at a time for each name. Belongs to one event loop.
 
     In place of the loop's own ``getaddrinfo``: uvloop's threads are joined when the process ends, asyncio's when the
     loop is closed, and a resolver may try for minutes (resolv.conf(5): attempts times timeout, for each server).
@@ -32,7 +32,7 @@ class Resolver(AbstractResolver):
         """Return a host's addresses, in the system's order.
 
         Raises:
-            OSError: There are none, or nobody knows.
+            OSError: There are none, or the lookup failed.
         """
         results: list[ResolveResult] = []
         for kind, _, protocol, _, address in await self.look_up(host, port, family):
@@ -45,10 +45,10 @@ class Resolver(AbstractResolver):
         return results
 
     async def look_up(self, host: str, port: int, family: int = socket.AF_UNSPEC) -> _Found:
-        """Return what getaddrinfo(3) tells of a host. Being cancelled does not end the lookup; the next waits for it.
+        """Return the addresses of a host. Being cancelled does not end the lookup; the next call waits for it.
 
         Raises:
-            OSError: It tells of nothing.
+            OSError: There are none.
         """
         key = (host, port, family)
         asked = self._under_way.get(key)
@@ -72,7 +72,7 @@ def _ask(host: str, port: int, family: int) -> asyncio.Future[_Found | Exception
         outcome: _Found | Exception
         try:
             outcome = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+        except Exception as error:  # noqa: BLE001 - raised where it is awaited
             outcome = error
         with suppress(RuntimeError):  # the event loop is closed
             loop.call_soon_threadsafe(answer.set_result, outcome)

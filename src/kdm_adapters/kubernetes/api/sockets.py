@@ -12,12 +12,12 @@ KEEPALIVE: Final = (
     ("TCP_KEEPCNT", 3),
     ("TCP_USER_TIMEOUT", 30_000),
 )
-"""A peer that is gone is noticed within 45 s: after 15 s of silence it is asked each 5 s; 3 unanswered questions, or
+"""A peer that is gone is noticed within 45 s: after 15 s of silence it is probed every 5 s; 3 unanswered probes, or
 30,000 ms without an acknowledgement of what was sent, end the connection (tcp(7), RFC 5482)."""
 
 
 class OwnSocket(socket.socket):
-    """A socket that closes its own descriptor, and never one that has its number by now.
+    """A socket that closes its own descriptor, and never a later one with the same number.
 
     uvloop's ``create_connection(sock=...)`` tells the socket that its descriptor was closed, except where the peer
     resets the connection while it is being made (0.23; uvloop's issue 738 is of the same kind). Such a socket would,
@@ -36,7 +36,7 @@ class OwnSocket(socket.socket):
         super().close()
 
     def __del__(self) -> None:
-        # In place of the base class's, which closes by number and asks nothing.
+        # Instead of the base class's, which closes by number without checking.
         self.close()
 
 
@@ -44,7 +44,7 @@ def open_socket(address: tuple[Any, ...]) -> OwnSocket:
     """Open a socket that notices within 45 s that its peer is gone.
 
     Args:
-        address: Where it will connect to, as getaddrinfo(3) tells it.
+        address: Where it will connect to, as getaddrinfo(3) returns it.
     """
     family, kind, protocol, *_ = address
     return _watchful(OwnSocket(family, kind, protocol))

@@ -24,6 +24,7 @@ from kdm_adapters.kubernetes.config.proxies import configured_proxy, environment
 from kdm_adapters.kubernetes.config.tls_context import Tls, UnusableCertificate, authorities, client_certificate
 from kdm_adapters.kubernetes.config.urls import Url, parse_url
 from kdm_adapters.kubernetes.config.validation import check_cluster, check_user
+from kdm_core import regular_file
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -62,9 +63,9 @@ class Plan:
     Attributes:
         access: All that is known without the plugin.
         plugin: The plugin to run; None for none.
-        info: What the plugin is told.
+        info: What the plugin is given.
         files: The files that all this was read from.
-        secrets: What must not be told.
+        secrets: What must not be shown.
         where: How errors name the user.
     """
 
@@ -183,7 +184,7 @@ def _clean(path: str) -> str:
 
 
 def _as_client_go_writes(text: str) -> str:
-    """Return the server as a plugin is told: as it stands, but with a path prefix without query and fragment."""
+    """Return the server as a plugin gets it: as it stands, but with a path prefix without query and fragment."""
     url = parse_url(text)
     return f"{url.scheme}://{url.authority}{url.path}" if url is not None and len(url.path) > 1 else text
 
@@ -287,7 +288,7 @@ def _header(value: str, where: str, key: str) -> str:
 
 def _read(path: str, what: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return regular_file.read(Path(path)).data
     except OSError as error:
         raise InvalidClusterConfig(f"{what}: {path} cannot be read: {error.strerror}") from None
     except ValueError:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import time
@@ -18,6 +19,7 @@ from attrs import frozen
 from kdm_adapters.kubernetes.config.access import Access, Plan, minted_access, plan_kubeconfig, plan_service_account
 from kdm_adapters.kubernetes.config.exec_plugin import Minted, PluginError, run_plugin
 from kdm_adapters.kubernetes.config.fields import InvalidClusterConfig
+from kdm_adapters.kubernetes.config.file_thread import FileThread
 from kdm_adapters.kubernetes.config.in_cluster import (
     SERVICE_CERT_FILENAME,
     SERVICE_HOST_ENV_NAME,
@@ -28,6 +30,9 @@ from kdm_adapters.kubernetes.config.in_cluster import (
 )
 from kdm_adapters.kubernetes.config.kubeconfig import Cluster, Kubeconfig, User, kubeconfig_paths, load_kubeconfig
 from kdm_adapters.kubernetes.config.redaction import Redactor
+from kdm_adapters.side_thread import Stalled
+from kdm_core import regular_file
+from kdm_core.errors import Copyable
 
 __all__ = ["ClusterConfig", "Credentials", "CredentialsError", "InvalidClusterConfig"]
 
@@ -39,6 +44,15 @@ EXPIRY_MARGIN_S: Final = 60.0
 RENEW_PAUSE_S: Final = 10.0
 """The least time between two runs of a plugin, and between two attempts after a failure, in seconds: no plugin must be
 run by every request, whatever expiry it tells and whatever the cluster thinks of its token."""
+
+READ_S: Final = 10.0
+"""How long the files may take to be read, in seconds: a network file system may not answer for as long as it likes."""
+
+LOOK_S: Final = 1.0
+"""How long a request waits, in seconds, to learn whether they have changed. Once that was too short, requests go on
+with what was read last, at once, until the file system answers again."""
+
+_STALLED: Final = f"it, or a file that it names, cannot be read: the file system did not answer within {READ_S:g} s"
 
 
 @frozen
@@ -58,7 +72,7 @@ class ClusterConfig:
     context: str | None = None
 
 
-class CredentialsError(Exception):
+class CredentialsError(Copyable):
     """There are no new credentials at this moment. The text is safe for everybody.
 
     Attributes:
@@ -82,6 +96,8 @@ class _Pinned:
 class Credentials:
     """Loads a :class:`ClusterConfig` and knows when to load it again. One load at a time.
 
+    Files are looked at and read on a thread: a file system that hangs holds up no event loop.
+
     Args:
         config: Which cluster, as which identity.
         environ: The environment.
@@ -89,7 +105,8 @@ class Credentials:
         clock: Monotonic seconds, for pauses.
 
     Raises:
-        InvalidClusterConfig: There is no such configuration, or it makes no sense.
+        InvalidClusterConfig: There is no such configuration, it makes no sense, or its files cannot be read within
+            :data:`READ_S`, which is how long the caller may have to wait.
     """
 
     def __init__(
@@ -103,25 +120,39 @@ class Credentials:
         self._environ = environ
         self._now = now
         self._clock = clock
-        self._paths = kubeconfig_paths(config.kubeconfig, environ)
-        self._in_cluster = _is_in_cluster(config, self._paths, environ)
-        self._pinned = _Pinned("", "", "") if self._in_cluster else _pin(config.context, self._paths)
-        self._files: dict[str, tuple[int, ...]] = {}
+        self._files: dict[str, tuple[int, ...]] = {}  # as they were when they were read
+        self._changed = False  # since then, when they were last looked at
         self._minting = _Minting(now, clock)
         self._loaded_at = -math.inf
         self._refused = self._failed = self._awaited = False
         self._used: tuple[str, ...] = ()  # the secrets of what was loaded last: requests under way may still tell them
-        self.redact = Redactor(self._plan().secrets)
+        self._named = _named(config, environ)
+        self._thread = FileThread()
+        try:
+            self.redact = Redactor(self._thread.call(functools.partial(self._choose, config), READ_S).secrets)
+        except Stalled:
+            raise InvalidClusterConfig(f"{self._named}: {_STALLED}") from None
 
-    def is_outdated(self) -> bool:
+    def _choose(self, config: ClusterConfig) -> Plan:
+        self._paths = kubeconfig_paths(config.kubeconfig, self._environ)
+        self._in_cluster = _is_in_cluster(config, self._paths, self._environ)
+        self._pinned = _Pinned("", "", "") if self._in_cluster else _pin(config.context, self._paths)
+        return self._plan(self._files)
+
+    async def is_outdated(self) -> bool:
         """Whether to load again: a file changed, what a plugin gave expires soon, or the cluster refused it."""
+        files = self._files
+        with suppress(Stalled):
+            found = await self._thread.wait(lambda: _fingerprints(files), LOOK_S)
+            if files is self._files:
+                self._changed = files != found
         if self._failed:
             return self._clock() - self._loaded_at >= RENEW_PAUSE_S
-        return self._refused or self._minting.is_due() or self._have_files_changed()
+        return self._refused or self._minting.is_due() or self._changed
 
     def is_usable(self) -> bool:
-        """Whether what was loaded last is good for now, even if it is time to load again."""
-        return not (self._awaited or self._refused or self._minting.is_expired() or self._have_files_changed())
+        """Whether what was loaded last is good for now, as far as is known, even if it is time to load again."""
+        return not (self._awaited or self._refused or self._minting.is_expired() or self._changed)
 
     def refuse(self) -> None:
         """The cluster did not accept the credentials: have them renewed, but not at every refusal."""
@@ -151,7 +182,15 @@ class Credentials:
         return access
 
     async def _load(self, *, again: bool) -> Access:
-        plan = self._plan()
+        files = dict(self._files)
+        try:
+            plan = await self._thread.wait(lambda: self._plan(files), READ_S)
+        except Stalled:
+            raise InvalidClusterConfig(f"{self._named}: {_STALLED}") from None
+        except InvalidClusterConfig:
+            self._files, self._changed = files, False
+            raise
+        self._files, self._changed = files, False
         access, secrets = plan.access, plan.secrets
         self.redact = Redactor((*secrets, *self._used))
         if plan.plugin is not None:
@@ -165,18 +204,17 @@ class Credentials:
         self._used = secrets
         return access
 
-    def _have_files_changed(self) -> bool:
-        return self._files != _fingerprints(self._files)
-
-    def _plan(self) -> Plan:
+    def _plan(self, files: dict[str, tuple[int, ...]]) -> Plan:
         """Read the configuration and what it names. Notes the files, so that a later change is noticed."""
-        files = _fingerprints((SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME) if self._in_cluster else self._paths)
-        self._files = self._files | files
+        read = _fingerprints((SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME) if self._in_cluster else self._paths)
+        files.update(read)
         if self._in_cluster:
             return _service_account(self._environ)
         cluster, user = _select(load_kubeconfig(self._paths), self._pinned, self._paths)
         named = (cluster.certificate_authority, user.client_certificate, user.client_key, user.token_file)
-        self._files = files | _fingerprints(each for each in named if each)
+        read |= _fingerprints(each for each in named if each)
+        files.clear()
+        files.update(read)
         return plan_kubeconfig(cluster, user, self._environ)
 
 
@@ -247,16 +285,41 @@ def _is_in_cluster(config: ClusterConfig, paths: tuple[str, ...], environ: Mappi
 
 def _service_account(environ: Mapping[str, str]) -> Plan:
     found = SimpleNamespace(api_key={})
+    for path in (SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME):
+        with suppress(FileNotFoundError):  # the official client has words for that
+            _regular(path)
     try:
         InClusterConfigLoader(
             SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME, try_refresh_token=False, environ=environ
         ).load_and_set(found)
-        bundle = Path(SERVICE_CERT_FILENAME).read_bytes()
+        bundle = _regular(SERVICE_CERT_FILENAME)
     except (ConfigException, OSError, UnicodeDecodeError) as error:
         text = str(error) if isinstance(error, ConfigException) else f"{type(error).__name__}"
         raise InvalidClusterConfig(f"the Pod's service account cannot be used: {text}") from None
     token = found.api_key["BearerToken"].partition(" ")[2]
     return plan_service_account(found.host, token, bundle, environ)
+
+
+def _regular(path: str) -> bytes:
+    """Read a file of the service account.
+
+    Raises:
+        InvalidClusterConfig: It is there, and cannot be read or is no regular file.
+    """
+    try:
+        return regular_file.read(Path(path)).data
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InvalidClusterConfig(
+            f"the Pod's service account cannot be used: {path} cannot be read: {error.strerror}"
+        ) from None
+
+
+def _named(config: ClusterConfig, environ: Mapping[str, str]) -> str:
+    if config.source == "in-cluster":
+        return "the Pod's service account"
+    return f"kubeconfig {config.kubeconfig or environ.get('KUBECONFIG') or '~/.kube/config'}"
 
 
 def _pin(context: str | None, paths: tuple[str, ...]) -> _Pinned:

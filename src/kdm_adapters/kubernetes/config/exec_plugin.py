@@ -68,13 +68,13 @@ def exec_info(plugin: Exec, cluster: Cluster, server: str, authorities: bytes) -
 
     Args:
         plugin: The plugin.
-        cluster: The cluster, told only to a plugin that asks for it.
+        cluster: The cluster, given only to a plugin that asks for it.
         server: The cluster's URL as client-go writes it.
         authorities: The certificates that the cluster's proof must lead to, in PEM; empty for the system's.
     """
     spec: dict[str, Json] = {}
     if plugin.provide_cluster_info:
-        told = {
+        given = {
             "server": server,
             "tls-server-name": cluster.tls_server_name,
             "insecure-skip-tls-verify": cluster.insecure_skip_tls_verify,
@@ -82,7 +82,7 @@ def exec_info(plugin: Exec, cluster: Cluster, server: str, authorities: bytes) -
             "proxy-url": cluster.proxy_url,
             "disable-compression": cluster.disable_compression,
         }
-        spec["cluster"] = {key: value for key, value in told.items() if value or key == "server"}
+        spec["cluster"] = {key: value for key, value in given.items() if value or key == "server"}
         spec["cluster"]["config"] = cluster.exec_config
     spec["interactive"] = False
     info = {"kind": "ExecCredential", "apiVersion": plugin.api_version, "spec": spec}
@@ -158,7 +158,7 @@ class _Output:
     plugin may leave an agent behind. So what counts as its answer is what is there when it ends.
 
     Args:
-        limit: How many bytes are kept, and one more to tell that there were.
+        limit: How many bytes are kept, and one more to show that there were.
     """
 
     def __init__(self, limit: int) -> None:

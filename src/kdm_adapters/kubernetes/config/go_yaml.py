@@ -105,7 +105,7 @@ class _Reader:
         return value
 
     def _mapping(self) -> dict[str, Json]:
-        """Return a mapping. Of equal keys the last wins, be it merged or not."""
+        """Return a mapping. Of equal keys the last wins, merged or not."""
         found: dict[str, Json] = {}
         for key in self._until(yaml.MappingEndEvent):
             if isinstance(key, yaml.ScalarEvent) and key.value == "<<" and key.implicit[0]:

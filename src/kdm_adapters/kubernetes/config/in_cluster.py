@@ -2,8 +2,8 @@
 
 Importing any part of it executes the ``__init__`` of every package above, and these import its whole API, some 340
 modules: 20 MB and half a second of CPU that an idle kdm would carry for nothing. So here the packages are entered
-without executing them, and what was found is put away again: whoever else imports ``kubernetes`` in this process gets
-the real one. Where the official client is loaded already, it is used as it is.
+without executing them, and what was found is put away again: anything else that imports ``kubernetes`` in this
+process gets the real one. Where the official client is loaded already, it is used as it is.
 """
 
 from __future__ import annotations

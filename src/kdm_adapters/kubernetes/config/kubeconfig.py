@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from kdm_adapters.kubernetes.config.fields import Fields, InvalidClusterConfig
 from kdm_adapters.kubernetes.config.go_yaml import InvalidYaml, Json, read_yaml
+from kdm_core import regular_file
 
 EXEC_EXTENSION: Final = "client.authentication.k8s.io/exec"
 """A cluster's extension that is passed on to exec plugins (KEP-541)."""
@@ -132,8 +133,10 @@ def _first_wins(sections: Iterable[Mapping[str, _T]]) -> dict[str, _T]:
 
 def _read_file(path: str) -> Kubeconfig | None:
     where = f"kubeconfig {path}"
+    if path == os.devnull:
+        return None  # how one says to kubectl: no kubeconfig
     try:
-        content = read_yaml(Path(path).read_bytes())
+        content = read_yaml(regular_file.read(Path(path)).data)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -93,7 +93,7 @@ def client_certificate(certificate: bytes, key: bytes) -> tuple[bytes, bytes]:
 def tls_context(tls: Tls) -> ssl.SSLContext:
     """Return a context for connections as client-go makes them (``transport.TLSConfigFor``).
 
-    TLS 1.2 at least; whatever is trusted is an anchor, be it a root or not; a name counts in a certificate's
+    TLS 1.2 at least; whatever is trusted is an anchor, root or not; a name counts in a certificate's
     subjectAltName alone.
 
     Raises:

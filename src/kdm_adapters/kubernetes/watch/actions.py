@@ -66,7 +66,7 @@ class Ended(NamedTuple):
 
 
 class TimeUp(NamedTuple):
-    """The view's deadline passed."""
+    """The deadline passed."""
 
 
 Message = Opened | Event | Bookmark | Undecodable | Page | Failure | Ended | TimeUp

@@ -1,4 +1,4 @@
-"""Performs what a view decides, waiting, listing and watching, and tells it what came of it. Decides nothing itself."""
+"""Performs what the watch state decides (wait, list, watch) and reports the outcome to it. Decides nothing itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdm_adapters.kubernetes.api.client import Answer, ApiError, Client
 from kdm_adapters.kubernetes.api.errors import explain
 from kdm_adapters.kubernetes.api.transport_errors import describe
 from kdm_adapters.kubernetes.watch.actions import Action, Ended, ListPage, Opened, TimeUp, Wait, WatchFrom, WatchList
-from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.messages import UNANSWERED, Failure
 from kdm_adapters.kubernetes.wire.readers import LIST_ACCEPT, WATCH_ACCEPT, Readers
@@ -31,7 +31,7 @@ PIECE_BYTES: Final = 32 * 1024
 """How much is decoded in one go: some seven Deployments, a quarter of a millisecond in which nobody is served."""
 
 NEWEST_TIMEOUT_S: Final = 5.0
-"""How long the cluster may take to tell its newest version, in seconds."""
+"""How long the cluster may take to answer with its newest version, in seconds."""
 
 ALL_NAMESPACES_PATH: Final = "/apis/apps/v1/deployments"
 
@@ -42,22 +42,22 @@ def deployments_path(namespace: str | None) -> str:
 
 
 class Reflector:
-    """Keeps one view up to date until cancelled.
+    """Keeps one source up to date until cancelled.
 
     Args:
-        view: The view.
+        state: The state.
         client: The API server.
         readers: Shared by the reflectors of one repository.
         label_selector: Which Deployments, in the API's syntax; "" for all.
-        verify_every_s: How often to ask for the newest version while the view needs it, in seconds.
-        instrument: Told what could not be decoded.
+        verify_every_s: How often to ask for the newest version while the watch state needs it, in seconds.
+        instrument: Counts what could not be decoded.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
     """
 
     def __init__(
         self,
-        view: View,
+        state: WatchState,
         client: Client,
         readers: Readers,
         *,
@@ -67,10 +67,10 @@ class Reflector:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._view = view
+        self._state = state
         self._client = client
         self._readers = readers
-        self._path = deployments_path(view.namespace)
+        self._path = deployments_path(state.namespace)
         self._selector = {"labelSelector": label_selector} if label_selector else {}
         self._verify_every_s = verify_every_s
         self._instrument = instrument or WatchInstrument()
@@ -81,14 +81,14 @@ class Reflector:
     async def run(self) -> None:
         """Run for ever. Cancelling ends it at once, whatever it is doing."""
         while True:
-            action = self._view.next_action(self._clock())
+            action = self._state.next_action(self._clock())
             if isinstance(action, Wait):
                 await self._rest(action.seconds)
             else:
                 await self._perform(action)
 
     def wake(self) -> None:
-        """Ask the view at once what to do, if it had nothing to be done for a while: it has been reset."""
+        """End a wait: the watch state has been reset."""
         if self._resting is not None:
             self._resting.reschedule(asyncio.get_running_loop().time())
 
@@ -108,65 +108,65 @@ class Reflector:
             async with self._deadline(), self._client.stream(verb, self._path, query, accept) as answer:
                 await (self._list(answer) if isinstance(action, ListPage) else self._watch(answer))
         except TimeoutError:
-            self._view.apply(TimeUp(), max(self._clock(), self._view.deadline))
+            self._state.apply(TimeUp(), max(self._clock(), self._state.deadline))
         except ApiError as error:
             message = explain(error.failure, verb, "deployments")
             self._fail(action, error.failure._replace(message=message))
         except Garbage as error:
-            self._instrument.event_undecodable(self._view.source)
+            self._instrument.event_undecodable(self._state.source)
             self._fail(action, Failure(200, "Garbage", self._client.mask(str(error))))
-        except Exception as error:  # noqa: BLE001 - a defect must not freeze the cache: it is read anew, after a backoff
-            _log.exception("%s: unexpected", self._view.source)
+        except Exception as error:  # noqa: BLE001 - a defect must not freeze the cache: relist after a backoff
+            _log.exception("%s: unexpected", self._state.source)
             self._fail(action, Failure(500, "Internal", f"unexpected {type(error).__name__}"))
 
     def _fail(self, action: Action, failure: Failure) -> None:
-        _log.warning("%s: %s: %s", self._view.source, type(action).__name__, failure.message)
-        self._view.apply(failure, self._clock())
+        _log.warning("%s: %s: %s", self._state.source, type(action).__name__, failure.message)
+        self._state.apply(failure, self._clock())
 
     async def _list(self, answer: Answer) -> None:
         reader = self._readers.list(answer.media_type)
         try:
             while chunk := await answer.body.readany():
-                self._view.heard(self._clock())
+                self._state.heard(self._clock())
                 for piece in _pieces(chunk):
                     if page := reader.feed(piece):
-                        self._view.apply(page, self._clock())
+                        self._state.apply(page, self._clock())
                     await _let_others(chunk)
         except (aiohttp.ClientError, OSError) as error:
             raise ApiError(Failure(0, UNANSWERED, f"the answer broke off: {describe(error)}")) from error
-        self._view.apply(reader.end(), self._clock())
+        self._state.apply(reader.end(), self._clock())
 
     async def _watch(self, answer: Answer) -> None:
-        view, reader = self._view, self._readers.events(answer.media_type)
-        view.apply(Opened(), self._clock())
+        state, reader = self._state, self._readers.events(answer.media_type)
+        state.apply(Opened(), self._clock())
         async with self._verifying():
             while True:
                 try:
                     chunk = await answer.body.readany()
                 except (aiohttp.ClientError, OSError) as error:
-                    view.apply(Ended(f"the stream broke off: {describe(error)}"), self._clock())
+                    state.apply(Ended(f"the stream broke off: {describe(error)}"), self._clock())
                     return
                 now = self._clock()
                 if not chunk:
-                    view.apply(Ended("it ended within an event" if reader.rest_bytes else ""), now)
+                    state.apply(Ended("it ended within an event" if reader.rest_bytes else ""), now)
                     return
-                view.heard(now)
+                state.heard(now)
                 for piece in _pieces(chunk):
                     for message in reader.feed(piece):
                         if isinstance(message, Failure):
                             message = self._client.masked(message)  # noqa: PLW2901
-                        view.apply(message, now)
-                        if not view.streaming:
+                        state.apply(message, now)
+                        if not state.streaming:
                             return
                     await _let_others(chunk)
 
     @asynccontextmanager
     async def _verifying(self) -> AsyncIterator[None]:
-        """Ask for the newest version beside the watch, for as long as the view needs it."""
-        if not self._view.unproven:
+        """Ask for the newest version beside the watch, for as long as the watch state needs it."""
+        if not self._state.unproven:
             yield
             return
-        task = asyncio.create_task(self._verify(), name=f"kdm-verify-{self._view.source}")
+        task = asyncio.create_task(self._verify(), name=f"kdm-verify-{self._state.source}")
         try:
             yield
         finally:
@@ -174,15 +174,15 @@ class Reflector:
             await asyncio.wait([task])
 
     async def _verify(self) -> None:
-        view = self._view
-        while unproven := view.unproven:
+        state = self._state
+        while unproven := state.unproven:
             try:
-                view.newest(await self._newest(), unproven, self._clock())
+                state.newest(await self._newest(), unproven, self._clock())
             except (ApiError, Garbage) as error:
-                told = self._client.mask(str(error))
-                _log.warning("%s: the cluster does not tell its newest version: %s", view.source, told)
-                view.newest_unknown("its newest version cannot be read")
-            if view.unproven:
+                problem = self._client.mask(str(error))
+                _log.warning("%s: the cluster's newest version cannot be read: %s", state.source, problem)
+                state.newest_unknown("its newest version cannot be read")
+            if state.unproven:
                 await self._sleep(self._verify_every_s)
 
     async def _newest(self) -> str:
@@ -195,16 +195,16 @@ class Reflector:
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
-        """Raise TimeoutError inside once the view's deadline has passed, wherever it moves meanwhile.
+        """Raise TimeoutError inside once the watch state's deadline has passed, wherever it moves meanwhile.
 
-        Looked at now and then, in place of a timer set anew with every chunk: that would cost more than decoding it.
+        Checked now and then. A timer that is set again with every chunk would cost more than decoding it.
         """
         loop = asyncio.get_running_loop()
         timer: asyncio.Handle
 
         def look() -> None:
             nonlocal timer
-            left_s = self._view.deadline - self._clock()
+            left_s = self._state.deadline - self._clock()
             if left_s <= 0:
                 limit.reschedule(loop.time())
             else:

@@ -1,4 +1,4 @@
-"""The request under way, as the view has to know it."""
+"""The request under way, as the watch state has to know it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ VERY_SHORT_WATCH_S: Final = 1.0
 
 @define
 class Request:
-    """What has come of a request so far. Times in seconds, on the view's clock.
+    """What has come of a request so far. Times in seconds, on the watch's clock.
 
     Attributes:
         started_at: When it was asked for.
-        heard_at: When something arrived last, be it a part of a message.
+        heard_at: When something last arrived, even a part of a message.
         opened_at: When the server accepted it, where it is a stream; ``inf`` before.
         events: How many messages the stream brought.
         unproven: The version that a watch was resumed from, until it is known that the cluster has come that far; "".
-        from_zero: Whether a watch began at no version: its first ADDED events tell none either.
+        from_zero: Whether a watch began at no version: its first ADDED events have none either.
         wanted: Whether to go on with it.
     """
 

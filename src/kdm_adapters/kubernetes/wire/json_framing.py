@@ -25,7 +25,7 @@ class Lines:
         """Take in a chunk and return the lines it completes, without their line feeds.
 
         Raises:
-            Garbage: A line is longer than any event can be.
+            Garbage: A line is longer than the limit.
         """
         if b"\n" not in chunk:
             self._keep(chunk)
@@ -65,7 +65,7 @@ class JsonEvents:
         """Take in a chunk and yield the events it completes.
 
         Raises:
-            Garbage: It is no watch, or an event is longer than any can be.
+            Garbage: It is not a watch, or an event is longer than the limit.
         """
         return map(self._decoder.event, self._lines.feed(chunk))
 
@@ -78,8 +78,11 @@ class JsonEvents:
 class JsonList:
     """Reads the answer to a list while it arrives. The API server answers a list at "0" whole, however long it is.
 
+    Read at once in the end, 10,000 Deployments of 3 KB took 63 MB instead of 7, and stopped everything else for as long
+    as they took to decode.
+
     Items are cut where the API server's JSON has one end and another begin. That is a guess, which the decoder proves:
-    of all the beginnings of an object only the whole of it is valid. JSON in another form is read in the end, at once.
+    of all the beginnings of an object only the whole of it is valid. JSON in another form is read at once in the end.
 
     Args:
         decoder: For the items.
@@ -100,7 +103,7 @@ class JsonList:
             The items it completes, as a part of a page; None if there are none.
 
         Raises:
-            Garbage: It is no list of Deployments.
+            Garbage: It is not a list of Deployments.
         """
         rest = self._rest
         rest += chunk
@@ -123,13 +126,13 @@ class JsonList:
         """Return the last part of the page.
 
         Raises:
-            Garbage: It was no list of Deployments, or not all of one.
+            Garbage: It was not a complete list of Deployments.
         """
         tail = envelope((b'{"items":[' if self._head else b"") + self._rest)
         self._resource_version = self._resource_version or tail.resource_version
         self._continue_token = self._continue_token or tail.continue_token
         if not self._resource_version:
-            raise Garbage("the answer to a list tells no resourceVersion")
+            raise Garbage("the answer to a list has no resourceVersion")
         found = [self._decoder.item(item) or Undecodable("an item that cannot be read") for item in tail.items]
         return self._page(found, last=True)
 
@@ -151,7 +154,7 @@ def read_page(body: bytes, decoder: JsonDecoder) -> Page:
     """Read an answer to a list that is all there.
 
     Raises:
-        Garbage: It is no list of Deployments.
+        Garbage: It is not a list of Deployments.
     """
     reader = JsonList(decoder)
     first, last = reader.feed(body) or Page((), ""), reader.end()

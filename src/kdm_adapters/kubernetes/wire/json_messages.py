@@ -141,14 +141,14 @@ class JsonDecoder:
             line: The line, without its line feed.
 
         Raises:
-            Garbage: It is no JSON object.
+            Garbage: It is not a JSON object.
         """
         try:
             event = _decode_event(line)
         except (msgspec.ValidationError, RecursionError) as error:
             return self._odd_event(line, str(error))
         except _BROKEN as error:
-            raise Garbage(f"a watch event is no JSON: {shown(line)}") from error
+            raise Garbage(f"a watch event is not JSON: {shown(line)}") from error
         if event.type in _CHANGES:
             try:
                 return Event(event.type, self._deployment(event.object))
@@ -214,14 +214,14 @@ def envelope(body: bytes | bytearray) -> ListEnvelope:
     """Read a list's own fields, leaving its items as they are.
 
     Raises:
-        Garbage: It is no list of Deployments.
+        Garbage: It is not a list of Deployments.
     """
     try:
         answer = _decode_list(body)
     except _BROKEN as error:
-        raise Garbage(f"the answer to a list is none: {shown(body)}") from error
+        raise Garbage(f"the answer to a list is not a list: {shown(body)}") from error
     if answer.kind not in {"DeploymentList", ""}:
-        raise Garbage(f"the answer to a list is none: {shown(body)}")
+        raise Garbage(f"the answer to a list is not a list: {shown(body)}")
     metadata = answer.metadata
     return ListEnvelope(
         metadata.resource_version, metadata.continue_token, [bytes(item) for item in answer.items or ()]
@@ -233,20 +233,20 @@ def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
 
     Args:
         body: The answer's body, or an ERROR event's object.
-        code: The HTTP status code; 0 within a watch, where the Status tells it.
+        code: The HTTP status code; 0 within a watch, where the Status has it.
         retry_after_s: From the ``Retry-After`` header, in seconds.
     """
     try:
-        told = _decode_failure(body)
+        answer = _decode_failure(body)
     except _BROKEN:
         return foreign(body, code, retry_after_s)
-    if not is_status(told.api_version, told.kind):
+    if not is_status(answer.api_version, answer.kind):
         return foreign(body, code, retry_after_s)
-    details = told.details or _Details()
+    details = answer.details or _Details()
     return status(
-        code or told.code,
-        told.reason,
-        told.message,
+        code or answer.code,
+        answer.reason,
+        answer.message,
         tuple((cause.reason, cause.message) for cause in details.causes or ()),
         retry_after_s or details.retry_after_s,
         Subject(details.group, details.kind, details.name),
@@ -257,15 +257,15 @@ def scale(body: bytes) -> Scale:
     """Read the answer to a write of a Deployment's ``scale``.
 
     Raises:
-        Garbage: It is none.
+        Garbage: It is not one.
     """
     try:
         answer = _decode_scale(body)
     except _BROKEN as error:
-        raise Garbage(f"the answer to a write is none: {shown(body)}") from error
+        raise Garbage(f"the answer to a write is not a Scale: {shown(body)}") from error
     metadata = answer.metadata
     if answer.kind != "Scale" or not (metadata.name and metadata.namespace and metadata.resource_version):
-        raise Garbage(f"the answer to a write is none: {shown(body)}")
+        raise Garbage(f"the answer to a write is not a Scale: {shown(body)}")
     ref = DeploymentRef(metadata.namespace, metadata.name)
     return Scale(ref, metadata.uid, metadata.resource_version, answer.spec.replicas, answer.status.replicas)
 
@@ -289,7 +289,7 @@ _decode_loose = msgspec.json.Decoder(_LooseEvent).decode
 
 
 def _undecodable(line: bytes, detail: str) -> Undecodable:
-    """Read of an event what can be read."""
+    """Return what can be read of an event."""
     try:
         metadata = _decode_loose(line).object.metadata
     except _BROKEN:

@@ -28,14 +28,14 @@ class Event(NamedTuple):
 
 
 class Bookmark(NamedTuple):
-    """Everything up to this version has been told."""
+    """Everything up to this version has been sent."""
 
     resource_version: str
     initial_events_end: bool = False
 
 
 class Undecodable(NamedTuple):
-    """An object that makes no sense, although it begins and ends where it should. What can be read of it is told."""
+    """An object that cannot be decoded, although it is complete. The fields hold what can be read of it."""
 
     detail: str
     resource_version: str = ""
@@ -77,8 +77,8 @@ class Failure(NamedTuple):
     """A request was refused, an ERROR event arrived, or there was no answer at all (``code`` 0).
 
     The fields are those of Kubernetes' ``Status``; ``causes`` holds each cause's reason and message. Where the answer
-    is no ``Status``, ``foreign`` is set: somebody between kdm and the API server spoke, or the API server did without
-    its API. Its code then says little: see ADR 0017. ``message`` is fit to be shown.
+    is no ``Status``, ``foreign`` is set: it came from something between kdm and the API server, or from outside
+    the server's API. Its code then says little: see ADR 0017. ``message`` is fit to be shown.
     """
 
     code: int

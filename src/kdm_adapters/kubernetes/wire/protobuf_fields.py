@@ -1,4 +1,4 @@
-"""The Protocol Buffers wire format, as far as Kubernetes uses it: a few fields of a message, and over the rest at once.
+"""The Protocol Buffers wire format, as far as Kubernetes uses it: reads a few fields of a message and skips the rest.
 
 See https://protobuf.dev/programming-guides/encoding. What is not asked for is skipped by its length, so that a pod
 template costs as much as a number.
@@ -24,7 +24,7 @@ _ONE_BYTE: Final = 0x80
 
 
 class Malformed(ValueError):
-    """Bytes that are no such message."""
+    """The bytes are not such a message."""
 
 
 class Kind(enum.Enum):
@@ -43,7 +43,7 @@ class Kind(enum.Enum):
 _ABSENT: Final = {Kind.INT: 0, Kind.OPTIONAL_INT: None, Kind.BYTES: b"", Kind.REPEATED: b""}
 
 _MISTAKEN: Final = 1 << 30
-"""The place of a field whose wire type is another than it should be: no list of values has it."""
+"""The place of a field with the wrong wire type: past the end of every list of values, so that writing there fails."""
 
 Wanted = Mapping[int, "Kind | Wanted"]
 """Fields of interest, by their numbers (1 to 15): what each of them is, or which ones are of interest within it."""
@@ -53,7 +53,7 @@ class Fields:
     """The fields of interest of a message and of those within it.
 
     Args:
-        wanted: They. In this order they are returned, without regard to what is within what.
+        wanted: The fields. They are returned in this order, whatever is nested in what.
     """
 
     def __init__(self, wanted: Wanted) -> None:
@@ -68,21 +68,21 @@ class Fields:
             at: Where it begins.
 
         Raises:
-            Malformed: The bytes are no such message.
+            Malformed: The bytes are not such a message.
         """
         values = self._absent.copy()
         self._read(message, at, values)
         return values
 
     def glean(self, message: bytes, at: int = 0) -> list[Any]:
-        """Return the fields' values, as far as there is sense in the bytes."""
+        """Return the fields' values, as far as the bytes make sense."""
         values = self._absent.copy()
         with suppress(Malformed):
             self._read(message, at, values)
         return values
 
     def _place(self, wanted: Wanted) -> list[Any]:
-        """Return by tag where the value goes, the complement of that if repeated, or again such a table; or None."""
+        """Return, by tag, the value's place (its complement if repeated), a table for a nested message, or None."""
         table: list[Any] = [None] * _ONE_BYTE
         for number, what in wanted.items():
             table[number << 3 : (number + 1) << 3] = [_MISTAKEN] * 8
@@ -166,10 +166,10 @@ def varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 def extent(message: bytes, at: int) -> tuple[int, int, int]:
-    """Return the tag of the field at an index, where its value begins, and where it ends, be that past the bytes' end.
+    """Return the tag of the field at an index, where its value begins, and where it ends, perhaps past the message.
 
     Raises:
-        IndexError: The message ends before that can be told.
+        IndexError: The message ends before that can be seen.
         Malformed: There is no field.
     """
     tag, start = varint(message, at)

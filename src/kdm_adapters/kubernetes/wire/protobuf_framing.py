@@ -60,7 +60,7 @@ class ProtobufEvents:
         """Take in a chunk and yield the events it completes.
 
         Raises:
-            Garbage: It is no watch, or an event is longer than any can be.
+            Garbage: It is not a watch, or an event is longer than the limit.
         """
         data = self._unread.add(chunk)
         at, needed = 0, _LENGTH_BYTES
@@ -106,7 +106,7 @@ class ProtobufList:
             The items it completes, as a part of a page; None if there are none.
 
         Raises:
-            Garbage: It is no list of Deployments.
+            Garbage: It is not a list of Deployments.
         """
         data = self._unread.add(chunk)
         if not data:
@@ -115,7 +115,7 @@ class ProtobufList:
         try:
             at, needed = self._cut(data, found)
         except ValueError as error:
-            raise Garbage(f"the answer to a list is none: {error}") from error
+            raise Garbage(f"the answer to a list is not a list: {error}") from error
         self._unread.keep(data[at:], needed)
         return self._page(found, last=False) if found else None
 
@@ -123,12 +123,12 @@ class ProtobufList:
         """Return the last part of the page.
 
         Raises:
-            Garbage: It was no list of Deployments, or not all of one.
+            Garbage: It was not a complete list of Deployments.
         """
         if self._unread.size or self._list_left != 0:
             raise Garbage("the answer to a list broke off")
         if not self._resource_version:
-            raise Garbage("the answer to a list tells no resourceVersion")
+            raise Garbage("the answer to a list has no resourceVersion")
         return self._page([], last=True)
 
     def _cut(self, data: bytes, found: list[Deployment | Undecodable]) -> tuple[int, int]:

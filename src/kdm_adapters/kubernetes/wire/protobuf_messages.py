@@ -74,12 +74,12 @@ class ProtobufDecoder:
         """Decode one frame of a watch: a ``WatchEvent``, without magic number.
 
         Raises:
-            Garbage: It is none.
+            Garbage: It is not one.
         """
         try:
             kind, body = _WATCH_EVENT.read(frame)
         except Malformed as error:
-            raise Garbage(f"a watch event is none: {error}: {shown(frame)}") from error
+            raise Garbage(f"a watch event cannot be read: {error}: {shown(frame)}") from error
         try:
             if kind in _CHANGES:
                 type_meta, *fields = _read_object(_DEPLOYMENT_OBJECT, body)
@@ -142,7 +142,7 @@ def list_meta(body: bytes) -> ListMeta:
     """Read a ``ListMeta``.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not one.
     """
     resource_version, continue_token = _LIST_META.read(body)
     return ListMeta(resource_version.decode(), continue_token.decode())
@@ -152,7 +152,7 @@ def kind_of(type_meta: bytes) -> str:
     """Return the kind that a ``TypeMeta`` names.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not one.
     """
     usual = _KINDS.get(type_meta)
     if usual is not None:
@@ -167,7 +167,7 @@ def failure(body: bytes, code: int, retry_after_s: float = 0.0) -> Failure:
 
     Args:
         body: The answer's body, or an ERROR event's object.
-        code: The HTTP status code; 0 within a watch, where the Status tells it.
+        code: The HTTP status code; 0 within a watch, where the Status has it.
         retry_after_s: From the ``Retry-After`` header, in seconds.
     """
     try:

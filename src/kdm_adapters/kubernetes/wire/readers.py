@@ -1,4 +1,4 @@
-"""Asks for Protocol Buffers, makes do with JSON: the answer's Content-Type decides how it is read."""
+"""Asks for Protocol Buffers and accepts JSON: the answer's Content-Type decides how it is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
 
 LIST_ACCEPT: Final = f"{PROTOBUF}, {JSON};q=0.9"
 WATCH_ACCEPT: Final = f"{PROTOBUF};stream=watch, {JSON};stream=watch;q=0.9, {JSON};q=0.8"
-"""The last for gateways to which ``stream`` makes it another type."""
+"""The last is for gateways that take a type with ``stream`` for another one."""
 
 
 class EventReader(Protocol):
@@ -29,7 +29,7 @@ class EventReader(Protocol):
         """Take in a chunk and yield the events it completes.
 
         Raises:
-            Garbage: It is no watch, or an event is longer than any can be.
+            Garbage: It is not a watch, or an event is longer than the limit.
         """
 
     @property
@@ -47,19 +47,19 @@ class ListReader(Protocol):
             The items it completes, as a part of a page; None if there are none.
 
         Raises:
-            Garbage: It is no list of Deployments.
+            Garbage: It is not a list of Deployments.
         """
 
     def end(self) -> Page:
         """Return the last part of the page.
 
         Raises:
-            Garbage: It was no list of Deployments, or not all of one.
+            Garbage: It was not a complete list of Deployments.
         """
 
 
 class Readers:
-    """Makes a reader for each answer. All of one repository's, so that they share what is alike.
+    """Makes a reader for each answer. One for a whole repository, so that equal values are shared.
 
     Args:
         known: Returns the Deployment held under a namespace and name, if any. Its strings and labels are used again.

@@ -1,6 +1,6 @@
-"""Deployments from what a wire format told, sharing what is alike: so one costs little more than its names.
+"""Deployments from what was decoded, sharing what is alike, so that one costs little more than its names.
 
-Nothing here knows a wire format: the same object told as JSON and as Protocol Buffers becomes the same record.
+Nothing here knows a wire format: the same object as JSON and as Protocol Buffers becomes the same record.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ class Records:
             namespace: Its namespace.
             name: Its name.
             uid: Its UID.
-            resource_version: The version it was told at.
+            resource_version: Its version.
             generation: Of its spec.
             observed_generation: Of its status.
-            counts: Replicas desired (None where not told), current, updated, ready and available.
+            counts: Replicas desired (None where absent), current, updated, ready and available.
             paused: Whether it is paused.
             labels: Its labels, undecoded.
-            read_labels: Decodes them, where nobody had the same ones of late.
+            read_labels: Decodes them, unless the same ones came recently.
 
         Raises:
-            ValueError: It is no Deployment, or none that can be.
+            ValueError: It is not a Deployment, or not a valid one.
         """
         if kind not in {"Deployment", ""}:
             raise ValueError(f"a {kind}, not a Deployment")

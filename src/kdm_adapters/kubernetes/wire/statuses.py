@@ -28,7 +28,7 @@ def status(
     retry_after_s: float,
     about: Subject,
 ) -> Failure:
-    """Return the failure that a ``Status`` tells, its words fit to be shown.
+    """Return the failure that a ``Status`` describes, its words fit to be shown.
 
     Args:
         code: The HTTP status code, or the one in the Status; 0 for neither.
@@ -43,7 +43,7 @@ def status(
 
 
 def foreign(body: bytes, code: int, retry_after_s: float) -> Failure:
-    """Return the failure that an answer is which is no ``Status``.
+    """Return the failure for an answer that is no ``Status``.
 
     Args:
         body: What came.

@@ -69,7 +69,7 @@ def address(location: str, asked: str | None = None) -> str:
 
     Args:
         location: As the answer has it.
-        asked: The host that was asked. It is not named: callers have no business with the cluster's address.
+        asked: The host that was asked. It is not named: callers need not know the cluster's address.
     """
     try:
         parts = urlsplit(location)

@@ -1,4 +1,4 @@
-"""How long the view waits between attempts: client-go's exponential backoff, on a clock that tests move."""
+"""How long the watch state waits between attempts: client-go's exponential backoff, on a clock that tests move."""
 
 from __future__ import annotations
 

@@ -47,7 +47,6 @@ def call_every_hook(instrument: PrometheusInstrument) -> None:
     instrument.backed_off("*", 1.5)
     instrument.backed_off("*", 2.5)
     instrument.api_request("patch", 200, 0.01)
-    instrument.inconsistent("*", 3)
     instrument.write("success", 0.02)
     instrument.subscriber_lagged()
     instrument.audit_lost()
@@ -65,7 +64,6 @@ def test_every_hook_shows(instrument: PrometheusInstrument) -> None:
     assert value(samples, "kdm_backoff_seconds_total", source="*") == 4
     assert value(samples, "kdm_api_requests_total", verb="patch", code="200") == 1
     assert value(samples, "kdm_api_request_duration_seconds_count", verb="patch") == 1
-    assert value(samples, "kdm_cache_inconsistencies_total", source="*") == 3
     assert value(samples, "kdm_writes_total", outcome="success") == 1
     assert value(samples, "kdm_write_duration_seconds_count") == 1
     assert value(samples, "kdm_subscriber_lags_total") == 1
@@ -95,7 +93,6 @@ def test_what_can_be_known_in_advance_starts_at_zero(instrument: PrometheusInstr
     assert value(samples, "kdm_undecodable_events_total", source="shop") == 0
     assert value(samples, "kdm_watch_ends_total", source="shop", reason="broken") == 0
     assert value(samples, "kdm_backoff_seconds_total", source="shop") == 0
-    assert value(samples, "kdm_cache_inconsistencies_total", source="shop") == 0
     assert value(samples, "kdm_subscriber_lags_total") == 0
     assert value(samples, "kdm_write_duration_seconds_count") == 0
 

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from kdm_cli.pki.authority import Pair
+from kdm_cli.pki.pair import Pair
 from kdm_http.tls import context as tls
 from kdm_http.tls.pem import write_blocks
 from unit.cli.pki.conftest import Certs

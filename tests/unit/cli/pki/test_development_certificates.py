@@ -9,7 +9,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kdm_cli.pki.authority import Pair, is_development_certificate
+from kdm_cli.pki.development import is_development_certificate
+from kdm_cli.pki.pair import Pair
 from kdm_http.tls import context as tls
 from kdm_http.tls.certificates import Certificate
 from kdm_http.tls.peer import Peer

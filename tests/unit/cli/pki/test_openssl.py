@@ -13,8 +13,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kdm_cli.pki.authority import Authority, PkiError, parse_san
+from kdm_cli.pki.authority import Authority
 from kdm_cli.pki.directory import PkiDirectory
+from kdm_cli.pki.errors import PkiError
+from kdm_cli.pki.names import parse_san
 from unit.cli.pki.conftest import Certs
 
 SANS = [

@@ -15,8 +15,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kdm_cli.pki import files as pki_files
-from kdm_cli.pki.authority import SKEW, Authority, Pair, PkiError
+from kdm_cli.pki.authority import Authority
 from kdm_cli.pki.directory import PkiDirectory
+from kdm_cli.pki.errors import PkiError
+from kdm_cli.pki.pair import Pair
+from kdm_cli.pki.validity import SKEW
 from unit.cli.pki.conftest import Certs
 
 

@@ -63,10 +63,10 @@ def client(context: ListenerContext) -> Callable[[], Any]:
     return lambda: Client(context, Handshake("127.0.0.1:1"), material)
 
 
-def reload(context: ListenerContext, files: TlsFiles) -> None:
+async def reload(context: ListenerContext, files: TlsFiles) -> None:
     """Take changed files into use, as the watch over them does."""
     assert context.tls is not None
-    assert context.tls._take(files.read())
+    assert await context.tls._take(files.read())
 
 
 @pytest.mark.parametrize("reused", [False, True], ids=["full handshake", "resumed session"])
@@ -88,7 +88,7 @@ def test_a_certificate_that_is_not_for_clients_is_turned_away_after_the_handshak
     assert rejection.fingerprint
 
 
-def test_a_client_that_was_revoked_is_turned_away_once_the_list_is_in_use(
+async def test_a_client_that_was_revoked_is_turned_away_once_the_list_is_in_use(
     client: Callable[[], Any], credentials: Credentials, context: ListenerContext, files: TlsFiles
 ) -> None:
     alice, bob = client(), client()
@@ -97,20 +97,20 @@ def test_a_client_that_was_revoked_is_turned_away_once_the_list_is_in_use(
     assert files.crl is not None
     files.crl.write_bytes(credentials.crl(credentials.alice))
     assert alice.revalidate() is None
-    reload(context, files)
+    await reload(context, files)
     rejection = alice.revalidate()
     assert (rejection.reason, rejection.detail) == (Reason.REVOKED, "the certificate is no longer good")
     assert (rejection.user, rejection.subject) == ("alice", alice.peer.subject)
     assert bob.revalidate() is None
 
 
-def test_a_resumed_session_is_checked_by_the_lists_that_came_since(
+async def test_a_resumed_session_is_checked_by_the_lists_that_came_since(
     credentials: Credentials, context: ListenerContext, files: TlsFiles
 ) -> None:
     """OpenSSL does not look at the certificate again."""
     assert files.crl is not None
     files.crl.write_bytes(credentials.crl(credentials.alice))
-    reload(context, files)
+    await reload(context, files)
     assert context.tls is not None
     resumed = Client(context, Handshake(""), context.tls.material)
     rejection = resumed.identify(end(credentials.alice, reused=True))

@@ -212,4 +212,4 @@ def test_where_opentelemetry_is_missing_the_error_names_the_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2, done.stderr
-    assert "kdm: --otel needs kdm's extra otel, kdm-service[otel]" in done.stderr
+    assert "kdm: --otel needs kdm's extra otel: pip install 'kdm-service[otel]' (" in done.stderr

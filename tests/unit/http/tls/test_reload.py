@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from kdm_cli.pki.authority import Authority
-from kdm_http import regular_file
+from kdm_core import regular_file
 from kdm_http.server.serve import TlsConfigurationError
 from kdm_http.tls.context import load
 from kdm_http.tls.pem import write_blocks

@@ -87,12 +87,12 @@ async def test_in_a_pod_the_service_account_is_used_and_read_again_when_it_chang
     access = await credentials.load()
     assert access.endpoint.server == "https://10.0.0.1:443"
     assert access.headers == (("Authorization", "Bearer pod-token"),)
-    assert not credentials.is_outdated()
+    assert not await credentials.is_outdated()
     (tmp_path / "token").write_text("next-token")
-    assert credentials.is_outdated()
+    assert await credentials.is_outdated()
     assert await authorization(credentials) == "Bearer next-token"
     (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
-    assert credentials.is_outdated()
+    assert await credentials.is_outdated()
     assert (await credentials.load()).endpoint != access.endpoint
 
 
@@ -176,7 +176,7 @@ async def test_authorities_given_as_data_do_not_keep_a_token_file_from_being_rea
     credentials = Credentials(ClusterConfig(kubeconfig=path), environ={})
     first = await credentials.load()
     (tmp_path / "token").write_text("second one")
-    assert credentials.is_outdated()
+    assert await credentials.is_outdated()
     second = await credentials.load()
     assert dict(second.headers)["Authorization"] == "Bearer second one"
     assert second.endpoint == first.endpoint, "the connections stay"
@@ -193,9 +193,9 @@ async def test_a_plugin_runs_once_and_again_a_minute_before_its_token_expires(tm
         assert await authorization(credentials) == "Bearer minted"
     assert runs(path) == 1
     times.pass_s(3538)
-    assert not credentials.is_outdated()
+    assert not await credentials.is_outdated()
     times.pass_s(4)
-    assert credentials.is_outdated()
+    assert await credentials.is_outdated()
     assert credentials.is_usable(), "nobody has to wait: the token is still good"
     times.pass_s(60)
     assert not credentials.is_usable()
@@ -212,13 +212,13 @@ async def test_a_plugin_with_short_lived_tokens_is_not_run_by_every_request(
     credentials = times.credentials(config(tmp_path, user))
     await credentials.load()
     for _ in range(9):
-        assert not credentials.is_outdated()
+        assert not await credentials.is_outdated()
         assert credentials.is_usable()
         assert await authorization(credentials) == "Bearer minted"
         times.pass_s(1)
     assert runs(path) == 1
     times.pass_s(45)
-    assert credentials.is_outdated()
+    assert await credentials.is_outdated()
     await credentials.load()
     assert runs(path) == 2
 
@@ -233,7 +233,7 @@ async def test_a_plugin_that_fails_is_not_run_by_every_request(tmp_path: Path, t
     assert runs(path) == 1
     plugin(path, {"token": "minted"})
     times.pass_s(10)
-    assert credentials.is_outdated()
+    assert await credentials.is_outdated()
     assert await authorization(credentials) == "Bearer minted"
 
 
@@ -259,7 +259,7 @@ async def test_an_answer_that_cannot_be_used_is_not_kept_and_does_not_have_every
     assert runs(path) == 1
     plugin(path, {"token": "minted"})
     times.pass_s(10)
-    assert credentials.is_outdated()
+    assert await credentials.is_outdated()
     assert await authorization(credentials) == "Bearer minted"
 
 
@@ -285,10 +285,10 @@ async def test_a_refused_token_is_minted_again_but_not_at_every_refusal(tmp_path
     credentials = times.credentials(config(tmp_path, plugin(path, {"token": "minted"})))
     await credentials.load()
     credentials.refuse()
-    assert not credentials.is_outdated(), "it was minted just now"
+    assert not await credentials.is_outdated(), "it was minted just now"
     times.pass_s(11)
     credentials.refuse()
-    assert credentials.is_outdated()
+    assert await credentials.is_outdated()
     assert not credentials.is_usable()
     await credentials.load()
     assert runs(path) == 2
@@ -302,7 +302,7 @@ async def test_a_kubeconfig_that_is_written_again_does_not_run_its_plugin_again(
     times.pass_s(60)
     content = kubeconfig("https://cluster.test", user=user) | {"preferences": {}}
     (tmp_path / "config").write_text(json.dumps(content))
-    assert credentials.is_outdated()
+    assert await credentials.is_outdated()
     await credentials.load()
     assert runs(path) == 1
     user["exec"]["args"] = ["--other"]

@@ -479,3 +479,32 @@ def test_a_plugin_that_cannot_be_run_is_refused(
 def test_only_version_v1_needs_an_interactive_mode(tmp_path: Path) -> None:
     plugin = {"apiVersion": V1.replace("v1", "v1beta1"), "command": "login"}
     Credentials(ClusterConfig(kubeconfig=write(tmp_path / "config", user={"exec": plugin})), environ={})
+
+
+# What is no regular file
+
+
+@pytest.mark.parametrize("key", ["tokenFile", "client-certificate", "client-key", "certificate-authority", "itself"])
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_a_file_that_is_no_regular_one_is_refused_by_name(kind: str, key: str, tmp_path: Path) -> None:
+    """A FIFO would wait for its writer, a device may never end."""
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "fifo"
+    if kind == "fifo":
+        os.mkfifo(path)
+    user: dict[str, str] = {"token": "t"}
+    cluster: dict[str, str] = {}
+    if key == "certificate-authority":
+        cluster[key] = str(path)
+    elif key != "itself":
+        pair = {"client-certificate": CHAIN, "client-key": KEY}
+        user = {f"{each}-data": base64_of(data) for each, data in pair.items() if each != key} | {key: str(path)}
+    config = path if key == "itself" else write(tmp_path / "config", user=user, cluster=cluster)
+    with pytest.raises(InvalidClusterConfig) as caught:
+        Credentials(ClusterConfig(kubeconfig=config), environ={})
+    assert str(caught.value).endswith(f"{path} cannot be read: Not a regular file")
+    assert key == "itself" or key in str(caught.value)
+
+
+def test_the_null_device_is_an_empty_kubeconfig_as_for_kubectl(tmp_path: Path) -> None:
+    config = write(tmp_path / "config", user={"token": "t"})
+    Credentials(ClusterConfig(), environ={"KUBECONFIG": os.pathsep.join([os.devnull, str(config)])})

@@ -1,4 +1,4 @@
-"""Drives a view in place of the reflector, with a clock that tests move."""
+"""Drives a watch state in place of the reflector, with a clock that tests move."""
 # ruff: noqa: ARG002 - an instrument is told more than a test looks at
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kdm_adapters.kubernetes.watch.actions import (
     WatchFrom,
     WatchList,
 )
-from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page
 from kdm_core.model import ChangeKind, Deployment
@@ -65,7 +65,7 @@ class Recorder(WatchInstrument):
 
 
 class Driver:
-    """A view, its store, its clock, and what they told."""
+    """A watch state, its store, its clock, and what they told."""
 
     def __init__(self, tuning: Tuning | None = None, namespace: str | None = None, seed: int = 7) -> None:
         self.now = 1000.0
@@ -73,44 +73,44 @@ class Driver:
         self.changes: list[tuple[ChangeKind, str]] = []
         self.store = Store()
         self.store.on_change = lambda kind, d: self.changes.append((kind, d.ref.name))
-        self.view = View(self.store, namespace, tuning=tuning, instrument=self.told, rng=Random(seed))  # noqa: S311
+        self.state = WatchState(self.store, namespace, tuning=tuning, instrument=self.told, rng=Random(seed))  # noqa: S311
 
     def next(self, kind: type[A]) -> A:
-        """Return the view's next action, which has to be of this kind."""
-        action = self.view.next_action(self.now)
+        """Return the watch state's next action, which has to be of this kind."""
+        action = self.state.next_action(self.now)
         assert isinstance(action, kind), action
         return action
 
     def apply(self, *messages: Message) -> None:
         for message in messages:
-            self.view.apply(message, self.now)
+            self.state.apply(message, self.now)
 
     def write(self, written: Deployment, before: Before | None = None) -> None:
         """Answer a write that was sent just now, or when this was known."""
-        self.view.overlay(written, before or self.view.before(written.ref), self.now)
+        self.state.overlay(written, before or self.state.before(written.ref), self.now)
 
     def prove(self, version: int | str | None = None) -> None:
-        """Tell the cluster's newest version, which the view has to want to know: by default the one it holds."""
-        assert self.view.unproven
-        self.view.newest(str(version or self.view.unproven), self.view.unproven, self.now)
+        """Tell the cluster's newest version, which the watch state has to want to know: by default the one it holds."""
+        assert self.state.unproven
+        self.state.newest(str(version or self.state.unproven), self.state.unproven, self.now)
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
 
     def wait_out(self) -> float:
-        """Sleep as the view asks, which it has to."""
+        """Sleep as the watch state asks, which it has to."""
         seconds = self.next(Wait).seconds
         self.now += seconds
         return seconds
 
     def wait_out_if_asked(self) -> None:
-        """Sleep, if the view asks for it."""
-        if isinstance(self.view.next_action(self.now), Wait):
+        """Sleep, if the watch state asks for it."""
+        if isinstance(self.state.next_action(self.now), Wait):
             self.wait_out()
 
     def time_up(self) -> None:
-        """Let the view's deadline pass with nothing happening."""
-        self.now = self.view.deadline
+        """Let the watch state's deadline pass with nothing happening."""
+        self.now = self.state.deadline
         self.apply(TimeUp())
 
     def listed(self, *deployments: Deployment, rv: int | str) -> Driver:
@@ -120,15 +120,15 @@ class Driver:
         return self
 
     def watching(self, *deployments: Deployment, rv: int | str) -> Driver:
-        """Bring the view from its start to an open watch, by lists or watch-lists as it wants."""
-        action = self.view.next_action(self.now)
+        """Bring the watch state from its start to an open watch, by lists or watch-lists as it wants."""
+        action = self.state.next_action(self.now)
         if isinstance(action, WatchList):
             self.apply(Opened(), *(Event("ADDED", each) for each in deployments), Bookmark(str(rv), True))
         else:
             self.apply(Page(deployments, str(rv)))
             self.next(WatchFrom)
             self.apply(Opened())
-        assert self.view.connected
+        assert self.state.connected
         return self
 
     def ended_in_order(self, after_s: float = 300.0) -> None:
@@ -137,11 +137,11 @@ class Driver:
 
     def streaming(self) -> bool:
         """Whether the request under way is still wanted."""
-        return self.view.streaming
+        return self.state.streaming
 
     def synced(self) -> bool:
         """Whether a complete state is published."""
-        return self.view.synced
+        return self.state.synced
 
     @property
     def held(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How the view lists: which options it sends, how it pages, and what it does when a list fails."""
+"""How the watch state lists: which options it sends, how it pages, and what it does when a list fails."""
 
 from __future__ import annotations
 
@@ -129,13 +129,13 @@ def test_a_list_that_fails_is_begun_anew_after_a_backoff(failure: Failure) -> No
     assert driver.next(ListPage).query() == {"resourceVersion": "0", "limit": "500"}
     driver.apply(Page((), "6"))
     assert not driver.held
-    assert not driver.view.status(driver.now).connected
+    assert not driver.state.status(driver.now).connected
 
 
 def test_a_list_without_an_answer_is_given_up_after_70_s() -> None:
     driver = Driver(LISTS)
     driver.next(ListPage)
-    assert driver.view.deadline == driver.now + 70
+    assert driver.state.deadline == driver.now + 70
     driver.time_up()
     driver.wait_out()
     driver.listed(rv=1)

@@ -37,7 +37,7 @@ def test_events_still_in_flight_do_not_take_it_back() -> None:
     driver = written()
     driver.apply(Event("MODIFIED", deployment("web", 9, desired=2)), Event("DELETED", deployment("web", 8, uid="past")))
     assert driver.held == {"web": "10"}
-    assert driver.view.resource_version == "9"
+    assert driver.state.resource_version == "9"
 
 
 @pytest.mark.parametrize("version", [10, 11])
@@ -99,9 +99,9 @@ def test_a_write_before_the_first_list_is_kept() -> None:
 
 
 def test_a_deletion_the_watch_already_told_is_not_undone() -> None:
-    """The write's answer may come late: after it, the Deployment was deleted, and the view knows."""
+    """The write's answer may come late: after it, the Deployment was deleted, and the watch state knows."""
     driver = Driver(LISTS).watching(WEB, rv=5)
-    before = driver.view.before(WEB.ref)
+    before = driver.state.before(WEB.ref)
     driver.apply(Event("DELETED", deployment("web", 11)))
     driver.write(WRITTEN, before)
     assert driver.held == {}
@@ -109,7 +109,7 @@ def test_a_deletion_the_watch_already_told_is_not_undone() -> None:
 
 def test_a_newer_event_that_overtook_the_answer_stays() -> None:
     driver = Driver(LISTS).watching(WEB, rv=5)
-    before = driver.view.before(WEB.ref)
+    before = driver.state.before(WEB.ref)
     driver.apply(Event("MODIFIED", deployment("web", 12, desired=1)))
     driver.write(WRITTEN, before)
     assert driver.held == {"web": "12"}

@@ -1,4 +1,4 @@
-"""The reflector on a server that speaks the real wire formats: it does as the view decides, and survives the rest."""
+"""The reflector on a server that speaks the real wire formats: it does what the watch state decides, whatever comes."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ WEB = deployment("web", 90, desired=2)
 
 
 def resumed(driver: Driver | None = None, *, after_outage: bool = True) -> Driver:
-    """Bring a view that holds "web" at version 100 to a watch that was accepted from there."""
+    """Bring a watch state that holds "web" at version 100 to a watch that was accepted from there."""
     driver = (driver or Driver(LISTS)).watching(WEB, deployment("late", 95), rv=100)
     driver.pass_time(20)
     driver.ended_in_order(0)
@@ -31,35 +31,35 @@ def resumed(driver: Driver | None = None, *, after_outage: bool = True) -> Drive
 
 
 def read_again(driver: Driver) -> None:
-    """Let the view's deadline pass, which has to be due, and answer the read of the newest state with an older one."""
+    """Let the deadline pass, which has to be due, and answer the read of the newest state with an older one."""
     driver.apply(TimeUp())
-    action = driver.view.next_action(driver.now)
+    action = driver.state.next_action(driver.now)
     assert isinstance(action, ListPage | WatchList)
     assert action.resource_version == "", "only the newest state will do"
     driver.apply(Page((deployment("web", 40),), "60"))
     assert driver.held == {"web": "40"}
-    assert driver.view.resource_version == "60"
+    assert driver.state.resource_version == "60"
 
 
 def test_an_accepted_watch_proves_nothing_until_the_cluster_is_known_to_have_come_that_far() -> None:
     """It takes a version from its future and stays silent. Neither connected nor fresh may be claimed meanwhile."""
     driver = resumed()
     driver.pass_time(5)
-    status = driver.view.status(driver.now)
-    assert driver.view.unproven == "100"
+    status = driver.state.status(driver.now)
+    assert driver.state.unproven == "100"
     assert not status.connected
     assert status.age_s > 25
     assert status.trouble is Trouble.INTERRUPTED
     driver.prove(100)
-    assert driver.view.status(driver.now).connected
-    assert driver.view.status(driver.now).age_s == 5
-    assert driver.view.unproven == ""
+    assert driver.state.status(driver.now).connected
+    assert driver.state.status(driver.now).age_s == 5
+    assert driver.state.unproven == ""
 
 
 def test_a_newest_version_below_the_held_one_has_everything_read_again() -> None:
     driver = resumed()
     driver.prove(60)
-    status = driver.view.status(driver.now)
+    status = driver.state.status(driver.now)
     assert (status.connected, status.trouble) == (False, Trouble.WENT_BACK)
     assert "60" in status.reason
     assert "100" in status.reason
@@ -70,8 +70,8 @@ def test_a_newest_version_below_the_held_one_has_everything_read_again() -> None
     assert driver.told.lists[-1] == ("list", "went-back")
     assert driver.next(WatchFrom).resource_version == "60"
     driver.apply(Opened())
-    assert driver.view.unproven == "", "what has just been read needs no proof"
-    assert driver.view.status(driver.now).connected
+    assert driver.state.unproven == "", "what has just been read needs no proof"
+    assert driver.state.status(driver.now).connected
     driver.apply(Event("MODIFIED", deployment("web", 61)))
     assert driver.held == {"web": "61"}
 
@@ -83,15 +83,15 @@ def test_the_way_by_watch_lists_is_the_same() -> None:
     assert driver.next(WatchList).resource_version == ""
     driver.apply(Opened(), Event("ADDED", deployment("web", 40)), Bookmark("60", True))
     assert driver.held == {"web": "40"}
-    assert driver.view.status(driver.now).connected
+    assert driver.state.status(driver.now).connected
 
 
 def test_an_ordinary_end_does_not_look_like_an_outage_while_the_version_is_asked_for() -> None:
     driver = resumed(after_outage=False)
-    assert driver.view.unproven == "100"
-    assert driver.view.status(driver.now).connected
+    assert driver.state.unproven == "100"
+    assert driver.state.status(driver.now).connected
     driver.prove(60)
-    assert not driver.view.status(driver.now).connected
+    assert not driver.state.status(driver.now).connected
     read_again(driver)
 
 
@@ -99,23 +99,23 @@ def test_a_watch_that_broke_off_is_not_connected_until_it_is_proven_good() -> No
     driver = Driver(LISTS).watching(WEB, rv=100)
     driver.pass_time(20)
     driver.apply(Ended("connection reset by peer"))
-    assert driver.view.status(driver.now).reason == "connection reset by peer"
+    assert driver.state.status(driver.now).reason == "connection reset by peer"
     driver.next(WatchFrom)
     driver.apply(Opened())
-    assert not driver.view.status(driver.now).connected
+    assert not driver.state.status(driver.now).connected
     driver.prove()
-    assert driver.view.status(driver.now).connected
+    assert driver.state.status(driver.now).connected
 
 
 def test_a_cluster_that_does_not_tell_its_newest_version_is_not_taken_for_a_good_one() -> None:
     driver = resumed(after_outage=False)
-    driver.view.newest_unknown("it cannot be read")
-    assert not driver.view.status(driver.now).connected
-    assert driver.view.unproven == "100", "it is asked again"
+    driver.state.newest_unknown("it cannot be read")
+    assert not driver.state.status(driver.now).connected
+    assert driver.state.unproven == "100", "it is asked again"
     driver.apply(Bookmark("101"))
-    assert driver.view.status(driver.now).connected
-    driver.view.newest_unknown("an answer that comes too late")
-    assert driver.view.status(driver.now).connected
+    assert driver.state.status(driver.now).connected
+    driver.state.newest_unknown("an answer that comes too late")
+    assert driver.state.status(driver.now).connected
 
 
 @pytest.mark.parametrize("newest", [100, 101, 5000])
@@ -123,43 +123,43 @@ def test_a_cluster_that_has_come_that_far_is_not_read_again(newest: int) -> None
     driver = resumed()
     driver.prove(newest)
     assert driver.streaming()
-    assert driver.view.deadline == driver.now + 70
-    assert driver.view.resource_version == "100", "what the watch has not told has not been seen"
+    assert driver.state.deadline == driver.now + 70
+    assert driver.state.resource_version == "100", "what the watch has not told has not been seen"
 
 
 @pytest.mark.parametrize("message", [Event("MODIFIED", deployment("web", 101)), Bookmark("101"), Bookmark("100")])
 def test_whatever_a_resumed_watch_tells_is_proof_as_well(message: Event | Bookmark) -> None:
     driver = resumed()
     driver.apply(message)
-    assert driver.view.unproven == ""
-    assert driver.view.status(driver.now).connected
-    assert driver.view.status(driver.now).age_s == 0
+    assert driver.state.unproven == ""
+    assert driver.state.status(driver.now).connected
+    assert driver.state.status(driver.now).age_s == 0
 
 
 def test_an_answer_that_comes_too_late_says_nothing_about_the_next_watch() -> None:
     driver = resumed()
-    asked_for = driver.view.unproven
+    asked_for = driver.state.unproven
     driver.apply(Event("MODIFIED", deployment("web", 101)))
-    driver.view.newest("60", asked_for, driver.now)
+    driver.state.newest("60", asked_for, driver.now)
     assert driver.streaming()
-    assert driver.view.status(driver.now).connected
+    assert driver.state.status(driver.now).connected
 
 
 def test_nothing_is_asked_before_the_watch_is_open_or_after_it_has_ended() -> None:
     driver = Driver(LISTS).watching(WEB, rv=100)
     driver.ended_in_order()
     driver.next(WatchFrom)
-    assert driver.view.unproven == ""
+    assert driver.state.unproven == ""
     driver.apply(Opened())
-    assert driver.view.unproven == "100"
+    assert driver.state.unproven == "100"
     driver.apply(REFUSED)
-    assert driver.view.unproven == ""
+    assert driver.state.unproven == ""
 
 
 def test_the_first_watch_after_a_list_needs_no_proof() -> None:
     driver = Driver(LISTS).watching(WEB, rv=100)
-    assert driver.view.unproven == ""
-    assert driver.view.status(driver.now).connected
+    assert driver.state.unproven == ""
+    assert driver.state.status(driver.now).connected
 
 
 def test_a_version_that_is_no_number_cannot_be_compared_and_is_believed() -> None:
@@ -176,7 +176,7 @@ def test_a_watch_that_tells_an_older_version_than_held_has_everything_read_again
     driver = resumed()
     driver.apply(message)
     assert driver.held == {"web": "90", "late": "95"}
-    assert driver.view.status(driver.now).trouble is Trouble.WENT_BACK
+    assert driver.state.status(driver.now).trouble is Trouble.WENT_BACK
     read_again(driver)
 
 
@@ -186,7 +186,7 @@ def test_a_write_answered_below_the_held_version_is_shown_at_once_and_has_everyt
     found = driver.store.get("shop", "web")
     assert found is not None
     assert found.replicas.desired == 7, "own writes are visible, whatever happened to the cluster"
-    assert driver.view.status(driver.now).trouble is Trouble.WENT_BACK
+    assert driver.state.status(driver.now).trouble is Trouble.WENT_BACK
     driver.apply(TimeUp())
     assert driver.next(ListPage).resource_version == ""
     driver.apply(Page((deployment("web", 61, desired=7),), "62"))
@@ -197,7 +197,7 @@ def test_a_write_to_a_deployment_that_did_not_change_since_the_backup_is_a_sign_
     """Its own version is lower than the answer's. But a change gets a version above all that had been seen."""
     driver = Driver(LISTS).watching(deployment("old", 5), rv=100)
     driver.write(written_over(deployment("old", 5), "61", 7))
-    assert driver.view.status(driver.now).trouble is Trouble.WENT_BACK
+    assert driver.state.status(driver.now).trouble is Trouble.WENT_BACK
     assert driver.held == {"old": "61"}
 
 
@@ -216,31 +216,31 @@ def test_a_write_during_the_read_that_follows_is_kept() -> None:
 
 def test_an_answer_that_arrives_after_the_source_went_back_is_no_new_sign() -> None:
     driver = resumed()
-    before = driver.view.before(WEB.ref)
+    before = driver.state.before(WEB.ref)
     driver.prove(60)
     read_again(driver)
     driver.next(WatchFrom)
     driver.apply(Opened())
     driver.write(written_over(deployment("web", 40), "61", 7), before)
     assert driver.held == {"web": "61"}
-    assert driver.view.status(driver.now).connected
+    assert driver.state.status(driver.now).connected
 
 
 def test_a_write_that_changes_nothing_is_no_sign() -> None:
     """It is answered with the version the Deployment has had all along."""
     driver = Driver(LISTS).watching(WEB, rv=100)
     driver.write(written_over(WEB, "90", 2))
-    assert driver.view.status(driver.now).connected
-    assert driver.view.deadline > driver.now
+    assert driver.state.status(driver.now).connected
+    assert driver.state.deadline > driver.now
 
 
 def test_an_answer_that_the_watch_overtook_is_no_sign() -> None:
     driver = Driver(LISTS).watching(WEB, rv=100)
-    before = driver.view.before(WEB.ref)
+    before = driver.state.before(WEB.ref)
     driver.apply(Event("MODIFIED", deployment("web", 101, desired=7)), Event("MODIFIED", deployment("web", 102)))
     driver.write(written_over(WEB, "101", 7), before)
     assert driver.held == {"web": "102"}
-    assert driver.view.status(driver.now).connected
+    assert driver.state.status(driver.now).connected
 
 
 def test_signs_that_come_again_and_again_do_not_make_a_loop_of_lists() -> None:
@@ -248,7 +248,7 @@ def test_signs_that_come_again_and_again_do_not_make_a_loop_of_lists() -> None:
     began = driver.now
     for _ in range(8):
         driver.write(written_over(WEB, "61", 7))
-        driver.now = max(driver.now, driver.view.deadline)
+        driver.now = max(driver.now, driver.state.deadline)
         driver.apply(TimeUp())
         driver.listed(WEB, rv=100)
         driver.next(WatchFrom)
@@ -275,7 +275,7 @@ def test_a_watch_list_that_answers_below_what_was_asked_for_is_asked_again_for_t
     driver.apply(Opened(), Event("ADDED", deployment("web", 40)), Bookmark("60", True))
     assert not driver.streaming()
     assert driver.held == {"web": "90"}
-    assert not driver.view.status(driver.now).connected
+    assert not driver.state.status(driver.now).connected
     assert driver.next(WatchList).resource_version == ""
 
 
@@ -297,7 +297,7 @@ def test_failures_on_the_way_do_not_make_it_forget_that_only_the_newest_state_wi
     for failure in (REFUSED, THROTTLED):
         assert driver.next(ListPage).resource_version == ""
         driver.apply(failure)
-        assert not driver.view.status(driver.now).connected
+        assert not driver.state.status(driver.now).connected
         driver.wait_out()
     read_again(driver)
 
@@ -317,7 +317,7 @@ def test_an_own_write_to_what_was_never_told_shows_the_same() -> None:
     driver = Driver(LISTS).watching(WEB, rv=100)
     other = deployment("web", 130, uid="other", desired=7)
     driver.write(other)
-    assert driver.view.deadline > driver.now
+    assert driver.state.deadline > driver.now
     driver.apply(Event("MODIFIED", other))
     driver.time_up()
     assert driver.told.ends == ["missed"]
@@ -340,7 +340,7 @@ def test_an_own_write_to_what_is_told_afterwards_shows_nothing() -> None:
 def test_a_deployment_found_in_the_cluster_that_ought_to_be_held_shows_the_same() -> None:
     driver = Driver(LISTS).watching(WEB, rv=100)
     found = deployment("unheard-of", 70)
-    driver.view.looked_up(found, driver.view.before(found.ref), driver.now)
+    driver.state.looked_up(found, driver.state.before(found.ref), driver.now)
     driver.time_up()
     assert driver.told.ends == ["missed"]
 
@@ -348,7 +348,7 @@ def test_a_deployment_found_in_the_cluster_that_ought_to_be_held_shows_the_same(
 def test_a_deployment_found_in_the_cluster_that_is_newer_than_all_that_was_seen_shows_nothing() -> None:
     driver = Driver(LISTS).watching(WEB, rv=100)
     found = deployment("new", 101)
-    driver.view.looked_up(found, driver.view.before(found.ref), driver.now)
+    driver.state.looked_up(found, driver.state.before(found.ref), driver.now)
     driver.time_up()
     assert driver.told.ends == ["silent"]
 
@@ -356,9 +356,9 @@ def test_a_deployment_found_in_the_cluster_that_is_newer_than_all_that_was_seen_
 def test_a_reset_forgets_everything_and_drops_what_is_on_its_way() -> None:
     """The address has changed: it is another cluster, and nothing of the old one may be shown."""
     driver = resumed()
-    before = driver.view.before(WEB.ref)
-    driver.view.reset()
-    status = driver.view.status(driver.now)
+    before = driver.state.before(WEB.ref)
+    driver.state.reset()
+    status = driver.state.status(driver.now)
     assert (status.synced, status.connected, status.resource_version, status.age_s) == (False, False, "", math.inf)
     assert status.trouble is Trouble.NOT_READ
     assert driver.held == {}
@@ -366,7 +366,7 @@ def test_a_reset_forgets_everything_and_drops_what_is_on_its_way() -> None:
         [(ChangeKind.DELETED, "late"), (ChangeKind.DELETED, "web")], key=str
     )
     assert not driver.streaming()
-    assert driver.view.deadline == -math.inf, "the request under way is to be dropped"
+    assert driver.state.deadline == -math.inf, "the request under way is to be dropped"
     driver.apply(Event("MODIFIED", deployment("web", 101)), Bookmark("102"), TimeUp(), REFUSED)
     driver.write(written_over(WEB, "103", 7), before)
     assert driver.held == {}

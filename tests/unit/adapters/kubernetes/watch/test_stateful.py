@@ -1,4 +1,4 @@
-"""Whatever happens to a view, and in whichever order, it equals the cluster once things have settled.
+"""Whatever happens to a watch state, and in whichever order, it equals the cluster once things have settled.
 
 How many steps that takes is the hypothesis profile's business: some thousands in "ci", 120,000 in "nightly".
 """
@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kdm_adapters.cache.own_writes import Before, written_over
 from kdm_adapters.cache.store import Store
 from kdm_adapters.kubernetes.watch.actions import Ended, ListPage, Opened, TimeUp, Wait, WatchFrom, WatchList
-from kdm_adapters.kubernetes.watch.state_machine import View
+from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable
 from kdm_core.model import ChangeKind, Deployment, DeploymentRef
@@ -35,7 +35,7 @@ PAGE_SIZE = 3
 class Listened(Recorder):
     """Notes that a state was published: whatever had been restored before has been noticed."""
 
-    def __init__(self, machine: ViewAgainstCluster) -> None:
+    def __init__(self, machine: WatchStateAgainstCluster) -> None:
         super().__init__()
         self._machine = machine
 
@@ -49,8 +49,8 @@ counts = st.integers(0, 4)
 failures = st.sampled_from([EXPIRED, INTERNAL, REFUSED, THROTTLED, TOO_LARGE, Failure(403, "Forbidden", "no")])
 
 
-class ViewAgainstCluster(RuleBasedStateMachine):
-    """A server that lists and watches a model cluster, with faults, for one view."""
+class WatchStateAgainstCluster(RuleBasedStateMachine):
+    """A server that lists and watches a model cluster, with faults, for one watch state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
     @initialize(watch_list=st.booleans(), seed=st.integers(0, 99))
     def start(self, watch_list: bool, seed: int) -> None:
         tuning = Tuning(watch_list=watch_list, page_size=PAGE_SIZE)
-        self.view = View(self.store, tuning=tuning, rng=Random(seed), instrument=Listened(self))  # noqa: S311
+        self.state = WatchState(self.store, tuning=tuning, rng=Random(seed), instrument=Listened(self))  # noqa: S311
 
     def on_change(self, kind: ChangeKind, changed: Deployment) -> None:
         name = changed.ref.name
@@ -96,9 +96,9 @@ class ViewAgainstCluster(RuleBasedStateMachine):
 
     @rule(ago=st.integers(1, 4))
     def restore(self, ago: int) -> None:
-        """Restore the cluster from a backup, under a view that had seen more. Its API server begins anew."""
-        held = int(self.view.resource_version or 0)
-        if self.lost is not None or held <= 2 or not self.view.synced:
+        """Restore the cluster from a backup, under a watch state that had seen more. Its API server begins anew."""
+        held = int(self.state.resource_version or 0)
+        if self.lost is not None or held <= 2 or not self.state.synced:
             return
         self.lost = self.cluster.version
         self.cluster.restore(max(self.cluster.oldest, held - ago))
@@ -108,13 +108,13 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         self.answers.clear()
         self.promised.clear()
         self.page = None
-        if self.view.streaming:
+        if self.state.streaming:
             self.fail(REFUSED)
 
     def before_change(self) -> None:
-        """Let the view notice that the cluster went back before its versions pass what is held: then nobody could."""
+        """Let it be noticed that the cluster went back before versions pass what is held: then nobody could."""
         for _ in range(100):
-            if self.lost is None or self.cluster.version + 2 < int(self.view.resource_version):
+            if self.lost is None or self.cluster.version + 2 < int(self.state.resource_version):
                 return
             self.step()
         raise AssertionError("it does not notice")
@@ -126,7 +126,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
             return
         self.send_all()
         self.tell_newest()
-        self.now = max(self.now, self.view.deadline)
+        self.now = max(self.now, self.state.deadline)
         self.apply(TimeUp())
 
     def send_all(self) -> None:
@@ -136,9 +136,9 @@ class ViewAgainstCluster(RuleBasedStateMachine):
 
     @rule()
     def tell_newest(self) -> None:
-        """Answer what the view wants to know beside its watch."""
-        if unproven := self.view.unproven:
-            self.view.newest(str(self.cluster.version), unproven, self.now)
+        """Answer what the watch state wants to know beside its watch."""
+        if unproven := self.state.unproven:
+            self.state.newest(str(self.cluster.version), unproven, self.now)
 
     @rule(name=names)
     def create(self, name: str) -> None:
@@ -173,7 +173,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
     def write(self, name: str, desired: int, late: bool) -> None:
         self.before_change()
         held = self.store.get(NAMESPACE, name)
-        before = self.view.before(DeploymentRef(NAMESPACE, name))
+        before = self.state.before(DeploymentRef(NAMESPACE, name))
         stored = self.cluster.scale(name, desired)
         if stored is None:
             return
@@ -197,14 +197,14 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         self.receive(answer, before)
 
     def receive(self, answer: Deployment, before: Before) -> None:
-        self.view.overlay(answer, before, self.now)
+        self.state.overlay(answer, before, self.now)
         self.promised[answer.uid] = (answer.ref.name, int(answer.resource_version))
 
     # The server serves
 
     @rule(behind=st.integers(0, 3))
     def serve(self, behind: int) -> None:
-        """Do one thing that the view asks for, as a healthy server would (which may be behind where it is let)."""
+        """Do one thing that is asked for, as a healthy server would (which may be behind where it is let)."""
         action = self.next_action()
         if action is None:
             return
@@ -227,7 +227,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
 
     @rule(failure=failures)
     def serve_badly(self, failure: Failure) -> None:
-        """Fail what the view asks for. Failing again and again, it has to wait after a few attempts."""
+        """Fail what the watch state asks for. Failing again and again, it has to wait after a few attempts."""
         if self.next_action() is not None:
             self.fail(failure)
             self.futile += 1
@@ -263,17 +263,12 @@ class ViewAgainstCluster(RuleBasedStateMachine):
     @precondition(lambda self: self.cursor is not None)
     @rule()
     def silence(self) -> None:
-        self.now = max(self.now, self.view.deadline)
+        self.now = max(self.now, self.state.deadline)
         self.apply(TimeUp())
 
     @rule()
-    def distrust(self) -> None:
-        if self.view.settled:
-            self.view.distrust()
-
-    @rule()
     def settle(self) -> None:
-        """Serve without faults until nothing is left to be told: then the view equals the cluster."""
+        """Serve without faults until nothing is left to be told: then the watch state equals the cluster."""
         self.answers.clear()
         self.poison.clear()
         for _ in range(300):
@@ -282,21 +277,22 @@ class ViewAgainstCluster(RuleBasedStateMachine):
                 continue
             self.send_all()
             self.tell_newest()
-            if self.is_settled():
+            if self.shows_the_cluster():
                 break
-            self.now = max(self.now, self.view.deadline)
+            self.now = max(self.now, self.state.deadline)
             self.apply(TimeUp())
         assert {d.ref.name: d for d in self.store.list()} == self.cluster.state
-        assert self.view.synced
-        assert self.view.resource_version == str(self.cluster.version)
+        assert self.state.synced
+        assert self.state.resource_version == str(self.cluster.version)
 
-    def is_settled(self) -> bool:
+    def shows_the_cluster(self) -> bool:
         if self.cursor is not None and self.cursor <= self.cluster.version:
             self.apply(Bookmark(str(self.cluster.version)))
-        return self.view.settled and self.lost is None
+        shown = {d.ref.name: d for d in self.store.list()}
+        return shown == self.cluster.state and self.state.connected and self.lost is None
 
     def teardown(self) -> None:
-        if hasattr(self, "view"):
+        if hasattr(self, "state"):
             self.settle()
 
     # What always holds
@@ -313,7 +309,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
     def there_are_no_ghosts(self) -> None:
         for held in self.mirror.values() if self.lost is None else ():
             ended_at = self.cluster.ended.get(held.uid)
-            assert ended_at is None or int(self.view.resource_version or 0) < ended_at, "a deletion was undone"
+            assert ended_at is None or int(self.state.resource_version or 0) < ended_at, "a deletion was undone"
 
     @invariant()
     def writes_stay_visible(self) -> None:
@@ -330,7 +326,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
     def next_action(self) -> ListPage | WatchList | WatchFrom | None:
         if self.cursor is not None:
             return None
-        action = self.view.next_action(self.now)
+        action = self.state.next_action(self.now)
         if isinstance(action, Wait):
             self.now += action.seconds
             self.futile = 0
@@ -338,8 +334,8 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         return action
 
     def apply(self, message: Opened | Bookmark | Event | Undecodable | Ended | TimeUp | Failure | Page) -> None:
-        self.view.apply(message, self.now)
-        if not self.view.streaming:
+        self.state.apply(message, self.now)
+        if not self.state.streaming:
             self.cursor = self.initial = None
 
     def fail(self, failure: Failure) -> None:
@@ -360,7 +356,7 @@ class ViewAgainstCluster(RuleBasedStateMachine):
         return max(self.cluster.oldest, int(asked), self.cluster.version - behind)
 
     def serve_waiting(self) -> float:
-        action = self.view.next_action(self.now)
+        action = self.state.next_action(self.now)
         if isinstance(action, Wait):
             return action.seconds
         self.serve(0)
@@ -422,4 +418,4 @@ class ViewAgainstCluster(RuleBasedStateMachine):
                 self.apply(event)
 
 
-TestViewAgainstCluster = ViewAgainstCluster.TestCase
+TestWatchStateAgainstCluster = WatchStateAgainstCluster.TestCase

@@ -1,4 +1,4 @@
-"""What the view does about objects that are not understood: go on, read anew soon, and never in a loop."""
+"""What the watch state does about objects that are not understood: go on, read anew soon, and never in a loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_an_event_not_understood_is_counted_and_logged_and_its_version_counts(ca
     driver.apply(POISON)
     assert driver.told.undecodable == 1
     assert "Deployment 'shop/web' at resourceVersion '5': replicas: expected int, got str" in caplog.text
-    assert driver.view.resource_version == "5"
+    assert driver.state.resource_version == "5"
     assert driver.streaming()
 
 
@@ -26,14 +26,14 @@ def test_the_watch_goes_on_and_one_relist_follows_within_two_seconds() -> None:
     driver = Driver(LISTS).watching(deployment("web", 1), rv=2)
     driver.apply(POISON, POISON, Event("ADDED", deployment("api", 6)))
     assert driver.held == {"web": "1", "api": "6"}
-    assert 1.0 <= driver.view.deadline - driver.now < 2.0
+    assert 1.0 <= driver.state.deadline - driver.now < 2.0
     driver.time_up()
     driver.listed(deployment("web", 5), deployment("api", 6), rv=7)
     assert driver.held == {"web": "5", "api": "6"}
     assert driver.told.lists == [("list", "initial"), ("list", "undecodable")]
     driver.next(WatchFrom)
     driver.apply(Opened())
-    assert driver.view.deadline - driver.now == 70
+    assert driver.state.deadline - driver.now == 70
 
 
 def test_an_object_never_understood_makes_ever_rarer_relists() -> None:
@@ -46,10 +46,10 @@ def test_an_object_never_understood_makes_ever_rarer_relists() -> None:
         driver.next(WatchFrom)
         driver.apply(Opened())
         while driver.streaming() and driver.now < until:
-            driver.pass_time(min(30.0, max(0.1, driver.view.deadline - driver.now)))
-            driver.view.heard(driver.now)
+            driver.pass_time(min(30.0, max(0.1, driver.state.deadline - driver.now)))
+            driver.state.heard(driver.now)
             driver.apply(POISON)
-            driver.time_up() if driver.now >= driver.view.deadline else None
+            driver.time_up() if driver.now >= driver.state.deadline else None
     assert 8 < len(driver.told.lists) < 20
 
 
@@ -76,7 +76,7 @@ def test_a_watch_list_keeps_what_was_known_as_well() -> None:
 def test_without_a_readable_version_the_position_stays() -> None:
     driver = Driver(LISTS).watching(rv=2)
     driver.apply(Undecodable("nothing could be read"))
-    assert driver.view.resource_version == "2"
+    assert driver.state.resource_version == "2"
     driver.time_up()
     driver.next(ListPage)
 

@@ -1,4 +1,4 @@
-"""How the view reads the present state through a watch, and when it goes back to lists."""
+"""How the watch state reads the present state through a watch, and when it goes back to lists."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_it_is_synced_only_after_the_annotated_bookmark_and_the_stream_goes_on()
     driver.apply(Opened(), Event("ADDED", deployment("web", 3)), Bookmark("4"))
     assert not driver.synced()
     assert not driver.held
-    assert driver.view.resource_version == "", "the version may move only at the annotated bookmark"
+    assert driver.state.resource_version == "", "the version may move only at the annotated bookmark"
     driver.apply(Bookmark("5", True))
     assert driver.synced()
     assert driver.held == {"web": "3"}
     assert driver.streaming()
     driver.apply(Event("ADDED", deployment("api", 6)))
     assert driver.held == {"web": "3", "api": "6"}
-    assert driver.view.resource_version == "6"
+    assert driver.state.resource_version == "6"
     assert driver.told.lists == [("watch-list", "initial")]
 
 
@@ -111,7 +111,7 @@ def test_a_bookmark_that_never_comes_leads_to_a_list_and_for_an_hour_to_lists_on
     driver.next(WatchList)
     driver.apply(Opened(), Event("ADDED", deployment("web", 1)))
     driver.pass_time(9)
-    driver.view.heard(driver.now)
+    driver.state.heard(driver.now)
     driver.apply(Bookmark("4"), TimeUp())
     assert driver.streaming()
     driver.time_up()
@@ -131,7 +131,7 @@ def told(driver: Driver, number: int, *, every_s: float, kind: str = "ADDED", na
     """Let a watch-list tell so many events at intervals, and return how many came before it was given up."""
     for i in range(number):
         driver.pass_time(every_s)
-        driver.view.heard(driver.now)
+        driver.state.heard(driver.now)
         driver.apply(TimeUp())
         if not driver.streaming():
             return i
@@ -203,7 +203,7 @@ def test_bytes_of_events_that_do_not_end_are_no_progress() -> None:
     driver.apply(Opened())
     for _ in range(10):
         driver.pass_time(1)
-        driver.view.heard(driver.now)
+        driver.state.heard(driver.now)
     driver.apply(TimeUp())
     driver.next(ListPage)
 
@@ -236,7 +236,7 @@ def test_while_watches_are_never_answered_lists_keep_the_cache_going() -> None:
     for version in range(2, 8):
         driver.listed(deployment("web", version), rv=version)
         assert driver.held == {"web": str(version)}
-        assert not driver.view.status(driver.now).connected
+        assert not driver.state.status(driver.now).connected
         driver.next(WatchFrom)
         silent(driver)
     assert driver.now - began > 6 * 70, "one list for each watch that was waited for"

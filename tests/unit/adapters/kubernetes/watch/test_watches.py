@@ -1,4 +1,4 @@
-"""How the view watches: what it applies, from where it goes on, and what the end or an error of a watch leads to."""
+"""Watching: what is applied, from where it goes on, and what the end or an error of a watch leads to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_what_is_added_modified_and_deleted_is_applied_and_the_version_follows()
         Event("DELETED", deployment("api", 5)),
     )
     assert driver.held == {"web": "4", "db": "3"}
-    assert driver.view.resource_version == "5"
+    assert driver.state.resource_version == "5"
     assert driver.changes[2:] == [
         (ChangeKind.ADDED, "db"),
         (ChangeKind.MODIFIED, "web"),
@@ -31,7 +31,7 @@ def test_an_object_of_the_wrong_kind_is_skipped_and_the_version_follows() -> Non
     driver = Driver(LISTS).watching(rv=2)
     driver.apply(Undecodable("a Pod, not a Deployment", "3"), Event("ADDED", deployment("web", 4)))
     assert driver.held == {"web": "4"}
-    assert driver.view.resource_version == "4"
+    assert driver.state.resource_version == "4"
 
 
 def test_an_event_told_twice_is_told_once_to_subscribers() -> None:
@@ -49,7 +49,7 @@ def test_a_deployment_created_anew_is_told_as_deleted_and_added() -> None:
 def test_a_bookmark_moves_the_version_alone() -> None:
     driver = Driver(LISTS).watching(deployment("web", 1), rv=2)
     driver.apply(Bookmark("8"), Bookmark("6"))
-    assert driver.view.resource_version == "8"
+    assert driver.state.resource_version == "8"
     assert driver.held == {"web": "1"}
 
 
@@ -58,7 +58,7 @@ def test_a_watch_that_ends_in_order_goes_on_from_the_last_version_without_a_list
     driver.apply(Event("ADDED", deployment("web", 4)))
     driver.ended_in_order()
     assert driver.next(WatchFrom).resource_version == "4"
-    assert driver.view.status(driver.now).connected, "a watch's ordinary end is no outage"
+    assert driver.state.status(driver.now).connected, "a watch's ordinary end is no outage"
     assert len(driver.told.lists) == 1
 
 
@@ -76,7 +76,7 @@ def test_a_watch_that_ends_at_once_without_an_event_is_an_error() -> None:
     driver.pass_time(0.9)
     driver.apply(Ended())
     assert driver.told.ends == ["very-short"]
-    assert not driver.view.status(driver.now).connected
+    assert not driver.state.status(driver.now).connected
     driver.wait_out()
     driver.next(ListPage)
 
@@ -102,10 +102,10 @@ def test_refused_or_throttled_watches_back_off_and_do_not_relist(failure: Failur
     driver.apply(failure)
     assert driver.wait_out() >= 0.8
     assert driver.next(WatchFrom).resource_version == "2"
-    assert not driver.view.status(driver.now).connected
+    assert not driver.state.status(driver.now).connected
     driver.apply(Opened())
     driver.prove()
-    assert driver.view.status(driver.now).connected
+    assert driver.state.status(driver.now).connected
 
 
 def test_429_as_an_error_event_backs_off_and_does_not_relist() -> None:
@@ -156,7 +156,7 @@ def test_a_watch_that_expires_each_time_does_not_make_a_loop_of_lists() -> None:
 def test_any_other_error_backs_off_and_relists(failure: Failure) -> None:
     driver = Driver(LISTS).watching(rv=2)
     driver.apply(failure)
-    assert driver.view.status(driver.now).reason == failure.message
+    assert driver.state.status(driver.now).reason == failure.message
     driver.wait_out()
     driver.listed(rv=3)
     assert driver.told.lists[-1] == ("list", "error")
@@ -205,7 +205,7 @@ def test_the_added_events_that_begin_a_watch_from_no_version_do_not_move_it(star
 def test_silence_for_70_s_ends_the_watch_and_resumes_it() -> None:
     driver = Driver(LISTS).watching(rv=2)
     driver.pass_time(40)
-    driver.view.heard(driver.now)
+    driver.state.heard(driver.now)
     driver.pass_time(69)
     driver.apply(TimeUp())
     assert driver.streaming(), "it was heard 69 s ago"
@@ -213,7 +213,7 @@ def test_silence_for_70_s_ends_the_watch_and_resumes_it() -> None:
     driver.apply(TimeUp())
     assert not driver.streaming()
     assert driver.told.ends == ["silent"]
-    assert driver.view.status(driver.now).reason == "no sign of life for 70 s"
+    assert driver.state.status(driver.now).reason == "no sign of life for 70 s"
     assert driver.next(WatchFrom).resource_version == "2"
 
 

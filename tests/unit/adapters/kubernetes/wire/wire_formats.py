@@ -1,11 +1,13 @@
-"""What the API server sends, in either of the formats it is asked for."""
+"""What the API server sends, in either of the formats it is asked for, and how it is read."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Protocol
 
-from kdm_adapters.kubernetes.wire.readers import JSON, PROTOBUF
+from kdm_adapters.kubernetes.wire.messages import Page
+from kdm_adapters.kubernetes.wire.readers import JSON, PROTOBUF, Readers
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.objects import (
     api_object,
@@ -25,6 +27,9 @@ class WireFormat(Protocol):
 
     def event(self, kind: str, held: Deployment, **metadata: Any) -> bytes:
         """Return a watch event."""
+
+    def item(self, kind: str, item: dict[str, Any]) -> bytes:
+        """Return a watch event of an object, given as its JSON."""
 
     def poisoned(self, kind: str, held: Deployment) -> bytes:
         """Return a watch event whose object's replica count makes no sense."""
@@ -50,6 +55,9 @@ class JsonFormat:
     def event(self, kind: str, held: Deployment, **metadata: Any) -> bytes:
         return event_line(kind, held, **metadata) + b"\n"
 
+    def item(self, kind: str, item: dict[str, Any]) -> bytes:
+        return json.dumps({"type": kind, "object": {"kind": "Deployment", **item}}).encode() + b"\n"
+
     def poisoned(self, kind: str, held: Deployment) -> bytes:
         return json.dumps({"type": kind, "object": _poisoned(held, "three")}).encode() + b"\n"
 
@@ -72,7 +80,10 @@ class ProtobufFormat:
     media_type = PROTOBUF
 
     def event(self, kind: str, held: Deployment, **metadata: Any) -> bytes:
-        return _framed(kind, "Deployment", protobuf_objects.deployment(api_object(held, **metadata)))
+        return self.item(kind, api_object(held, **metadata))
+
+    def item(self, kind: str, item: dict[str, Any]) -> bytes:
+        return _framed(kind, "Deployment", protobuf_objects.deployment(item))
 
     def poisoned(self, kind: str, held: Deployment) -> bytes:
         return _framed(kind, "Deployment", protobuf_objects.deployment(_poisoned(held, -3)))
@@ -107,3 +118,18 @@ def _framed(kind: str, object_kind: str, raw: bytes, *, api_version: str = "apps
     return protobuf_objects.frame(
         protobuf_objects.watch_event(kind, protobuf_objects.wrapped(api_version, object_kind, raw))
     )
+
+
+def read(wire: WireFormat, stream: bytes, size: int = 10**6, readers: Readers | None = None) -> list[Any]:
+    """Read a watch that arrives in chunks of a size."""
+    reader = (readers or Readers()).events(wire.media_type)
+    return [message for i in range(0, len(stream), size) for message in reader.feed(stream[i : i + size])]
+
+
+def pages(wire: WireFormat, body: bytes, size: int = 10**6) -> Iterator[Page]:
+    """Read a list that arrives in chunks of a size."""
+    reader = Readers().list(wire.media_type)
+    for i in range(0, len(body), size):
+        if page := reader.feed(body[i : i + size]):
+            yield page
+    yield reader.end()

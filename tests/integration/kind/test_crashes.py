@@ -1,0 +1,111 @@
+"""What clients of kdm notice when a Pod or the API server is killed under load."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from integration.kdm_process import wait_until
+
+from .cluster import KindCluster
+from .installation import READ, SHOP, Installation, is_serving
+from .load import FRESH, KEPT, OK, WRITE
+
+
+def test_a_killed_kdm_breaks_what_was_under_way_there_and_no_more(
+    kdm: Installation, kind_cluster: KindCluster, tell: Callable[[str], None]
+) -> None:
+    """Its port refuses connections until the kubelet has started it again: the Service still leads there."""
+    name, pod = next(iter(kdm.pods().items()))
+    (container,) = pod["status"]["containerStatuses"]
+    with kdm.load() as load:
+        load.wait_for_requests(200)
+        before_s = time.monotonic()
+        kind_cluster.kill(pod["spec"]["nodeName"], container["containerID"])
+        after_s = time.monotonic()
+
+        def serves_again() -> bool:
+            now = kdm.pods()[name]
+            return bool(
+                now["status"]["containerStatuses"][0]["containerID"] != container["containerID"]
+            ) and is_serving(now)
+
+        wait_until(serves_again, 60)
+        again_s = time.monotonic()
+        load.wait_for_every_client()
+        load.wait_for_requests(200)
+    broken = load.broken(before_s, after_s, again_s)
+    tell(f"{load.summary()}; {broken}, until it served again after {again_s - after_s:.1f} s")
+    assert broken.others == []
+    assert kdm.pods()[name]["status"]["containerStatuses"][0]["restartCount"] == container["restartCount"] + 1
+
+
+def test_a_pod_deleted_by_force_breaks_what_was_under_way_there_and_is_replaced(
+    kdm: Installation, kind_cluster: KindCluster, tell: Callable[[str], None]
+) -> None:
+    """`--force` leaves it no time. It is no endpoint any more before its process ends."""
+    name, pod = next(iter(kdm.pods().items()))
+    node, container = pod["spec"]["nodeName"], pod["status"]["containerStatuses"][0]["containerID"]
+    running = ("crictl", "ps", "--quiet", f"--id={container.removeprefix('containerd://')}")
+    with kdm.load() as load:
+        load.wait_for_requests(200)
+        before_s = time.monotonic()
+        kdm.kubectl("delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
+        wait_until(lambda: not kdm.is_sent_to(pod["status"]["podIP"]))
+        left_out_s = time.monotonic()
+        wait_until(lambda: not kind_cluster.run(node, *running).strip())
+        after_s = time.monotonic()
+        kdm.wait_settled()
+        load.wait_for_every_client()
+        load.wait_for_requests(200)
+    broken = load.broken(before_s, after_s, left_out_s)
+    tell(f"{load.summary()}; {broken}")
+    assert broken.others == []
+    assert name not in kdm.serving()
+
+
+def test_without_the_api_server_every_pod_reads_on_and_refuses_writes_whole(
+    kdm: Installation, kind_cluster: KindCluster, tell: Callable[[str], None]
+) -> None:
+    """Once it is back, each Pod writes again and sees what others wrote; none was restarted."""
+    kdm.deploy("untouched", scheduled=False)
+    pods = kdm.serving()
+    read = f"/deployments/{READ}/replicas?namespace={SHOP}"
+    write = f"/deployments/untouched/replicas?namespace={SHOP}"
+
+    def counts() -> set[object]:
+        return {kdm.ask_pod(address, "GET", write).json().get("replicaCount") for address in pods.values()}
+
+    wait_until(lambda: counts() == {1})
+    with kdm.load() as load:
+        load.wait_for_requests(200)
+        kind_cluster.stop_api_server()
+        try:
+            for address in pods.values():
+                answer = kdm.ask_pod(address, "POST", write, {"replicaCount": 7})
+                assert answer.status_code == 503, answer.text
+                assert answer.json().keys() == {"error"}
+                assert answer.json()["error"].startswith("the cluster cannot be reached: ")
+            load.wait_for_requests(1000)
+            for address in pods.values():
+                assert kdm.ask_pod(address, "GET", read).json() == {"deploymentName": READ, "replicaCount": 1}
+        finally:
+            kind_cluster.start_api_server()
+        assert counts() == {1}
+        for count, address in enumerate(pods.values(), start=2):
+            wait_until(partial(_writes, kdm, address, write, count))
+            wait_until(partial(lambda count: counts() == {count}, count))
+        mended = len(load.outcomes)
+        load.wait_for_requests(500)
+        assert [each for each in load.outcomes[mended:] if each.result != OK] == []
+    tell(load.summary())
+    assert load.failures(KEPT, FRESH) == []
+    refused = {each.result[:4] for each in load.failures(WRITE)}
+    # An API server that has just begun forbids everything until it has read its own RBAC rules: 502.
+    assert {"503 "} <= refused <= {"503 ", "502 "}
+    assert kdm.serving() == pods
+
+
+def _writes(kdm: Installation, address: str, path: str, count: int) -> bool:
+    return kdm.ask_pod(address, "POST", path, {"replicaCount": count}).status_code == 200

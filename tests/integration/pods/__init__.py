@@ -1,1 +1,0 @@
-"""kdm as Pods on a real kubelet: installed, upgraded and broken under load."""
