@@ -117,7 +117,7 @@ def _api(
     observers: list[Observe] = [traffic.request, FeatureMetrics(registry).count]
     if tracing is None:
         return create_app(service, observers=observers, log_requests=settings.log_requests)
-    from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be there
+    from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be installed
 
     traced = Traced(tracing.tracer)
     traced.app = create_app(service, observers=[*observers, traced.observe], log_requests=settings.log_requests)
