@@ -92,13 +92,12 @@ class Client:
         """Count a request, and return the error for a client that asks for more than its share; None for the others."""
         if self.peer is None:
             return None
-        limits = self._context.limits
         if not self._joined:
-            many = limits.connections_per_identity
+            many = self._context.limits.connections_per_identity
             return Refusal(429, f"more than {many} connections of one identity", close=True, retry_after_s=1)
         retry_after_s = self._context.quota.acquire(self.peer.identity.user)
         if retry_after_s:
-            rate = limits.requests_per_s
+            rate = self._context.limits.requests_per_s
             return Refusal(429, f"more than {rate:g} requests a second of one identity", retry_after_s=retry_after_s)
         return None
 

@@ -16,14 +16,13 @@ import asyncio
 from typing import Any, Final
 
 from kdm_http.request_id import request_id_of
-from kdm_http.server import plain_reads
 from kdm_http.server.client import Client
 from kdm_http.server.context import ListenerContext
 from kdm_http.server.deadlines import Deadlines, OneShot, Phase
 from kdm_http.server.header_budget import HeaderBudget
 from kdm_http.server.http_cycles import HttpCycles, Place
 from kdm_http.server.leaving import Leaving
-from kdm_http.server.plain_reads import PlainReads
+from kdm_http.server.plain_reads import FRAMING, PlainReads, to_wire
 from kdm_http.server.request_head import MALFORMED, BadHead, check, check_request_line
 from kdm_http.server.responses import Refusal, body_too_slow, closing_unless_read, header_too_large, header_too_slow
 from kdm_http.server.uvicorn_seam import ASGI3Application, Config, RequestResponseCycle, ServerState, UvicornConnection
@@ -114,22 +113,17 @@ class Connection(UvicornConnection):
         if not self.connections:
             self._context.emptied.set()
 
-    def revalidate(self) -> bool:
-        """Check the client again, close the connection if it is refused, and return whether it is still good."""
-        if self.finished:
-            return False
-        rejection = self._client.revalidate()
+    def revalidate(self) -> None:
+        """Check the client again, and close the connection if it is refused."""
+        rejection = None if self.finished else self._client.revalidate()
         if rejection is not None:
             self._reject(rejection)
-        return rejection is None
 
     def _reject(self, rejection: Rejection) -> None:
         self._context.reject(rejection)
-        if self.busy:
-            self.finished = True
-            self.abort()
-        else:
-            self.finish()
+        self.finished = True
+        end = self.transport.abort if self.busy else self.transport.close
+        end()
 
     def pause_writing(self) -> None:
         """Give a client that does not read a while to read again."""
@@ -187,16 +181,17 @@ class Connection(UvicornConnection):
         """Parse what came, within the header's limits."""
         if self.finished:
             return
-        was_idle = self._deadlines.phase is _IDLE
+        budget, deadlines = self._budget, self._deadlines
+        was_idle = deadlines.phase is _IDLE
         self._may_answer_at_once = True
-        self._budget.begin_piece(data)
+        budget.begin_piece(data)
         super().data_received(data)
-        if not self._budget.end_piece(in_header=self._deadlines.phase is _HEADER, was_idle=was_idle):
+        if not budget.end_piece(deadlines.phase is _HEADER, was_idle):
             self.on_parse_error()
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
-        super().on_message_begin()
+        """Begin a request. uvicorn makes its scope now; here ``call`` does."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._budget.begin_message()
         self._deadlines.enter(_HEADER)
 
@@ -214,10 +209,14 @@ class Connection(UvicornConnection):
 
     def on_headers_complete(self) -> None:
         """Check the client and the header, and answer the request, give it to the application, or refuse it."""
-        if self.finished or not self.revalidate():
+        if self.finished:
+            return
+        rejection = self._client.revalidate()
+        if rejection is not None:
+            self._reject(rejection)
             return
         self._budget.check(self.url, self.headers)
-        self._deadlines.enter(_BODY)
+        self._deadlines.phase = _BODY  # its time starts in _call: what is answered at once waits for no body
         refusal = self._client.over_quota()
         if refusal is None:
             version, method = self.parser.get_http_version(), self.parser.get_method()
@@ -230,7 +229,7 @@ class Connection(UvicornConnection):
                 refusal = Refusal(bad.status, str(bad), close=True)
             else:
                 # RFC 9110, section 10.1.1: HTTP/1.0 does not know it, and it is about a body
-                expected = version == "1.1" and any(name in plain_reads.FRAMING for name, _ in self.headers)
+                expected = version == "1.1" and any(name in FRAMING for name, _ in self.headers)
                 self.expect_100_continue &= expected
         if refusal is None:
             self._call(self._application)
@@ -239,9 +238,9 @@ class Connection(UvicornConnection):
 
     def _answer_at_once(self, method: bytes, version: str) -> bool:
         """Answer without the application, if that can be, and return whether it was done."""
-        shortcut, peer = self._context.shortcut, self._client.peer
+        answer_at_once, peer = self._context.answer_at_once, self._client.peer
         if (
-            shortcut is None
+            answer_at_once is None
             or peer is None
             or not self._may_answer_at_once
             or self._leaving.begun
@@ -250,18 +249,19 @@ class Connection(UvicornConnection):
             or not self._plain_reads.include(method, version, self.headers)
         ):
             return False
-        ready = shortcut(method, self.url, self.headers, peer)
+        ready = answer_at_once(method, self.url, self.headers, peer)
         if ready is None:
             return False
         # One for each piece of data: so a client that asks on and on, but does not read, is noticed.
         self._may_answer_at_once = False
         self._answered = True
         self.server_state.total_requests += 1
-        self.transport.writelines(plain_reads.to_wire(ready, method, self._context.default_head))
+        self.transport.writelines(to_wire(ready, method, self._context.default_head))
         return True
 
     def _call(self, app: ASGI3Application) -> None:
         """Have an application answer."""
+        self._deadlines.enter(_BODY)
         self.call(closing_unless_read(app) if self.expect_100_continue else app)
         if self._leaving.begun or self.parser.should_upgrade():
             # No upgrade is offered, and the parser does not look past a request that asks for one.

@@ -40,10 +40,10 @@ class Deadlines:
     """The phase of one connection, and when it expires. Belongs to one event loop.
 
     Attributes:
-        phase: The current phase.
+        phase: The current phase. ``enter`` starts its time.
     """
 
-    __slots__ = ("_allowed_s", "_clock", "_deadline", "_expired", "_timer", "_wakes_at", "phase")
+    __slots__ = ("_allowed_s", "_clock", "_deadline", "_expired", "_time", "_timer", "_wakes_at", "phase")
 
     def __init__(
         self, clock: Clock, allowed_s: tuple[float, float, float, float], expired: Callable[[Phase], None]
@@ -57,6 +57,7 @@ class Deadlines:
         """
         self.phase = Phase.IDLE
         self._clock = clock
+        self._time = clock.time
         self._allowed_s = allowed_s
         self._expired = expired
         self._deadline = self._wakes_at = math.inf
@@ -65,8 +66,8 @@ class Deadlines:
     def enter(self, phase: Phase) -> None:
         """Begin a phase, or the same one again."""
         self.phase = phase
-        self._deadline = self._clock.time() + self._allowed_s[phase]
-        if self._deadline < self._wakes_at:
+        self._deadline = deadline = self._time() + self._allowed_s[phase]
+        if deadline < self._wakes_at:
             self._wake_at_deadline()
 
     def cancel(self) -> None:
@@ -87,7 +88,7 @@ class Deadlines:
 
     def _wake(self) -> None:
         self._timer, self._wakes_at = None, math.inf
-        if self._clock.time() >= self._deadline:
+        if self._time() >= self._deadline:
             self._expired(self.phase)
         else:
             self._wake_at_deadline()

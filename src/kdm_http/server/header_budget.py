@@ -93,7 +93,7 @@ class HeaderBudget:
         self.exceeded = True
         raise HeaderTooLarge
 
-    def end_piece(self, *, in_header: bool, was_idle: bool) -> bool:
+    def end_piece(self, in_header: bool, was_idle: bool) -> bool:
         """Note that the parser has read the data it was given.
 
         Args:

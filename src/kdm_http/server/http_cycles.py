@@ -49,7 +49,8 @@ class HttpCycles:
     @property
     def due(self) -> bool:
         """Whether a response is not written to its end yet."""
-        return bool(self._connection.pipeline) or self._under_way
+        # There is no cycle before the first request.
+        return bool(self._connection.pipeline) or not getattr(self._connection.cycle, "response_complete", True)
 
     @property
     def queued(self) -> bool:
@@ -58,7 +59,7 @@ class HttpCycles:
 
     @property
     def _under_way(self) -> bool:
-        return not getattr(self._connection.cycle, "response_complete", True)  # there is none before the first request
+        return not getattr(self._connection.cycle, "response_complete", True)
 
     def started(self, cycle: RequestResponseCycle) -> None:
         """Note that an application has been given a request."""

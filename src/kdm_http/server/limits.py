@@ -1,4 +1,4 @@
-"""The bounds on what one client, and all of them together, can make the server hold or do."""
+"""Limits on what one client, and all clients together, can make the server hold or do."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from attrs.validators import gt
 
 @frozen
 class Limits:
-    """Bounds of a listener. Every one has a default that suits a service inside a cluster.
+    """Limits of a listener. The defaults suit a service inside a cluster.
 
     Attributes:
         handshake_s: From accepting a connection to the end of its TLS handshake, in seconds.
         header_s: From the first byte of a request to the end of its header, in seconds.
         header_bytes: Target and header fields of one request together, in bytes. Beyond it: 431.
         header_fields: Header fields of one request. Beyond it: 431.
-        body_s: From the end of the header to the end of the body, in seconds. Its size is the application's to bound.
+        body_s: From the end of the header to the end of the body, in seconds. The application limits its size.
         request_s: From the end of the header to the beginning of the response, in seconds. Beyond it: 504.
         write_s: How long a client may leave a response unread while the buffers are full, in seconds.
         idle_s: How long a connection may wait for its first or next request, in seconds.
         connection_age_s: After this long, in seconds, a connection serves what it has begun and is closed.
-        connections: Connections at a time, in all. Beyond it: closed before the handshake.
+        connections: Connections at a time, in total. Beyond it: closed before the handshake.
         connections_per_identity: Connections at a time of one user. Beyond it: 429 and closed.
         requests_per_s: Requests a second of one user, sustained. Beyond it: 429.
-        requests_burst: Requests of one user at once, after a quiet while.
+        requests_burst: Requests of one user at once, after a quiet period.
         grace_s: How long a graceful stop waits for requests under way, in seconds.
     """
 

@@ -110,12 +110,11 @@ class UvicornConnection(HttpToolsProtocol):
     def on_parse_error(self) -> None:
         """What came is not HTTP, or a callback of the parser raised an error."""
 
-    def on_message_begin(self) -> None:
-        """Begin a request, without the scope that uvicorn makes now: ``call`` makes it."""
-        self.url, self.headers, self.expect_100_continue = b"", [], False
-
     def call(self, app: ASGI3Application) -> None:
-        """Give the request, whose header is complete, to an application: now, or when its turn comes."""
+        """Give the request, whose header is complete, to an application: now, or when its turn comes.
+
+        Its scope is made here. uvicorn makes one when a request begins, for those too that need none.
+        """
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.headers, self.expect_100_continue = url, headers, expects
