@@ -18,6 +18,7 @@ import uvloop
 
 from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig, KubernetesDeploymentRepository
 from kdm_adapters.kubernetes.api.client import ApiError, Client, Patch
+from kdm_adapters.kubernetes.config import credentials as module
 from kdm_adapters.kubernetes.config import exec_plugin, minting
 from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
 from kdm_core.errors import CacheNotSynced, ClusterUnreachable
