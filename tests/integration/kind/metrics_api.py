@@ -60,9 +60,8 @@ class MetricsApi:
         tls.load_cert_chain(certificate, key)
         self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics-api")
-        self._objects = json.dumps(
-            {"apiVersion": "v1", "kind": "List", "items": _objects(*self._server.server_address)}
-        )
+        items = _objects(address, self._server.server_port)
+        self._objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -89,9 +88,8 @@ def _handler(answer: Callable[[str], object]) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             found = answer(self.path.partition("?")[0])
-            body = json.dumps(
-                found or {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404}
-            ).encode()
+            missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404}
+            body = json.dumps(found or missing).encode()
             self.send_response(200 if found else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

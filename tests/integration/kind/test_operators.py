@@ -7,7 +7,6 @@ for a Prometheus, and one with that configuration runs in the cluster.
 from __future__ import annotations
 
 import json
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,21 +16,17 @@ import httpx
 import pytest
 import yaml
 
-from integration.chart.helm import CHART
+from integration.chart.helm import Helm
 from integration.containers.engine import Engine
 from integration.controlplane import binaries
 from integration.controlplane.access import KubectlFailed
 from integration.kdm_process import wait_until
 from integration.operate import prometheus
 
+from . import operators
 from .cluster import KindCluster
 from .installation import NAMESPACE, Installation
 
-MODULES: Final = Path(__file__).parent / "modules"
-SOURCES: Final = {
-    "cert-manager": ("github.com/cert-manager/cert-manager", "deploy/crds"),
-    "prometheus-operator": ("github.com/prometheus-operator/prometheus-operator", "example/prometheus-operator-crd"),
-}
 KINDS: Final = ("certificates", "servicemonitors", "prometheusrules")
 VALUES: Final = Path(__file__).parents[1] / "chart" / "values" / "operators.yaml"
 MONITORING: Final = "prometheus"
@@ -43,12 +38,7 @@ TIMEOUT_S: Final = 60
 @pytest.fixture(scope="module", autouse=True)
 def _definitions(kind_cluster: KindCluster) -> Iterator[None]:
     """The operators' own definitions of the kinds that the chart makes."""
-    found = [
-        str(file)
-        for module, (path, directory) in SOURCES.items()
-        for file in (binaries.source(MODULES / module, path) / directory).iterdir()
-        if file.stem.rpartition("_")[2] in KINDS
-    ]
+    found = operators.definitions(KINDS)
     assert len(found) == len(KINDS)
     files = [f"--filename={file}" for file in found]
     kind_cluster.access.kubectl("apply", "--server-side", *files)
@@ -57,28 +47,20 @@ def _definitions(kind_cluster: KindCluster) -> Iterator[None]:
     kind_cluster.access.kubectl("delete", *files, "--wait=false")
 
 
-def test_the_operators_definitions_take_the_charts_objects(kdm: Installation) -> None:
+def test_the_operators_definitions_take_the_charts_objects(kdm: Installation, tmp_path: Path) -> None:
     """Each of them whole: a field that they do not know is an error, as is a value that they refuse."""
-    rendered = kdm.release.helm("template", "kdm", str(CHART), values=yaml.safe_load(VALUES.read_text()))
-    dry = (
-        "apply",
-        "--server-side",
-        "--dry-run=server",
-        "--validate=strict",
-        f"--namespace={NAMESPACE}",
-        "--filename=-",
-    )
-    objects = [each for each in yaml.safe_load_all(rendered) if each]
-    of_operators = [each for each in objects if "." in each["apiVersion"] and each["kind"].lower() + "s" in KINDS]
+    helm = Helm(binaries.find("helm")["helm"], tmp_path)
+    rendered = yaml.safe_load_all(helm.template(VALUES, release="kdm", namespace=NAMESPACE))
+    of_operators = [each for each in rendered if each and f"{each['kind'].lower()}s" in KINDS]
     assert len(of_operators) == len(KINDS)
-    # Those of the release are its own; that Kubernetes takes them is shown by their being there.
+    dry = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-")
     answer = kdm.cluster.kubectl(*dry, input=yaml.safe_dump_all(of_operators))
     assert answer.count("serverside-applied (server dry run)") == len(KINDS)
 
     broken = {
         "Certificate": ("spec", "usages", ["server certificate"]),
         "ServiceMonitor": ("spec", "endpoints", [{"prot": "ops"}]),
-        "PrometheusRule": ("spec", "groups", [{"name": "kdm", "rules": [{"alert": "KdmDown"}]}]),
+        "PrometheusRule": ("spec", "groups", [{"name": "kdm", "rules": [{"alert": "Kdm"}]}]),
     }
     for each in of_operators:
         part, field, value = broken[each["kind"]]
@@ -88,15 +70,15 @@ def test_the_operators_definitions_take_the_charts_objects(kdm: Installation) ->
 
 @pytest.fixture
 def monitored(kdm: Installation) -> Iterator[Installation]:
-    """The release, with what the Prometheus operator needs of it, and scraped by nobody but the monitoring."""
-    admitted = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": MONITORING}}}]
+    """The release, with what the Prometheus operator needs of it, and nobody admitted to the metrics yet."""
+    nobody = [{"podSelector": {"matchLabels": {"app": "nobody"}}}]
     metrics = {
         "serviceMonitor": {"enabled": True, "interval": "1s", "scrapeTimeout": "1s"},
         "prometheusRule": {"enabled": True},
     }
     kdm.release.values["metrics"] = metrics
     try:
-        kdm.release.upgrade(networkPolicy={"opsFrom": admitted})
+        kdm.release.upgrade(networkPolicy={"opsFrom": nobody})
         yield kdm
     finally:
         del kdm.release.values["metrics"]
@@ -132,12 +114,15 @@ def scraping(
 def test_prometheus_scrapes_every_pod_by_the_service_monitor_where_the_network_lets_it(
     monitored: Installation, scraping: httpx.Client
 ) -> None:
-    """Alerts are evaluated over what it scrapes; where the NetworkPolicy keeps it out, the one for that is on its way."""
+    """With the labels that dashboards and alerts go by, and the chart's alerts are evaluated over what it scrapes."""
 
     def up() -> dict[str, str]:
         return {labels["pod"]: value for labels, value in _query(scraping, f'up{{namespace="{NAMESPACE}"}}')}
 
     pods = monitored.serving()
+    wait_until(lambda: up() == dict.fromkeys(pods, "0"), TIMEOUT_S)  # it discovers them, and is kept out
+    admitted = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": MONITORING}}}]
+    monitored.release.upgrade(networkPolicy={"opsFrom": admitted})
     wait_until(lambda: up() == dict.fromkeys(pods, "1"), TIMEOUT_S)
     found = [labels for labels, _ in _query(scraping, "kdm_build_info")]
     assert {each["pod"] for each in found} == pods.keys()
@@ -150,12 +135,8 @@ def test_prometheus_scrapes_every_pod_by_the_service_monitor_where_the_network_l
         return [rule for group in groups for rule in group["rules"]]
 
     wait_until(lambda: {each["health"] for each in rules()} == {"ok"}, TIMEOUT_S)
-    assert "KdmDown" in {each["name"] for each in rules()}
-
-    monitored.release.upgrade(networkPolicy={"opsFrom": [{"podSelector": {"matchLabels": {"app": "nobody"}}}]})
-    wait_until(lambda: up() == dict.fromkeys(pods, "0"), TIMEOUT_S)
-    wait_until(lambda: {each["name"]: each for each in rules()}["KdmDown"]["state"] == "pending", TIMEOUT_S)
-    assert monitored.serving() == pods  # the kubelet's probes still come through
+    assert "KdmTargetDown" in {each["name"] for each in rules()}
+    assert monitored.serving() == pods  # the kubelet's probes came through all the time
 
 
 def _query(client: httpx.Client, expression: str) -> list[tuple[dict[str, str], str]]:
@@ -165,12 +146,8 @@ def _query(client: httpx.Client, expression: str) -> list[tuple[dict[str, str], 
 
 def _configuration(kdm: Installation) -> dict[str, str]:
     """Return the files of a Prometheus by their names: what the operator writes, and the rules as it mounts them."""
-    program = binaries.build(MODULES / "prometheus-operator", {"scrape-configuration": "."}) / "scrape-configuration"
     monitors = kdm.cluster.kubectl("get", "servicemonitors", "--all-namespaces", "--output=json")
-    done = subprocess.run([program, MONITORING], input=monitors, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    # Variables that the operator's sidecar replaces, of the first Pod of the first shard.
-    written = done.stdout.replace("$(SHARD)", "0").replace("$(POD_NAME)", "prometheus")
+    written = operators.of_service_monitors(monitors, MONITORING)
     rules = json.loads(kdm.kubectl("get", "prometheusrule/kdm", "--output=json"))["spec"]
     configuration = {**yaml.safe_load(written), "rule_files": ["/etc/prometheus/rules.yml"]}
     return {"prometheus.yml": yaml.safe_dump(configuration), "rules.yml": yaml.safe_dump(rules)}
