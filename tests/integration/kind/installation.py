@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -127,6 +128,10 @@ class Installation:
         """Return the server's certificate as it is on disk, PEM."""
         return (self._pki / "server.pem").read_text()
 
+    def server_files(self) -> tuple[Path, Path]:
+        """Return the server's certificate and its private key."""
+        return self._pki / "server.pem", self._pki / "server-key.pem"
+
     def tls(self, name: str = "admin") -> ssl.SSLContext:
         """Trust the server, and show a client's certificate."""
         context = ssl.create_default_context(cafile=str(self._pki / "ca.pem"))
@@ -151,7 +156,8 @@ class Installation:
         path, query = f"/api/v1/namespaces/{NAMESPACE}/pods", [("labelSelector", "app.kubernetes.io/component=server")]
         accept = {"Accept": "application/json"}
         request = self._api.param_serialize("GET", path, query_params=query, header_params=accept)
-        return {pod["metadata"]["name"]: pod for pod in json.loads(self._api.call_api(*request).read())["items"]}  # type: ignore[no-untyped-call]
+        answer = self._api.call_api(*request).read()  # type: ignore[no-untyped-call]
+        return {pod["metadata"]["name"]: pod for pod in json.loads(answer)["items"]}
 
     def serving(self) -> dict[str, str]:
         """Return the addresses of the Pods that are Ready and shall stay, by their names."""
