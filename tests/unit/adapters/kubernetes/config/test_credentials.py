@@ -19,7 +19,7 @@ import uvloop
 from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig, KubernetesDeploymentRepository
 from kdm_adapters.kubernetes.api.client import ApiError, Client, Patch
 from kdm_adapters.kubernetes.config import credentials as module
-from kdm_adapters.kubernetes.config import exec_plugin
+from kdm_adapters.kubernetes.config import exec_plugin, minting
 from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
 from kdm_core.errors import CacheNotSynced, ClusterUnreachable
 from kdm_core.model import DeploymentRef
@@ -442,7 +442,7 @@ async def test_a_plugin_that_takes_too_long_is_ended(
 async def test_a_401_leads_to_a_new_token_for_the_next_request(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RENEW_PAUSE_S", 0.0)
+    monkeypatch.setattr(minting, "RENEW_PAUSE_S", 0.0)
     path = tmp_path / "plugin"
     config = server.kubeconfig(tmp_path, user=plugin(path, {"token": "first"}))
     server.cluster.create("web")
@@ -475,7 +475,7 @@ def certificate(ca: trustme.CA, name: str) -> dict[str, object]:
 async def test_an_exec_plugins_client_certificate_is_used_and_renewed_without_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RENEW_PAUSE_S", 0.0)
+    monkeypatch.setattr(minting, "RENEW_PAUSE_S", 0.0)
     ca, path = trustme.CA(), tmp_path / "plugin"
     ca.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
     server = ApiServer(tls=server_tls(ca))
