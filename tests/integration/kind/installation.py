@@ -185,12 +185,17 @@ class Installation:
 
     def spread(self) -> dict[str, dict[str, Any]]:
         """Have one Pod on each worker, and return them by their nodes."""
-        pods = self.pods()
-        if len({pod["spec"]["nodeName"] for pod in pods.values()}) == 1:
-            self.replace(next(iter(pods)))
+        if len(crowded := self.nodes()) == 1:
+            self.cluster.kubectl("cordon", *crowded)
+            self.replace(next(iter(self.pods())))
+            self.cluster.kubectl("uncordon", *crowded)
         found = {pod["spec"]["nodeName"]: pod for pod in self.pods().values()}
         assert len(found) == 2, found.keys()
         return found
+
+    def nodes(self) -> set[str]:
+        """Return the nodes that its Pods run on."""
+        return {pod["spec"]["nodeName"] for pod in self.pods().values()}
 
     def is_sent_to(self, address: str) -> bool:
         """Ask the packet filter of the node that clients connect to whether the Service still leads to a Pod."""

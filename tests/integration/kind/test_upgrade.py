@@ -12,16 +12,21 @@ from .installation import Installation
 
 
 def test_no_request_is_lost_over_an_upgrade_and_a_rollback(kdm: Installation, tell: Callable[[str], None]) -> None:
-    """From before the first Pod is replaced until the last old one is gone, each request is answered right."""
+    """From before the first Pod is replaced until the last old one is gone, each request is answered right.
+
+    Each time the Pods are on different nodes, although those have no zones.
+    """
     before = kdm.serving()
     with kdm.load() as load:
         load.wait_for_requests(200)
         kdm.release.upgrade(podAnnotations={"kdm.test/release": "next"})
         kdm.wait_settled()
         upgraded = kdm.serving()
+        assert len(kdm.nodes()) == 2
         kdm.release.rollback()
         kdm.wait_settled()
         rolled_back = kdm.serving()
+        assert len(kdm.nodes()) == 2
         load.wait_for_requests(200)
     tell(load.summary())
     assert not before.keys() & upgraded.keys()
