@@ -46,7 +46,7 @@ kind: $(VENV)/.installed ## Run the end-to-end tests on a kind cluster made for 
 	$(BIN)/nox -s kind
 
 clean: ## Delete what the other targets made in this directory
-	rm -rf $(VENV) .nox .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .coverage .nox dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kdm needs Python 3.11 or newer, this is " + sys.version.split()[0])'

@@ -18,12 +18,12 @@ from benchmarks.cache.readers.measured import status_bytes
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig
 from kdm_adapters.kubernetes.repository import KubernetesDeploymentRepository
 from kdm_core.model import ChangeKind, Deployment, DeploymentRef
-from kdm_core.ports import Instrument
+from kdm_core.ports import WatchInstrument
 
 LINGER_S = 1.0  # TLS connections are closed in the background; what is left after that is left for good
 
 
-class _Counts(Instrument):
+class _Counts(WatchInstrument):
     """How often what happened."""
 
     def __init__(self) -> None:

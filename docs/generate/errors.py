@@ -8,7 +8,7 @@ import kdm_core
 from docs.generate.code import prose
 from docs.generate.operations import API, operations
 from kdm_core import KdmError
-from kdm_core.errors import Copyable
+from kdm_core.errors import ERRORS, Copyable
 from kdm_http.api.errors import STATUS
 
 
@@ -17,7 +17,7 @@ def describe_errors(_: str) -> str:
     rows = ["| status | what it means | exceptions in Python | reads | writes |", "|---|---|---|---|---|"]
     for status, told in API["components"]["responses"].items():
         answered = {method for method, _, _, each in operations() if status in each["responses"]}
-        raised = ", ".join(f"`{each.__name__}`" for each, code in STATUS.items() if code == int(status))
+        raised = ", ".join(f"`{ERRORS[code].__name__}`" for code, each in STATUS.items() if each == int(status))
         marks = ["yes" if kind in answered else "" for kind in ("get", "put")]
         rows.append(f"| [{status}](#s{status}) | {told['description']} | {raised} | {' | '.join(marks)} |")
     return "\n".join(rows)
@@ -29,7 +29,7 @@ def describe_exceptions(_: str) -> str:
 
     def tell(error: type[KdmError], depth: int) -> None:
         parents = ", ".join(f"`{each.__name__}`" for each in error.__bases__ if each not in {Exception, Copyable})
-        status = STATUS.get(error, "")
+        status = STATUS.get(error.code, "")
         rows.append(f"| {'&emsp;' * depth}`{error.__name__}` | {parents} | {status} | {prose(inspect.getdoc(error))} |")
         for each in sorted(error.__subclasses__(), key=lambda each: each.__name__):
             if getattr(kdm_core, each.__name__, None) is each:

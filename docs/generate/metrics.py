@@ -11,6 +11,7 @@ from docs.generate.code import prose
 from kdm_cli.container import Container
 from kdm_cli.settings import Settings
 from kdm_core import SourceStatus, SyncStatus
+from kdm_http.api.answered import Answered
 
 
 def families() -> Iterator[Metric]:
@@ -21,7 +22,7 @@ def families() -> Iterator[Metric]:
     status = SyncStatus(synced=True, connected=True, resource_version="1", age_s=0.0, sources=(source,))
     instrument.observe(lambda: status)
     container.api()
-    traffic.request("GET", "/deployments", 200, 0.0, "alice")
+    traffic.request(Answered("GET", "/deployments", 200, 0.0, "alice"))
     traffic.reloaded({"server": datetime.max.replace(tzinfo=UTC)})
     yield from instrument.registry.collect()
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from kdm_core import DEFAULT_MAX_REPLICAS
 from kdm_http.api.openapi import Json, describe
+from kdm_http.api.routes import ROUTES
 
-API: Final = describe(DEFAULT_MAX_REPLICAS)
+API: Final = describe(ROUTES, DEFAULT_MAX_REPLICAS)
 _METHODS: Final = ("get", "put", "post", "patch", "delete")
 
 

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from kdm_adapters.lines import WholeLines
 from kdm_adapters.side_thread import SideThread
-from kdm_core import AuditEvent, AuditSink, AuditUnavailable, Instrument
+from kdm_core import AuditEvent, AuditSink, AuditUnavailable, ServiceInstrument
 from kdm_core.trail import to_line
 
 STDOUT: Final = "-"
@@ -43,7 +43,8 @@ class JsonLinesAuditSink(AuditSink):
     """Writes one line of JSON for each event, each with a single write.
 
     A line has the keys ``time`` (RFC 3339, UTC), ``request_id``, ``actor``, ``groups``, ``fingerprint``, ``peer``,
-    ``action``, ``namespace``, ``name``, ``old_replicas``, ``new_replicas``, ``outcome``, ``reason`` and ``latency_ms``.
+    ``action``, ``namespace``, ``name``, ``old_replicas``, ``new_replicas``, ``outcome``, ``reason`` and
+    ``latency_ms``; and ``dry_run``, which is true, where nothing was to be stored.
     It is pure ASCII without control characters, whatever the strings of an event hold, so that nothing a caller
     sends can begin another line. Overlong strings are cut and say so; what is no Unicode becomes U+FFFD.
 
@@ -71,7 +72,7 @@ class JsonLinesAuditSink(AuditSink):
         *,
         required: bool = True,
         durable: bool = False,
-        instrument: Instrument | None = None,
+        instrument: ServiceInstrument | None = None,
         wait_s: float = WAIT_S,
     ) -> None:
         self.problem = ""
@@ -81,7 +82,7 @@ class JsonLinesAuditSink(AuditSink):
         self._where = "standard output" if self._to_stdout else str(path)
         self._required = required
         self._durable = durable
-        self._instrument = instrument or Instrument()
+        self._instrument = instrument or ServiceInstrument()
         self._wait_s = wait_s
         self._thread = SideThread("kdm-audit", _STALLED)
         self._lines = WholeLines()

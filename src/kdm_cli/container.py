@@ -29,15 +29,17 @@ from kdm_core import (
     ALLOW_ALL,
     DeploymentRepository,
     DeploymentService,
-    Instrument,
     Policy,
+    ServiceInstrument,
+    WatchInstrument,
 )
+from kdm_http.api.answered import Observe
 from kdm_http.api.app import create_app
 from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.server.application import Application
 from kdm_http.server.serve import ServerConfig, TlsFiles
 from kdm_http.telemetry.edge_metrics import Traffic
-from kdm_http.telemetry.feature_metrics import Adoption
+from kdm_http.telemetry.feature_metrics import FeatureMetrics
 
 if TYPE_CHECKING:
     from kdm_http.telemetry.tracing import Tracing
@@ -63,7 +65,7 @@ def dev_directory() -> Path:
     )
 
 
-def _memory(settings: Settings, instrument: Instrument) -> DeploymentRepository:
+def _memory(settings: Settings, instrument: WatchInstrument) -> DeploymentRepository:
     for name in ("kubeconfig", "context", "label_selector"):
         if getattr(settings, name):
             raise BadSetting(f"--{name.replace('_', '-')} needs --repository kubernetes")
@@ -74,7 +76,7 @@ def _memory(settings: Settings, instrument: Instrument) -> DeploymentRepository:
     return repository
 
 
-def _kubernetes(settings: Settings, instrument: Instrument) -> DeploymentRepository:
+def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRepository:
     with needed_for("--repository kubernetes", "kubernetes"):
         # Half a second and tens of megabytes, which the memory repository does not need.
         from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository  # noqa: PLC0415
@@ -112,16 +114,17 @@ def _api(
     registry: CollectorRegistry,
     tracing: Tracing | None,
 ) -> Application:
+    observers: list[Observe] = [traffic.request, FeatureMetrics(registry).count]
     if tracing is None:
-        return Adoption(create_app(service, observe=traffic.request, log_requests=settings.log_requests), registry)
+        return create_app(service, observers=observers, log_requests=settings.log_requests)
     from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be installed
 
-    traced = Traced(tracing.tracer, traffic.request)
-    traced.app = Adoption(create_app(service, observe=traced.observe, log_requests=settings.log_requests), registry)
+    traced = Traced(tracing.tracer)
+    traced.app = create_app(service, observers=[*observers, traced.observe], log_requests=settings.log_requests)
     return traced
 
 
-def _audit(settings: Settings, instrument: Instrument) -> JsonLinesAuditSink | None:
+def _audit(settings: Settings, instrument: ServiceInstrument) -> JsonLinesAuditSink | None:
     if not settings.audit_destination:
         return None
     if settings.audit_destination == STDOUT and os.fstat(1).st_rdev == Path(os.devnull).stat().st_rdev:

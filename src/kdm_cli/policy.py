@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kdm_core import DeploymentRef, Identity, InvalidInput, Policy, PolicyError, Verb, parse_policy, regular_file
-from kdm_core.model import check_replicas
+from kdm_core.names import check_replicas
 from kdm_core.policy import Explanation, Verdict
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from kdm_core import ALL_NAMESPACES
-from kdm_core.model import check_namespace
+from kdm_core.names import check_namespace
 
 EVERY_INTERFACE: Final = "*"
 """As an address to listen on: every one of this machine, of IPv4 and of IPv6, whichever it has."""

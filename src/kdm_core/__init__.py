@@ -3,10 +3,11 @@
 Depends on the standard library and attrs alone. Usable on its own::
 
     service = DeploymentService(repository)
-    service.get("web", "shop").replicas.desired
+    service.get(DeploymentRef("shop", "web")).replicas.desired
 """
 
 from kdm_core.errors import (
+    ERRORS,
     AmbiguousName,
     AuditUnavailable,
     CacheNotSynced,
@@ -15,13 +16,18 @@ from kdm_core.errors import (
     ClusterTimeout,
     ClusterUnreachable,
     ClusterUnrecognized,
+    Contended,
     DeploymentNotFound,
     Forbidden,
+    InvalidChange,
     InvalidInput,
     InvalidName,
+    InvalidQuery,
     InvalidReplicas,
+    InvalidSelector,
     KdmError,
     NamespaceNotWatched,
+    OutOfBounds,
     PolicyError,
     PreconditionFailed,
     Unavailable,
@@ -32,9 +38,10 @@ from kdm_core.errors import (
 )
 from kdm_core.json_values import as_json
 from kdm_core.model import (
+    ALL_NAMESPACES,
     LOCAL,
-    MAX_REPLICAS,
     AuditEvent,
+    Caller,
     ChangeKind,
     Deployment,
     DeploymentChange,
@@ -47,14 +54,30 @@ from kdm_core.model import (
     Trouble,
     Verb,
 )
+from kdm_core.names import MAX_REPLICAS
 from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
-from kdm_core.ports import AuditSink, DeploymentRepository, Instrument
-from kdm_core.service import ALL_NAMESPACES, DEFAULT_MAX_REPLICAS, DeploymentService, Health
+from kdm_core.ports import (
+    AuditSink,
+    DeploymentFeed,
+    DeploymentReader,
+    DeploymentRepository,
+    DeploymentWriter,
+    ServiceInstrument,
+    WatchInstrument,
+    WrappedRepository,
+)
+from kdm_core.queries import Page, Query
+from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, SetTo
+from kdm_core.selectors import EVERYTHING, LabelSelector
+from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
 
 __all__ = [
     "ALLOW_ALL",
     "ALL_NAMESPACES",
+    "ANY",
     "DEFAULT_MAX_REPLICAS",
+    "ERRORS",
+    "EVERYTHING",
     "LOCAL",
     "MAX_REPLICAS",
     "AmbiguousName",
@@ -63,36 +86,56 @@ __all__ = [
     "AuditUnavailable",
     "CacheNotSynced",
     "CacheStale",
+    "Caller",
+    "Change",
     "ChangeKind",
     "ClusterOverloaded",
     "ClusterTimeout",
     "ClusterUnreachable",
     "ClusterUnrecognized",
+    "Contended",
     "Deployment",
     "DeploymentChange",
+    "DeploymentFeed",
     "DeploymentNotFound",
+    "DeploymentReader",
     "DeploymentRef",
     "DeploymentRepository",
     "DeploymentService",
+    "DeploymentWriter",
+    "Expect",
     "Forbidden",
     "Health",
     "Identity",
-    "Instrument",
+    "InvalidChange",
     "InvalidInput",
     "InvalidName",
+    "InvalidQuery",
     "InvalidReplicas",
+    "InvalidSelector",
     "KdmError",
+    "LabelSelector",
     "NamespaceNotWatched",
+    "OnBound",
+    "OutOfBounds",
     "Outcome",
+    "Page",
     "Policy",
     "PolicyError",
     "PreconditionFailed",
+    "Query",
     "ReplicaStatus",
+    "ScaleBy",
+    "Scaled",
+    "ServiceInstrument",
+    "SetTo",
     "SourceStatus",
     "SyncStatus",
     "Trouble",
     "Unavailable",
     "Verb",
+    "WatchInstrument",
+    "WrappedRepository",
     "WriteConflict",
     "WriteForbidden",
     "WriteInvalid",

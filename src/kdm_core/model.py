@@ -7,90 +7,17 @@ copied, pickled, and turned into JSON with :func:`kdm_core.as_json`.
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 from attrs import field, frozen
 
-from kdm_core.errors import InvalidName, InvalidReplicas
 from kdm_core.labels import NO_LABELS
+from kdm_core.names import check_name, check_namespace
 
-MAX_SUBDOMAIN_LENGTH: Final = 253
-"""Longest name of a Deployment, in characters (RFC 1123 subdomain, as Kubernetes validates object names)."""
-
-MAX_LABEL_LENGTH: Final = 63
-"""Longest name of a namespace, in characters (RFC 1123 label, as Kubernetes validates namespace names)."""
-
-MAX_REPLICAS: Final = 2**31 - 1
-"""Largest replica count the Kubernetes API can store: ``spec.replicas`` is an int32."""
-
-_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_is_label: Final = re.compile(_LABEL, re.ASCII).fullmatch
-_is_subdomain: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII).fullmatch
-
-
-def check_name(name: str) -> str:
-    """Check that a string can name a Deployment.
-
-    Args:
-        name: The candidate name.
-
-    Returns:
-        The same name.
-
-    Raises:
-        InvalidName: It is no DNS-1123 subdomain of at most 253 characters.
-    """
-    if len(name) > MAX_SUBDOMAIN_LENGTH or not _is_subdomain(name):
-        raise InvalidName(
-            "name",
-            name,
-            f"a DNS-1123 subdomain: at most {MAX_SUBDOMAIN_LENGTH} characters, lower-case letters, digits, '-' and "
-            "'.', each dot-separated part beginning and ending with a letter or digit",
-        )
-    return name
-
-
-def check_namespace(namespace: str) -> str:
-    """Check that a string can name a namespace.
-
-    Args:
-        namespace: The candidate name.
-
-    Returns:
-        The same name.
-
-    Raises:
-        InvalidName: It is no DNS-1123 label of at most 63 characters.
-    """
-    if len(namespace) > MAX_LABEL_LENGTH or not _is_label(namespace):
-        raise InvalidName(
-            "namespace",
-            namespace,
-            f"a DNS-1123 label: at most {MAX_LABEL_LENGTH} characters, lower-case letters, digits and '-', beginning "
-            "and ending with a letter or digit",
-        )
-    return namespace
-
-
-def check_replicas(replicas: object, *, maximum: int = MAX_REPLICAS) -> int:
-    """Check that a value can be a replica count.
-
-    Args:
-        replicas: The candidate count. ``True`` and ``3.0`` are refused: they are no integers to a caller.
-        maximum: The largest count allowed, inclusive.
-
-    Returns:
-        The same count.
-
-    Raises:
-        InvalidReplicas: It is not an integer from 0 to ``maximum``.
-    """
-    if type(replicas) is not int or not 0 <= replicas <= maximum:
-        raise InvalidReplicas(replicas, maximum)
-    return replicas
+ALL_NAMESPACES: Final = "*"
+"""In the place of a namespace: every watched one. No namespace can have this name."""
 
 
 @frozen(order=True, weakref_slot=False)
@@ -138,10 +65,10 @@ class Deployment:
 
     Attributes:
         ref: Its namespace and name.
-        uid: The identity of this object: a Deployment deleted and created anew under the same name has another.
+        uid: The identity of this object: a Deployment deleted and created again under the same name has another.
         resource_version: The version of the cluster's state this was read at, opaque but to comparison (KEP-5504).
         generation: Counts the changes of its spec.
-        observed_generation: The generation that ``replicas`` (but ``desired``) tells about.
+        observed_generation: The generation that the counts but ``desired`` belong to.
         replicas: The counts.
         paused: Whether its rollouts are paused.
         labels: Its labels. Read-only and possibly shared between Deployments: never mutate.
@@ -158,12 +85,12 @@ class Deployment:
 
 
 class ChangeKind(enum.StrEnum):
-    """What a :class:`DeploymentChange` tells."""
+    """What a :class:`DeploymentChange` says."""
 
     PRESENT = "present"
     """Part of the state at the time of subscribing (or of resuming after ``LAGGED``)."""
     SYNCED = "synced"
-    """All that was present has been told; changes follow. What was not told as present does not exist."""
+    """The present state is complete; changes follow. What was not part of it does not exist."""
     ADDED = "added"
     MODIFIED = "modified"
     DELETED = "deleted"
@@ -271,8 +198,8 @@ class Identity:
         user: The certificate's common name, or its one ``spiffe://`` URI SAN where it has one.
         groups: The certificate's organizations.
         fingerprint: SHA-256 of the certificate's DER bytes, in lower-case hex; "" where there was no certificate.
-        address: Where they ask from, ``host:port``; "" where nobody could tell. Told in the audit trail; two
-            identities that differ in it alone are equal.
+        address: Where they ask from, ``host:port``; "" where that is not known. For the audit trail; two identities
+            that differ in it alone are equal.
     """
 
     user: str
@@ -281,8 +208,21 @@ class Identity:
     address: str = field(default="", eq=False)
 
 
-LOCAL: Final = Identity("local")
-"""The identity of a program that embeds kdm as a library and has no callers of its own to tell apart."""
+@frozen
+class Caller:
+    """Who asks, and with which request.
+
+    Attributes:
+        identity: Who asks.
+        request_id: Ties the audit trail to the log; "" where there is none.
+    """
+
+    identity: Identity
+    request_id: str = ""
+
+
+LOCAL: Final = Caller(Identity("local"))
+"""A program that embeds kdm as a library and has no callers of its own to tell apart."""
 
 
 class Verb(enum.StrEnum):
@@ -318,6 +258,7 @@ class AuditEvent:
         name: On what; "" for a list.
         old_replicas: The count that was cached before, where known.
         new_replicas: The count asked for, where one was.
+        dry_run: Whether it was a trial: then nothing was stored, whatever the outcome.
         outcome: How it ended.
         reason: Why, for a person; "" on success.
         latency_s: How long it took, in seconds.
@@ -334,3 +275,4 @@ class AuditEvent:
     new_replicas: int | None = None
     reason: str = ""
     latency_s: float = 0.0
+    dry_run: bool = False

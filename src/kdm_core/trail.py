@@ -31,7 +31,7 @@ def to_line(event: AuditEvent) -> bytes:
     if len(groups) > MAX_GROUPS:
         groups[MAX_GROUPS:] = [f"...[{len(groups) - MAX_GROUPS} more]"]
     latency_ms = event.latency_s * 1000
-    fields = {
+    fields: dict[str, object] = {
         "time": event.time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "request_id": _bounded(event.request_id),
         "actor": _bounded(event.actor.user),
@@ -47,6 +47,8 @@ def to_line(event: AuditEvent) -> bytes:
         "reason": _bounded(event.reason),
         "latency_ms": round(latency_ms, 3) if math.isfinite(latency_ms) else None,
     }
+    if event.dry_run:
+        fields["dry_run"] = True
     # json escapes what is not ASCII, and all control characters but DEL.
     return json.dumps(fields, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii") + b"\n"
 

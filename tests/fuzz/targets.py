@@ -95,7 +95,7 @@ def policy(data: bytes) -> None:
         allowed = read.allows(actor, Verb.SCALE, ref, {"tier": "web"}, 3)
         assert read.explain(actor, Verb.SCALE, ref, {"tier": "web"}, 3).allowed == allowed
         if allowed or read.allows(actor, Verb.READ, ref, {}):
-            read.may_list(actor, None)
+            read.may_list(actor, "*")
 
 
 class _Head:

@@ -30,15 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kind", action="store_true", help="run on a kind cluster, made for the tests and deleted")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give the first test that wants kdm's image, or a cluster with it, the time to build it.
 
     Those that make clusters of their own come first: there is not the memory for two.
     """
     items.sort(key=lambda item: item.get_closest_marker("own_kind_cluster") is None)
+    slow = {"engine", "kind_engine", *(["cluster"] if config.option.kind else [])}
     for item in items:
         makes = item.get_closest_marker("own_kind_cluster")
-        if makes or not {"engine", "kind_engine"}.isdisjoint(getattr(item, "fixturenames", ())):
+        if makes or not slow.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(1200))
 
 

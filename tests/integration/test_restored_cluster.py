@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository
-from kdm_core import DeploymentRef, Instrument, Unavailable
+from kdm_core import DeploymentRef, Unavailable, WatchInstrument
 from kdm_core.testing.following import DEADLINE_S, Follower
 
 from .controlplane.access import Cluster
@@ -26,7 +26,7 @@ NOTICED_S: Final = 70.0
 """Within this a restore must be noticed: the longest delay between two attempts to connect, and some seconds more."""
 
 
-class Heard(Instrument):
+class Heard(WatchInstrument):
     """What the watch cache tells of itself."""
 
     def __init__(self) -> None:

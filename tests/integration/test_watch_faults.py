@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository, Tuning
-from kdm_core import DeploymentRef, Instrument
+from kdm_core import DeploymentRef, WatchInstrument
 from kdm_core.testing.following import DEADLINE_S, Follower
 
 from .controlplane.cluster import ControlPlane
@@ -30,7 +30,7 @@ RECOVERY_S: Final = 120.0
 """The longest backoff is 60 s: on a machine that is slow to change things it comes to that."""
 
 
-class Heard(Instrument):
+class Heard(WatchInstrument):
     """What the watch cache tells of itself."""
 
     def __init__(self) -> None:

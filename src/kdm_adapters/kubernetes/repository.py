@@ -5,56 +5,33 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
-
-from attrs import evolve
 
 from kdm_adapters.cache.broadcast import BUFFER, Broadcaster
-from kdm_adapters.cache.own_writes import older, written_over
 from kdm_adapters.cache.store import Store
 from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes.api.client import ApiError, Client
-from kdm_adapters.kubernetes.api.errors import lookup_error, probe_error, write_error
+from kdm_adapters.kubernetes.api.errors import probe_error
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials, InvalidClusterConfig
-from kdm_adapters.kubernetes.watch.reflector import Reflector, deployments_path
+from kdm_adapters.kubernetes.scale import ScaleWriter
+from kdm_adapters.kubernetes.sources import Sources
+from kdm_adapters.kubernetes.watch.reflector import Reflector
 from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
-from kdm_adapters.kubernetes.wire.json_framing import read_page
-from kdm_adapters.kubernetes.wire.json_messages import Scale, scale
 from kdm_adapters.kubernetes.wire.readers import Readers
-from kdm_adapters.kubernetes.wire.records import Garbage
-from kdm_core.errors import (
-    CacheNotSynced,
-    CacheStale,
-    ClusterUnrecognized,
-    DeploymentNotFound,
-    NamespaceNotWatched,
-    WriteConflict,
-)
-from kdm_core.model import (
-    Deployment,
-    DeploymentChange,
-    DeploymentRef,
-    ReplicaStatus,
-    SourceStatus,
-    SyncStatus,
-    check_name,
-    check_namespace,
-    check_replicas,
-)
-from kdm_core.ports import DeploymentRepository, Instrument
+from kdm_core.errors import CacheNotSynced, DeploymentNotFound
+from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentChange, DeploymentRef, SyncStatus
+from kdm_core.names import check_name, check_namespace, check_replicas
+from kdm_core.ports import DeploymentRepository, WatchInstrument
+from kdm_core.scaling import ANY, Expect
 
 STALE_AFTER_S: Final = 150.0
 """Without a proof of freshness for this long the cache is stale, in seconds: two bookmarks, due every 60 s, are missing
 and so is what a reconnection after 70 s of silence should have brought."""
-
-_log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S: Final = 10.0
 PROBE_TIMEOUT_S: Final = 2.0
@@ -85,7 +62,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         refuse_stale: Whether reads are refused then (``CacheStale``).
         write_timeout_s: How long a write may take, in seconds.
         buffer: How many changes a follower may fall behind.
-        instrument: Told what happens.
+        instrument: Reports what happens.
         tuning: The watch cache's numbers.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
@@ -106,28 +83,23 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         refuse_stale: bool = False,
         write_timeout_s: float = WRITE_TIMEOUT_S,
         buffer: int = BUFFER,
-        instrument: Instrument | None = None,
+        instrument: WatchInstrument | None = None,
         tuning: Tuning | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Random | None = None,
     ) -> None:
-        self._namespaces = None if namespaces is None else tuple(sorted({check_namespace(each) for each in namespaces}))
-        if self._namespaces == ():
+        watched = (None,) if namespaces is None else tuple(sorted({check_namespace(each) for each in namespaces}))
+        if not watched:
             raise InvalidClusterConfig("no namespace to watch was named: name some, or None for all")
-        self._instrument = instrument or Instrument()
+        self._instrument = instrument or WatchInstrument()
         self._selector = {"labelSelector": label_selector} if label_selector else {}
-        self._stale_after_s = stale_after_s
-        self._refuse_stale = refuse_stale
-        self._write_timeout_s = write_timeout_s
-        self._clock = clock
         self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         self._store = Store()
         self._changes = Broadcaster(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
         self._store.on_change = self._changes.publish
         self._readers = Readers(self._store.get)
-        sources: tuple[str | None, ...] = (None,) if self._namespaces is None else self._namespaces
-        self._views = {
+        self._views: dict[str | None, WatchState] = {
             each: WatchState(
                 self._store,
                 each,
@@ -136,7 +108,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
                 rng=rng,
                 on_synced=functools.partial(self._on_synced, each),
             )
-            for each in sources
+            for each in watched
         }
         self._reflectors = [
             Reflector(
@@ -151,9 +123,18 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             )
             for view in self._views.values()
         ]
-        self._synced = False  # every one of them
+        self._sources = Sources(self._views, stale_after_s=stale_after_s, refuse_stale=refuse_stale, clock=clock)
+        self._writer = ScaleWriter(
+            self._client,
+            self._store,
+            self._sources.view,
+            self._readers.json,
+            selector=self._selector,
+            timeout_s=write_timeout_s,
+            clock=clock,
+        )
         # For whoever waits: set as well when there is nothing to wait for any more.
-        self._synced_or_closed = {each: asyncio.Event() for each in {None, *sources}}
+        self._synced_or_closed = {each: asyncio.Event() for each in {None, *watched}}
         self._tasks: list[asyncio.Task[None]] = []
         self._entered = False
 
@@ -197,7 +178,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
 
     def get(self, ref: DeploymentRef) -> Deployment:
         """See the port."""
-        self._check_readable(ref.namespace)
+        self._sources.check_readable(ref.namespace)
         found = self._store.get(ref.namespace, ref.name)
         if found is None:
             raise DeploymentNotFound(ref)
@@ -205,27 +186,17 @@ class KubernetesDeploymentRepository(DeploymentRepository):
 
     def find(self, name: str) -> tuple[Deployment, ...]:
         """See the port."""
-        self._check_readable()
+        self._sources.check_readable(ALL_NAMESPACES)
         return self._store.find(name)
 
-    def list(self, namespace: str | None = None) -> tuple[Deployment, ...]:
+    def list(self, namespace: str = ALL_NAMESPACES) -> tuple[Deployment, ...]:
         """See the port. The same tuple again until something in the namespace changes."""
-        self._check_readable(namespace)
-        return self._store.list(namespace)
+        self._sources.check_readable(namespace)
+        return self._store.list(None if namespace == ALL_NAMESPACES else namespace)
 
     def sync_status(self) -> SyncStatus:
         """See the port."""
-        sources = self._sources(self._views.values())
-        return SyncStatus(
-            synced=all(each.synced for each in sources),
-            connected=all(each.connected for each in sources),
-            resource_version=functools.reduce(_oldest, (each.resource_version for each in sources)),
-            age_s=max(each.age_s for each in sources),
-            stale=any(each.stale for each in sources),
-            objects=len(self._store),
-            reason=_reasons(sources),
-            sources=sources,
-        )
+        return self._sources.status(len(self._store))
 
     async def wait_synced(self, timeout_s: float) -> None:
         """See the port."""
@@ -233,9 +204,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             async with asyncio.timeout(timeout_s):
                 await self._synced_or_closed[None].wait()
         except TimeoutError:
-            raise CacheNotSynced(self._why_not_synced()) from None
-        if not self._synced:
-            raise CacheNotSynced(self._why_not_synced())
+            raise CacheNotSynced(self._sources.why_not_synced()) from None
+        if not self._sources.synced:
+            raise CacheNotSynced(self._sources.why_not_synced())
 
     async def probe(self) -> None:
         """See the port. Asks ``/readyz``; the API server's answer that it may not be asked is one, too."""
@@ -246,127 +217,41 @@ class KubernetesDeploymentRepository(DeploymentRepository):
                 raise unhealthy from error
 
     async def set_replicas(
-        self, ref: DeploymentRef, replicas: int, *, resource_version: str | None = None
+        self, ref: DeploymentRef, replicas: int, *, expect: Expect = ANY, dry_run: bool = False
     ) -> Deployment:
-        """See the port. One merge patch (RFC 7396) of ``deployments/scale``, never sent twice."""
+        """See the port. One patch of ``deployments/scale``, never sent twice.
+
+        A merge patch (RFC 7396); where a count or a uid is expected, a JSON Patch (RFC 6902) that tests it.
+        """
         check_replicas(replicas)
-        check_name(ref.name)
-        self._check_watched(check_namespace(ref.namespace))
-        if resource_version is not None and not (resource_version.isdecimal() and resource_version[0] != "0"):
-            # To the API server "" and "0" are no precondition at all, and others an internal error.
-            raise WriteConflict(f"Deployment '{ref}' was never at resourceVersion {resource_version!r}")
-        epoch = self._client.epoch
-        view = self._view(ref.namespace)
-        held = self._store.get(ref.namespace, ref.name) or await self._look_up(ref)
-        if held is None:
-            raise DeploymentNotFound(ref)
-        before = view.before(ref)
-        patch: dict[str, object] = {"spec": {"replicas": replicas}}
-        if resource_version is not None:
-            patch["metadata"] = {"resourceVersion": resource_version}
-        path = f"{deployments_path(ref.namespace)}/{quote(ref.name, safe='')}/scale"
-        try:
-            answer = await self._client.request(
-                "patch", "PATCH", path, merge_patch=patch, timeout_s=self._write_timeout_s, epoch=epoch
-            )
-            stored = scale(answer)
-        except ApiError as error:
-            raise write_error(error.failure, ref) from error
-        except Garbage as error:
-            raise ClusterUnrecognized(
-                f"{self._client.mask(str(error))}; it may have been written: read before trying again"
-            ) from error
-        written = self._written(held, stored)
-        if epoch == self._client.epoch:
-            view.overlay(written, before, self._clock())
-        return written
+        self._check_ref(ref)
+        return await self._writer.write(ref, replicas, expect, dry_run=dry_run)
 
-    def changes(self, namespace: str | None = None) -> AsyncGenerator[DeploymentChange, None]:
+    async def fetch(self, ref: DeploymentRef) -> Deployment:
+        """See the port. A list of this one Deployment: kdm needs no permission to get one."""
+        self._check_ref(ref)
+        return await self._writer.fetch(ref)
+
+    def changes(self, namespace: str = ALL_NAMESPACES) -> AsyncGenerator[DeploymentChange, None]:
         """See the port. Closing the iterator (``aclose``) ends the subscription."""
-        if namespace is not None:
-            self._check_watched(namespace)
-        source = None if self._namespaces is None else namespace
-        return self._changes.follow(namespace, self._synced_or_closed[source])
+        if namespace != ALL_NAMESPACES:
+            self._sources.check_watched(namespace)
+        where = None if namespace == ALL_NAMESPACES else namespace
+        return self._changes.follow(where, self._synced_or_closed[self._sources.of(namespace)])
 
-    def _written(self, held: Deployment, stored: Scale) -> Deployment:
-        if held.uid != stored.uid:  # deleted and created anew meanwhile: of the new one only this much is known
-            held = Deployment(held.ref, stored.uid, "", 0, 0, ReplicaStatus(stored.desired, stored.current))
-            return evolve(held, resource_version=stored.resource_version)
-        return written_over(held, stored.resource_version, stored.desired)
-
-    async def _look_up(self, ref: DeploymentRef) -> Deployment | None:
-        """Read one Deployment that the cache does not have from the cluster: it may be newer than the cache."""
-        before = self._view(ref.namespace).before(ref)
-        query = {"fieldSelector": f"metadata.name={ref.name}"} | self._selector
-        try:
-            answer = await self._client.request(
-                "list", "GET", deployments_path(ref.namespace), query, timeout_s=self._write_timeout_s
-            )
-            found = read_page(answer, self._readers.json).deployments
-        except ApiError as error:
-            raise lookup_error(error.failure, ref) from error
-        except Garbage as error:
-            raise ClusterUnrecognized(
-                f"Deployment '{ref}' cannot be looked up: {self._client.mask(str(error))}"
-            ) from error
-        for each in found:
-            if each.ref == ref:
-                self._view(ref.namespace).looked_up(each, before, self._clock())
-                return each
-        return None
-
-    def _view(self, namespace: str) -> WatchState:
-        return self._views[None if self._namespaces is None else namespace]
-
-    def _check_watched(self, namespace: str) -> None:
-        if self._namespaces is not None and namespace not in self._namespaces:
-            raise NamespaceNotWatched(namespace, self._namespaces)
-
-    def _check_readable(self, namespace: str | None = None) -> None:
-        if namespace is not None:
-            self._check_watched(namespace)
-        if not self._synced and not all(view.synced for view in self._views_of(namespace)):
-            raise CacheNotSynced(self._why_not_synced(namespace))
-        if self._refuse_stale and (stale := [s for s in self._sources(self._views_of(namespace)) if s.stale]):
-            raise CacheStale(f"the cache is stale: {_reasons(stale)}{self._choice(namespace, lambda s: not s.stale)}")
-
-    def _views_of(self, namespace: str | None) -> Collection[WatchState]:
-        """Return the views that a read of a namespace, or of all for None, is answered from."""
-        return self._views.values() if namespace is None or self._namespaces is None else [self._views[namespace]]
-
-    def _sources(self, views: Iterable[WatchState]) -> tuple[SourceStatus, ...]:
-        now = self._clock()
-        return tuple(
-            evolve(each, reason=f"nothing heard from the cluster for {each.age_s:.0f} s, {self._allowed()}")
-            if each.stale and not each.reason and math.isfinite(each.age_s)
-            else each
-            for each in (view.status(now, self._stale_after_s) for view in views)
-        )
-
-    def _allowed(self) -> str:
-        return f"{self._stale_after_s:.0f} s are allowed"
-
-    def _why_not_synced(self, namespace: str | None = None) -> str:
-        missing = [each for each in self._sources(self._views_of(namespace)) if not each.synced]
-        choice = self._choice(namespace, lambda each: each.synced)
-        return f"the Deployments have not been read yet: {_reasons(missing)}{choice}"
-
-    def _choice(self, namespace: str | None, readable: Callable[[SourceStatus], bool]) -> str:
-        """Return what can be read instead of all namespaces, as the end of a message."""
-        names = [each.source for each in self._sources(self._views.values()) if each.synced and readable(each)]
-        if namespace is not None or not names:
-            return ""
-        return f" (name a namespace to read it alone; these can be read: {_shortened(names, ', ')})"
+    def _check_ref(self, ref: DeploymentRef) -> None:
+        check_name(ref.name)
+        self._sources.check_watched(check_namespace(ref.namespace))
 
     def _on_synced(self, source: str | None) -> None:
         self._synced_or_closed[source].set()
-        self._synced = all(view.synced for view in self._views.values())
-        if self._synced:
+        self._sources.look()
+        if self._sources.synced:
             self._synced_or_closed[None].set()
 
     def _reset(self) -> None:
         """Forget everything and read it again: what is held is what another server said."""
-        self._synced = False
+        self._sources.synced = False
         for event in self._synced_or_closed.values():
             event.clear()
         self._changes.restart()  # nothing was deleted: followers begin again with the state of the other server
@@ -377,21 +262,3 @@ class KubernetesDeploymentRepository(DeploymentRepository):
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
-
-
-def _oldest(a: str, b: str) -> str:
-    return a if not a or (b and older(a, b)) else b
-
-
-def _reasons(sources: Iterable[SourceStatus]) -> str:
-    """Return what is wrong with sources, as one line."""
-    told = [(each.source, each.reason) for each in sources if each.reason]
-    return _shortened([why if source == "*" else f"namespace '{source}': {why}" for source, why in told], "; ")
-
-
-def _shortened(items: Sequence[str], separator: str) -> str:
-    return separator.join([*items[:_NAMED], *([f"{len(items)} in all"] if len(items) > _NAMED else [])])
-
-
-_NAMED: Final = 3
-"""How many sources a message names."""

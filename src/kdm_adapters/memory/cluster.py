@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from attrs import evolve
 
 from kdm_core.labels import Labels
-from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus, check_replicas
+from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
+from kdm_core.names import check_replicas
 
 
 class MemoryCluster:
@@ -43,7 +44,7 @@ class MemoryCluster:
             paused: Whether its rollouts are paused.
 
         Returns:
-            It, settled (see ``settle``) or not.
+            The Deployment, settled (see ``settle``) or not.
         """
         if ref in self.deployments:
             self.delete(ref)
@@ -61,12 +62,15 @@ class MemoryCluster:
 
     def scale(self, ref: DeploymentRef, replicas: int) -> Deployment:
         """Change how many are desired. The same number again changes nothing, not even the resourceVersion."""
+        scaled = self.would_scale(ref, replicas)
+        return scaled if scaled is self.deployments[ref] else self._store(scaled)
+
+    def would_scale(self, ref: DeploymentRef, replicas: int) -> Deployment:
+        """Return what ``scale`` would make of a Deployment, without doing it."""
         held = self.deployments[ref]
         if held.replicas.desired == replicas:
             return held
-        return self._store(
-            evolve(held, generation=held.generation + 1, replicas=evolve(held.replicas, desired=replicas))
-        )
+        return evolve(held, generation=held.generation + 1, replicas=evolve(held.replicas, desired=replicas))
 
     def relabel(self, ref: DeploymentRef, labels: Mapping[str, str]) -> Deployment:
         """Replace the labels: a change that is none of the spec. The same labels again change nothing."""
@@ -86,7 +90,7 @@ class MemoryCluster:
         """Delete a Deployment."""
         del self.deployments[ref]
         self.version += 1
-        self._tell(ref, None)
+        self._publish(ref, None)
 
     def settle(self, ref: DeploymentRef) -> None:
         """Let the status follow the spec, as the controllers would. Does nothing to one that is settled or gone."""
@@ -102,7 +106,7 @@ class MemoryCluster:
         self.version += 1
         ref = deployment.ref
         self.deployments[ref] = stored = evolve(deployment, resource_version=str(self.version))
-        self._tell(ref, stored)
+        self._publish(ref, stored)
         if self._settle and not settled:
             try:
                 asyncio.get_running_loop().call_soon(self.settle, ref)
@@ -110,6 +114,6 @@ class MemoryCluster:
                 self.settle(ref)
         return self.deployments[ref]
 
-    def _tell(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
+    def _publish(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
         for watcher in self.watchers:
             watcher(ref, deployment)

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
-from kdm_core import Instrument, Outcome, SourceStatus, SyncStatus
+from kdm_core import Outcome, ServiceInstrument, SourceStatus, SyncStatus, WatchInstrument
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for requests to the cluster, in seconds: a healthy API server answers within the first few."""
@@ -40,7 +40,7 @@ KNOWN_VERSIONS: Final = ("", "0.0.4", "1.0.0")
 _C = TypeVar("_C", bound=Collector)
 
 
-class PrometheusInstrument(Instrument):
+class PrometheusInstrument(ServiceInstrument, WatchInstrument):
     """Keeps kdm's metrics in a registry of its own; ``render`` writes them out.
 
     The metrics are documented by their own help texts. Labels never hold what a caller sent, and a metric keeps at

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from kdm_core.model import DeploymentRef, Identity, Verb
+from kdm_core.model import ALL_NAMESPACES, DeploymentRef, Identity, Verb
 from kdm_core.policy.grant import ANY_COUNT, GRANTABLE, Grant, Subjects
 from kdm_core.policy.patterns import ALL
 
@@ -24,6 +24,7 @@ class _Granted:
 
     read: tuple[Grant, ...]
     scale: tuple[Grant, ...]
+    reads_everything: bool
 
 
 @frozen
@@ -97,6 +98,8 @@ class Policy:
         """
         granted = self._granted(actor)
         if verb is _READ:
+            if granted.reads_everything:
+                return True
             for grant in granted.read:  # noqa: SIM110 - any() costs a generator on the hot path
                 if grant.covers(ref, labels):
                     return True
@@ -106,31 +109,34 @@ class Policy:
             for grant in granted.scale
         )
 
-    def may_list(self, actor: Identity, namespace: str | None) -> bool:
+    def may_list(self, actor: Identity, namespace: str) -> bool:
         """Return whether there could be a Deployment that the actor may read.
 
         Args:
             actor: Who asks.
-            namespace: The namespace asked for; None for every one.
+            namespace: The namespace asked for; "*" for every one.
         """
-        return any(namespace is None or grant.namespaces.match(namespace) for grant in self._granted(actor).read)
+        return any(
+            namespace == ALL_NAMESPACES or grant.namespaces.match(namespace) for grant in self._granted(actor).read
+        )
 
-    def unrestricted(self, actor: Identity, namespace: str | None) -> bool:
+    def unrestricted(self, actor: Identity, namespace: str) -> bool:
         """Return whether the actor may read every Deployment there, so that a list needs no filter.
 
         Args:
             actor: Who asks.
-            namespace: The namespace asked for; None for every one.
+            namespace: The namespace asked for; "*" for every one.
 
         Returns:
             True only if one grant alone covers everything. Several that do so together are not recognised: then a
             list is filtered, to the same end.
         """
-        return any(
-            not grant.narrow
-            and (grant.namespaces.everything if namespace is None else grant.namespaces.match(namespace))
-            for grant in self._granted(actor).read
-        )
+        for grant in self._granted(actor).read:
+            if not grant.narrow and (
+                grant.namespaces.everything if namespace == ALL_NAMESPACES else grant.namespaces.match(namespace)
+            ):
+                return True
+        return False
 
     def explain(
         self,
@@ -164,6 +170,7 @@ class Policy:
             granted = _Granted(
                 tuple(grant for grant in mine if _READ in grant.verbs),
                 tuple(grant for grant in mine if _SCALE in grant.verbs),
+                any(_READ in grant.verbs and not grant.narrow and grant.namespaces.everything for grant in mine),
             )
             if len(self._callers) >= CACHED_CALLERS:
                 self._callers.clear()  # starting over is simple, safe between threads, and cheap at this size

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from attrs import field, frozen
 
 from kdm_core.errors import PolicyError
-from kdm_core.labels import NO_LABELS, Labels
-from kdm_core.model import MAX_LABEL_LENGTH, MAX_REPLICAS, MAX_SUBDOMAIN_LENGTH, DeploymentRef, Identity, Verb
+from kdm_core.labels import LABEL_RULE, NO_LABELS, Labels, is_label_value, label_key_problem
+from kdm_core.model import DeploymentRef, Identity, Verb
+from kdm_core.names import MAX_REPLICAS
 from kdm_core.policy.patterns import ALL, Globs, SpiffePattern, check_glob, check_principal, shown
 
 GRANTABLE: Final = frozenset({Verb.READ, Verb.SCALE})
 """What a grant can give. ``scale`` does not imply ``read``: as in Kubernetes' RBAC, a verb is given by its name."""
-
-_is_label_value: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII).fullmatch
-_is_label_prefix: Final = re.compile(
-    r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*", re.ASCII
-).fullmatch
 
 
 def check_label(key: str, value: str) -> None:
@@ -28,14 +23,10 @@ def check_label(key: str, value: str) -> None:
     Raises:
         PolicyError: No object can have this label.
     """
-    prefix, slash, name = key.rpartition("/")
-    if slash and (len(prefix) > MAX_SUBDOMAIN_LENGTH or not _is_label_prefix(prefix)):
-        raise PolicyError(f"{shown(key)} is no label: {shown(prefix)} is no DNS-1123 subdomain")
-    rule = f"at most {MAX_LABEL_LENGTH} letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
-    if not _is_label_value(name):
-        raise PolicyError(f"{shown(key)} is no label: a label's name is {rule}")
-    if value and not _is_label_value(value):
-        raise PolicyError(f"{shown(value)} is no label's value: it is empty or {rule}")
+    if problem := label_key_problem(key):
+        raise PolicyError(f"{shown(key)} is no label: {problem}")
+    if not is_label_value(value):
+        raise PolicyError(f"{shown(value)} is no label's value: it is empty or {LABEL_RULE}")
 
 
 @frozen

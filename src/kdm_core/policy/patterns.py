@@ -14,7 +14,7 @@ from typing import Final, Literal
 from attrs import field, frozen
 
 from kdm_core.errors import PolicyError
-from kdm_core.model import MAX_LABEL_LENGTH, MAX_SUBDOMAIN_LENGTH
+from kdm_core.names import MAX_LABEL_LENGTH, MAX_SUBDOMAIN_LENGTH
 
 Kind = Literal["name", "namespace"]
 

@@ -1,14 +1,41 @@
 """The contract every ``DeploymentRepository`` must keep, as test suites to subclass. Needs pytest and hypothesis.
 
-``contract`` has the tests, ``stateful`` a state machine; both want a harness as ``harness`` describes it.
+``DeploymentRepositoryContract`` has the tests, ``RepositoryStateMachine`` drives random histories; both want a
+``RepositoryHarness``.
 """
 
 import pytest
 
-# So that a failed assertion in them shows its values wherever they are subclassed.
+# So that a failed assertion in them shows its values wherever they are subclassed. Before they are imported.
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
-        for module in ("changing", "contract", "following", "reading", "stateful", "syncing", "writing")
+        for module in (
+            "changing",
+            "comparing",
+            "contract",
+            "following",
+            "reading",
+            "stateful",
+            "syncing",
+            "writing",
+        )
     )
 )
+
+from kdm_core.testing.abilities import Ability  # noqa: E402
+from kdm_core.testing.contract import DeploymentRepositoryContract, ScopedRepositoryContract  # noqa: E402
+from kdm_core.testing.following import DEADLINE_S, Follower  # noqa: E402
+from kdm_core.testing.harness import RepositoryHarness, ScopedRepositoryHarness  # noqa: E402
+from kdm_core.testing.stateful import RepositoryStateMachine  # noqa: E402
+
+__all__ = [
+    "DEADLINE_S",
+    "Ability",
+    "DeploymentRepositoryContract",
+    "Follower",
+    "RepositoryHarness",
+    "RepositoryStateMachine",
+    "ScopedRepositoryContract",
+    "ScopedRepositoryHarness",
+]

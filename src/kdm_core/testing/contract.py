@@ -1,6 +1,7 @@
 """The contract of a :class:`~kdm_core.ports.DeploymentRepository`, to subclass where an adapter is tested.
 
-Bring a ``harness`` fixture and nothing else; the tests are coroutines, for pytest-asyncio in auto mode::
+Bring a ``harness`` fixture and nothing else; what the repository cannot do is said in ``lacks``, for example
+``lacks = frozenset({Ability.DRY_RUN})``; the tests are coroutines, for pytest-asyncio in auto mode::
 
     class TestMyRepository(DeploymentRepositoryContract):
         @pytest.fixture
@@ -18,9 +19,10 @@ import asyncio
 import pytest
 
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
-from kdm_core.model import DeploymentRef
+from kdm_core.model import ALL_NAMESPACES, DeploymentRef
 from kdm_core.ports import DeploymentRepository
 from kdm_core.testing.changing import ChangesContract
+from kdm_core.testing.comparing import CompareContract
 from kdm_core.testing.following import DEADLINE_S, Follower
 from kdm_core.testing.harness import ScopedRepositoryHarness
 from kdm_core.testing.reading import ReadContract
@@ -28,7 +30,7 @@ from kdm_core.testing.syncing import SyncContract
 from kdm_core.testing.writing import WriteContract
 
 
-class DeploymentRepositoryContract(ReadContract, WriteContract, ChangesContract, SyncContract):
+class DeploymentRepositoryContract(ReadContract, WriteContract, CompareContract, ChangesContract, SyncContract):
     """What every repository promises, whichever namespaces it watches."""
 
 
@@ -114,7 +116,7 @@ class ScopedRepositoryContract(DeploymentRepositoryContract):
             first = Follower(another.changes(here.namespace))
             await first.until_synced()
             await first.aclose()
-            of_it, of_all = (Follower(another.changes(namespace)) for namespace in (there.namespace, None))
+            of_it, of_all = (Follower(another.changes(namespace)) for namespace in (there.namespace, ALL_NAMESPACES))
             waiting = [asyncio.create_task(each.until_synced()) for each in (of_it, of_all)]
             await asyncio.sleep(0)  # they begin to wait
             assert not any(each.done() for each in waiting)

@@ -17,14 +17,17 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from attrs import evolve, frozen
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kdm_core.errors import DeploymentNotFound, WriteConflict
+from kdm_core.errors import DeploymentNotFound, OutOfBounds, WriteConflict
 from kdm_core.model import Deployment, DeploymentRef
+from kdm_core.scaling import ANY, Expect, ScaleBy
+from kdm_core.service import DeploymentService
+from kdm_core.testing.abilities import Ability
 from kdm_core.testing.following import Follower
 from kdm_core.testing.harness import RepositoryHarness
 
@@ -49,7 +52,12 @@ class RepositoryStateMachine(RuleBasedStateMachine):
     """Others change the cluster, the watch breaks and heals, this repository writes: reads are always as they must be.
 
     Each example gets a harness of its own, on an event loop of its own that runs while a step is taken.
+
+    Attributes:
+        lacks: What the repository under test cannot do.
     """
+
+    lacks: ClassVar[frozenset[Ability]] = frozenset()
 
     @abstractmethod
     def open(self) -> AbstractAsyncContextManager[RepositoryHarness]:
@@ -67,6 +75,7 @@ class RepositoryStateMachine(RuleBasedStateMachine):
         self._open = AsyncExitStack()
         try:
             self._harness = self._run(self._open.enter_async_context(self.open()))
+            self._service = DeploymentService(self._harness.repository)
             self._follower = Follower(self._harness.repository.changes())
             self._run(self._follower.until_synced())
         except BaseException:
@@ -110,7 +119,7 @@ class RepositoryStateMachine(RuleBasedStateMachine):
         if ref in self._cluster:
             self._written(ref, replicas, self._run(self._harness.repository.set_replicas(ref, replicas)))
         else:
-            self._expect_not_found(ref, replicas, None)
+            self._expect_not_found(ref, replicas, ANY)
         self._settle()
 
     @rule(which=_WHICH, replicas=_REPLICAS)
@@ -122,10 +131,10 @@ class RepositoryStateMachine(RuleBasedStateMachine):
             return
         version = self._harness.repository.get(ref).resource_version
         if stored is None:
-            self._expect_not_found(ref, replicas, version)
+            self._expect_not_found(ref, replicas, Expect(resource_version=version))
             return
         try:
-            written = self._run(self._harness.repository.set_replicas(ref, replicas, resource_version=version))
+            written = self._run(self._set(ref, replicas, Expect(resource_version=version)))
         except WriteConflict:
             # While the watch is broken, a controller may have touched it unseen.
             assert self._broken or (known.life, known.edits) != (stored.life, stored.edits), f"{ref} was up to date"
@@ -134,6 +143,60 @@ class RepositoryStateMachine(RuleBasedStateMachine):
             self._written(ref, replicas, written)
         assert self._run(self._harness.stored_replicas(ref)) == self._cluster[ref].replicas
         self._settle()
+
+    @precondition(lambda self: Ability.COMPARE not in self.lacks)
+    @rule(which=_WHICH, expected=_REPLICAS, replicas=_REPLICAS)
+    def scale_what_has_a_count(self, which: tuple[int, str], expected: int, replicas: int) -> None:
+        """The repository writes on condition that the cluster has a count."""
+        ref = self._ref(which)
+        stored = self._cluster.get(ref)
+        if stored is None:
+            self._expect_not_found(ref, replicas, Expect(replicas=expected))
+            return
+        current: Deployment | None = None
+        try:
+            written = self._run(self._set(ref, replicas, Expect(replicas=expected)))
+        except WriteConflict as conflict:
+            current = conflict.current
+            assert stored.replicas != expected, f"{ref} had that count"
+        else:
+            assert stored.replicas == expected, f"{ref} had another count"
+            self._written(ref, replicas, written)
+        assert current is None or current.replicas.desired == stored.replicas
+        assert self._run(self._harness.stored_replicas(ref)) == self._cluster[ref].replicas
+        self._settle()
+
+    @precondition(lambda self: Ability.COMPARE not in self.lacks)
+    @rule(which=_WHICH, delta=st.integers(-3, 3))
+    def scale_by(self, which: tuple[int, str], delta: int) -> None:
+        """A service over the repository writes relative to what is there."""
+        ref = self._ref(which)
+        stored = self._cluster.get(ref)
+        try:
+            scaled = self._run(self._service.set_replicas(ref, ScaleBy(delta)))
+        except DeploymentNotFound:
+            assert stored is None
+        except OutOfBounds:
+            assert stored is not None
+            assert stored.replicas + delta < 0
+        else:
+            assert stored is not None
+            assert scaled.previous == stored.replicas
+            self._written(ref, stored.replicas + delta, scaled.deployment)
+        self._settle()
+
+    @precondition(lambda self: Ability.DRY_RUN not in self.lacks)
+    @rule(which=_WHICH, replicas=_REPLICAS)
+    def try_to_scale(self, which: tuple[int, str], replicas: int) -> None:
+        """The repository tries a write."""
+        ref = self._ref(which)
+        try:
+            tried = self._run(self._harness.repository.set_replicas(ref, replicas, dry_run=True))
+        except DeploymentNotFound:
+            assert ref not in self._cluster
+        else:
+            assert tried.replicas.desired == replicas
+            assert self._run(self._harness.stored_replicas(ref)) == self._cluster[ref].replicas
 
     @precondition(lambda self: not self._broken)
     @rule()
@@ -183,6 +246,9 @@ class RepositoryStateMachine(RuleBasedStateMachine):
         if not self._broken:
             assert read.labels == known.labels
 
+    async def _set(self, ref: DeploymentRef, replicas: int, expect: Expect) -> Deployment:
+        return await self._harness.repository.set_replicas(ref, replicas, expect=expect)
+
     def _written(self, ref: DeploymentRef, replicas: int, written: Deployment) -> None:
         assert (written.ref, written.replicas.desired) == (ref, replicas)
         held = self._cluster[ref]
@@ -190,9 +256,9 @@ class RepositoryStateMachine(RuleBasedStateMachine):
             held = evolve(held, replicas=replicas, edits=held.edits + 1)
         self._cluster[ref] = self._view[ref] = held
 
-    def _expect_not_found(self, ref: DeploymentRef, replicas: int, version: str | None) -> None:
+    def _expect_not_found(self, ref: DeploymentRef, replicas: int, expect: Expect) -> None:
         try:
-            self._run(self._harness.repository.set_replicas(ref, replicas, resource_version=version))
+            self._run(self._set(ref, replicas, expect))
         except DeploymentNotFound:
             return
         raise AssertionError(f"{ref} was scaled, but it does not exist")

@@ -20,12 +20,15 @@ from kdm_core.errors import (
     WriteForbidden,
     WriteInvalid,
 )
-from kdm_core.model import MAX_REPLICAS, Deployment, DeploymentRef
+from kdm_core.model import Deployment, DeploymentRef
+from kdm_core.names import MAX_REPLICAS
+from kdm_core.scaling import Expect
+from kdm_core.testing.abilities import Suite
 from kdm_core.testing.harness import RepositoryHarness
 
 
-class WriteContract:
-    """A write is stored or fails for a reason that is told; who made it reads it at once.
+class WriteContract(Suite):
+    """A write is stored or fails for a reason that is given; who made it reads it at once.
 
     Attributes:
         write_errors: What the harness's ``fail`` can bring about.
@@ -109,7 +112,7 @@ class WriteContract:
         await harness.settle()
         before = harness.repository.get(ref)
 
-        written = await harness.repository.set_replicas(ref, 3, resource_version=before.resource_version)
+        written = await harness.repository.set_replicas(ref, 3, expect=Expect(resource_version=before.resource_version))
         await harness.settle()
 
         assert written.replicas.desired == 3
@@ -133,7 +136,7 @@ class WriteContract:
         await harness.settle()
         read = harness.repository.get(ref)
 
-        written = await harness.repository.set_replicas(ref, 2, resource_version=read.resource_version)
+        written = await harness.repository.set_replicas(ref, 2, expect=Expect(resource_version=read.resource_version))
 
         assert written.replicas.desired == 2
         assert await harness.stored_replicas(ref) == 2
@@ -146,7 +149,7 @@ class WriteContract:
         await harness.edit(ref, labels={"tier": "core"})
 
         with pytest.raises(WriteConflict, match=str(ref)):
-            await harness.repository.set_replicas(ref, 2, resource_version=read.resource_version)
+            await harness.repository.set_replicas(ref, 2, expect=Expect(resource_version=read.resource_version))
 
         assert await harness.stored_replicas(ref) == 1
 
@@ -162,7 +165,7 @@ class WriteContract:
         await harness.settle()
 
         with pytest.raises(WriteConflict):
-            await harness.repository.set_replicas(ref, 2, resource_version=resource_version)
+            await harness.repository.set_replicas(ref, 2, expect=Expect(resource_version=resource_version))
 
         assert await harness.stored_replicas(ref) == 1
 
@@ -173,7 +176,7 @@ class WriteContract:
         version = harness.repository.get(ref).resource_version
 
         results = await asyncio.gather(
-            *(harness.repository.set_replicas(ref, n, resource_version=version) for n in range(2, 7)),
+            *(harness.repository.set_replicas(ref, n, expect=Expect(resource_version=version)) for n in range(2, 7)),
             return_exceptions=True,
         )
 

@@ -1,35 +1,33 @@
-"""The API as an ASGI application: both dialects, one health, one description, one way to fail."""
+"""The API as an ASGI application: Litestar finds the route, the dispatcher answers."""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar, Request
 from litestar.datastructures import State
-from litestar.di import Provide
 from litestar.enums import ScopeType
-from litestar.routes import HTTPRoute
-from litestar.types import Message, Receive, Scope, Send
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
-from kdm_core import DeploymentService, Identity
-from kdm_http.api import health, rfd001, rfd156
-from kdm_http.api import requests as requested
-from kdm_http.api.errors import HANDLERS, MAX_BODY_BYTES
-from kdm_http.api.etags import tagging
-from kdm_http.api.fast_path import Observe, Shortcut
-from kdm_http.api.openapi import describe
+from kdm_core import Caller, DeploymentService
+from kdm_http.api import answered
+from kdm_http.api.answered import Answered, Observe
+from kdm_http.api.dispatch import Answer, Dispatcher
+from kdm_http.api.errors import HANDLERS, MAX_BODY_BYTES, BadRequest
+from kdm_http.api.fast_path import FastPath
+from kdm_http.api.requests import query_parameters
+from kdm_http.api.route import Request as Asked
+from kdm_http.api.route import Route
+from kdm_http.api.routes import ALLOWED, ROUTES
 from kdm_http.request_id import request_id
 from kdm_http.server.responses import ALWAYS, Refusal
 
-_log = structlog.get_logger("kdm.access")
 _UNPROVEN: Final = Refusal(401, "a client certificate is required")
-
-
-def _unobserved(method: str, route: str, status: int, seconds: float, user: str) -> None:
-    """Nobody counts."""
 
 
 class Api:
@@ -38,18 +36,21 @@ class Api:
     The TLS edge puts a :class:`kdm_http.tls.peer.Peer` into ``scope["state"]["peer"]``. Without one nothing is served.
 
     Args:
-        litestar: The routes.
-        observe: Told of every answer: method, route template ("" where none matched), status, seconds, user.
-        log_requests: Whether to log one line for each request.
-        shortcut: Answers plain reads at once, for a server that asks it first; see :mod:`kdm_http.api.fast_path`.
+        dispatcher: Calls the endpoints.
+        observers: Called with every answer.
     """
 
-    def __init__(self, litestar: Litestar, observe: Observe, *, log_requests: bool = False, shortcut: Shortcut) -> None:
-        self.shortcut = shortcut
-        self._litestar = litestar
-        self._observe = observe
-        self._log_requests = log_requests
-        self._methods = {route.path_format: route.methods for route in litestar.routes if isinstance(route, HTTPRoute)}
+    def __init__(self, dispatcher: Dispatcher, observers: Sequence[Observe]) -> None:
+        self.answer_at_once = FastPath(ROUTES, dispatcher, observers, ALWAYS)
+        self._observers = observers
+        self._litestar = Litestar(
+            [_handler(route, dispatcher) for route in ROUTES],
+            exception_handlers=HANDLERS,
+            openapi_config=None,
+            logging_config=None,
+            request_max_body_size=MAX_BODY_BYTES,
+            debug=False,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI wants it."""
@@ -71,7 +72,7 @@ class Api:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*self._exact(message["headers"], scope), *headers]
+                message["headers"] = [*_exact(message["headers"], scope), *headers]
             await send_noted(message)
 
         peer = state.get("peer")
@@ -81,89 +82,75 @@ class Api:
         try:
             if peer is None:
                 await _UNPROVEN.answer(scope, receive, send_noted)  # type: ignore[arg-type] # two typings of ASGI
+            elif path == "*":  # RFC 9110, section 9.3.7: only OPTIONS has it, and it asks whether anybody is there
+                await _send((204, b"", b""), send_with_headers)
             else:
-                await self._answer(scope, receive, tagging(scope, send_with_headers))
+                await self._litestar(scope, receive, send_with_headers)
         finally:
-            deadline = state.get("deadline")
-            if status == 0 and deadline is not None and deadline.expired():
-                status = 504  # the server answers in place of what it has just cancelled
             seconds = time.monotonic() - started
             user = peer.identity.user if peer else ""
-            self._observe(method, scope.get("path_template", ""), status, seconds, user)
-            if self._log_requests:
-                _log.info(
-                    "request", method=method, path=path[:200], status=status, user=user, seconds=round(seconds, 6)
-                )
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "*":  # RFC 9110, section 9.3.7: only OPTIONS has it, and it asks whether anybody is there
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        else:
-            await self._litestar(scope, receive, send)
-
-    def _exact(self, headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> Iterator[tuple[bytes, bytes]]:
-        """Make an Allow header say all: Litestar's OPTIONS knows the first method of a route, and not our HEAD."""
-        for name, value in headers:
-            if name.lower() == b"allow":
-                methods = self._methods.get(scope.get("path_template", "")) or value.decode().split(", ")
-                yield name, ", ".join(sorted({*methods, "HEAD"})).encode()
-            else:
-                yield name, value
+            route, query, fields = scope.get("path_template", ""), scope["query_string"], scope["headers"]
+            known = Answered(method, route, _final(status, state), seconds, user, path, query, fields, identifier)
+            for observe in self._observers:
+                observe(known)
 
 
-def create_app(service: DeploymentService, *, observe: Observe = _unobserved, log_requests: bool = False) -> Api:
+def create_app(service: DeploymentService, *, observers: Sequence[Observe] = (), log_requests: bool = False) -> Api:
     """Make the API over a service.
 
     Args:
         service: The use cases. Its repository is started and stopped by whoever made it.
-        observe: Told of every answer: method, route template ("" where none matched), status (0 where the connection
-            ended before one), seconds, the client's user ("" where there was no client certificate).
+        observers: Called with every answer, once.
         log_requests: Whether to log one line for each request.
 
     Returns:
         The ASGI application. Serve it behind the mTLS edge alone: it trusts ``scope["state"]["peer"]``.
     """
-    document = Response(describe(service.max_replicas), media_type="application/json")
-
-    @get("/api/v1/openapi.json", guards=[requested.query_is_known], sync_to_thread=False)
-    def openapi() -> Response[dict[str, Any]]:
-        """Describe this API."""
-        return document
-
-    return Api(
-        Litestar(
-            [rfd001.router, rfd156.router, health.router, openapi],
-            dependencies={
-                "service": Provide(lambda: service, sync_to_thread=False),
-                "caller": Provide(_caller, sync_to_thread=False),
-                "namespace": Provide(_namespace, sync_to_thread=False),
-                "request_id": Provide(_request_id, sync_to_thread=False),
-            },
-            exception_handlers=HANDLERS,
-            openapi_config=None,
-            logging_config=None,
-            request_max_body_size=MAX_BODY_BYTES,
-            debug=False,
-        ),
-        observe,
-        log_requests=log_requests,
-        shortcut=Shortcut(service, observe, ALWAYS, log_requests=log_requests),
-    )
+    return Api(Dispatcher(service), [*observers, *([answered.log] if log_requests else [])])
 
 
-AnyRequest = Request[Any, Any, State]
+def _handler(route: Route, dispatcher: Dispatcher) -> HTTPRouteHandler:
+    """Make Litestar's handler of a row."""
+
+    async def answer(request: Request[Any, Any, State]) -> ASGIApp:
+        scope = request.scope
+        state: dict[str, Any] = scope["state"]
+        caller = Caller(state["peer"].identity, state["request_id"])
+        try:
+            query = query_parameters(scope["query_string"], route.query)
+        except BadRequest as error:
+            made = dispatcher.failure(route, caller, error)
+        else:
+            asked = Asked(scope["path_params"], query, scope["headers"], request.body)
+            made = await dispatcher.answer_in_time(route, caller, asked)
+
+        async def respond(_: Scope, __: Receive, send: Send) -> None:
+            await _send(made, send)
+
+        return respond
+
+    path = re.sub(r"\{(\w+)\}", r"{\1:str}", route.template)
+    return HTTPRouteHandler(path, http_method=route.method, status_code=200)(answer)
 
 
-def _caller(request: AnyRequest) -> Identity:
-    identity: Identity = request.scope["state"]["peer"].identity
-    return identity
+def _final(status: int, state: Mapping[str, Any]) -> int:
+    """Return the status that the client gets: after its deadline, the server answers in the application's place."""
+    deadline = state.get("deadline")
+    return 504 if status == 0 and deadline is not None and deadline.expired() else status
 
 
-def _namespace(request: AnyRequest) -> str | None:
-    return requested.namespace(request.scope)
+async def _send(answer: Answer, send: Send) -> None:
+    status, head, body = answer
+    headers = [(name, value) for name, _, value in (line.partition(b": ") for line in head.splitlines())]
+    await send(HTTPResponseStartEvent(type="http.response.start", status=status, headers=headers))
+    await send(HTTPResponseBodyEvent(type="http.response.body", body=body, more_body=False))
 
 
-def _request_id(request: AnyRequest) -> str:
-    identifier: str = request.scope["state"]["request_id"]
-    return identifier
+def _exact(headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> Iterator[tuple[bytes, bytes]]:
+    """Make an Allow header say all: Litestar's OPTIONS knows the first method of a route, and not our HEAD."""
+    for name, value in headers:
+        if name.lower() == b"allow":
+            allowed = ALLOWED.get(scope.get("path_template", ""))
+            yield name, (allowed or ", ".join(sorted({*value.decode().split(", "), "HEAD"}))).encode()
+        else:
+            yield name, value

@@ -1,62 +1,49 @@
-"""What went wrong, told over HTTP: one table from error to status, and one body shape, ``{"error": ...}``."""
+"""Errors over HTTP: one table from error to status, and one way to make an answer of any exception."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from kdm_core import (
-    AmbiguousName,
-    AuditUnavailable,
-    CacheNotSynced,
-    CacheStale,
-    ClusterOverloaded,
-    ClusterTimeout,
-    ClusterUnreachable,
-    ClusterUnrecognized,
-    DeploymentNotFound,
-    Forbidden,
-    InvalidInput,
-    InvalidName,
-    InvalidReplicas,
-    KdmError,
-    NamespaceNotWatched,
-    PolicyError,
-    PreconditionFailed,
-    Unavailable,
-    WriteConflict,
-    WriteForbidden,
-    WriteInvalid,
-)
+from kdm_core import AmbiguousName, KdmError, Unavailable
 
 _log = logging.getLogger(__name__)
 
-STATUS: Final[dict[type[KdmError], int]] = {
-    InvalidInput: 400,
-    InvalidName: 400,
-    InvalidReplicas: 400,
-    Forbidden: 403,
-    DeploymentNotFound: 404,
-    NamespaceNotWatched: 404,
-    AmbiguousName: 409,
-    WriteConflict: 409,
-    PreconditionFailed: 412,
-    WriteInvalid: 422,
-    PolicyError: 500,  # told at the start and in the log, not to a caller
-    WriteForbidden: 502,  # kdm's own permissions are wrong: nothing the caller could mend
-    ClusterUnrecognized: 502,
-    AuditUnavailable: 503,
-    CacheNotSynced: 503,
-    CacheStale: 503,
-    ClusterOverloaded: 503,
-    ClusterUnreachable: 503,
-    ClusterTimeout: 504,
+STATUS: Final[Mapping[str, int]] = {
+    "invalid-input": 400,
+    "invalid-change": 400,
+    "invalid-name": 400,
+    "invalid-query": 400,
+    "invalid-replicas": 400,
+    "invalid-selector": 400,
+    "forbidden": 403,
+    "deployment-not-found": 404,
+    "namespace-not-watched": 404,
+    "ambiguous-name": 409,
+    "contended": 409,
+    "out-of-bounds": 409,
+    "write-conflict": 409,
+    "precondition-failed": 412,
+    "write-rejected": 422,
+    "write-invalid": 422,
+    "error": 500,  # an error of no other kind: a defect
+    "invalid-policy": 500,  # for the start and the log, not for a caller
+    "write-forbidden": 502,  # kdm's own permissions are wrong: nothing the caller could mend
+    "cluster-unrecognized": 502,
+    "unavailable": 503,
+    "audit-unavailable": 503,
+    "cache-not-synced": 503,
+    "cache-stale": 503,
+    "cluster-overloaded": 503,
+    "cluster-unreachable": 503,
+    "cluster-timeout": 504,
 }
-"""The status of every error a use case can end with."""
+"""The status of every error code of the core, in both RFD dialects."""
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """The largest body that is read. ``{"replicaCount": 2147483647}`` has 28 bytes; the rest is courtesy."""
@@ -81,52 +68,61 @@ class BadRequest(Exception):
         self.status = status
 
 
-def problem(status: int, message: str, headers: dict[str, str] | None = None) -> Response[dict[str, str]]:
-    """Return the one shape an error has, in both dialects and on every path."""
-    return Response({"error": message}, status_code=status, headers=headers, media_type="application/json")
+class Problem(NamedTuple):
+    """What the client gets to know of an error. ``fields`` are header fields, names in lower case."""
+
+    error: Exception
+    status: int
+    message: str
+    fields: Mapping[str, str] = {}
 
 
-def status_of(error: KdmError) -> int:
-    """Return the status of an error, or of the nearest class above it that has one (adapters have subclasses)."""
-    return next((STATUS[each] for each in type(error).__mro__ if each in STATUS), 500)
+def problem_of(error: Exception, statuses: Mapping[str, int], request_id: str) -> Problem:
+    """Return what to answer when this was raised. An error that nobody foresaw is logged here, and only here.
 
-
-def _of_domain(request: Request[Any, Any, Any], error: KdmError) -> Response[dict[str, str]]:
-    status = status_of(error)
-    if status == 500:
-        return _of_nobody(request, error)
-    message = str(error)
-    if isinstance(error, AmbiguousName):
-        message += "; choose one with ?namespace="
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Unavailable) else None
-    return problem(status, message, headers)
-
-
-def _of_request(_: Request[Any, Any, Any], error: BadRequest) -> Response[dict[str, str]]:
-    return problem(error.status, str(error))
-
-
-def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
-    if error.status_code >= 500:
-        return _of_nobody(request, error)
-    headers = dict(error.headers or {})
-    if error.status_code == 405:
-        headers = {"Allow": headers.get("allow") or headers["Allow"]}
-    if error.status_code == 413:
-        headers["Connection"] = "close"  # the rest of the body is not worth reading
-    return problem(error.status_code, _PHRASES.get(error.status_code, error.detail), headers)
-
-
-def _of_nobody(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
-    request_id = request.scope.get("state", {}).get("request_id", "")
+    Args:
+        error: What was raised.
+        statuses: The dialect's table.
+        request_id: Of the request.
+    """
+    if isinstance(error, KdmError):
+        status = status_of(error, statuses)
+        if status != 500:
+            retry = {"retry-after": str(error.retry_after_s)} if isinstance(error, Unavailable) else {}
+            return Problem(error, status, str(error), retry)
+    elif isinstance(error, BadRequest):
+        return Problem(error, error.status, str(error))
+    elif isinstance(error, HTTPException) and error.status_code < 500:
+        fields = {}
+        if error.status_code == 405:
+            fields["allow"] = {name.lower(): value for name, value in (error.headers or {}).items()}["allow"]
+        if error.status_code == 413:
+            fields["connection"] = "close"  # the rest of the body is not worth reading
+        return Problem(error, error.status_code, _PHRASES.get(error.status_code, error.detail), fields)
     _log.error("internal error", exc_info=error, extra={"request_id": request_id})
-    return problem(500, f"internal error; the log has more under request id {request_id}")
+    return Problem(error, 500, f"internal error; the log has more under request id {request_id}")
 
 
-HANDLERS: Final[ExceptionHandlersMap] = {
-    KdmError: _of_domain,
-    BadRequest: _of_request,
-    HTTPException: _of_framework,
-    Exception: _of_nobody,
-}
-"""For the app itself, not a router: an unmatched route reaches nobody else's handlers."""
+def status_of(error: KdmError, statuses: Mapping[str, int] = STATUS) -> int:
+    """Return the status of an error. An adapter's subclass has the code of the core's class it is a kind of."""
+    return statuses.get(error.code, 500)
+
+
+def error_body(problem: Problem) -> dict[str, str]:
+    """Return the body of an error in both RFD dialects."""
+    hint = "; choose one with ?namespace=" if isinstance(problem.error, AmbiguousName) else ""
+    return {"error": problem.message + hint}
+
+
+def problem(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response[dict[str, str]]:
+    """Return Litestar's response for an error that belongs to no dialect."""
+    return Response({"error": message}, status_code=status, headers=dict(headers or {}), media_type="application/json")
+
+
+def _unmatched(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+    found = problem_of(error, STATUS, request.scope.get("state", {}).get("request_id", ""))
+    return problem(found.status, found.message, found.fields)
+
+
+HANDLERS: Final[ExceptionHandlersMap] = {HTTPException: _unmatched, Exception: _unmatched}
+"""For the app itself, not a router: where no route matches, Litestar asks no other handlers."""

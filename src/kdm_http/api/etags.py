@@ -1,9 +1,9 @@
-"""Conditional requests: whoever polls a list and has the newest list already is told so, instead of getting it again.
+"""Conditional requests: a client that polls a list and has the newest one gets a 304 instead of the same list again.
 
 A single count has no tag, so the conditions of a write are judged without one.
 
 The entity tag is a digest of the bytes: every replica of kdm gives the same one, before and after a restart, and it
-stays while a Deployment changes in what is not told of it. A resourceVersion would do neither.
+stays while a Deployment changes in what the list does not show. A resourceVersion would do neither.
 """
 
 from __future__ import annotations
@@ -12,15 +12,10 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Final
 
-from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Message, Send
-
 from kdm_core import Deployment, PreconditionFailed
 
 TAG_BYTES: Final = 8
 """Of the digest, in bytes: two answers of one URL are told apart, collisions are nothing anybody could gain from."""
-
-TAGGED: Final = "/deployments"
-"""How the templates of the routes end whose successful reads have a tag."""
 
 
 def tag_of(body: bytes) -> bytes:
@@ -29,7 +24,7 @@ def tag_of(body: bytes) -> bytes:
 
 
 def is_known(tag: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Tell whether a request's ``If-None-Match`` names a tag (RFC 9110, section 13.1.2).
+    """Return whether a request's ``If-None-Match`` names a tag (RFC 9110, section 13.1.2).
 
     Args:
         tag: What :func:`tag_of` made.
@@ -68,32 +63,3 @@ def write_condition(fields: Iterable[tuple[bytes, bytes]]) -> Callable[[Deployme
         raise PreconditionFailed(message)
 
     return refuse
-
-
-def tagging(scope: HTTPScope, send: Send) -> Send:
-    """Wrap an application's ``send``, so that lists have a tag or are a 304.
-
-    Args:
-        scope: The request. Its ``path_template`` is asked for when the response begins.
-        send: Where the response goes.
-    """
-    held: HTTPResponseStartEvent | None = None
-
-    async def send_tagged(message: Message) -> None:
-        nonlocal held
-        if message["type"] == "http.response.start":
-            template = scope.get("path_template", "")
-            if message["status"] == 200 and scope["method"] == "GET" and template.endswith(TAGGED):
-                held = message  # the tag is of the body, which comes as one message after it
-                return
-        elif held is not None and message["type"] == "http.response.body":
-            start, held = held, None
-            tag = tag_of(message["body"])
-            if is_known(tag, scope["headers"]):
-                await send({**start, "status": 304, "headers": [(b"etag", tag)]})
-                message = HTTPResponseBodyEvent(type="http.response.body", body=b"", more_body=False)
-            else:
-                await send({**start, "headers": [*start["headers"], (b"etag", tag)]})
-        await send(message)
-
-    return send_tagged

@@ -1,138 +1,120 @@
-"""The hot path: a plain read that succeeds is answered where it arrives, without a task, a router or a queue.
+"""The fast path: a plain read is answered where it arrives, without a task, a router or a queue.
 
-The server asks the application's shortcut first. None means: go the long way, through ASGI and Litestar. The shortcut
-knows no error: whatever is not a plain GET or HEAD of one Deployment or of the list, spelled as everybody spells it and
-answered with 200 or 304, is for the long way, which alone audits, logs and explains what went wrong. Both ways give the
-same bytes.
+The server asks it first. None means: call the application. What it takes on, it answers, errors included: it looks at
+nothing but the spelling before it decides, so nothing has been audited, counted or logged when it declines.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
-import msgspec
-import structlog
-from attrs import frozen
-
-from kdm_core import Deployment, DeploymentService, Identity
-from kdm_http.api import rfd001, rfd156
-from kdm_http.api.etags import is_known, tag_of
-from kdm_http.api.remembered_lists import RememberedLists
+from kdm_core import Caller
+from kdm_http.api.answered import Answered, Observe
+from kdm_http.api.dispatch import Dispatcher
+from kdm_http.api.route import Request, Route
 from kdm_http.request_id import request_id_of
 from kdm_http.server.application import Fields, Ready
 from kdm_http.tls.peer import Peer
 
-Observe = Callable[[str, str, int, float, str], None]
+REMEMBERED_TARGETS: Final = 4096
+"""How many targets are remembered with what they mean."""
 
-_REPLICAS: Final = b"/replicas"
-_is_plain_query: Final = re.compile(rb"namespace=([a-z0-9-]+|\*)").fullmatch
-_log = structlog.get_logger("kdm.access")
+LONGEST_TARGET: Final = 512
+"""The longest target that is looked at, in bytes: a name has at most 253, a namespace at most 63."""
 
-
-@frozen
-class _Route:
-    """A dialect's pair of reads."""
-
-    list_template: str
-    get_template: str
-    one: Callable[[Deployment], msgspec.Struct]
+_NAME: Final = r"([a-z0-9][a-z0-9.-]*)"
+_VALUE: Final = r"([a-z0-9-]+|\*)"
 
 
-_ROUTES: Final = {
-    b"/deployments": _Route("/deployments", "/deployments/{name}/replicas", rfd001.ReplicaCount.of),
-    b"/api/v1/deployments": _Route(
-        "/api/v1/deployments", "/api/v1/deployments/{name}/replicas", rfd156.ReplicaCount.of
-    ),
-}
+class _Meaning(NamedTuple):
+    """What a target means."""
+
+    route: Route
+    parameters: Mapping[str, str]
+    query_parameters: Mapping[str, str]
+    path: str
+    query: bytes
 
 
-class Shortcut:
-    """Answers the reads of both dialects.
+class PlainTargets:
+    """Knows the targets of the routes that answer at once, in their usual spelling alone.
 
     Args:
-        service: The use cases.
-        observe: Told of every answer; see :func:`kdm_http.api.app.create_app`.
-        always: Header fields that every answer has.
-        log_requests: Whether to log one line for each request.
+        routes: The table.
     """
 
-    def __init__(self, service: DeploymentService, observe: Observe, always: Fields, *, log_requests: bool) -> None:
-        self._service = service
-        self._observe = observe
-        self._log_requests = log_requests
-        fields = b"%b" + b"".join(b"%b: %b\r\n" % field for field in always) + b"x-request-id: %b\r\n\r\n"
-        self._head = b"content-type: application/json\r\ncontent-length: %d\r\n" + fields
-        self._head_of_known = fields
-        self._encode = msgspec.json.Encoder().encode
-        self._lists = RememberedLists()
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes: dict[int, Route] = {}
+        spellings: list[str] = []
+        group = 1
+        for route in routes:
+            if route.at_once:
+                self._routes[group] = route
+                path = re.sub(r"\\\{\w+\\\}", lambda _: _NAME, re.escape(route.template))
+                query = "|".join(route.query) or "(?!)"
+                spellings.append(rf"({path}(?:\?({query})={_VALUE})?)")
+                group += 1 + len(route.parameters) + 2
+        self._match = re.compile("|".join(spellings).encode()).fullmatch
+        self.find = lru_cache(REMEMBERED_TARGETS)(self._find)
+
+    def _find(self, target: bytes) -> _Meaning | None:
+        match = self._match(target)
+        if match is None:
+            return None
+        assert match.lastindex is not None  # noqa: S101 - the outer group of the spelling that matched
+        first = match.lastindex + 1
+        route = self._routes[match.lastindex]
+        names = route.parameters
+        values = [match[first + number].decode() for number in range(len(names))]
+        asked, value = match.group(first + len(names), first + len(names) + 1)
+        path, _, query = target.partition(b"?")
+        return _Meaning(
+            route,
+            dict(zip(names, values, strict=True)),
+            {asked.decode(): value.decode()} if asked else {},
+            path.decode(),
+            query,
+        )
+
+
+class FastPath:
+    """Answers plain reads.
+
+    Args:
+        routes: The table.
+        dispatcher: Calls the endpoints.
+        observers: Called with every answer.
+        always: Header fields that every answer has.
+    """
+
+    def __init__(
+        self, routes: Iterable[Route], dispatcher: Dispatcher, observers: Iterable[Observe], always: Fields
+    ) -> None:
+        self._find = PlainTargets(routes).find
+        self._answer = dispatcher.answer
+        self._observers = tuple(observers)
+        self._tail = b"".join(b"%b: %b\r\n" % each for each in always) + b"x-request-id: %b\r\n\r\n"
 
     def __call__(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
         """Answer, or return None; see :data:`~kdm_http.server.application.AnswerAtOnce`."""
-        started = monotonic()
-        path, _, query = target.partition(b"?")
-        namespace: str | None = None
-        if query:
-            plain = _is_plain_query(query)
-            if plain is None:
-                return None
-            namespace = plain[1].decode()
-        who, status, tag_field = peer.identity, 200, b""
-        try:
-            if path.endswith(_REPLICAS):
-                collection, _, name = path[: -len(_REPLICAS)].rpartition(b"/")
-                route = _ROUTES[collection]
-                template = route.get_template
-                found = self._service.peek(name.decode("ascii"), namespace, actor=who)
-                if found is None:
-                    return None
-                body = self._encode(route.one(found))
-            else:
-                route = _ROUTES[path]
-                template = route.list_template
-                listed = self._service.peek_list(namespace, actor=who)
-                if listed is None:
-                    return None
-                body, tag = self._listed(path, route, listed, namespace, who)
-                tag_field = b"etag: %b\r\n" % tag
-                if is_known(tag, fields):
-                    status = 304
-        except Exception:  # noqa: BLE001 - no such route, or a defect, which the long way meets again and tells
+        if len(target) > LONGEST_TARGET:
             return None
-        identifier = request_id_of(fields)
+        meaning = self._find(target)
+        if meaning is None:
+            return None
+        started = monotonic()
+        route, parameters, query_parameters, path, query = meaning
+        identifier, identity = request_id_of(fields), peer.identity
+        request = Request(parameters, query_parameters, fields)
+        status, head, body = self._answer(route, Caller(identity, identifier), request)
         seconds = monotonic() - started
-        self._observe(method.decode(), template, status, seconds, who.user)
-        if self._log_requests:
-            _log.info(
-                "request",
-                request_id=identifier,
-                method=method.decode(),
-                path=path[:200].decode(),
-                status=status,
-                user=who.user,
-                seconds=round(seconds, 6),
-            )
-        if status == 304:
-            return Ready(status, self._head_of_known % (tag_field, identifier.encode()), b"")
-        return Ready(status, self._head % (len(body), tag_field, identifier.encode()), body)
-
-    def _listed(
-        self, path: bytes, route: _Route, deployments: tuple[Deployment, ...], namespace: str | None, who: Identity
-    ) -> tuple[bytes, bytes]:
-        """Return an encoded list and its tag."""
-        lists = self._lists
-        listed = lists.whole(path, namespace, deployments)
-        if listed is not None:
-            return listed
-        sees_all = self._service.sees_all(namespace, actor=who)
-        listed = None if sees_all else lists.part(path, deployments)
-        if listed is None:
-            body = self._encode([route.one(each) for each in deployments])
-            listed = body, tag_of(body)
-            if sees_all:
-                lists.keep_whole(path, namespace, deployments, listed)
-            else:
-                lists.keep_part(path, deployments, listed)
-        return listed
+        answered = Answered(
+            method.decode(), route.template, status, seconds, identity.user, path, query, fields, identifier
+        )
+        for observe in self._observers:
+            observe(answered)
+        return Ready(status, head + self._tail % identifier.encode(), body)

@@ -1,34 +1,43 @@
-"""One health, told in both dialects: whether kdm can do its job at this moment."""
+"""One health, shown in both RFD dialects: whether kdm can do its job at this moment."""
 
 from __future__ import annotations
 
 import msgspec
-from litestar import Response, Router, get
 
-from kdm_http.api.requests import Service, query_is_known
+from kdm_core import ALL_NAMESPACES, Caller, DeploymentService
+from kdm_core.names import check_namespace
+from kdm_http.api.route import Reply, Request
 
 
 class Healthy(msgspec.Struct, frozen=True):
-    """All is well."""
+    """Nothing is wrong."""
 
     status: str = "healthy"
     kubernetes: str = "connected"
 
 
-class Unhealthy(msgspec.Struct, frozen=True):
-    """Something is not; ``error`` says what."""
+class Unhealthy(msgspec.Struct, frozen=True, kw_only=True):
+    """Something is wrong; ``error`` says what."""
 
-    status: str
+    status: str = "unhealthy"
     error: str
 
 
-@get(["/health", "/api/v1/health"], guards=[query_is_known])
-async def get_health(service: Service) -> Response[Healthy | Unhealthy]:
-    """Tell whether the cache is complete, connected and fresh, and the cluster reachable."""
+async def get_health(service: DeploymentService, _: Caller, request: Request) -> Healthy | Reply:
+    """Return whether the cache is complete, connected and fresh, and the cluster reachable."""
+    namespace_is_valid(request)
     health = await service.health()
     if health.error is None:
-        return Response(Healthy())
-    return Response(Unhealthy("unhealthy", health.error), status_code=503, headers={"Retry-After": "1"})
+        return Healthy()
+    return Reply(Unhealthy(error=health.error), status=503, retry_after_s=1)
 
 
-router = Router("/", route_handlers=[get_health])
+def namespace_is_valid(request: Request) -> None:
+    """Check the namespace where there is no use for one: a client may append one to every URL, but nothing else.
+
+    Raises:
+        InvalidName: No namespace can be called that.
+    """
+    namespace = request.query.get("namespace", ALL_NAMESPACES)
+    if namespace != ALL_NAMESPACES:
+        check_namespace(namespace)

@@ -1,4 +1,4 @@
-"""What the API is, for machines: an OpenAPI document of both dialects, made from one table of routes.
+"""What the API is, for machines: an OpenAPI document, made from the table of routes.
 
 It is OpenAPI 3.0, whose integer is "a JSON number without a fraction or exponent part" (JSON Schema Wright-00, 4.2), as
 here; the integer of 3.1 takes ``1.0`` too. What 3.0 cannot say, that clients need a certificate, stands in the text.
@@ -6,10 +6,16 @@ here; the integer of 3.1 takes ``1.0`` too. What 3.0 cannot say, that clients ne
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from kdm_core.model import MAX_LABEL_LENGTH, MAX_SUBDOMAIN_LENGTH
+import msgspec
+from attrs import frozen
+
+from kdm_core.names import MAX_LABEL_LENGTH, MAX_REPLICAS, MAX_SUBDOMAIN_LENGTH
 from kdm_core.version import installed_version
+from kdm_http.api.health import Unhealthy
+from kdm_http.api.route import AskedCount, Count, Name, Route
 
 Json = dict[str, Any]
 
@@ -59,75 +65,45 @@ _READ_ERRORS: Final = (*_LIST_ERRORS, 409)
 _WRITE_ERRORS: Final = (*_READ_ERRORS, 408, 412, 413, 415, 422, 502)
 
 
-def describe(max_replicas: int) -> Json:
-    """Return the OpenAPI document.
+@frozen
+class _Operation:
+    """What is said of an operation in every dialect that has it."""
 
-    Args:
-        max_replicas: The largest count a caller may ask for.
-    """
-    count = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
-    asked: Json = {"type": "integer", "minimum": 0, "maximum": max_replicas}
-    name: Json = {
-        "type": "string",
-        "pattern": f"^{_LABEL}(\\.{_LABEL})*$",
-        "minLength": 1,
-        "maxLength": MAX_SUBDOMAIN_LENGTH,
-    }
-    schemas = {
-        "Error": _object({"error": {"type": "string"}}),
-        "Healthy": _object(
-            {"status": {"type": "string", "enum": ["healthy"]}, "kubernetes": {"type": "string", "enum": ["connected"]}}
-        ),
-        "Unhealthy": _object({"status": {"type": "string", "enum": ["unhealthy"]}, "error": {"type": "string"}}),
-        "ReplicaCountRequest": _object({"replicaCount": asked}),
-        "Rfd001ReplicaCount": _object({"deploymentName": name, "replicaCount": count}),
-        "Rfd001UpdatedReplicaCount": _object({"deploymentName": name, "updatedReplicaCount": asked}),
-        "Rfd156ReplicaCount": _object({"name": name, "replicaCount": count}),
-        "Rfd156Updated": _object({"message": {"type": "string", "enum": ["Replica count updated successfully."]}}),
-    }
-    return {
-        "openapi": "3.0.3",
-        "info": {
-            "title": "kdm",
-            "version": installed_version(),
-            "description": "Read and change how many replicas Kubernetes Deployments run. RFD 001's API is at the "
-            "root, RFD 156's under /api/v1. Every route needs a client certificate (mutual TLS).",
-        },
-        "paths": {
-            **_dialect(
-                "", "rfd001", "post", "Rfd001UpdatedReplicaCount", {"deploymentName": _N, "updatedReplicaCount": 5}
-            ),
-            **_dialect("/api/v1", "rfd156", "put", "Rfd156Updated", {"message": "Replica count updated successfully."}),
-        },
-        "components": {
-            "schemas": schemas,
-            "parameters": {
-                "name": {
-                    "name": "name",
-                    "in": "path",
-                    "required": True,
-                    "description": "The Deployment's name: a DNS-1123 subdomain.",
-                    "schema": name,
-                    "example": _N,
-                },
-                "namespace": {
-                    "name": "namespace",
-                    "in": "query",
-                    "description": "The namespace; '*' for every one. By default the one that is configured.",
-                    "schema": {"type": "string", "pattern": f"^(\\*|{_LABEL})$", "maxLength": MAX_LABEL_LENGTH},
-                    "example": "default",
-                },
-            },
-            "responses": {
-                str(status): _response(description, "Error", {"error": _ERROR_EXAMPLES[status]}, status)
-                for status, description in _ERRORS.items()
-            },
-        },
-    }
+    summary: str
+    success: str
+    errors: tuple[int, ...]
 
+
+_OPERATIONS: Final = {
+    "ListDeployments": _Operation(
+        "List Deployments and their replica counts", "The Deployments, by namespace, then name.", _LIST_ERRORS
+    ),
+    "GetReplicas": _Operation("Get a Deployment's replica count", "The replica count.", _READ_ERRORS),
+    "SetReplicas": _Operation("Set a Deployment's replica count", "It is set.", _WRITE_ERRORS),
+    "Health": _Operation("Check whether kdm can do its job now", "It can.", _ANY_ERRORS),
+}
+"""What is described. Any other operation is for machines that read this document."""
 
 _N: Final = "nginx-deployment"
-_NAMESPACE: Final = {"$ref": "#/components/parameters/namespace"}
+_LABELS: Final = f"{_LABEL}(\\.{_LABEL})*"
+_NAME: Final = {"type": "string", "pattern": f"^{_LABELS}$", "minLength": 1, "maxLength": MAX_SUBDOMAIN_LENGTH}
+_PARAMETERS: Final = {
+    "name": {
+        "name": "name",
+        "in": "path",
+        "required": True,
+        "description": "The Deployment's name: a DNS-1123 subdomain.",
+        "schema": _NAME,
+        "example": _N,
+    },
+    "namespace": {
+        "name": "namespace",
+        "in": "query",
+        "description": "The namespace; '*' for every one. By default the one that is configured.",
+        "schema": {"type": "string", "pattern": f"^(\\*|{_LABEL})$", "maxLength": MAX_LABEL_LENGTH},
+        "example": "default",
+    },
+}
 _ETAG: Final = {
     "ETag": {
         "required": True,
@@ -138,87 +114,113 @@ _ETAG: Final = {
 _NOT_MODIFIED: Final = {"description": "It is still what If-None-Match names. There is no body.", "headers": _ETAG}
 
 
-def _dialect(base: str, tag: str, write: str, written: str, written_example: Json) -> Json:
-    """Describe one RFD's routes. They differ in where they are, how they write, and what their fields are called."""
-    key = {"rfd001": "deploymentName", "rfd156": "name"}[tag]
-    counted = f"{tag.capitalize()}ReplicaCount"
-    example = {key: _N, "replicaCount": 3}
+def describe(routes: Iterable[Route], max_replicas: int) -> Json:
+    """Return the OpenAPI document.
+
+    Args:
+        routes: The table of routes.
+        max_replicas: The largest count a caller may ask for.
+    """
+    described = [route for route in routes if route.operation in _OPERATIONS]
+    asked: Json = {"type": "integer", "minimum": 0, "maximum": max_replicas}
+    types: dict[object, Json] = {
+        str: {"type": "string"},
+        Name: _NAME,
+        Count: {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS},
+        AskedCount: asked,
+    }
+    shown = {_schema_name(route): route.shows for route in described}
+    paths: dict[str, Json] = {}
+    for route in described:
+        path = paths.setdefault(
+            route.template, {"parameters": _references("parameters", *route.parameters, *route.query)}
+        )
+        path[route.method.lower()] = _operation(route, _OPERATIONS[route.operation])
     return {
-        f"{base}/deployments": {
-            "parameters": [_NAMESPACE],
-            "get": {
-                "operationId": f"{tag}ListDeployments",
-                "tags": [tag],
-                "summary": "List Deployments and their replica counts",
-                "responses": {
-                    "200": {
-                        **_response(
-                            "They, by namespace, then name.",
-                            {"type": "array", "items": {"$ref": f"#/components/schemas/{counted}"}},
-                            [example, {key: "redis-deployment", "replicaCount": 1}],
-                        ),
-                        "headers": _ETAG,
-                    },
-                    "304": _NOT_MODIFIED,
-                    **_errors(_LIST_ERRORS),
-                },
-            },
+        "openapi": "3.0.3",
+        "info": {
+            "title": "kdm",
+            "version": installed_version(),
+            "description": "Read and change how many replicas Kubernetes Deployments run. RFD 001's API is at the "
+            "root, RFD 156's under /api/v1. Every route needs a client certificate (mutual TLS).",
         },
-        f"{base}/deployments/{{name}}/replicas": {
-            "parameters": [{"$ref": "#/components/parameters/name"}, _NAMESPACE],
-            "get": {
-                "operationId": f"{tag}GetReplicas",
-                "tags": [tag],
-                "summary": "Get a Deployment's replica count",
-                "responses": {"200": _response("It.", counted, example), **_errors(_READ_ERRORS)},
+        "paths": paths,
+        "components": {
+            "schemas": {
+                "Error": _object({"error": types[str]}),
+                "ReplicaCountRequest": _object({"replicaCount": asked}),
+                "Unhealthy": _schema(Unhealthy, types),
+                **{name: _schema(shape, types) for name, shape in shown.items()},
             },
-            write: {
-                "operationId": f"{tag}SetReplicas",
-                "tags": [tag],
-                "summary": "Set a Deployment's replica count",
-                "requestBody": {
-                    "required": True,
-                    "content": {
-                        "application/json": {
-                            "schema": {"$ref": "#/components/schemas/ReplicaCountRequest"},
-                            "example": {"replicaCount": 5},
-                        }
-                    },
-                },
-                "responses": {"200": _response("Done.", written, written_example), **_errors(_WRITE_ERRORS)},
-            },
-        },
-        f"{base}/health": {
-            "parameters": [_NAMESPACE],
-            "get": {
-                "operationId": f"{tag}Health",
-                "tags": [tag],
-                "summary": "Tell whether kdm can do its job now",
-                "responses": {
-                    "200": _response("It can.", "Healthy", {"status": "healthy", "kubernetes": "connected"}),
-                    **_errors(_ANY_ERRORS),
-                    "503": _response(
-                        "It cannot; the error says why.",
-                        "Unhealthy",
-                        {"status": "unhealthy", "error": "the cluster cannot be reached"},
-                        503,
-                    ),
-                },
+            "parameters": _PARAMETERS,
+            "responses": {
+                str(status): _response(description, "Error", {"error": _ERROR_EXAMPLES[status]}, status)
+                for status, description in _ERRORS.items()
             },
         },
     }
+
+
+def _operation(route: Route, operation: _Operation) -> Json:
+    success = _response(operation.success, _schema_name(route), _example(route.shows))
+    responses = {"200": success, **_errors(operation.errors)}
+    described: Json = {
+        "operationId": f"{route.dialect.name}{route.operation}",
+        "tags": [route.dialect.name],
+        "summary": operation.summary,
+    }
+    if route.tagged:
+        content = success["content"]["application/json"]
+        content["schema"] = {"type": "array", "items": content["schema"]}
+        content["example"] = [content["example"], _example(route.shows, "redis-deployment", 1)]
+        success["headers"] = _ETAG
+        responses["304"] = _NOT_MODIFIED
+    if route.method != "GET":
+        schema = {"$ref": "#/components/schemas/ReplicaCountRequest"}
+        content = {"application/json": {"schema": schema, "example": {"replicaCount": 5}}}
+        described["requestBody"] = {"required": True, "content": content}
+    if route.operation == "Health":
+        example = {"status": "unhealthy", "error": "the cluster cannot be reached"}
+        responses["503"] = _response("It cannot; the error says why.", "Unhealthy", example, 503)
+    described["responses"] = dict(sorted(responses.items()))
+    return described
+
+
+def _schema_name(route: Route) -> str:
+    name = route.shows.__name__
+    return name if route.operation == "Health" else f"{route.dialect.name.capitalize()}{name}"
+
+
+def _schema(shape: type[msgspec.Struct], types: Mapping[object, Json]) -> Json:
+    """Return the schema of a body: a field with a default never has another value."""
+    return _object(
+        {
+            each.encode_name: types[each.type]
+            if each.default is msgspec.NODEFAULT
+            else {"type": "string", "enum": [each.default]}
+            for each in msgspec.structs.fields(shape)
+        }
+    )
+
+
+def _example(shape: type[msgspec.Struct], name: str = _N, count: int = 3) -> Json:
+    values: dict[object, object] = {Name: name, Count: count, AskedCount: 5}
+    return {each.encode_name: values.get(each.type, each.default) for each in msgspec.structs.fields(shape)}
+
+
+def _references(kind: str, *names: str) -> list[Json]:
+    return [{"$ref": f"#/components/{kind}/{name}"} for name in names]
 
 
 def _errors(statuses: tuple[int, ...]) -> Json:
     return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
 
-def _response(description: str, schema: str | Json, example: object, status: int = 200) -> Json:
-    if isinstance(schema, str):
-        schema = {"$ref": f"#/components/schemas/{schema}"}
+def _response(description: str, schema: str, example: object, status: int = 200) -> Json:
+    reference = {"$ref": f"#/components/schemas/{schema}"}
     response: Json = {
         "description": description,
-        "content": {"application/json": {"schema": schema, "example": example}},
+        "content": {"application/json": {"schema": reference, "example": example}},
     }
     if status in {429, 503}:
         response["headers"] = {

@@ -1,78 +1,62 @@
-"""What a request says, read strictly: its id, in which namespace, for how many replicas."""
+"""What a request says, read strictly: its query, and the replica count in its body."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
-from litestar import Request
-from litestar.connection import ASGIConnection
-from litestar.di import NamedDependency
 from litestar.exceptions import InternalServerException
-from litestar.handlers import BaseRouteHandler
-from litestar.types import Scope
 
-from kdm_core import ALL_NAMESPACES, DeploymentService, Identity
-from kdm_core.model import check_namespace
 from kdm_http.api.errors import BadRequest
-
-Service = NamedDependency[DeploymentService]
-Caller = NamedDependency[Identity]
-Namespace = NamedDependency[str | None]
-RequestId = NamedDependency[str]
-"""What a handler is given by the app: the use cases, who asks, ``?namespace=``, and the request's id."""
+from kdm_http.api.route import Request
 
 _BODY: Final = 'the body must be a JSON object with exactly one field: {"replicaCount": <integer>}'
+_NO_PARAMETERS: Final[Mapping[str, str]] = {}
 
 
-def namespace(scope: Scope) -> str | None:
-    """Return the ``namespace`` query parameter, None where it is absent.
+def query_parameters(query: bytes, allowed: Collection[str]) -> Mapping[str, str]:
+    """Return the parameters of a query.
+
+    Args:
+        query: The query, without its question mark.
+        allowed: The names it may have.
 
     Raises:
-        BadRequest: Another parameter is there, or it is there twice.
+        BadRequest: Another parameter is there, or one is there twice.
     """
-    query = scope["query_string"]
     if not query:
-        return None
+        return _NO_PARAMETERS
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
     except (UnicodeDecodeError, ValueError) as error:
         raise BadRequest("the query is not valid: percent-encoded UTF-8 is allowed") from error
-    values = [value for name, value in pairs if name == "namespace"]
-    if len(values) != len(pairs):
-        unknown = next(name for name, _ in pairs if name != "namespace")
-        raise BadRequest(f"unknown query parameter {unknown[:80]!r}; allowed is: namespace")
-    if len(values) > 1:
-        raise BadRequest("the query parameter 'namespace' is given more than once")
-    return values[0] if values else None
+    for name, _ in pairs:
+        if name not in allowed:
+            raise BadRequest(f"unknown query parameter {name[:80]!r}; allowed is: {', '.join(allowed)}")
+    parameters = dict(pairs)
+    if len(parameters) < len(pairs):
+        twice = next(name for name in parameters if sum(name == each for each, _ in pairs) > 1)
+        raise BadRequest(f"the query parameter {twice!r} is given more than once")
+    return parameters
 
 
-def query_is_known(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard a route that has no use for a namespace: a client may append one to every URL, but nothing else."""
-    given = namespace(connection.scope)
-    if given is not None and given != ALL_NAMESPACES:
-        check_namespace(given)
-
-
-async def replica_count(request: Request[Any, Any, Any]) -> int:
+async def replica_count(request: Request) -> int:
     """Return the ``replicaCount`` of a body; whether it is within bounds is for the domain to say.
 
     Raises:
         BadRequest: The media type is not JSON, or the body is anything but that one integer in an object.
     """
-    for name in ("Content-Type", "Content-Encoding"):
-        if (
-            len(request.headers.getall(name, [])) > 1
-        ):  # which of them is meant is anybody's guess: RFC 9110, section 5.3
-            raise BadRequest(f"the field {name} is given more than once")
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _only(request, b"content-type", "Content-Type") or ""
+    encoding = _only(request, b"content-encoding", "Content-Encoding")
+    media_type = media_type.partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise BadRequest(f"the media type {media_type[:80]!r} is not supported; send application/json", 415)
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if encoding is not None and encoding.lower() != "identity":
         raise BadRequest("a Content-Encoding is not supported; send the body as it is", 415)
     try:
-        body = await request.body()
+        body = await request.read_body()
     except InternalServerException as error:  # nobody is left to read the answer, but it is no error of ours
         raise BadRequest("the connection ended before the body did") from error
     document = _decode(body)
@@ -86,6 +70,14 @@ async def replica_count(request: Request[Any, Any, Any]) -> int:
     if type(count) is not int:
         raise BadRequest(f"replicaCount must be an integer, not {_KINDS.get(type(count), 'that')}: {_BODY}")
     return count
+
+
+def _only(request: Request, name: bytes, shown: str) -> str | None:
+    """Return the value of a header field that may be there once; None where it is not there."""
+    values = [value for each, value in request.fields if each == name]
+    if len(values) > 1:  # which of them is meant is anybody's guess: RFC 9110, section 5.3
+        raise BadRequest(f"the field {shown} is given more than once")
+    return values[0].decode("latin-1") if values else None
 
 
 def _decode(body: bytes) -> Any:

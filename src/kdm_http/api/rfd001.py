@@ -2,73 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Final, Self
 
 import msgspec
-from litestar import Request, Router, get, post
-from litestar.params import FromPath
 
-from kdm_core import Deployment
-from kdm_http.api.etags import write_condition
-from kdm_http.api.requests import Caller, Namespace, RequestId, Service, replica_count
+from kdm_core import Caller, Deployment, DeploymentService
+from kdm_http.api import rfd
+from kdm_http.api.health import Healthy, get_health
+from kdm_http.api.route import AskedCount, Count, Dialect, Listing, Name, Request, Route
+
+RFD001: Final = Dialect("rfd001")
 
 
 class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):
     """A Deployment and how many replicas it is asked to run."""
 
-    deployment_name: str
-    replica_count: int
+    deployment_name: Name
+    replica_count: Count
 
     @classmethod
     def of(cls, deployment: Deployment) -> Self:
-        """Say it of a Deployment."""
+        """Show a Deployment."""
         return cls(deployment.ref.name, deployment.replicas.desired)
 
 
 class UpdatedReplicaCount(msgspec.Struct, rename="camel", frozen=True):
     """A Deployment and how many replicas it was just asked to run."""
 
-    deployment_name: str
-    updated_replica_count: int
+    deployment_name: Name
+    updated_replica_count: AskedCount
 
 
-@get("/deployments", sync_to_thread=False)
-def list_deployments(
-    service: Service, caller: Caller, namespace: Namespace, request_id: RequestId
-) -> list[ReplicaCount]:
+def list_deployments(service: DeploymentService, caller: Caller, request: Request) -> Listing:
     """List the Deployments the caller may read, by namespace, then name."""
-    deployments = service.list(namespace, actor=caller, request_id=request_id)
-    return [ReplicaCount.of(each) for each in deployments]
+    return rfd.listing(service, caller, request, ReplicaCount.of)
 
 
-@get("/deployments/{name:str}/replicas", sync_to_thread=False)
-def get_replicas(
-    service: Service, caller: Caller, name: FromPath[str], namespace: Namespace, request_id: RequestId
-) -> ReplicaCount:
-    """Tell how many replicas a Deployment is asked to run."""
-    return ReplicaCount.of(service.get(name, namespace, actor=caller, request_id=request_id))
+def get_replicas(service: DeploymentService, caller: Caller, request: Request) -> ReplicaCount:
+    """Return how many replicas a Deployment is asked to run."""
+    return ReplicaCount.of(service.find(request.path["name"], request.query.get("namespace"), caller))
 
 
-@post("/deployments/{name:str}/replicas", status_code=200)
-async def set_replicas(
-    request: Request[Any, Any, Any],
-    service: Service,
-    caller: Caller,
-    name: FromPath[str],
-    namespace: Namespace,
-    request_id: RequestId,
-) -> UpdatedReplicaCount:
+async def set_replicas(service: DeploymentService, caller: Caller, request: Request) -> UpdatedReplicaCount:
     """Ask for another number of replicas."""
-    count = await replica_count(request)
-    written = await service.set_replicas(
-        name,
-        count,
-        namespace,
-        actor=caller,
-        request_id=request_id,
-        condition=write_condition(request.scope["headers"]),
-    )
-    return UpdatedReplicaCount(written.ref.name, written.replicas.desired)
+    scaled = await rfd.written(service, caller, request)
+    return UpdatedReplicaCount(scaled.deployment.ref.name, scaled.replicas)
 
 
-router = Router("/", route_handlers=[list_deployments, get_replicas, set_replicas])
+ROUTES: Final = (
+    Route("GET", "/deployments", RFD001, "ListDeployments", list_deployments, ReplicaCount, tagged=True),
+    Route("GET", "/deployments/{name}/replicas", RFD001, "GetReplicas", get_replicas, ReplicaCount),
+    Route("POST", "/deployments/{name}/replicas", RFD001, "SetReplicas", set_replicas, UpdatedReplicaCount),
+    Route("GET", "/health", RFD001, "Health", get_health, Healthy),
+)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Final, Self
 
 import msgspec
-from litestar import Request, Router, get, put
-from litestar.params import FromPath
 
-from kdm_core import Deployment
-from kdm_http.api.etags import write_condition
-from kdm_http.api.requests import Caller, Namespace, RequestId, Service, replica_count
+from kdm_core import Caller, Deployment, DeploymentService
+from kdm_http.api import rfd
+from kdm_http.api.health import Healthy, get_health
+from kdm_http.api.route import Count, Dialect, Listing, Name, Request, Route
+
+RFD156: Final = Dialect("rfd156")
 
 
 class ReplicaCount(msgspec.Struct, rename="camel", frozen=True):
     """A Deployment and how many replicas it is asked to run."""
 
-    name: str
-    replica_count: int
+    name: Name
+    replica_count: Count
 
     @classmethod
     def of(cls, deployment: Deployment) -> Self:
-        """Say it of a Deployment."""
+        """Show a Deployment."""
         return cls(deployment.ref.name, deployment.replicas.desired)
 
 
@@ -31,43 +32,25 @@ class Updated(msgspec.Struct, frozen=True):
     message: str = "Replica count updated successfully."
 
 
-@get("/deployments", sync_to_thread=False)
-def list_deployments(
-    service: Service, caller: Caller, namespace: Namespace, request_id: RequestId
-) -> list[ReplicaCount]:
+def list_deployments(service: DeploymentService, caller: Caller, request: Request) -> Listing:
     """List the Deployments the caller may read, by namespace, then name."""
-    deployments = service.list(namespace, actor=caller, request_id=request_id)
-    return [ReplicaCount.of(each) for each in deployments]
+    return rfd.listing(service, caller, request, ReplicaCount.of)
 
 
-@get("/deployments/{name:str}/replicas", sync_to_thread=False)
-def get_replicas(
-    service: Service, caller: Caller, name: FromPath[str], namespace: Namespace, request_id: RequestId
-) -> ReplicaCount:
-    """Tell how many replicas a Deployment is asked to run."""
-    return ReplicaCount.of(service.get(name, namespace, actor=caller, request_id=request_id))
+def get_replicas(service: DeploymentService, caller: Caller, request: Request) -> ReplicaCount:
+    """Return how many replicas a Deployment is asked to run."""
+    return ReplicaCount.of(service.find(request.path["name"], request.query.get("namespace"), caller))
 
 
-@put("/deployments/{name:str}/replicas")
-async def set_replicas(
-    request: Request[Any, Any, Any],
-    service: Service,
-    caller: Caller,
-    name: FromPath[str],
-    namespace: Namespace,
-    request_id: RequestId,
-) -> Updated:
+async def set_replicas(service: DeploymentService, caller: Caller, request: Request) -> Updated:
     """Ask for another number of replicas."""
-    count = await replica_count(request)
-    await service.set_replicas(
-        name,
-        count,
-        namespace,
-        actor=caller,
-        request_id=request_id,
-        condition=write_condition(request.scope["headers"]),
-    )
+    await rfd.written(service, caller, request)
     return Updated()
 
 
-router = Router("/api/v1", route_handlers=[list_deployments, get_replicas, set_replicas])
+ROUTES: Final = (
+    Route("GET", "/api/v1/deployments", RFD156, "ListDeployments", list_deployments, ReplicaCount, tagged=True),
+    Route("GET", "/api/v1/deployments/{name}/replicas", RFD156, "GetReplicas", get_replicas, ReplicaCount),
+    Route("PUT", "/api/v1/deployments/{name}/replicas", RFD156, "SetReplicas", set_replicas, Updated),
+    Route("GET", "/api/v1/health", RFD156, "Health", get_health, Healthy),
+)

@@ -17,7 +17,7 @@ class Ready(NamedTuple):
     """A response.
 
     Attributes:
-        status: 200; 304 where the client has the response already.
+        status: The HTTP status.
         head: Its header fields as they are sent, with the empty line after them.
         body: Its body.
     """
@@ -28,9 +28,9 @@ class Ready(NamedTuple):
 
 
 AnswerAtOnce = Callable[[bytes, bytes, Fields, Peer], Ready | None]
-"""The type of an application's optional attribute ``shortcut``. It takes a request without a body (its method, its
-target as it came, its header fields with names in lower case) and the client, and returns the response; or None if the
-application has to be called. The server leaves out the body of a response to HEAD."""
+"""The type of an application's optional attribute ``answer_at_once``. It takes a request without a body (its method,
+its target as it came, its header fields with names in lower case) and the client, and returns the response; or None if
+the application has to be called. The server leaves out the body of a response to HEAD."""
 
 
 class Application(Protocol):
@@ -39,5 +39,5 @@ class Application(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI specifies."""
 
-    def shortcut(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
+    def answer_at_once(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
         """Answer a request without a body, or return None: then the application has to be called."""

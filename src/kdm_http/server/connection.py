@@ -238,9 +238,9 @@ class Connection(UvicornConnection):
 
     def _answer_at_once(self, method: bytes, version: str) -> bool:
         """Answer without the application, if that can be, and return whether it was done."""
-        shortcut, peer = self._context.shortcut, self._client.peer
+        answer_at_once, peer = self._context.answer_at_once, self._client.peer
         if (
-            shortcut is None
+            answer_at_once is None
             or peer is None
             or not self._may_answer_at_once
             or self._leaving.begun
@@ -249,7 +249,7 @@ class Connection(UvicornConnection):
             or not self._plain_reads.include(method, version, self.headers)
         ):
             return False
-        ready = shortcut(method, self.url, self.headers, peer)
+        ready = answer_at_once(method, self.url, self.headers, peer)
         if ready is None:
             return False
         # One for each piece of data: so a client that asks on and on, but does not read, is noticed.

@@ -34,7 +34,7 @@ class ListenerContext:
         quota: What each user may still take.
         state: The server's connections, tasks and default header fields, as uvicorn keeps them.
         tls: The TLS in use; None on a plain listener.
-        shortcut: Answers requests that need no application; None where there is none.
+        answer_at_once: Answers requests that need no application; None where there is none.
         emptied: Set while there is no connection.
         default_head: The header fields that every response begins with, as they are sent.
         allowed_s: How long a connection may be in each phase, in seconds, in the order of ``deadlines.Phase``.
@@ -47,7 +47,7 @@ class ListenerContext:
     quota: ClientQuota
     state: ServerState
     tls: ServerTls | None = None
-    shortcut: AnswerAtOnce | None = None
+    answer_at_once: AnswerAtOnce | None = None
     emptied: asyncio.Event = field(factory=asyncio.Event)
     default_head: bytes = b""
     allowed_s: tuple[float, float, float, float] = field(init=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final
 
 from kdm_http.server.application import Ready
@@ -16,7 +17,7 @@ JOINED_BYTES: Final = 16 * 1024
 
 _NOT_PLAIN: Final = FRAMING | {b"expect", b"upgrade"}
 _METHODS: Final = frozenset({b"GET", b"HEAD"})
-_STATUS_LINES: Final = {200: b"HTTP/1.1 200 OK\r\n", 304: b"HTTP/1.1 304 Not Modified\r\n"}
+_STATUS_LINES: Final = {each.value: b"HTTP/1.1 %d %b\r\n" % (each, each.phrase.encode()) for each in HTTPStatus}
 
 
 class PlainReads:

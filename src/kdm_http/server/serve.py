@@ -241,9 +241,9 @@ async def _listener(
     )
     uvicorn_config.load()
     state = await stack.enter_async_context(_app_lifespan(name, uvicorn_config))
-    shortcut: AnswerAtOnce | None = getattr(app, "shortcut", None)
+    answer_at_once: AnswerAtOnce | None = getattr(app, "answer_at_once", None)
     quota = ClientQuota(limits, time.monotonic)
-    context = ListenerContext(name, limits, events, config.now, quota, ServerState(), tls, shortcut)
+    context = ListenerContext(name, limits, events, config.now, quota, ServerState(), tls, answer_at_once)
     return Listener(sockets, uvicorn_config, context, {**state, "stopping": stopping})
 
 

@@ -43,7 +43,7 @@ class Traffic(ServerEvents):
         self._clients: dict[str, float] = {}  # when each user's newest certificate ends, the last seen last
         requests = RequestMetrics()
         registry.register(requests)
-        self.request = requests.count  # told of every answer; see kdm_http.api.app.create_app
+        self.request = requests.count  # an observer; see kdm_http.api.app.create_app
         self._connections = Gauge("kdm_connections", "Open connections.", ["listener"], registry=registry)
         self._opened = Counter(
             "kdm_connections_opened",

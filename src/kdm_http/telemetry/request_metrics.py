@@ -1,4 +1,4 @@
-"""Rate, errors and duration of requests, by dialect, route and status: one dict look-up for each, told when scraped.
+"""Rate, errors and duration of requests, by dialect, route and status: one dict look-up for each, added up on a scrape.
 
 prometheus_client's own counters find a child by its labels and take a lock at each change. These do neither, so they
 are changed and scraped on one thread, the event loop's.
@@ -10,13 +10,14 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from http import HTTPMethod
-from typing import Final, Literal
+from typing import Final
 
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-Dialect = Literal["rfd001", "rfd156", "none"]
+from kdm_http.api.answered import Answered
+from kdm_http.api.routes import dialect_of
 
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 """Buckets, in seconds: a read from memory takes less than a millisecond, a write as long as the cluster takes."""
@@ -25,17 +26,10 @@ COUNTED_USERS: Final = 100
 """Users with a time series of their own: a CA may certify any number, Prometheus cannot hold any number."""
 
 OTHER: Final = "other"
-"""The label of what is not told apart: methods nobody defined, users beyond the counted ones."""
+"""The label of what has no label of its own: methods nobody defined, users beyond the counted ones."""
 
 _BOUNDS: Final = [*map(floatToGoString, SECONDS), "+Inf"]
 _METHODS: Final = frozenset(HTTPMethod)
-
-
-def dialect_of(route: str) -> Dialect:
-    """Return whose API a route template belongs to; "none" for "", where no route matched."""
-    if not route:
-        return "none"
-    return "rfd156" if route.startswith("/api/v1/") else "rfd001"
 
 
 class RequestMetrics(Collector):
@@ -46,16 +40,9 @@ class RequestMetrics(Collector):
         self._answers: dict[tuple[str, str, int], list[float]] = {}
         self._users: dict[str, int] = {}
 
-    def count(self, method: str, route: str, status: int, seconds: float, user: str) -> None:
-        """Count one answer.
-
-        Args:
-            method: As the client sent it.
-            route: The route's template; "" where none matched.
-            status: The HTTP status; 0 where the connection ended before one.
-            seconds: From the request's header to the end of its answer.
-            user: Who asked; "" where nobody did.
-        """
+    def count(self, answered: Answered) -> None:
+        """Count one answer: an observer."""
+        method, route, status, seconds, user, _, _, _, _ = answered
         answers = self._answers.get((method, route, status)) or self._start(method, route, status)
         answers[bisect_left(SECONDS, seconds)] += 1
         answers[-1] += seconds
@@ -74,7 +61,7 @@ class RequestMetrics(Collector):
             "Requests answered, by dialect, method, route template and status (0: the client left before one).",
             labels=("dialect", "method", "route", "status"),
         )
-        by_route: dict[tuple[Dialect, str, str], list[float]] = defaultdict(lambda: [0.0] * (len(_BOUNDS) + 1))
+        by_route: dict[tuple[str, str, str], list[float]] = defaultdict(lambda: [0.0] * (len(_BOUNDS) + 1))
         for (method, route, status), answers in self._answers.items():
             labels = (dialect_of(route), method, route or "none")
             requests.add_metric([*labels, str(status)], sum(answers[:-1]))

@@ -26,15 +26,14 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from kdm_core.version import installed_version
-from kdm_http.api.fast_path import Observe
+from kdm_http.api.answered import Answered
+from kdm_http.api.routes import dialect_of
 from kdm_http.server.application import Application, Fields, Ready
-from kdm_http.telemetry.request_metrics import dialect_of
 from kdm_http.tls.peer import Peer
 
 FLUSH_S: Final = 3.0
 """How long the last spans may take at the end, in seconds, before a collector that does not answer is given up."""
 
-_REQUEST_ID: Final = b"x-request-id: "
 _PROPAGATED: Final = frozenset({b"traceparent", b"tracestate"})
 _propagator: Final = TraceContextTextMapPropagator()
 
@@ -70,14 +69,13 @@ class Tracing:
 
 
 class Traced:
-    """An application whose requests leave a span each, continuing the trace a W3C ``traceparent`` names.
+    """An application whose requests leave a span each, continuing the trace that a W3C ``traceparent`` names.
 
-    What a request's route, status and user are, an application knows that tells its answers to ``observe``. So this is
-    made in two steps: make the application with this one's ``observe``, then set ``app``.
+    A request's route, status and user are what its application tells its observers. So this is made in two steps:
+    make the application with this one's ``observe`` among its observers, then set ``app``.
 
     Args:
         tracer: What makes the spans.
-        observe: What else is told of every answer; see :func:`kdm_http.api.app.create_app`.
 
     Attributes:
         app: What answers.
@@ -85,16 +83,14 @@ class Traced:
 
     app: Application
 
-    def __init__(self, tracer: Tracer, observe: Observe) -> None:
+    def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        self._observe = observe
-        self._observed: tuple[str, str, int, str] = ("", "", 0, "")
+        self._observed = Answered("", "", 0, 0.0, "")
 
-    def observe(self, method: str, route: str, status: int, seconds: float, user: str) -> None:
-        """Note what a request turned out to be. It is the one whose span is the current one, if any is."""
-        self._observe(method, route, status, seconds, user)
-        self._observed = (method, route, status, user)
-        _describe(trace.get_current_span(), method, route, status, user)
+    def observe(self, answered: Answered) -> None:
+        """Note what became of a request: an observer. It is the one whose span is the current one, if any is."""
+        self._observed = answered
+        _describe(trace.get_current_span(), answered)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI wants it."""
@@ -106,19 +102,15 @@ class Traced:
             made = span.get_span_context()
             if made.is_valid:  # OTEL_SDK_DISABLED makes none
                 structlog.contextvars.bind_contextvars(trace_id=trace.format_trace_id(made.trace_id))
-            try:
-                await self.app(scope, receive, send)
-            finally:
-                span.set_attribute("kdm.request_id", scope.get("state", {}).get("request_id", ""))
+            await self.app(scope, receive, send)
 
-    def shortcut(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
+    def answer_at_once(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
         """Answer at once, or not; see :data:`kdm_http.api.fast_path.AnswerAtOnce`."""
         started_ns = time.time_ns()
-        ready = self.app.shortcut(method, target, fields, peer)
+        ready = self.app.answer_at_once(method, target, fields, peer)
         if ready is not None:
             span = self._tracer.start_span("", context=_parent(fields), kind=SpanKind.SERVER, start_time=started_ns)
-            _describe(span, *self._observed)
-            span.set_attribute("kdm.request_id", ready.head.rpartition(_REQUEST_ID)[2].strip().decode())
+            _describe(span, self._observed)
             span.end()
         return ready
 
@@ -129,15 +121,17 @@ def _parent(fields: Iterable[tuple[bytes, bytes]]) -> Context:
     return _propagator.extract(carrier, Context())
 
 
-def _describe(span: Span, method: str, route: str, status: int, user: str) -> None:
+def _describe(span: Span, answered: Answered) -> None:
     """Name a span and give it the attributes of "Semantic conventions for HTTP spans", and kdm's own."""
     if not span.is_recording():
         return
+    method, route, status = answered.method, answered.route, answered.status
     span.update_name(f"{method} {route}" if route else method)
     span.set_attribute("http.request.method", method)
     span.set_attribute("url.scheme", "https")
-    span.set_attribute("enduser.id", user)
+    span.set_attribute("enduser.id", answered.user)
     span.set_attribute("kdm.dialect", dialect_of(route))
+    span.set_attribute("kdm.request_id", answered.request_id)
     if route:
         span.set_attribute("http.route", route)
     if status:

@@ -131,6 +131,24 @@ def test_pods_spread_by_the_labels_they_have(deployments: dict[str, dict[str, An
     }
 
 
+def test_pods_prefer_several_zones_by_affinity_which_nodes_without_zones_do_not_mind(helm: Helm) -> None:
+    """A topology constraint for zones would have the scheduler leave out nodes without one, for every constraint."""
+
+    def spec(values: dict[str, Any]) -> Any:
+        return helm.objects({**TRIAL, **values})["Deployment/demo-kdm"]["spec"]["template"]["spec"]
+
+    plain = spec({})
+    assert [each["topologyKey"] for each in plain["topologySpreadConstraints"]] == ["kubernetes.io/hostname"]
+    (preferred,) = plain["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert preferred["podAffinityTerm"]["topologyKey"] == "topology.kubernetes.io/zone"
+    node: dict[str, Any] = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+    }
+    assert spec({"affinity": node})["affinity"] == {**node, **plain["affinity"]}
+    own: dict[str, Any] = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    assert spec({"affinity": own})["affinity"] == own
+
+
 def test_network_policies_let_in_whom_they_name_and_the_test(helm: Helm) -> None:
     objects = helm.objects(VALUES["production"])
     api, ops = objects["NetworkPolicy/demo-kdm"]["spec"]["ingress"]

@@ -47,6 +47,27 @@ def test_another_name_for_the_pods_is_refused_before_anything_changes(cluster_he
     cluster_helm.run("upgrade", release, str(CHART), where, values={**values, "replicaCount": 1})
 
 
+def test_the_autoscaler_keeps_the_number_of_pods_over_the_upgrade_that_sets_it_up_and_later_ones(
+    cluster: Cluster, cluster_helm: Helm, release: str
+) -> None:
+    """A number that a manifest has no longer becomes 1, until the autoscaler comes round."""
+    where = f"--namespace={release}"
+    scaled = {**TRIAL, "autoscaling": {"enabled": True, "minReplicas": 2, "maxReplicas": 5}}
+
+    def replicas() -> str:
+        look = ("get", f"deployment/{release}-kdm", where, "--output=jsonpath={.spec.replicas}")
+        return cluster.kubectl(*look)
+
+    cluster_helm.run("install", release, str(CHART), where, values={**TRIAL, "replicaCount": 3})
+    cluster_helm.run("upgrade", release, str(CHART), where, values=scaled)
+    assert replicas() == "3"
+    cluster.kubectl("scale", f"deployment/{release}-kdm", where, "--replicas=4")  # as an autoscaler does
+    cluster_helm.run("upgrade", release, str(CHART), where, values={**scaled, "podAnnotations": {"a": "b"}})
+    assert replicas() == "4"
+    cluster_helm.run("upgrade", release, str(CHART), where, values=TRIAL)
+    assert replicas() == "2"
+
+
 def _owned(cluster: Cluster, release: str) -> set[str]:
     """Name what there is of the release in its namespace, of the kinds that every kind of installation may have."""
     kinds = "configmaps,deployments.apps,networkpolicies,poddisruptionbudgets,secrets,serviceaccounts,services"

@@ -101,8 +101,8 @@ def built(name: str) -> Path:
     return _module(module) / name
 
 
-def source(module: str, path: str) -> Path:
-    """Find the source of a Go module that one here requires: `source("kind", "sigs.k8s.io/kind")`."""
+def source(module: str | Path, path: str) -> Path:
+    """Find the source of a Go module that one here, or elsewhere, requires: `source("kind", "sigs.k8s.io/kind")`."""
     found = json.loads(_run([_go(), "mod", "download", "-json", path], cwd=MODULES / module))
     return Path(found["Dir"])
 

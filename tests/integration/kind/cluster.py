@@ -117,9 +117,9 @@ class KindCluster:
         """Write the kubeconfig of a cluster that exists."""
         self._kind("export", "kubeconfig", *self._place())
 
-    def load(self, image: str) -> None:
-        """Give an image to the nodes, which then need not pull it."""
-        self._kind("load", "docker-image", image, f"--name={self.name}")
+    def load(self, image: str, *nodes: str) -> None:
+        """Give an image to these nodes, or to all, which then need not pull it."""
+        self._kind("load", "docker-image", image, f"--name={self.name}", *(f"--nodes={node}" for node in nodes))
 
     def delete(self) -> None:
         """Delete it and its kubeconfig, whether it exists or not."""

@@ -6,10 +6,28 @@ from collections.abc import Callable
 
 import pytest
 
+from integration.controlplane import binaries
+from integration.operate import prometheus
+
+from . import operators
 from .cluster import KindCluster
 from .installation import Installation
 
 _REPORT = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build now what the tests will need: inside a test it would count as the test's own time."""
+    needed = {fixture for item in session.items for fixture in getattr(item, "fixturenames", ())}
+    if session.config.option.collectonly or "scraping" not in needed:
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        try:
+            prometheus.programs()
+            operators.program()
+        except binaries.BuildFailed as exc:
+            pytest.exit(f"nothing to scrape kdm with: {exc}", returncode=1)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

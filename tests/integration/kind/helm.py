@@ -32,17 +32,18 @@ class Release:
         self.values: Final[dict[str, Any]] = dict(values)
         self._helm = Helm(binaries.find("helm")["helm"], cluster.directory / "helm", cluster.kubeconfig)
 
-    def upgrade(self, **changes: Any) -> str:
+    def upgrade(self, *options: str, **changes: Any) -> str:
         """Install the release or upgrade it, and wait until its Pods are Ready.
 
         Args:
+            options: More of helm's.
             changes: Values in place of those it was described with, by their first-level names.
 
         Returns:
             What helm tells the operator to do next.
         """
         command = ("upgrade", "--install", "--create-namespace", self.name, str(CHART))
-        return self.helm(*command, *WAIT, values={**self.values, **changes})
+        return self.helm(*command, *WAIT, *options, values={**self.values, **changes})
 
     def rollback(self) -> None:
         """Go back to the revision before, and wait until its Pods are Ready."""

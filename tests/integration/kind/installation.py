@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -127,6 +128,10 @@ class Installation:
         """Return the server's certificate as it is on disk, PEM."""
         return (self._pki / "server.pem").read_text()
 
+    def server_files(self) -> tuple[Path, Path]:
+        """Return the server's certificate and its private key."""
+        return self._pki / "server.pem", self._pki / "server-key.pem"
+
     def tls(self, name: str = "admin") -> ssl.SSLContext:
         """Trust the server, and show a client's certificate."""
         context = ssl.create_default_context(cafile=str(self._pki / "ca.pem"))
@@ -151,7 +156,8 @@ class Installation:
         path, query = f"/api/v1/namespaces/{NAMESPACE}/pods", [("labelSelector", "app.kubernetes.io/component=server")]
         accept = {"Accept": "application/json"}
         request = self._api.param_serialize("GET", path, query_params=query, header_params=accept)
-        return {pod["metadata"]["name"]: pod for pod in json.loads(self._api.call_api(*request).read())["items"]}  # type: ignore[no-untyped-call]
+        answer = self._api.call_api(*request).read()  # type: ignore[no-untyped-call]
+        return {pod["metadata"]["name"]: pod for pod in json.loads(answer)["items"]}
 
     def serving(self) -> dict[str, str]:
         """Return the addresses of the Pods that are Ready and shall stay, by their names."""
@@ -179,12 +185,17 @@ class Installation:
 
     def spread(self) -> dict[str, dict[str, Any]]:
         """Have one Pod on each worker, and return them by their nodes."""
-        pods = self.pods()
-        if len({pod["spec"]["nodeName"] for pod in pods.values()}) == 1:
-            self.replace(next(iter(pods)))
+        if len(crowded := self.nodes()) == 1:
+            self.cluster.kubectl("cordon", *crowded)
+            self.replace(next(iter(self.pods())))
+            self.cluster.kubectl("uncordon", *crowded)
         found = {pod["spec"]["nodeName"]: pod for pod in self.pods().values()}
         assert len(found) == 2, found.keys()
         return found
+
+    def nodes(self) -> set[str]:
+        """Return the nodes that its Pods run on."""
+        return {pod["spec"]["nodeName"] for pod in self.pods().values()}
 
     def is_sent_to(self, address: str) -> bool:
         """Ask the packet filter of the node that clients connect to whether the Service still leads to a Pod."""

@@ -16,7 +16,7 @@ import httpx
 
 from integration.kdm_process import wait_until
 
-__all__ = ["FRESH", "KEPT", "OK", "WRITE", "Broken", "Load", "Outcome"]
+__all__ = ["CLIENTS", "FRESH", "KEPT", "OK", "WRITE", "Broken", "Load", "Outcome"]
 
 KEPT: Final = "kept connection"
 FRESH: Final = "fresh connection"

@@ -33,7 +33,8 @@ SETTINGS: Final = (
 
 PLACES: Final = ("etc/cni/*", "run/*", "sys/fs/cgroup/**/kdm-*", "var/lib/*", "var/log/*", "var/tmp/kdm-*")
 COUNTERS: Final = re.compile(r" *\[\d+:\d+]")
-PROGRAMS: Final = re.compile(r"containerd|crictl|docker|etcd|kube|coredns|runc|systemd|unshare")
+ENGINE: Final = re.compile(r"containerd|docker-|dockerd|runc")
+PROGRAMS: Final = re.compile(rf"{ENGINE.pattern}|coredns|etcd|kube|systemd")
 PROC: Final = Path("/proc")
 NETWORK: Final = Path("/sys/class/net")
 
@@ -90,7 +91,7 @@ class Machine:
     def _processes(self) -> Iterator[str]:
         """Return what a cluster consists of, and nothing of what else is done on the machine.
 
-        All that an engine starts is in its PID namespace, or in a container's and in the engine's control group.
+        What an engine starts is in the engine's PID namespace, or in a container's and in the engine's control group.
         """
         facts = {}
         for path in PROC.glob("[0-9]*"):
@@ -102,7 +103,8 @@ class Machine:
         mine = PROC.joinpath("self/ns/pid").readlink()
         namespaces = {space for _, told, space in facts.values() if space != mine and self._of_others(told)}
         for pid, (name, told, space) in facts.items():
-            if PROGRAMS.search(name) and space not in namespaces and not self._of_others(told):
+            wanted = ENGINE if space == mine else PROGRAMS
+            if wanted.match(name) and space not in namespaces and not self._of_others(told):
                 yield f"{pid} {name}"
 
 

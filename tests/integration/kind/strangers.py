@@ -79,14 +79,12 @@ class Stranger:
 
     def address(self) -> str:
         """Return its IP address, once it runs."""
-        return str(json.loads(self._kubectl("get", "pod", self.name, "--output=json"))["status"]["podIP"])
+        where = f"--namespace={self.namespace}"
+        return self._cluster.access.kubectl("get", "pod", self.name, where, "--output=jsonpath={.status.podIP}")
 
     def reaches(self, places: Iterable[Place]) -> list[Place]:
         """Return those that it can connect to by TCP, in the same order."""
         return connections(self._cluster, self.namespace, self.name, places)
-
-    def _kubectl(self, *args: str) -> str:
-        return self._cluster.access.kubectl(*args, f"--namespace={self.namespace}")
 
 
 def created(cluster: KindCluster, strangers: Iterable[Stranger]) -> None:

@@ -12,14 +12,19 @@ from pathlib import Path
 import pytest
 
 from integration.containers.engine import Engine, Unavailable, engine_here, running_engine
+from integration.controlplane import binaries
+from integration.controlplane.access import Cluster
 from integration.unavailable import unavailable
 
 from .cluster import KindCluster
+from .deploy import DIRECTORY, ENGINE, NAMESPACE
+from .helm import Release
 from .machine import Machine
 from .making import REPOSITORY, nodes_image
 
 pytestmark = pytest.mark.own_kind_cluster
 
+DEPLOYED = "kdm-test-deploy"
 SESSION = """
 import signal
 from integration.containers.engine import running_engine
@@ -39,6 +44,33 @@ def an_engine() -> Iterator[Engine]:
             yield engine
     except Unavailable as exc:
         unavailable(f"no kind cluster: {exc}")
+
+
+def deploy(*arguments: str) -> str:
+    """Run what `make deploy` runs, and return its standard output."""
+    command = [sys.executable, "-m", "integration.kind.deploy", f"--cluster={DEPLOYED}", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY / "tests", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_make_deploy_runs_kdm_and_make_undeploy_leaves_the_machine_as_it_was(tmp_path: Path) -> None:
+    with an_engine():  # where none can be, this is where it is told
+        machine = Machine(engine_here(privileged=True))
+    before = machine.picture()
+    try:
+        told = deploy()
+        if ENGINE.exists():
+            machine.expect_end_of(ENGINE.read_text())
+        kubeconfig = DIRECTORY / DEPLOYED / "kubeconfig"
+        assert f"export KUBECONFIG={kubeconfig}" in told
+        cluster = Cluster(kubeconfig, binaries.find("kubectl")["kubectl"], tmp_path)
+        assert "/health: 200" in Release(cluster, NAMESPACE, {}).helm("test", "kdm", "--logs")
+        assert machine.changes(before)
+    finally:
+        deploy("--delete")
+    assert machine.changes(before) == []
+    assert not (DIRECTORY / DEPLOYED).exists()
 
 
 def test_two_sessions_in_a_row_leave_the_machine_as_it_was(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_only_those_whom_the_values_name_reach_the_api_and_the_metrics(
         "opsFrom": [peer(MONITORING, "app", "prometheus")],
     }
     kdm.release.upgrade(networkPolicy=limited)
-    nobody: dict[str, list[Place]] = dict.fromkeys(strangers, [])
+    nobody: dict[str, list[Place]] = {who: [] for who in strangers}
     settles(reached, {**nobody, "client": api, "prometheus": ops})
     with kdm.client() as client:
         assert client.get("/health").status_code == 200

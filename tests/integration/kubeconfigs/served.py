@@ -33,7 +33,7 @@ DRAIN_S: Final = 10.0
 
 def _client(app: Any) -> httpx.AsyncClient:
     async def admitted(scope: Any, receive: Any, send: Any) -> None:
-        scope["state"] = {"peer": SimpleNamespace(identity=LOCAL)}
+        scope["state"] = {"peer": SimpleNamespace(identity=LOCAL.identity)}
         await app(scope, receive, send)
 
     transport = httpx.ASGITransport(admitted, raise_app_exceptions=False)

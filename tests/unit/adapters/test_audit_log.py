@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from kdm_adapters import audit_log
 from kdm_adapters.audit_log import JsonLinesAuditSink
-from kdm_core import AuditEvent, AuditUnavailable, Identity, Instrument, Outcome, Verb
+from kdm_core import AuditEvent, AuditUnavailable, Identity, Outcome, ServiceInstrument, Verb
 from kdm_core.trail import MAX_FIELD_LENGTH, MAX_GROUPS, to_line
 
 EVENT = AuditEvent(
@@ -42,7 +42,7 @@ EVENT = AuditEvent(
 )
 
 
-class Losses(Instrument):
+class Losses(ServiceInstrument):
     """Counts what it is told of lost events."""
 
     def __init__(self) -> None:

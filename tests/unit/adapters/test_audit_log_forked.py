@@ -14,7 +14,7 @@ import pytest
 from kdm_adapters.audit_log import JsonLinesAuditSink
 from kdm_core import LOCAL, AuditEvent, AuditUnavailable, Outcome, Verb
 
-EVENT = AuditEvent(datetime(2026, 7, 1, tzinfo=UTC), "r", LOCAL, Verb.SCALE, "shop", "web", Outcome.SUCCESS)
+EVENT = AuditEvent(datetime(2026, 7, 1, tzinfo=UTC), "r", LOCAL.identity, Verb.SCALE, "shop", "web", Outcome.SUCCESS)
 
 # From Python 3.12 on; what it warns of is what is tried here.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -43,7 +43,7 @@ with JsonLinesAuditSink(sys.argv[1]) as trail:
 
 
 def event(request_id: str) -> AuditEvent:
-    return AuditEvent(datetime.now(UTC), request_id, LOCAL, Verb.SCALE, "shop", "web", Outcome.SUCCESS)
+    return AuditEvent(datetime.now(UTC), request_id, LOCAL.identity, Verb.SCALE, "shop", "web", Outcome.SUCCESS)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_cli.container import Container
 from kdm_cli.policy_file import PolicyFile
 from kdm_cli.settings import BadSetting, Settings
-from kdm_core import LOCAL, AuditUnavailable, DeploymentRef, Forbidden, Identity, PolicyError
+from kdm_core import LOCAL, AuditUnavailable, Caller, DeploymentRef, Forbidden, Identity, PolicyError
 
 CERTIFIED = Settings(tls_cert=Path("server.pem"), tls_key=Path("server-key.pem"), tls_client_ca=Path("ca.pem"))
 
@@ -26,7 +26,7 @@ def client_of(container: Container) -> httpx.AsyncClient:
     api = container.api()
 
     async def admitted(scope: Any, receive: Any, send: Any) -> None:
-        scope["state"] = {"peer": SimpleNamespace(identity=LOCAL)}
+        scope["state"] = {"peer": SimpleNamespace(identity=LOCAL.identity)}
         await api(scope, receive, send)
 
     return httpx.AsyncClient(transport=httpx.ASGITransport(admitted), base_url="https://kdm.test")
@@ -143,7 +143,7 @@ def test_allowing_everything_is_warned_of_once(settings: Settings, caplog: pytes
 
 def test_development_denies_those_its_policy_does_not_name() -> None:
     with pytest.raises(Forbidden):
-        Container(settings=Settings(dev=True)).service().list(actor=Identity("stranger"))
+        Container(settings=Settings(dev=True)).service().list(caller=Caller(Identity("stranger")))
 
 
 async def test_a_new_policy_file_changes_what_is_allowed(tmp_path: Path) -> None:

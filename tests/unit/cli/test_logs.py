@@ -32,7 +32,7 @@ async def main():
         await repository.wait_synced(5)
         app = create_app(DeploymentService(repository, audit=NoSink()), log_requests=True)
         async def admitted(scope, receive, send):
-            scope["state"] = {"peer": types.SimpleNamespace(identity=LOCAL)}
+            scope["state"] = {"peer": types.SimpleNamespace(identity=LOCAL.identity)}
             await app(scope, receive, send)
         transport = httpx.ASGITransport(admitted, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="https://kdm.test") as client:
@@ -41,7 +41,7 @@ async def main():
                 await client.post("/deployments/nginx/replicas", json={"replicaCount": number}, headers=headers)
             await asyncio.gather(*map(ask, range(10)))
         fields = [(b"x-request-id", b"at-once")]
-        assert app.shortcut(b"GET", b"/deployments", fields, types.SimpleNamespace(identity=LOCAL))
+        assert app.answer_at_once(b"GET", b"/deployments", fields, types.SimpleNamespace(identity=LOCAL.identity))
 
 asyncio.run(main())
 """

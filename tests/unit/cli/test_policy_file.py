@@ -14,7 +14,7 @@ import pytest
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_cli import policy_file
 from kdm_cli.policy_file import PolicyFile
-from kdm_core import DeploymentRef, DeploymentService, Forbidden, Identity, PolicyError, regular_file
+from kdm_core import Caller, DeploymentRef, DeploymentService, Forbidden, Identity, PolicyError, regular_file
 
 ALICE = Identity("alice")
 WEB = DeploymentRef("shop", "web")
@@ -69,7 +69,7 @@ def replace(path: Path, content: str | bytes | None) -> None:
 
 def may_read(service: DeploymentService) -> bool:
     try:
-        service.get("web", "shop", actor=ALICE)
+        service.get(DeploymentRef("shop", "web"), Caller(ALICE))
     except Forbidden:
         return False
     return True
@@ -123,7 +123,7 @@ async def test_a_bad_file_is_refused_and_the_old_policy_goes_on(
             assert may_read(service)
             replace(path, READ_ALL)
             assert await reloads.next() is True
-            assert service.policy.unrestricted(ALICE, None)
+            assert service.policy.unrestricted(ALICE, "*")
     assert reloads.none_left
     (refusal,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert refusal.getMessage() == "policy refused, the old one stays in use"
@@ -143,11 +143,11 @@ async def test_a_kubernetes_configmap_swap_is_noticed(tmp_path: Path, reloads: R
     async with MemoryDeploymentRepository() as repository:
         service = DeploymentService(repository, policy=file.policy)
         async with file.followed_by(service, POLL_S):
-            assert not service.policy.unrestricted(ALICE, None)
+            assert not service.policy.unrestricted(ALICE, "*")
             (tmp_path / "..new").symlink_to("..2")
             (tmp_path / "..new").replace(tmp_path / "..data")
             assert await reloads.next() is True
-            assert service.policy.unrestricted(ALICE, None)
+            assert service.policy.unrestricted(ALICE, "*")
 
 
 async def test_the_same_content_written_anew_is_no_change(path: Path, reloads: Reloads) -> None:

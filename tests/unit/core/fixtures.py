@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from kdm_core import AuditEvent, AuditSink, AuditUnavailable, DeploymentRef, Identity, Instrument, Verb
+from kdm_core import (
+    ANY,
+    LOCAL,
+    AuditEvent,
+    AuditSink,
+    AuditUnavailable,
+    Caller,
+    Deployment,
+    DeploymentRef,
+    DeploymentService,
+    Expect,
+    Identity,
+    Query,
+    ServiceInstrument,
+    SetTo,
+    Verb,
+)
 from kdm_core.policy import Globs, Grant, Policy, ReplicaBounds, Subjects
 
 WEB = DeploymentRef("shop", "web")
@@ -22,6 +38,28 @@ def grant(user: str, *verbs: Verb, namespaces: str = "*", names: str = "*", maxi
         labels=labels,
         replicas=ReplicaBounds(max=maximum, allow_zero=True),
     )
+
+
+async def write(
+    service: DeploymentService,
+    name: str,
+    replicas: int,
+    namespace: str | None = None,
+    *,
+    caller: Caller = LOCAL,
+    expect: Expect = ANY,
+) -> Deployment:
+    """Set a count by name, as somebody does who need not name a namespace."""
+    change = SetTo(replicas)
+    ref = service.resolve(name, namespace, Verb.SCALE, caller, change)
+    return (await service.set_replicas(ref, change, caller=caller, expect=expect)).deployment
+
+
+def listed(
+    service: DeploymentService, namespace: str | None = None, *, caller: Caller = LOCAL
+) -> tuple[Deployment, ...]:
+    """List a namespace, as somebody does who need not name one."""
+    return service.list(Query(service.namespace if namespace is None else namespace), caller).deployments
 
 
 def policy(*grants: Grant) -> Policy:
@@ -56,8 +94,8 @@ class Clock:
         return self.now_s
 
 
-class Meter(Instrument):
-    """Remembers what the service tells."""
+class Meter(ServiceInstrument):
+    """Remembers what the service reports."""
 
     def __init__(self) -> None:
         self.reads: list[str] = []

@@ -6,7 +6,9 @@ import pytest
 
 import kdm_core
 from kdm_core import (
+    ERRORS,
     AmbiguousName,
+    AuditUnavailable,
     ClusterOverloaded,
     ClusterTimeout,
     DeploymentNotFound,
@@ -17,6 +19,7 @@ from kdm_core import (
     InvalidReplicas,
     KdmError,
     NamespaceNotWatched,
+    OutOfBounds,
     Unavailable,
     Verb,
     WriteConflict,
@@ -101,3 +104,64 @@ def test_every_error_is_public_and_documented() -> None:
         if kind.__module__.startswith("kdm_core."):
             assert getattr(kdm_core, kind.__name__) is kind
             assert kind.__doc__
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    """Programs, the problem pages of HTTP and a remote repository go by it: it does not change."""
+    kinds = [KdmError]
+    for kind in kinds:
+        kinds += [each for each in kind.__subclasses__() if each.__module__.startswith("kdm_core.")]
+    assert all("code" in vars(kind) for kind in kinds), "an inherited code would tell two apart as one"
+    assert {kind.code: kind for kind in kinds} == ERRORS
+    assert len(ERRORS) == len(set(kinds))
+    assert set(ERRORS) == {
+        "error",
+        "invalid-input",
+        "invalid-change",
+        "invalid-name",
+        "invalid-policy",
+        "invalid-query",
+        "invalid-replicas",
+        "invalid-selector",
+        "deployment-not-found",
+        "namespace-not-watched",
+        "ambiguous-name",
+        "forbidden",
+        "out-of-bounds",
+        "precondition-failed",
+        "write-rejected",
+        "write-conflict",
+        "write-forbidden",
+        "write-invalid",
+        "unavailable",
+        "cache-not-synced",
+        "cache-stale",
+        "cluster-unreachable",
+        "cluster-timeout",
+        "cluster-unrecognized",
+        "cluster-overloaded",
+        "contended",
+        "audit-unavailable",
+    }
+
+
+def test_an_error_says_whether_to_try_again_and_whether_it_was_written() -> None:
+    assert {code for code, kind in ERRORS.items() if kind.written is None} == {
+        "cluster-timeout",
+        "cluster-unrecognized",
+    }
+    assert {code for code, kind in ERRORS.items() if kind.retryable} == {
+        code for code, kind in ERRORS.items() if issubclass(kind, Unavailable)
+    }
+    assert AuditUnavailable("full").written is False
+    assert AuditUnavailable("full", written=True).written is True
+
+
+def test_an_error_knows_what_it_is_about() -> None:
+    assert DeploymentNotFound(WEB).ref == WEB
+    assert NamespaceNotWatched("x", ["a"]).watched == ("a",)
+    refused = Forbidden(Identity("alice"), Verb.SCALE, "it", "shop")
+    assert (refused.user, refused.verb, refused.namespace) == ("alice", Verb.SCALE, "shop")
+    bounded = OutOfBounds(WEB, 3, 12, 1, 10)
+    assert (bounded.current, bounded.result, bounded.minimum, bounded.maximum) == (3, 12, 1, 10)
+    assert InvalidReplicas(11, 10).maximum == 10

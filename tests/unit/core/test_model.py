@@ -22,7 +22,7 @@ from kdm_core import (
     ReplicaStatus,
     SyncStatus,
 )
-from kdm_core.model import check_name, check_namespace, check_replicas
+from kdm_core.names import check_name, check_namespace, check_replicas
 
 ALPHANUMERIC = frozenset(string.ascii_lowercase + string.digits)
 

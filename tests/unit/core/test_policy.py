@@ -34,8 +34,8 @@ class TestLaws:
         nothing = Policy()
         assert not nothing.allows(actor, verb, ref, labels, replicas)
         assert not nothing.may_list(actor, ref.namespace)
-        assert not nothing.may_list(actor, None)
-        assert not nothing.unrestricted(actor, None)
+        assert not nothing.may_list(actor, "*")
+        assert not nothing.unrestricted(actor, "*")
 
     @given(some.policies, some.actors, some.verbs, some.refs, some.labels, some.replicas, st.data())
     def test_is_monotone(
@@ -55,7 +55,7 @@ class TestLaws:
         assert less.allows(actor, verb, ref, labels, replicas) <= given_policy.allows(
             actor, verb, ref, labels, replicas
         )
-        for where in (None, ref.namespace):
+        for where in ("*", ref.namespace):
             assert less.may_list(actor, where) <= given_policy.may_list(actor, where)
             assert less.unrestricted(actor, where) <= given_policy.unrestricted(actor, where)
 
@@ -82,11 +82,11 @@ class TestLaws:
     ) -> None:
         """Who may read a Deployment may list; who is unrestricted may read every one."""
         may_read = given_policy.allows(actor, Verb.READ, ref, labels)
-        for where in (None, ref.namespace):
+        for where in ("*", ref.namespace):
             assert given_policy.unrestricted(actor, where) <= may_read <= given_policy.may_list(actor, where)
             assert given_policy.unrestricted(actor, where) <= given_policy.may_list(actor, where)
-        assert given_policy.unrestricted(actor, None) <= given_policy.unrestricted(actor, ref.namespace)
-        assert given_policy.may_list(actor, ref.namespace) <= given_policy.may_list(actor, None)
+        assert given_policy.unrestricted(actor, "*") <= given_policy.unrestricted(actor, ref.namespace)
+        assert given_policy.may_list(actor, ref.namespace) <= given_policy.may_list(actor, "*")
 
     @given(some.policies, some.actors)
     def test_may_list_only_where_something_could_be_read(self, given_policy: Policy, actor: Identity) -> None:
@@ -129,7 +129,7 @@ class TestLaws:
         self, actor: Identity, verb: Verb, ref: DeploymentRef, labels: Mapping[str, str], replicas: int | None
     ) -> None:
         assert ALLOW_ALL.allows(actor, verb, ref, labels, replicas)
-        assert ALLOW_ALL.unrestricted(actor, None)
+        assert ALLOW_ALL.unrestricted(actor, "*")
 
 
 class TestVerbs:
@@ -140,7 +140,7 @@ class TestVerbs:
         assert not given_policy.allows(ALICE, other, WEB, {})
 
     def test_who_may_only_scale_may_not_list(self) -> None:
-        assert not policy(SCALE).may_list(ALICE, None)
+        assert not policy(SCALE).may_list(ALICE, "*")
 
     def test_connecting_is_no_policys_to_grant(self) -> None:
         """A client is let in by its certificate: not even the policy that allows all has a say in it."""

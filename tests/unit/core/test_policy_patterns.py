@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kdm_core import InvalidName, PolicyError, parse_policy
-from kdm_core.model import check_name, check_namespace
+from kdm_core.names import check_name, check_namespace
 from kdm_core.policy import Globs, Grant, SpiffePattern, Subjects
 from kdm_core.policy.grant import GRANTABLE
 from kdm_core.policy.patterns import check_glob, check_principal

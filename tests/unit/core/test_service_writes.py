@@ -11,17 +11,20 @@ import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import (
+    ANY,
     LOCAL,
     AmbiguousName,
     AuditEvent,
     AuditUnavailable,
     CacheNotSynced,
+    Caller,
     ClusterTimeout,
     ClusterUnreachable,
     Deployment,
     DeploymentNotFound,
     DeploymentRef,
     DeploymentService,
+    Expect,
     Forbidden,
     Identity,
     InvalidName,
@@ -34,7 +37,7 @@ from kdm_core import (
     WriteForbidden,
     WriteInvalid,
 )
-from unit.core.fixtures import ALICE, MALLORY, WEB, Clock, ListedAudit, Meter, grant, policy
+from unit.core.fixtures import ALICE, MALLORY, WEB, Clock, ListedAudit, Meter, grant, policy, write
 
 READ, SCALE = Verb.READ, Verb.SCALE
 
@@ -48,9 +51,9 @@ class SlowRepository(MemoryDeploymentRepository):
         self.answer = asyncio.Event()
 
     async def set_replicas(
-        self, ref: DeploymentRef, replicas: int, *, resource_version: str | None = None
+        self, ref: DeploymentRef, replicas: int, *, expect: Expect = ANY, dry_run: bool = False
     ) -> Deployment:
-        written = await super().set_replicas(ref, replicas, resource_version=resource_version)
+        written = await super().set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
         self.writing.set()
         await self.answer.wait()
         return written
@@ -60,9 +63,9 @@ class BrokenRepository(MemoryDeploymentRepository):
     """Has a bug."""
 
     async def set_replicas(
-        self, ref: DeploymentRef, replicas: int, *, resource_version: str | None = None
+        self, ref: DeploymentRef, replicas: int, *, expect: Expect = ANY, dry_run: bool = False
     ) -> Deployment:
-        raise RuntimeError(f"a secret: {ref}, {replicas}, {resource_version}")
+        raise RuntimeError(f"a secret: {ref}, {replicas}, {expect}, {dry_run}")
 
 
 def stored(repository: MemoryDeploymentRepository, ref: DeploymentRef = WEB) -> int:
@@ -75,9 +78,9 @@ async def test_success_is_stored_read_and_recorded(
     service = DeploymentService(repository, audit=audit, clock=clock)
     before = datetime.now(UTC)
 
-    written = await service.set_replicas("web", 5, actor=ALICE, request_id="r1")
+    written = await write(service, "web", 5, caller=Caller(ALICE, "r1"))
 
-    assert written.replicas.desired == service.get("web").replicas.desired == stored(repository) == 5
+    assert written.replicas.desired == service.find("web").replicas.desired == stored(repository) == 5
     (event,) = audit.events
     assert before <= event.time <= datetime.now(UTC)
     assert event == AuditEvent(
@@ -98,11 +101,11 @@ async def test_latency_is_told(audit: ListedAudit, clock: Clock) -> None:
     async with SlowRepository() as repository:
         repository.cluster.create(WEB, 3)
         service = DeploymentService(repository, audit=audit, instrument=meter, clock=clock)
-        write = asyncio.create_task(service.set_replicas("web", 5))
+        writing = asyncio.create_task(write(service, "web", 5))
         await repository.writing.wait()
         clock.now_s += 2.5
         repository.answer.set()
-        await write
+        await writing
     assert audit.events[0].latency_s == 2.5
     assert meter.writes == [("success", 2.5)]
 
@@ -111,7 +114,7 @@ async def test_latency_is_told(audit: ListedAudit, clock: Clock) -> None:
 async def test_setting_the_same_count_succeeds(
     repository: MemoryDeploymentRepository, audit: ListedAudit, namespace: str | None
 ) -> None:
-    written = await DeploymentService(repository, audit=audit).set_replicas("web", 3, namespace)
+    written = await write(DeploymentService(repository, audit=audit), "web", 3, namespace)
     assert written == repository.get(WEB)
     assert [(each.old_replicas, each.new_replicas, each.outcome) for each in audit.events] == [(3, 3, Outcome.SUCCESS)]
 
@@ -121,7 +124,7 @@ class TestBounds:
         service = DeploymentService(repository, max_replicas=10)
         assert service.max_replicas == 10
         for replicas in (0, 10):
-            assert (await service.set_replicas("web", replicas)).replicas.desired == replicas
+            assert (await write(service, "web", replicas)).replicas.desired == replicas
 
     @pytest.mark.parametrize("replicas", [-1, 11, 2**31, pytest.param(10**5000, id="10**5000"), True, 1.0, "3", None])
     async def test_anything_else_is_refused(
@@ -130,7 +133,7 @@ class TestBounds:
         service = DeploymentService(repository, max_replicas=10, audit=audit)
 
         with pytest.raises(InvalidReplicas, match="from 0 to 10"):
-            await service.set_replicas("web", replicas)
+            await write(service, "web", replicas)
 
         assert stored(repository) == 3
         (event,) = audit.events
@@ -140,7 +143,7 @@ class TestBounds:
 
     async def test_a_typing_error_does_not_buy_a_data_centre(self, repository: MemoryDeploymentRepository) -> None:
         with pytest.raises(InvalidReplicas):
-            await DeploymentService(repository).set_replicas("web", 33_333)
+            await write(DeploymentService(repository), "web", 33_333)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,7 @@ async def test_what_the_cluster_does_not_do_is_recorded(
     setattr(repository.faults, fault, True)
 
     with pytest.raises(error) as raised:
-        await DeploymentService(repository, audit=audit, instrument=meter).set_replicas("web", 5, "shop")
+        await write(DeploymentService(repository, audit=audit, instrument=meter), "web", 5, "shop")
 
     assert stored(repository) == 3
     (event,) = audit.events
@@ -191,17 +194,17 @@ async def test_what_cannot_be_found_is_rejected_and_recorded(
     recorded: str,
 ) -> None:
     with pytest.raises(error):
-        await DeploymentService(repository, audit=audit).set_replicas(name, 5, namespace)
+        await write(DeploymentService(repository, audit=audit), name, 5, namespace)
 
     (event,) = audit.events
     assert (event.outcome, event.name, event.namespace) == (Outcome.REJECTED, name, recorded)
-    assert (event.old_replicas, event.new_replicas, event.actor) == (None, 5, LOCAL)
+    assert (event.old_replicas, event.new_replicas, event.actor) == (None, 5, LOCAL.identity)
 
 
 async def test_a_namespace_that_is_not_watched_is_rejected(audit: ListedAudit) -> None:
     async with MemoryDeploymentRepository(namespaces=["shop"]) as repository:
         with pytest.raises(NamespaceNotWatched):
-            await DeploymentService(repository, audit=audit).set_replicas("web", 5, "payments")
+            await write(DeploymentService(repository, audit=audit), "web", 5, "payments")
     assert [each.outcome for each in audit.events] == [Outcome.REJECTED]
 
 
@@ -210,17 +213,17 @@ async def test_the_cluster_has_the_last_word_on_what_exists(repository: MemoryDe
     repository.break_watch()
     repository.cluster.create(DeploymentRef("shop", "new"), 1)
 
-    written = await DeploymentService(repository).set_replicas("new", 2, "shop")
+    written = await write(DeploymentService(repository), "new", 2, "shop")
 
     assert written.replicas.desired == 2
 
 
 async def test_a_precondition_is_passed_on(repository: MemoryDeploymentRepository) -> None:
     service = DeploymentService(repository)
-    version = service.get("web").resource_version
-    await service.set_replicas("web", 4, resource_version=version)
+    version = service.find("web").resource_version
+    await write(service, "web", 4, expect=Expect(resource_version=version))
     with pytest.raises(WriteConflict):
-        await service.set_replicas("web", 5, resource_version=version)
+        await write(service, "web", 5, expect=Expect(resource_version=version))
     assert stored(repository) == 4
 
 
@@ -229,7 +232,7 @@ class TestPermission:
         service = DeploymentService(repository, policy=policy(grant("alice", READ)), audit=audit)
 
         with pytest.raises(Forbidden, match="'scale' on Deployment 'shop/web' to 5 replicas"):
-            await service.set_replicas("web", 5, actor=ALICE)
+            await write(service, "web", 5, caller=Caller(ALICE))
 
         assert stored(repository) == 3
         (event,) = audit.events
@@ -244,13 +247,13 @@ class TestPermission:
         )
         service = DeploymentService(repository, policy=allowed, audit=audit)
         with pytest.raises(Forbidden):
-            await service.set_replicas("web", 5, actor=ALICE)
+            await write(service, "web", 5, caller=Caller(ALICE))
         with pytest.raises(Forbidden):
-            await service.set_replicas("api", 5, actor=ALICE)
+            await write(service, "api", 5, caller=Caller(ALICE))
         with pytest.raises(Forbidden):
-            service.get("web", actor=Identity("bob"))
+            service.find("web", caller=Caller(Identity("bob")))
         with pytest.raises(Forbidden):
-            await service.set_replicas("web", 5, actor=MALLORY)
+            await write(service, "web", 5, caller=Caller(MALLORY))
         recorded = [(each.actor.user, each.name, each.namespace) for each in audit.events]
         assert recorded == [
             ("alice", "web", "shop"),
@@ -261,20 +264,20 @@ class TestPermission:
 
     async def test_is_for_a_count(self, repository: MemoryDeploymentRepository) -> None:
         service = DeploymentService(repository, policy=policy(grant("alice", SCALE, maximum=5)))
-        await service.set_replicas("web", 5, "shop", actor=ALICE)
+        await write(service, "web", 5, "shop", caller=Caller(ALICE))
         with pytest.raises(Forbidden, match="to 6 replicas"):
-            await service.set_replicas("web", 6, "shop", actor=ALICE)
+            await write(service, "web", 6, "shop", caller=Caller(ALICE))
         assert stored(repository) == 5
 
     async def test_comes_before_existence(self, repository: MemoryDeploymentRepository) -> None:
         service = DeploymentService(repository, policy=policy(grant("alice", READ, SCALE, names="api")))
         for name in ("web", "nothing"):
             with pytest.raises(Forbidden):
-                await service.set_replicas(name, 5, "shop", actor=ALICE)
+                await write(service, name, 5, "shop", caller=Caller(ALICE))
 
     async def test_decides_among_namespaces(self, repository: MemoryDeploymentRepository) -> None:
         service = DeploymentService(repository, policy=policy(grant("alice", READ, SCALE, namespaces="payments")))
-        written = await service.set_replicas("api", 5, actor=ALICE)
+        written = await write(service, "api", 5, caller=Caller(ALICE))
         assert written.ref == DeploymentRef("payments", "api")
         assert stored(repository, DeploymentRef("shop", "api")) == 8
 
@@ -282,22 +285,22 @@ class TestPermission:
         """Who sees both is asked which, though only one of them can be scaled."""
         allowed = policy(grant("alice", READ), grant("alice", SCALE, namespaces="payments"))
         with pytest.raises(AmbiguousName):
-            await DeploymentService(repository, policy=allowed).set_replicas("api", 5, actor=ALICE)
+            await write(DeploymentService(repository, policy=allowed), "api", 5, caller=Caller(ALICE))
 
     async def test_by_labels_needs_a_known_deployment(self, repository: MemoryDeploymentRepository) -> None:
         repository.cluster.relabel(WEB, {"tier": "edge"})
         service = DeploymentService(repository, policy=policy(grant("alice", SCALE, tier="edge")))
-        await service.set_replicas("web", 5, "shop", actor=ALICE)
+        await write(service, "web", 5, "shop", caller=Caller(ALICE))
         repository.break_watch()
         repository.cluster.create(DeploymentRef("shop", "new"), 1, labels={"tier": "edge"})
         with pytest.raises(Forbidden):
-            await service.set_replicas("new", 5, "shop", actor=ALICE)
+            await write(service, "new", 5, "shop", caller=Caller(ALICE))
 
     async def test_nobody_else_is_let_in(self, repository: MemoryDeploymentRepository) -> None:
         service = DeploymentService(repository, policy=policy(grant("alice", SCALE)))
-        for actor in (MALLORY, LOCAL, Identity("Alice"), Identity("")):
+        for actor in (MALLORY, LOCAL.identity, Identity("Alice"), Identity("")):
             with pytest.raises(Forbidden):
-                await service.set_replicas("web", 5, "shop", actor=actor)
+                await write(service, "web", 5, "shop", caller=Caller(actor))
 
 
 class TestAuditTrail:
@@ -306,7 +309,7 @@ class TestAuditTrail:
     ) -> None:
         audit.full = True
         with pytest.raises(AuditUnavailable, match=r"^the disk is full$"):
-            await DeploymentService(repository, audit=audit).set_replicas("web", 5)
+            await write(DeploymentService(repository, audit=audit), "web", 5)
         assert stored(repository) == 3
 
     async def test_a_write_that_was_not_recorded_is_told_to_have_happened(
@@ -316,7 +319,7 @@ class TestAuditTrail:
         audit.full_at_record = True
 
         with pytest.raises(AuditUnavailable, match="the write was done, but not recorded: the disk is full"):
-            await DeploymentService(repository, audit=audit).set_replicas("web", 5, actor=ALICE)
+            await write(DeploymentService(repository, audit=audit), "web", 5, caller=Caller(ALICE))
 
         assert stored(repository) == 5
         (record,) = (each for each in caplog.records if each.levelno >= logging.ERROR)
@@ -334,17 +337,17 @@ class TestAuditTrail:
     ) -> None:
         audit.full_at_record = True
         with pytest.raises(InvalidReplicas):
-            await DeploymentService(repository, audit=audit).set_replicas("web", -1)
+            await write(DeploymentService(repository, audit=audit), "web", -1)
 
     async def test_a_cancelled_write_may_have_happened(self, audit: ListedAudit) -> None:
         async with SlowRepository() as repository:
             repository.cluster.create(WEB, 3)
-            write = asyncio.create_task(DeploymentService(repository, audit=audit).set_replicas("web", 5, "shop"))
+            writing = asyncio.create_task(write(DeploymentService(repository, audit=audit), "web", 5, "shop"))
             await repository.writing.wait()
 
-            write.cancel()
+            writing.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await write
+                await writing
 
             assert stored(repository) == 5
         (event,) = audit.events
@@ -355,7 +358,7 @@ class TestAuditTrail:
         async with BrokenRepository() as repository:
             repository.cluster.create(WEB, 3)
             with pytest.raises(RuntimeError, match="a secret"):
-                await DeploymentService(repository, audit=audit).set_replicas("web", 5)
+                await write(DeploymentService(repository, audit=audit), "web", 5)
         (event,) = audit.events
         assert (event.outcome, event.reason) == (Outcome.FAILED, "internal error: RuntimeError")
 
@@ -363,10 +366,10 @@ class TestAuditTrail:
         self, repository: MemoryDeploymentRepository, audit: ListedAudit
     ) -> None:
         service = DeploymentService(repository, audit=audit)
-        version = service.get("web").resource_version
+        expected = Expect(resource_version=service.find("web").resource_version)
 
         results = await asyncio.gather(
-            *(service.set_replicas("web", n, request_id=str(n), resource_version=version) for n in range(4, 9)),
+            *(write(service, "web", n, caller=Caller(LOCAL.identity, str(n)), expect=expected) for n in range(4, 9)),
             return_exceptions=True,
         )
 

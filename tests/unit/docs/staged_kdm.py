@@ -14,7 +14,7 @@ from dependency_injector import providers
 from kdm_adapters.memory import MemoryDeploymentRepository, demo
 from kdm_cli import main as cli
 from kdm_cli.container import Container
-from kdm_core import Deployment, DeploymentRef
+from kdm_core import ANY, Deployment, DeploymentRef, Expect
 
 
 class Staged(MemoryDeploymentRepository):
@@ -37,11 +37,11 @@ class Staged(MemoryDeploymentRepository):
         await super().__aexit__(exc_type, exc, tb)
 
     async def set_replicas(
-        self, ref: DeploymentRef, replicas: int, *, resource_version: str | None = None
+        self, ref: DeploymentRef, replicas: int, *, expect: Expect = ANY, dry_run: bool = False
     ) -> Deployment:
         if self._trouble == "defect":
             raise ZeroDivisionError
-        return await super().set_replicas(ref, replicas, resource_version=resource_version)
+        return await super().set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
 
     def _obey(self) -> None:
         told = sys.stdin.readline().strip()

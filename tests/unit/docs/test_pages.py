@@ -20,6 +20,7 @@ from kdm_cli.settings import SETTINGS
 from kdm_core import DEFAULT_MAX_REPLICAS
 from kdm_http.api.errors import STATUS
 from kdm_http.api.openapi import describe
+from kdm_http.api.routes import ROUTES
 from unit.docs.examples import DOCS, REPOSITORY, examples, files
 
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -30,7 +31,7 @@ all_pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 
 def operations() -> Iterator[tuple[str, str, Any]]:
     """Return the API's operations, as kdm describes them: method, path, the rest."""
-    for path, item in describe(DEFAULT_MAX_REPLICAS)["paths"].items():
+    for path, item in describe(ROUTES, DEFAULT_MAX_REPLICAS)["paths"].items():
         yield from ((method, path, item[method]) for method in ("get", "post", "put") if method in item)
 
 

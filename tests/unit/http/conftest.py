@@ -18,7 +18,7 @@ from kdm_http.api.app import Api, create_app
 class Admitted:
     """What the TLS edge does: it names the peer in the scope."""
 
-    def __init__(self, app: Api, identity: Identity = LOCAL) -> None:
+    def __init__(self, app: Api, identity: Identity = LOCAL.identity) -> None:
         self._app = app
         self._peer = SimpleNamespace(identity=identity, not_after=datetime.max.replace(tzinfo=UTC))
 

@@ -72,3 +72,13 @@ kubeconfig:
 {{- define "kdm.usesServiceAccount" -}}
 {{- if and (eq .Values.settings.repository "kubernetes") (not .Values.kubeconfig.existingSecret) }}true{{ end -}}
 {{- end }}
+
+{{/*
+The affinity as given, and rather several zones than one. Not by a constraint of the topology: where nodes have no zone, the
+scheduler would leave all of them out, and with them the constraint for nodes (requireAllTopologies in its PodTopologySpread).
+*/}}
+{{- define "kdm.affinity" -}}
+{{- $term := dict "topologyKey" "topology.kubernetes.io/zone" "labelSelector" (dict "matchLabels" (include "kdm.selectorLabels" . | fromYaml)) "matchLabelKeys" (list "pod-template-hash") -}}
+{{- $zones := dict "preferredDuringSchedulingIgnoredDuringExecution" (list (dict "weight" 100 "podAffinityTerm" $term)) -}}
+{{- ternary .Values.affinity (merge (deepCopy .Values.affinity) (dict "podAntiAffinity" $zones)) (hasKey .Values.affinity "podAntiAffinity") | toYaml }}
+{{- end }}

@@ -22,7 +22,7 @@ from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsE
 from kdm_adapters.kubernetes.wire.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.wire.readers import JSON
 from kdm_core.errors import Copyable
-from kdm_core.ports import Instrument
+from kdm_core.ports import WatchInstrument
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +37,13 @@ class Answer(NamedTuple):
 
     media_type: str
     body: aiohttp.StreamReader
+
+
+class Patch(NamedTuple):
+    """The body of a PATCH: what is to be changed, and in which format."""
+
+    media_type: str
+    content: object
 
 
 class ApiError(Copyable):
@@ -66,13 +73,13 @@ class Client:
     def __init__(
         self,
         credentials: Credentials,
-        instrument: Instrument | None = None,
+        instrument: WatchInstrument | None = None,
         *,
         on_server_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.epoch = 0
         self._credentials = credentials
-        self._instrument = instrument or Instrument()
+        self._instrument = instrument or WatchInstrument()
         self._on_server_changed = on_server_changed
         self._connections: Connections | None = None
         self._open: set[Connections] = set()
@@ -117,7 +124,7 @@ class Client:
         path: str,
         query: Mapping[str, str] | None = None,
         *,
-        merge_patch: object = None,
+        patch: Patch | None = None,
         timeout_s: float,
         epoch: int | None = None,
     ) -> bytes:
@@ -128,7 +135,7 @@ class Client:
             method: HTTP's.
             path: The path.
             query: The query parameters.
-            merge_patch: The body, to be sent as a JSON merge patch (RFC 7396).
+            patch: The body.
             timeout_s: How long it may take in all, in seconds.
             epoch: The epoch that the request belongs to; it is not sent in a later one. None for the present one.
 
@@ -139,7 +146,7 @@ class Client:
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._answer(verb, method, path, query or {}, JSON, merge_patch, progress, epoch) as answer,
+                self._answer(verb, method, path, query or {}, JSON, patch, progress, epoch) as answer,
             ):
                 try:
                     return await answer.read()
@@ -156,7 +163,7 @@ class Client:
         path: str,
         query: Mapping[str, str],
         accept: str,
-        merge_patch: object = None,
+        patch: Patch | None = None,
         progress: Progress | None = None,
         epoch: int | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -168,7 +175,7 @@ class Client:
         answer: aiohttp.ClientResponse | None = None
         try:
             try:
-                answer = await self._send(connections, method, path, query, accept, merge_patch, progress)
+                answer = await self._send(connections, method, path, query, accept, patch, progress)
                 code = answer.status
             finally:
                 self._instrument.api_request(verb, code, time.monotonic() - started)
@@ -192,14 +199,14 @@ class Client:
         path: str,
         query: Mapping[str, str],
         accept: str,
-        merge_patch: object,
+        patch: Patch | None,
         progress: Progress,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": accept, "User-Agent": USER_AGENT}
         body = None
-        if merge_patch is not None:
-            headers["Content-Type"] = "application/merge-patch+json"
-            body = json.dumps(merge_patch).encode()
+        if patch is not None:
+            headers["Content-Type"] = patch.media_type
+            body = json.dumps(patch.content).encode()
         target = path + ("?" + urlencode(query) if query else "")
         try:
             return await connections.request(method, target, headers, body, progress)

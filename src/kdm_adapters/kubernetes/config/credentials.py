@@ -16,8 +16,9 @@ from typing import Final, Literal
 
 from attrs import frozen
 
+from kdm_adapters.kubernetes.config import minting
 from kdm_adapters.kubernetes.config.access import Access, Plan, minted_access, plan_kubeconfig, plan_service_account
-from kdm_adapters.kubernetes.config.exec_plugin import Minted, PluginError, run_plugin
+from kdm_adapters.kubernetes.config.exec_plugin import PluginError
 from kdm_adapters.kubernetes.config.fields import InvalidClusterConfig
 from kdm_adapters.kubernetes.config.file_thread import FileThread
 from kdm_adapters.kubernetes.config.in_cluster import (
@@ -29,6 +30,7 @@ from kdm_adapters.kubernetes.config.in_cluster import (
     InClusterConfigLoader,
 )
 from kdm_adapters.kubernetes.config.kubeconfig import Cluster, Kubeconfig, User, kubeconfig_paths, load_kubeconfig
+from kdm_adapters.kubernetes.config.minting import Minting
 from kdm_adapters.kubernetes.config.redaction import Redactor
 from kdm_adapters.side_thread import Stalled
 from kdm_core import regular_file
@@ -37,13 +39,6 @@ from kdm_core.errors import Copyable
 __all__ = ["ClusterConfig", "Credentials", "CredentialsError", "InvalidClusterConfig"]
 
 Source = Literal["auto", "kubeconfig", "in-cluster"]
-
-EXPIRY_MARGIN_S: Final = 60.0
-"""What a plugin gave is renewed this long before it expires, in seconds, or after three quarters of its life."""
-
-RENEW_PAUSE_S: Final = 10.0
-"""The least time between two runs of a plugin, and between two attempts after a failure, in seconds: no plugin must be
-run by every request, whatever expiry it tells and whatever the cluster thinks of its token."""
 
 READ_S: Final = 10.0
 """How long the files may take to be read, in seconds: a network file system may not answer for as long as it likes."""
@@ -122,10 +117,10 @@ class Credentials:
         self._clock = clock
         self._files: dict[str, tuple[int, ...]] = {}  # as they were when they were read
         self._changed = False  # since then, when they were last looked at
-        self._minting = _Minting(now, clock)
+        self._minting = Minting(now, clock)
         self._loaded_at = -math.inf
         self._refused = self._failed = self._awaited = False
-        self._used: tuple[str, ...] = ()  # the secrets of what was loaded last: requests under way may still tell them
+        self._used: tuple[str, ...] = ()  # the secrets of what was loaded last: requests under way may still show them
         self._named = _named(config, environ)
         self._thread = FileThread()
         try:
@@ -147,7 +142,7 @@ class Credentials:
             if files is self._files:
                 self._changed = files != found
         if self._failed:
-            return self._clock() - self._loaded_at >= RENEW_PAUSE_S
+            return self._clock() - self._loaded_at >= minting.RENEW_PAUSE_S
         return self._refused or self._minting.is_due() or self._changed
 
     def is_usable(self) -> bool:
@@ -156,7 +151,7 @@ class Credentials:
 
     def refuse(self) -> None:
         """The cluster did not accept the credentials: have them renewed, but not at every refusal."""
-        if self._clock() - self._loaded_at >= RENEW_PAUSE_S:
+        if self._clock() - self._loaded_at >= minting.RENEW_PAUSE_S:
             self._refused = True
 
     async def load(self) -> Access:
@@ -216,61 +211,6 @@ class Credentials:
         files.clear()
         files.update(read)
         return plan_kubeconfig(cluster, user, self._environ)
-
-
-class _Minting:
-    """What the plugin gave, and when it may and must run again."""
-
-    def __init__(self, now: Callable[[], float], clock: Callable[[], float]) -> None:
-        self._now = now
-        self._clock = clock
-        self._asked: tuple[object, str] | None = None
-        self._minted: Minted | None = None
-        self._failure: PluginError | None = None
-        self._ran_at = -math.inf
-        self._renew_at = math.inf
-
-    def is_due(self) -> bool:
-        """Whether what there is expires soon. Only some time after it was made: a plugin may give nothing better."""
-        return self._now() >= self._renew_at and self._clock() - self._ran_at >= RENEW_PAUSE_S
-
-    def is_expired(self) -> bool:
-        """Whether what there is has expired, and something better may be had."""
-        return self._minted is not None and self._now() >= self._minted.expires_at and self.is_due()
-
-    async def mint(self, plan: Plan, environ: Mapping[str, str], *, again: bool) -> Minted:
-        """Return what the plugin gives, running it only where that is due.
-
-        Raises:
-            PluginError: It failed, or did so a moment ago.
-        """
-        assert plan.plugin is not None  # noqa: S101 - the caller looked
-        asked = (plan.plugin, plan.info)
-        if asked == self._asked:
-            if self._clock() - self._ran_at < RENEW_PAUSE_S:
-                again = False
-                if self._failure is not None:
-                    raise self._failure
-            if self._minted is not None and self._failure is None and not again and not self.is_due():
-                return self._minted
-        else:
-            self._minted = None
-        self._asked, self._failure = asked, None
-        try:
-            self._minted = await run_plugin(plan.plugin, plan.info, environ)
-        except PluginError as error:
-            self._failure = error
-            raise
-        finally:
-            self._ran_at = self._clock()
-        left_s = self._minted.expires_at - self._now()
-        self._renew_at = self._minted.expires_at - min(EXPIRY_MARGIN_S, max(0.0, left_s / 4))
-        return self._minted
-
-    def reject(self, detail: str) -> PluginError:
-        """Have the plugin run again after a pause: what it gave cannot be used. Returns the failure that this is."""
-        self._failure = PluginError("its answer cannot be used", detail)
-        return self._failure
 
 
 def _is_in_cluster(config: ClusterConfig, paths: tuple[str, ...], environ: Mapping[str, str]) -> bool:

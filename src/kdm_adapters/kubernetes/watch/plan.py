@@ -16,7 +16,7 @@ from kdm_adapters.kubernetes.watch.request import Request
 from kdm_adapters.kubernetes.watch.rules import Phase, Situation, Then, rule_for
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.messages import Failure
-from kdm_core.ports import Instrument
+from kdm_core.ports import WatchInstrument
 
 WATCH_LIST_PAUSE_S: Final = 3600.0
 """How long to list instead, in seconds, after a watch-list whose last bookmark never came."""
@@ -43,7 +43,7 @@ class Plan:
         schedule: When to read everything again although the watch works.
     """
 
-    def __init__(self, source: str, store: Store, tuning: Tuning, instrument: Instrument, rng: Random) -> None:
+    def __init__(self, source: str, store: Store, tuning: Tuning, instrument: WatchInstrument, rng: Random) -> None:
         self.phase = Phase.WATCH_LIST
         self.request = Request(0.0, 0.0, wanted=False)
         self.listing = Listing(store, tuning.page_size)

@@ -20,7 +20,7 @@ from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.messages import UNANSWERED, Failure
 from kdm_adapters.kubernetes.wire.readers import LIST_ACCEPT, WATCH_ACCEPT, Readers
 from kdm_adapters.kubernetes.wire.records import Garbage
-from kdm_core.ports import Instrument
+from kdm_core.ports import WatchInstrument
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Reflector:
         *,
         label_selector: str = "",
         verify_every_s: float = 5.0,
-        instrument: Instrument | None = None,
+        instrument: WatchInstrument | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -73,7 +73,7 @@ class Reflector:
         self._path = deployments_path(state.namespace)
         self._selector = {"labelSelector": label_selector} if label_selector else {}
         self._verify_every_s = verify_every_s
-        self._instrument = instrument or Instrument()
+        self._instrument = instrument or WatchInstrument()
         self._clock = clock
         self._sleep = sleep
         self._resting: asyncio.Timeout | None = None

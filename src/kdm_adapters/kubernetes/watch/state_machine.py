@@ -28,7 +28,7 @@ from kdm_adapters.kubernetes.watch.staging import Staging
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable
 from kdm_core.model import Deployment, DeploymentRef, SourceStatus, Trouble
-from kdm_core.ports import Instrument
+from kdm_core.ports import WatchInstrument
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class WatchState:
         namespace: str | None = None,
         *,
         tuning: Tuning | None = None,
-        instrument: Instrument | None = None,
+        instrument: WatchInstrument | None = None,
         rng: Random | None = None,
         on_synced: Callable[[], None] = lambda: None,
     ) -> None:
@@ -60,7 +60,7 @@ class WatchState:
         self._store = store
         self._published = Published(store, namespace)
         self._tuning = tuning or Tuning()
-        self._instrument = instrument or Instrument()
+        self._instrument = instrument or WatchInstrument()
         self._on_synced = on_synced
         self._health = Health()
         rng = rng or Random()  # noqa: S311 - jitter, not cryptography

@@ -12,9 +12,12 @@ from typing_extensions import override
 from kdm_adapters.audit_log import JsonLinesAuditSink
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import (
+    ALL_NAMESPACES,
+    ANY,
     AuditEvent,
     AuditSink,
     AuditUnavailable,
+    Caller,
     ChangeKind,
     Deployment,
     DeploymentChange,
@@ -22,11 +25,13 @@ from kdm_core import (
     DeploymentRef,
     DeploymentRepository,
     DeploymentService,
+    Expect,
     Identity,
-    Instrument,
     KdmError,
     Outcome,
     ReplicaStatus,
+    ServiceInstrument,
+    SetTo,
     SyncStatus,
     parse_policy,
 )
@@ -46,7 +51,7 @@ class Minimal(DeploymentRepository):
         return ()
 
     @override
-    def list(self, namespace: str | None = None) -> tuple[Deployment, ...]:
+    def list(self, namespace: str = ALL_NAMESPACES) -> tuple[Deployment, ...]:
         return ()
 
     @override
@@ -63,12 +68,12 @@ class Minimal(DeploymentRepository):
 
     @override
     async def set_replicas(
-        self, ref: DeploymentRef, replicas: int, *, resource_version: str | None = None
+        self, ref: DeploymentRef, replicas: int, *, expect: Expect = ANY, dry_run: bool = False
     ) -> Deployment:
         return Deployment(ref, "uid", "2", 1, 1, ReplicaStatus(replicas), labels={"made": "here"})
 
     @override
-    async def changes(self, namespace: str | None = None) -> AsyncGenerator[DeploymentChange, None]:
+    async def changes(self, namespace: str = ALL_NAMESPACES) -> AsyncGenerator[DeploymentChange, None]:
         yield DeploymentChange(ChangeKind.SYNCED)
 
 
@@ -104,7 +109,7 @@ class Listed(AuditSink):
         self.events.append(event)
 
 
-class Counting(Instrument):
+class Counting(ServiceInstrument):
     reads: int = 0
 
     @override
@@ -119,12 +124,13 @@ async def main() -> None:
         service = DeploymentService(
             repository, policy=parse_policy(POLICY), audit=audit, instrument=instrument, namespace="shop"
         )
-        written = await service.set_replicas("web", 3, actor=Identity("alice"))
-        assert written.replicas.desired == 3
-        assert written.labels["made"] == "here"
+        web = DeploymentRef("shop", "web")
+        scaled = await service.set_replicas(web, SetTo(3), caller=Caller(Identity("alice")))
+        assert scaled.replicas == 3
+        assert scaled.deployment.labels["made"] == "here"
         assert [event.outcome for event in audit.events] == [Outcome.SUCCESS]
         try:
-            _ = service.get("web")
+            _ = service.get(web)
         except KdmError as error:
             print(error)
         async for change in repository.changes():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.cluster_model import ClusterModel, State
@@ -290,13 +290,31 @@ class ApiServer:
             about = {"name": name, "group": "apps", "kind": "deployments/scale"}
             await reply.refuse(404, "NotFound", f'deployments.apps "{name}" not found', **about)
             return
-        if patch.get("metadata", {}).get("resourceVersion", held.resource_version) != held.resource_version:
-            await reply.refuse(409, "Conflict", "the object has been modified")
+        if isinstance(patch, list):
+            tests, (change,) = patch[:-1], patch[-1:]
+            if any(_pointed(json.loads(scale_body(held)), each["path"]) != each["value"] for each in tests):
+                await reply.refuse(422, "Invalid", "the server rejected our request due to an error in our request")
+                return
+            desired = change["value"]
+        else:
+            if patch.get("metadata", {}).get("resourceVersion", held.resource_version) != held.resource_version:
+                await reply.refuse(409, "Conflict", "the object has been modified")
+                return
+            desired = patch["spec"]["replicas"]
+        if reply.request.query.get("dryRun") == "All":
+            await reply.whole(200, scale_body(evolve(held, replicas=evolve(held.replicas, desired=desired))))
             return
-        stored = self.cluster.scale(key, patch["spec"]["replicas"])
+        stored = self.cluster.scale(key, desired)
         assert stored is not None
         await reply.whole(200, scale_body(stored))
         await self.notify()
+
+
+def _pointed(document: Any, pointer: str) -> Any:
+    """Return what a JSON Pointer (RFC 6901) leads to; None where that is nothing."""
+    for part in pointer.split("/")[1:]:
+        document = document.get(part, {})
+    return document or None
 
 
 def scale_body(stored: Deployment) -> bytes:

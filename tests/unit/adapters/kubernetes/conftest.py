@@ -41,7 +41,7 @@ async def until(happened: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def following(
-    repository: KubernetesDeploymentRepository, namespace: str | None = None
+    repository: KubernetesDeploymentRepository, namespace: str = "*"
 ) -> AsyncIterator[AsyncIterator[DeploymentChange]]:
     """Follow a repository's changes, and close the iterator in the end."""
     changes = repository.changes(namespace)

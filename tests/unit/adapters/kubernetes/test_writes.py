@@ -23,6 +23,7 @@ from kdm_core.errors import (
     WriteInvalid,
 )
 from kdm_core.model import DeploymentRef
+from kdm_core.scaling import Expect
 from unit.adapters.kubernetes.api_server import (
     DEADLINE_S,
     Answer,
@@ -90,10 +91,10 @@ async def test_a_precondition_is_sent_and_its_failure_is_a_conflict(make: MakeRe
     async with make() as repository:
         await synced(repository, server)
         at = repository.get(WEB).resource_version
-        await repository.set_replicas(WEB, 5, resource_version=at)
+        await repository.set_replicas(WEB, 5, expect=Expect(resource_version=at))
         assert json.loads(server.requests[-1].body)["metadata"] == {"resourceVersion": at}
         with pytest.raises(WriteConflict, match="shop/web"):
-            await repository.set_replicas(WEB, 6, resource_version=at)
+            await repository.set_replicas(WEB, 6, expect=Expect(resource_version=at))
         assert server.cluster.state["web"].replicas.desired == 5
 
 
@@ -105,7 +106,7 @@ async def test_a_version_that_never_was_is_a_conflict_and_is_not_sent(
     async with make() as repository:
         await synced(repository, server)
         with pytest.raises(WriteConflict):
-            await repository.set_replicas(WEB, 5, resource_version=version)
+            await repository.set_replicas(WEB, 5, expect=Expect(resource_version=version))
         assert server.count("patch") == 0
 
 
@@ -256,3 +257,45 @@ async def test_writes_at_once_all_arrive(make: MakeRepository, server: ApiServer
         await asyncio.gather(*(repository.set_replicas(WEB, n) for n in range(20)))
         await until(lambda: repository.get(WEB) == server.cluster.state["web"])
         assert server.count("patch") == 20
+
+
+async def test_what_is_expected_is_tested_by_a_json_patch(make: MakeRepository, server: ApiServer) -> None:
+    """A Scale of zero has no replicas: only a test for null holds there."""
+    async with make() as repository:
+        await synced(repository, server)
+        uid = repository.get(WEB).uid
+        await repository.set_replicas(WEB, 0, expect=Expect(replicas=1, uid=uid))
+        sent = server.requests[-1]
+        assert (sent.method, sent.headers["content-type"]) == ("PATCH", "application/json-patch+json")
+        assert json.loads(sent.body) == [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": "/spec/replicas", "value": 1},
+            {"op": "add", "path": "/spec/replicas", "value": 0},
+        ]
+        await repository.set_replicas(WEB, 2, expect=Expect(replicas=0))
+        assert json.loads(server.requests[-1].body)[0] == {"op": "test", "path": "/spec/replicas", "value": None}
+
+
+async def test_a_write_says_who_manages_the_count_and_whether_it_is_a_trial(
+    make: MakeRepository, server: ApiServer
+) -> None:
+    async with make() as repository:
+        await synced(repository, server)
+        await repository.set_replicas(WEB, 2)
+        await repository.set_replicas(WEB, 3, dry_run=True)
+        assert server.queries("patch") == [{"fieldManager": "kdm"}, {"fieldManager": "kdm", "dryRun": "All"}]
+        assert repository.get(WEB).replicas.desired == server.cluster.state["web"].replicas.desired == 2
+
+
+async def test_a_count_that_is_as_expected_and_refused_is_really_invalid(
+    make: MakeRepository, server: ApiServer
+) -> None:
+    """A test that fails and an admission webhook answer alike: the Deployment shows which of them it was."""
+    async with make() as repository:
+        await synced(repository, server)
+        server.faults["patch"].append(refusing(422, "Invalid", "spec.replicas: too many"))
+        with pytest.raises(WriteInvalid, match="too many"):
+            await repository.set_replicas(WEB, 3, expect=Expect(replicas=1))
+        with pytest.raises(WriteConflict, match="1 replicas, not 2") as raised:
+            await repository.set_replicas(WEB, 3, expect=Expect(replicas=2))
+        assert raised.value.current == server.cluster.state["web"]

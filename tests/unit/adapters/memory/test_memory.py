@@ -20,12 +20,12 @@ from kdm_core import (
     Deployment,
     DeploymentNotFound,
     DeploymentRef,
-    Instrument,
     InvalidName,
     InvalidReplicas,
     KdmError,
     NamespaceNotWatched,
     ReplicaStatus,
+    WatchInstrument,
     WriteConflict,
     WriteForbidden,
     WriteInvalid,
@@ -34,7 +34,7 @@ from kdm_core import (
 WEB = DeploymentRef("shop", "web")
 
 
-class LagMeter(Instrument):
+class LagMeter(WatchInstrument):
     def __init__(self) -> None:
         self.lagged = 0
 

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
-from kdm_core import Instrument, Outcome, SourceStatus, SyncStatus
+from kdm_core import Outcome, ServiceInstrument, SourceStatus, SyncStatus, WatchInstrument
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -38,7 +38,7 @@ def instrument() -> PrometheusInstrument:
     return PrometheusInstrument()
 
 
-def call_every_hook(instrument: Instrument) -> None:
+def call_every_hook(instrument: PrometheusInstrument) -> None:
     instrument.read_served("get")
     instrument.watch_event("*", "ADDED")
     instrument.event_undecodable("shop")
@@ -72,7 +72,12 @@ def test_every_hook_shows(instrument: PrometheusInstrument) -> None:
 
 def test_no_hook_is_forgotten() -> None:
     """Whatever kdm can tell about itself is told to Prometheus."""
-    hooks = {name for name, member in vars(Instrument).items() if callable(member) and not name.startswith("_")}
+    hooks = {
+        name
+        for kind in (ServiceInstrument, WatchInstrument)
+        for name, member in vars(kind).items()
+        if callable(member) and not name.startswith("_")
+    }
     assert hooks <= set(vars(PrometheusInstrument))
 
 

@@ -16,6 +16,7 @@ from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import LOCAL, DeploymentRef, DeploymentService
 from kdm_http.api.app import create_app
 from kdm_http.api.openapi import describe
+from kdm_http.api.routes import ROUTES
 
 DOCUMENT = "/api/v1/openapi.json"
 
@@ -26,7 +27,7 @@ async def anew(scope: Any, receive: Any, send: Any) -> None:
         for namespace, name in (("default", "nginx-deployment"), ("payments", "api"), ("shop", "api")):
             repository.cluster.create(DeploymentRef(namespace, name), 3)
         await repository.wait_synced(10)
-        scope.setdefault("state", {})["peer"] = SimpleNamespace(identity=LOCAL)
+        scope.setdefault("state", {})["peer"] = SimpleNamespace(identity=LOCAL.identity)
         await create_app(DeploymentService(repository))(scope, receive, send)
 
 
@@ -78,12 +79,12 @@ async def test_there_is_no_web_page(client: httpx.AsyncClient, path: str) -> Non
 
 
 def test_the_largest_count_is_the_service_s() -> None:
-    asked = describe(7)["components"]["schemas"]["ReplicaCountRequest"]["properties"]["replicaCount"]
+    asked = describe(ROUTES, 7)["components"]["schemas"]["ReplicaCountRequest"]["properties"]["replicaCount"]
     assert (asked["minimum"], asked["maximum"]) == (0, 7)
 
 
 def test_every_answer_has_an_example() -> None:
-    document = describe(1000)
+    document = describe(ROUTES, 1000)
     shared = document["components"]["responses"]
     for path, item in document["paths"].items():
         for method in item.keys() - {"parameters"}:

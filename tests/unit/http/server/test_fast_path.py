@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_core import AuditEvent, AuditSink, DeploymentRef, DeploymentService
+from kdm_core import AuditEvent, AuditSink, DeploymentRef, DeploymentService, Outcome
 from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
+from kdm_http.api.answered import Answered
 from kdm_http.api.app import Api, create_app
 from kdm_http.server.limits import Limits
 from unit.http.client import DEADLINE_S, Client, Response
@@ -98,13 +99,16 @@ class Side:
     def __init__(self, repository: MemoryDeploymentRepository, policy: Policy | None = None) -> None:
         self.audit = Kept()
         self.observed: list[tuple[str, str, int, str]] = []
+        self.answered: list[Answered] = []
         service = DeploymentService(repository, policy=policy or parse_policy(POLICY), audit=self.audit)
-        self.api = create_app(service, observe=self._observe)
+        self.service = service
+        self.api = create_app(service, observers=[self._observe])
         self.server: Any = None
 
-    def _observe(self, method: str, route: str, status: int, seconds: float, user: str) -> None:
-        assert seconds >= 0
-        self.observed.append((method, route, status, user))
+    def _observe(self, answered: Answered) -> None:
+        assert answered.seconds >= 0
+        self.answered.append(answered)
+        self.observed.append((answered.method, answered.route, answered.status, answered.user))
 
     @property
     def told(self) -> Any:
@@ -113,7 +117,7 @@ class Side:
 
 
 def long_way(api: Api) -> Any:
-    """Return the same application without its shortcut."""
+    """Return the same application without its fast path."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await api(scope, receive, send)
@@ -169,7 +173,7 @@ async def test_both_ways_give_the_same(sides: tuple[Side, Side], connect: Any) -
 
 
 @pytest.mark.parametrize("base", ["", "/api/v1"])
-@pytest.mark.parametrize("way", [0, 1], ids=["shortcut", "long way"])
+@pytest.mark.parametrize("way", [0, 1], ids=["fast path", "long way"])
 async def test_who_has_the_newest_list_is_told_so(sides: tuple[Side, Side], connect: Any, base: str, way: int) -> None:
     """With a 304 and no body, until the list is another one. Nothing else has a tag."""
     side, read = sides[way], "/deployments?namespace=shop"
@@ -185,7 +189,7 @@ async def test_who_has_the_newest_list_is_told_so(sides: tuple[Side, Side], conn
         assert (await client.request(base + read, headers=f"If-None-Match: {names}\r\n")).body == first.body
     assert {status for _, _, status, _ in side.observed} == {200, 304}
 
-    repository: Any = side.api.shortcut._service._repository
+    repository: Any = side.service._repository
     await repository.set_replicas(DeploymentRef("shop", "api"), 4)
     changed = await client.request(base + read, headers=f"If-None-Match: {tag}\r\n")
     assert (changed.status, changed.headers["etag"] == tag) == (200, False)
@@ -212,6 +216,29 @@ async def test_the_usual_reads_take_it(sides: tuple[Side, Side], connect: Any, m
         for fields in ("", "connection: keep-alive\r\naccept-encoding: gzip\r\nuser-agent: x\r\n"):
             assert (await ask(client, "GET", target, "1.1", fields)).status == 200
     assert reached == []
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "audited"),
+    [
+        ("/deployments/hidden/replicas?namespace=secret", 403, 1),
+        ("/api/v1/deployments?namespace=secret", 403, 1),
+        ("/deployments/none/replicas", 404, 0),
+        ("/api/v1/deployments/api/replicas", 409, 0),
+        ("/deployments?namespace=-a", 400, 0),
+    ],
+)
+async def test_an_error_is_answered_at_once_and_recorded_once(
+    sides: tuple[Side, Side], connect: Any, monkeypatch: Any, target: str, status: int, audited: int
+) -> None:
+    """Without the application, which could only record it a second time."""
+    short, _ = sides
+    monkeypatch.setattr(short.api, "_litestar", None)
+    client = await connect(short.server)
+    await client.handshake()
+    assert (await ask(client, "GET", target, "1.1", "")).status == status
+    assert [each.status for each in short.answered] == [status]
+    assert [(each.outcome, each.request_id) for each in short.audit.events] == [(Outcome.DENIED, "mine")] * audited
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -268,19 +295,19 @@ async def test_a_list_is_as_new_as_the_cache(sides: tuple[Side, Side], connect: 
     short, _ = sides
     client = await connect(short.server)
     await client.handshake()
-    repository: Any = short.api.shortcut._service._repository
+    repository: Any = short.service._repository
     for replicas in (4, 5, 6):
         await repository.set_replicas(DeploymentRef("shop", "api"), replicas)
         for target in ("/deployments?namespace=shop", "/api/v1/deployments?namespace=shop"):
             assert (await ask(client, "GET", target, "1.1", "")).json[0]["replicaCount"] == replicas
 
 
-async def test_a_broken_shortcut_is_no_answer_of_its_own(sides: tuple[Side, Side], connect: Any) -> None:
-    """An error inside it is met again on the long way, which logs it and answers 500."""
+async def test_a_defect_is_answered_and_logged_the_same_on_both_ways(sides: tuple[Side, Side], connect: Any) -> None:
+    """It is a 500 that names the request, and one line in the log."""
     short, long = sides
     for side in sides:
-        service: Any = side.api.shortcut._service
-        service._repository = None
+        service: Any = side.service
+        service._repository = service._permission = None
     answers = []
     for side in (short, long):
         client = await connect(side.server)

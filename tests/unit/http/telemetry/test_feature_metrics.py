@@ -12,17 +12,17 @@ from prometheus_client import CollectorRegistry
 
 from kdm_core import LOCAL, DeploymentService
 from kdm_http.api.app import create_app
-from kdm_http.telemetry.feature_metrics import Adoption
+from kdm_http.telemetry.feature_metrics import FeatureMetrics
 
-PEER: Any = SimpleNamespace(identity=LOCAL, not_after=datetime.max.replace(tzinfo=UTC))
+PEER: Any = SimpleNamespace(identity=LOCAL.identity, not_after=datetime.max.replace(tzinfo=UTC))
 
 
 class Deployed:
-    """The API, asked as the server asks it: the shortcut first where a request has no body, else ASGI."""
+    """The API, asked as the server asks it: the fast path first where a request has no body, else ASGI."""
 
     def __init__(self, service: DeploymentService) -> None:
         self.registry = CollectorRegistry()
-        self.app = Adoption(create_app(service), self.registry)
+        self.app = create_app(service, observers=[FeatureMetrics(self.registry).count])
 
     def used(self, dialect: str) -> dict[str, float]:
         """Features and how many requests used them, those with none left out."""
@@ -36,9 +36,9 @@ class Deployed:
     async def request(self, method: str, target: str, **options: Any) -> int:
         fields = [(name.lower().encode(), value.encode()) for name, value in options.get("headers", {}).items()]
         if "json" not in options:
-            ready = self.app.shortcut(method.encode(), target.encode(), fields, PEER)
+            ready = self.app.answer_at_once(method.encode(), target.encode(), fields, PEER)
             if ready is not None:
-                return 200
+                return ready.status
 
         async def admitted(scope: Any, receive: Any, send: Any) -> None:
             scope["state"] = {"peer": PEER}
@@ -67,12 +67,13 @@ async def test_plain_requests_use_no_feature(deployed: Deployed) -> None:
 
 
 async def test_each_request_counts_once_whichever_way_it_is_answered(deployed: Deployed) -> None:
-    """A read that the shortcut leaves to the application is not counted by both."""
+    """A read that the fast path leaves to the application is not counted by both."""
     assert await deployed.request("GET", "/api/v1/deployments?namespace=shop") == 200
     assert await deployed.request("GET", "/api/v1/deployments/none/replicas?namespace=shop") == 404
+    assert await deployed.request("GET", "/api/v1/deployments/n%6Fne/replicas?namespace=shop") == 404
     body = {"replicaCount": 2}
     assert await deployed.request("PUT", "/api/v1/deployments/api/replicas?namespace=shop", json=body) == 200
-    assert deployed.used("rfd156") == {"namespace": 3}
+    assert deployed.used("rfd156") == {"namespace": 4}
     assert deployed.used("rfd001") == {}
 
 

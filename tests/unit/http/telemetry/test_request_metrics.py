@@ -7,7 +7,9 @@ import math
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kdm_http.telemetry.request_metrics import COUNTED_USERS, RequestMetrics, dialect_of
+from kdm_http.api.answered import Answered
+from kdm_http.api.routes import dialect_of
+from kdm_http.telemetry.request_metrics import COUNTED_USERS, RequestMetrics
 
 REQUESTS = "kdm_http_requests_total"
 SECONDS = "kdm_http_request_duration_seconds"
@@ -51,7 +53,7 @@ def test_answers_are_told_apart_by_dialect_method_route_and_status(
         ("PUT", "/api/v1/deployments/{name}/replicas", 409),
         ("GET", "", 404),
     ):
-        metrics.count(method, route, status, 0.001, "alice")
+        metrics.count(Answered(method, route, status, 0.001, "alice"))
 
     def told(dialect: str, method: str, route: str, status: int) -> float | None:
         labels = {"dialect": dialect, "method": method, "route": route, "status": str(status)}
@@ -67,7 +69,7 @@ def test_answers_are_told_apart_by_dialect_method_route_and_status(
 def test_durations_fall_into_the_buckets_that_bound_them(registry: CollectorRegistry, metrics: RequestMetrics) -> None:
     """Buckets are cumulative and include their bound, whatever the statuses were."""
     for seconds, status in ((0.0004, 200), (0.0005, 200), (0.0007, 503), (99.0, 504)):
-        metrics.count("GET", "/deployments", status, seconds, "alice")
+        metrics.count(Answered("GET", "/deployments", status, seconds, "alice"))
     labels = {"dialect": "rfd001", "method": "GET", "route": "/deployments"}
 
     def below(bound: str) -> float | None:
@@ -84,7 +86,7 @@ def test_methods_that_callers_make_up_cost_one_time_series(
     registry: CollectorRegistry, metrics: RequestMetrics
 ) -> None:
     for number in range(1000):
-        metrics.count(f"BREW{number}", "/deployments", 405, 0.001, "alice")
+        metrics.count(Answered(f"BREW{number}", "/deployments", 405, 0.001, "alice"))
     labels = {"dialect": "rfd001", "method": "other", "route": "/deployments", "status": "405"}
     assert registry.get_sample_value(REQUESTS, labels) == 1000
     assert sum(len(family.samples) for family in registry.collect() if family.name == "kdm_http_requests") == 1
@@ -94,8 +96,8 @@ def test_users_without_number_cost_a_bounded_number_of_time_series(
     registry: CollectorRegistry, metrics: RequestMetrics
 ) -> None:
     for number in range(COUNTED_USERS + 50):
-        metrics.count("GET", "/deployments", 200, 0.001, f"user-{number}")
-    metrics.count("GET", "/deployments", 200, 0.001, "user-0")
+        metrics.count(Answered("GET", "/deployments", 200, 0.001, f"user-{number}"))
+    metrics.count(Answered("GET", "/deployments", 200, 0.001, "user-0"))
     name = "kdm_http_requests_by_user_total"
     assert registry.get_sample_value(name, {"user": "user-0"}) == 2
     assert registry.get_sample_value(name, {"user": "other"}) == 50

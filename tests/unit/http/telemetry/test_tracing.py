@@ -86,12 +86,12 @@ async def test_a_request_leaves_a_span_that_tells_route_status_dialect_and_user(
 
 
 async def test_an_answer_given_at_once_leaves_the_same_span(kdm: Observed) -> None:
-    """The shortcut of plain reads and the application tell the same of a request."""
+    """The fast path and the application say the same of a request."""
     target, fields = "/deployments/nginx-deployment/replicas", {"x-request-id": "abc", "traceparent": TRACEPARENT}
     async with kdm.client() as client:
         await client.get(target, headers=fields)
         raw = [(name.encode(), value.encode()) for name, value in fields.items()]
-        assert kdm.container.api().shortcut(b"GET", target.encode(), raw, PEER) is not None
+        assert kdm.container.api().answer_at_once(b"GET", target.encode(), raw, PEER) is not None
     long_way, at_once = kdm.spans
     assert attributes(at_once) == attributes(long_way)
     assert (at_once.name, at_once.kind) == (long_way.name, long_way.kind)
@@ -102,10 +102,11 @@ async def test_an_answer_given_at_once_leaves_the_same_span(kdm: Observed) -> No
     assert at_once.start_time <= at_once.end_time
 
 
-async def test_what_the_shortcut_leaves_to_the_application_leaves_one_span(kdm: Observed) -> None:
+@pytest.mark.parametrize("target", ["/deployments/none/replicas", "/deployments/n%6Fne/replicas"])
+async def test_a_read_that_fails_leaves_one_span_whichever_way_it_takes(kdm: Observed, target: str) -> None:
     async with kdm.client() as client:
-        assert kdm.container.api().shortcut(b"GET", b"/deployments/none/replicas", [], PEER) is None
-        await client.get("/deployments/none/replicas")
+        if kdm.container.api().answer_at_once(b"GET", target.encode(), [], PEER) is None:
+            await client.get(target)
     (span,) = kdm.spans
     assert attributes(span)["http.response.status_code"] == 404
     assert span.status.status_code is StatusCode.UNSET, "a wrong request is no error of the server"

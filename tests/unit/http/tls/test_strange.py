@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import CollectorRegistry
 
-from kdm_core import AuditEvent, Outcome, Verb
+from kdm_core import AuditEvent, AuditSink, Outcome, Verb
 from kdm_http.server.serve import TlsConfigurationError
 from kdm_http.telemetry.edge_metrics import Traffic
 from kdm_http.tls.pem import write_blocks
@@ -28,7 +28,7 @@ from unit.http.tls import strange
 KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-class Trail:
+class Trail(AuditSink):
     """An audit trail in memory."""
 
     def __init__(self) -> None:

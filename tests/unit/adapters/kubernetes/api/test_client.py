@@ -12,7 +12,7 @@ from kdm_adapters.kubernetes.api import connections as module
 from kdm_adapters.kubernetes.api.client import Client
 from kdm_adapters.kubernetes.api.sockets import open_socket
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials
-from kdm_core.ports import Instrument
+from kdm_core.ports import WatchInstrument
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, refusing
 from unit.adapters.kubernetes.conftest import MakeRepository
 
@@ -40,7 +40,7 @@ async def test_watches_have_no_time_limit_of_ours() -> None:
 
 
 async def test_every_request_is_told_with_its_rbac_verb_and_code(make: MakeRepository, server: ApiServer) -> None:
-    class Requests(Instrument):
+    class Requests(WatchInstrument):
         def __init__(self) -> None:
             self.told: list[tuple[str, int]] = []
 

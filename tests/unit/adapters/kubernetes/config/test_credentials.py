@@ -17,9 +17,9 @@ import trustme
 import uvloop
 
 from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig, KubernetesDeploymentRepository
-from kdm_adapters.kubernetes.api.client import ApiError, Client
+from kdm_adapters.kubernetes.api.client import ApiError, Client, Patch
 from kdm_adapters.kubernetes.config import credentials as module
-from kdm_adapters.kubernetes.config import exec_plugin
+from kdm_adapters.kubernetes.config import exec_plugin, minting
 from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
 from kdm_core.errors import CacheNotSynced, ClusterUnreachable
 from kdm_core.model import DeploymentRef
@@ -347,7 +347,7 @@ def test_a_slow_plugin_runs_once_for_all_requests_and_none_of_them_ends_it(
             client = Client(Credentials(ClusterConfig(kubeconfig=server.kubeconfig(tmp_path, user=gated(tmp_path)))))
             for _ in range(3):
                 with pytest.raises(ApiError, match="credentials for the cluster are still being renewed") as caught:
-                    await client.request("patch", "PATCH", "/x", merge_patch={}, timeout_s=0.1)
+                    await client.request("patch", "PATCH", "/x", patch=Patch("application/json", {}), timeout_s=0.1)
                 assert caught.value.failure.reason == "Unreachable"
             assert not server.requests
             gate.open()
@@ -413,7 +413,7 @@ async def test_no_request_goes_on_with_what_is_not_good_any_more_while_it_is_ren
         path.write_text(json.dumps(kubeconfig("http://127.0.0.1:1", user=user)))
     for _ in range(3):
         with pytest.raises(ApiError, match="credentials for the cluster are still being renewed"):
-            await client.request("patch", "PATCH", "/x", merge_patch={}, timeout_s=0.1)
+            await client.request("patch", "PATCH", "/x", patch=Patch("application/json", {}), timeout_s=0.1)
     assert len(server.requests) == 1
     gate.open()
     await client.close()
@@ -442,7 +442,7 @@ async def test_a_plugin_that_takes_too_long_is_ended(
 async def test_a_401_leads_to_a_new_token_for_the_next_request(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RENEW_PAUSE_S", 0.0)
+    monkeypatch.setattr(minting, "RENEW_PAUSE_S", 0.0)
     path = tmp_path / "plugin"
     config = server.kubeconfig(tmp_path, user=plugin(path, {"token": "first"}))
     server.cluster.create("web")
@@ -475,7 +475,7 @@ def certificate(ca: trustme.CA, name: str) -> dict[str, object]:
 async def test_an_exec_plugins_client_certificate_is_used_and_renewed_without_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RENEW_PAUSE_S", 0.0)
+    monkeypatch.setattr(minting, "RENEW_PAUSE_S", 0.0)
     ca, path = trustme.CA(), tmp_path / "plugin"
     ca.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
     server = ApiServer(tls=server_tls(ca))

@@ -23,7 +23,7 @@ from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page
 from kdm_core.model import ChangeKind, Deployment
-from kdm_core.ports import Instrument
+from kdm_core.ports import WatchInstrument
 
 A = TypeVar("A", bound=Action)
 
@@ -38,7 +38,7 @@ TOO_LARGE = Failure(
 INTERNAL = Failure(500, "InternalError", "boom")
 
 
-class Recorder(Instrument):
+class Recorder(WatchInstrument):
     """Remembers what it is told."""
 
     def __init__(self) -> None:

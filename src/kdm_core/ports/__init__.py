@@ -1,0 +1,17 @@
+"""The ports: what the domain needs from the outside, as abstract base classes that adapters subclass."""
+
+from kdm_core.ports.audit import AuditSink
+from kdm_core.ports.instruments import ServiceInstrument, WatchInstrument
+from kdm_core.ports.repository import DeploymentFeed, DeploymentReader, DeploymentRepository, DeploymentWriter
+from kdm_core.ports.wrapped import WrappedRepository
+
+__all__ = [
+    "AuditSink",
+    "DeploymentFeed",
+    "DeploymentReader",
+    "DeploymentRepository",
+    "DeploymentWriter",
+    "ServiceInstrument",
+    "WatchInstrument",
+    "WrappedRepository",
+]

@@ -1,0 +1,165 @@
+"""How a replica count is changed: the change, what is expected before it, and what came of it."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from attrs import frozen
+
+from kdm_core.errors import InvalidChange, OutOfBounds
+from kdm_core.model import Deployment, DeploymentRef
+from kdm_core.names import MAX_REPLICAS, check_replicas
+
+
+class OnBound(enum.StrEnum):
+    """What becomes of a relative change that would lead out of its bounds."""
+
+    REJECT = "reject"
+    """Nothing changes: ``OutOfBounds``."""
+    CLAMP = "clamp"
+    """The count becomes the bound. Where that would be a step in the other direction, it stays as it is."""
+
+
+@frozen
+class SetTo:
+    """Make the count this number.
+
+    Attributes:
+        replicas: How many.
+    """
+
+    replicas: int
+
+    def check(self, maximum: int) -> None:
+        """Check that the change could be right.
+
+        Raises:
+            InvalidReplicas: The count is no integer from 0 to ``maximum``.
+        """
+        check_replicas(self.replicas, maximum=maximum)
+
+    def result(self, ref: DeploymentRef, current: int | None, maximum: int) -> int:  # noqa: ARG002 - as ScaleBy's
+        """Return the count after the change."""
+        return self.replicas
+
+
+@frozen
+class ScaleBy:
+    """Make the count greater or smaller by a number. Judged by its result, in the policy and in the bounds.
+
+    Attributes:
+        delta: How many more; fewer where it is negative.
+        min: The smallest result.
+        max: The largest result; None for the service's own maximum, which holds in any case.
+        on_bound: What becomes of a change that would lead out of the bounds.
+    """
+
+    delta: int
+    min: int = 0
+    max: int | None = None
+    on_bound: OnBound = OnBound.REJECT
+
+    def check(self, maximum: int) -> None:
+        """Check that the change could be right.
+
+        Raises:
+            InvalidChange: The delta or the bounds are none.
+        """
+        if type(self.delta) is not int or abs(self.delta) > MAX_REPLICAS:
+            raise InvalidChange(f"delta: must be an integer from -{MAX_REPLICAS} to {MAX_REPLICAS}")
+        for name, value in (("min", self.min), ("max", self.max)):
+            if value is not None and (type(value) is not int or not 0 <= value <= MAX_REPLICAS):
+                raise InvalidChange(f"{name}: must be an integer from 0 to {MAX_REPLICAS}")
+        if self.min > self._top(maximum):
+            raise InvalidChange(f"min: {self.min} is greater than the largest count, which is {self._top(maximum)}")
+
+    def result(self, ref: DeploymentRef, current: int | None, maximum: int) -> int:
+        """Return the count after the change.
+
+        Args:
+            ref: Of which Deployment.
+            current: Its count before.
+            maximum: The largest count that the service allows.
+
+        Raises:
+            OutOfBounds: It lies outside the bounds, and ``on_bound`` is ``REJECT``.
+        """
+        before = current or 0
+        top = self._top(maximum)
+        wanted = before + self.delta
+        if self.min <= wanted <= top:
+            return wanted
+        if self.on_bound is OnBound.REJECT:
+            raise OutOfBounds(ref, before, wanted, self.min, top)
+        bounded = min(max(wanted, self.min), top)
+        return before if (bounded - before) * self.delta < 0 else bounded
+
+    def _top(self, maximum: int) -> int:
+        return maximum if self.max is None else min(self.max, maximum)
+
+
+Change = SetTo | ScaleBy
+
+
+@frozen
+class Expect:
+    """What a Deployment must be like for a write to happen. The cluster judges it, in one step with the write.
+
+    Attributes:
+        resource_version: The version it must still be at; None for any. Every change of the object is a new version,
+            those of its Pods' status included.
+        replicas: The count it must have before the write; None for any.
+        uid: The object it must be: one deleted and created again has another; None for any.
+
+    Raises:
+        InvalidReplicas: ``replicas`` is no count.
+    """
+
+    resource_version: str | None = None
+    replicas: int | None = None
+    uid: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.replicas is not None:
+            check_replicas(self.replicas)
+
+    def unmet(self, found: Deployment) -> str:
+        """Return how a Deployment differs from what is expected, as a clause; "" where it does not."""
+        if self.uid is not None and found.uid != self.uid:
+            return f"it is another object, with the uid {found.uid}"
+        if self.replicas is not None and found.replicas.desired != self.replicas:
+            return f"it has {found.replicas.desired} replicas, not {self.replicas}"
+        if self.resource_version is not None and found.resource_version != self.resource_version:
+            return f"it is at resourceVersion {found.resource_version}, not {self.resource_version}"
+        return ""
+
+
+ANY: Final = Expect()
+"""Nothing is expected."""
+
+
+@frozen
+class Scaled:
+    """What came of a write.
+
+    Attributes:
+        deployment: The Deployment as written; in a dry run, as it would be.
+        previous: Its count before. After a relative change, and where a count was expected, it is the count that the
+            write replaced; else it is what was last known, or None where nothing was.
+        dry_run: Whether nothing was stored.
+    """
+
+    deployment: Deployment
+    previous: int | None = None
+    dry_run: bool = False
+
+    @property
+    def replicas(self) -> int:
+        """The count that is desired now."""
+        return self.deployment.replicas.desired
+
+    @property
+    def changed(self) -> bool:
+        """Whether that is another count than before, as far as that is known."""
+        return self.previous != self.replicas

@@ -1,0 +1,320 @@
+"""The use cases: read, follow and change replica counts, within bounds and policy, leaving an audit trail."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final
+
+from kdm_core.errors import DeploymentNotFound, Forbidden, KdmError
+from kdm_core.model import (
+    ALL_NAMESPACES,
+    LOCAL,
+    Caller,
+    Deployment,
+    DeploymentChange,
+    DeploymentRef,
+    SyncStatus,
+    Verb,
+)
+from kdm_core.names import check_namespace, check_replicas
+from kdm_core.policy import ALLOW_ALL, Policy
+from kdm_core.ports import AuditSink, DeploymentRepository, ServiceInstrument
+from kdm_core.queries import Page, Query
+from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo
+from kdm_core.service.following import Followers
+from kdm_core.service.health import Health, SharedProbe
+from kdm_core.service.listing import page_of
+from kdm_core.service.permission import Permission
+from kdm_core.service.recording import Recorder
+from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Writer
+
+DEFAULT_MAX_REPLICAS: Final = 1000
+"""The largest count a caller may ask for unless configured otherwise: guards against typos."""
+
+_READ: Final = Verb.READ
+_ALL: Final = Query()
+
+
+class DeploymentService:
+    """What callers may ask of kdm. One instance serves every caller; use it on its repository's event loop.
+
+    Reads are synchronous and answered from memory.
+
+    Args:
+        repository: Where Deployments live. The service neither starts nor stops it.
+        policy: Who may do what; may be replaced at any time through the attribute. By default everybody may do all.
+        audit: Where write attempts and refused accesses are recorded; None for nowhere.
+        instrument: Counts what is served.
+        namespace: What a name without a namespace means: one in this namespace, or "*" for whichever has one.
+        max_replicas: The largest count that may be asked for, inclusive.
+        contention_timeout_s: How long a relative change tries to get its turn against others, in seconds.
+        clock: Monotonic seconds, for latencies, the age of a probe and the time a relative change has.
+        sleep: Waits so many seconds.
+
+    Raises:
+        InvalidName: ``namespace`` is no namespace.
+        InvalidReplicas: ``max_replicas`` is no count.
+    """
+
+    def __init__(
+        self,
+        repository: DeploymentRepository,
+        *,
+        policy: Policy = ALLOW_ALL,
+        audit: AuditSink | None = None,
+        instrument: ServiceInstrument | None = None,
+        namespace: str = ALL_NAMESPACES,
+        max_replicas: int = DEFAULT_MAX_REPLICAS,
+        contention_timeout_s: float = CONTENTION_TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._repository = repository
+        self._instrument = instrument or ServiceInstrument()
+        self._namespace = namespace if namespace == ALL_NAMESPACES else check_namespace(namespace)
+        self._max_replicas = check_replicas(max_replicas)
+        self._permission = Permission(repository, policy)
+        self._recorder = Recorder(audit, self._instrument, clock)
+        self._writer = Writer(
+            repository,
+            self._permission,
+            self._recorder,
+            max_replicas=self._max_replicas,
+            contention_timeout_s=contention_timeout_s,
+            clock=clock,
+            sleep=sleep,
+        )
+        self._followers = Followers(repository, lambda: self._permission.policy)
+        self._probe = SharedProbe(repository, clock)
+
+    @property
+    def policy(self) -> Policy:
+        """Who may do what. Replace it on the event loop's thread: it holds from the next request and change on."""
+        return self._permission.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._permission.policy = policy
+        self._followers.policy_changed()
+
+    @property
+    def namespace(self) -> str:
+        """What a name without a namespace means: one in this namespace, or "*" for whichever has one."""
+        return self._namespace
+
+    @property
+    def max_replicas(self) -> int:
+        """The largest count that may be asked for, inclusive."""
+        return self._max_replicas
+
+    def get(self, ref: DeploymentRef, caller: Caller = LOCAL) -> Deployment:
+        """Return one Deployment, from memory.
+
+        Args:
+            ref: Which one. It need not be a valid name: then this is what the error says.
+            caller: Who asks.
+
+        Returns:
+            Its newest known state.
+
+        Raises:
+            InvalidName: A name no Deployment or namespace can have.
+            DeploymentNotFound: There is none.
+            Forbidden: The policy does not let the caller read it.
+            CacheNotSynced, CacheStale: The repository cannot answer now.
+        """
+        try:
+            found = self._repository.get(ref)
+        except KdmError:
+            pass  # what is wrong is said in the order that keeps secrets: below
+        else:
+            if self._permission.policy.allows(caller.identity, _READ, ref, found.labels):
+                self._instrument.read_served("get")
+                return found
+        try:
+            known = self._permission.known(ref, _READ, caller.identity)
+        except Forbidden as error:
+            self._recorder.refusal(error, caller, ref.namespace, ref.name)
+            raise
+        if known is None:
+            raise DeploymentNotFound(ref)
+        return known
+
+    def find(self, name: str, namespace: str | None = None, caller: Caller = LOCAL) -> Deployment:
+        """Return the Deployment that a name means, from memory: for callers that need not name a namespace.
+
+        Args:
+            name: Its name.
+            namespace: Its namespace; None for the configured default, "*" for whichever has one of that name.
+            caller: Who asks.
+
+        Returns:
+            Its newest known state.
+
+        Raises:
+            InvalidName, DeploymentNotFound, Forbidden, CacheNotSynced, CacheStale: As for ``get``.
+            AmbiguousName: "*", and several namespaces have one that the caller may read or scale.
+        """
+        where = self._namespace if namespace is None else namespace
+        if where != ALL_NAMESPACES:
+            return self.get(DeploymentRef(where, name), caller)
+        try:
+            found = self._repository.find(name)
+        except KdmError:
+            found = ()  # as in ``get``
+        if len(found) != 1 or not self._permission.policy.allows(caller.identity, _READ, found[0].ref, found[0].labels):
+            try:
+                found = (self._permission.the_one(name, _READ, caller.identity),)
+            except Forbidden as error:
+                self._recorder.refusal(error, caller, where, name)
+                raise
+        self._instrument.read_served("find")
+        return found[0]
+
+    def resolve(
+        self, name: str, namespace: str | None, verb: Verb, caller: Caller = LOCAL, change: Change | None = None
+    ) -> DeploymentRef:
+        """Return which Deployment a name means: for callers that need not name a namespace.
+
+        Permission comes first: who may not touch a name does not learn whether it exists. A failure is recorded as what
+        the attempt to read or write came to; so write in the same turn of the event loop, or resolve again.
+
+        Args:
+            name: Its name.
+            namespace: Its namespace; None for the configured default, "*" for whichever has one of that name.
+            verb: What is to be done.
+            caller: Who asks.
+            change: What is to be written, where something is: it is checked, and refused, with the name.
+
+        Returns:
+            The reference. Where a namespace was named the Deployment need not be known here: it may be new.
+
+        Raises:
+            InvalidName, Forbidden, AmbiguousName, DeploymentNotFound, CacheNotSynced, CacheStale: As for ``find``.
+            InvalidReplicas, InvalidChange: The change can never be right.
+        """
+        where = self._namespace if namespace is None else namespace
+        if verb is _READ:
+            return self.find(name, where, caller).ref
+        with self._recorder.attempt(caller, where, name, change) as attempt:
+            if change is not None:
+                change.check(self._max_replicas)
+            replicas = change.replicas if isinstance(change, SetTo) else None
+            if where == ALL_NAMESPACES:
+                ref = self._permission.the_one(name, verb, caller.identity, replicas).ref
+            else:
+                ref = DeploymentRef(where, name)
+                self._permission.known(ref, verb, caller.identity, replicas)
+            attempt.goes_on = True
+            return ref
+
+    def list(self, query: Query = _ALL, caller: Caller = LOCAL) -> Page:
+        """Return the Deployments the caller may read and asks for, from memory.
+
+        Args:
+            query: What is asked for.
+            caller: Who asks.
+
+        Returns:
+            A page of them, ordered by namespace, then name.
+
+        Raises:
+            InvalidName: No namespace can be called that.
+            NamespaceNotWatched: It lies outside the watched ones.
+            Forbidden: The policy lets the caller read nothing at all there.
+            CacheNotSynced, CacheStale: The repository cannot answer now.
+        """
+        where = query.namespace
+        policy, identity = self._permission.policy, caller.identity
+        unrestricted = policy.unrestricted(identity, where)
+        if not unrestricted:
+            self._check_list(query, caller)
+        elif where != ALL_NAMESPACES:
+            check_namespace(where)
+        deployments = self._repository.list(where)
+        self._instrument.read_served("list")
+        if unrestricted and query.plain:
+            return Page(deployments, whole=True)
+        return page_of(deployments, query, policy, identity, unrestricted=unrestricted)
+
+    async def set_replicas(
+        self,
+        ref: DeploymentRef,
+        change: Change,
+        *,
+        caller: Caller = LOCAL,
+        expect: Expect = ANY,
+        dry_run: bool = False,
+        condition: Condition | None = None,
+    ) -> Scaled:
+        """Ask for another number of replicas. Leaves one audit event, whatever comes of it.
+
+        The policy and the bounds judge the result. A relative change is written by compare-and-set, and tried again for
+        a while where others change the count at the same time: none is lost.
+
+        Args:
+            ref: Which Deployment.
+            change: ``SetTo`` or ``ScaleBy``.
+            caller: Who asks.
+            expect: What the Deployment must be like. The cluster judges it.
+            dry_run: Whether only to try: everything is judged, by the cluster too, and nothing is stored.
+            condition: Called with the Deployment, as the cache knows it, once the caller may write it; raises
+                ``PreconditionFailed`` where it must not be written. None for no condition.
+
+        Returns:
+            What came of it. A read that follows shows it, except for a dry run.
+
+        Raises:
+            InvalidName, InvalidReplicas, InvalidChange: A value that can never be right.
+            DeploymentNotFound: There is none.
+            Forbidden: The policy does not let the caller scale it, or not to that count.
+            OutOfBounds: A relative change leads out of its bounds.
+            PreconditionFailed: ``condition`` is not met; nothing was written.
+            WriteConflict: It is not as expected; nothing was written.
+            Contended: Others changed the count all the time; nothing was written.
+            AuditUnavailable: The attempt could not be recorded; unless it says ``written``, nothing was.
+            WriteRejected: The cluster refused; nothing was written.
+            Unavailable: The cluster or the cache could not serve; its ``written`` says what is known.
+        """
+        return await self._writer.write(ref, change, caller=caller, expect=expect, dry_run=dry_run, condition=condition)
+
+    def changes(self, query: Query = _ALL, caller: Caller = LOCAL) -> AsyncGenerator[DeploymentChange, None]:
+        """Follow what happens to the Deployments the caller may read and asks for.
+
+        As :meth:`kdm_core.ports.DeploymentFeed.changes`, but a Deployment that comes into view, because of its labels
+        or a new policy, is ``ADDED``, and one that goes out of view is ``DELETED``, as it was last seen.
+
+        Args:
+            query: What to follow; its ``limit`` and ``after`` have no meaning here.
+            caller: Who asks. The policy of each moment counts.
+
+        Raises:
+            InvalidName: No namespace can be called that.
+            NamespaceNotWatched: It lies outside the watched ones.
+            Forbidden: The policy lets the caller read nothing at all there.
+        """
+        self._check_list(query, caller)
+        return self._followers.follow(query, caller.identity)
+
+    def sync_status(self) -> SyncStatus:
+        """Return how far reads can be trusted at this moment. Never raises, never waits."""
+        return self._repository.sync_status()
+
+    async def health(self) -> Health:
+        """Return whether kdm can do its job: the cache complete, connected and fresh, and the cluster reachable.
+
+        Asks the cluster, but at most once a second however many ask for health.
+        """
+        sync = self.sync_status()
+        if not sync.healthy:
+            return Health(sync.reason or "the cache is not in sync with the cluster", sync)
+        return Health(await self._probe.error(), sync)
+
+    def _check_list(self, query: Query, caller: Caller) -> None:
+        try:
+            self._permission.check_list(caller.identity, query.namespace)
+        except Forbidden as error:
+            self._recorder.refusal(error, caller, query.namespace)
+            raise

@@ -1,0 +1,158 @@
+"""The record of what was tried: one audit event for each attempt to write, and for each refusal to read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from attrs import define
+
+from kdm_core.errors import AuditUnavailable, Forbidden, KdmError, Unavailable, WriteForbidden
+from kdm_core.model import AuditEvent, Caller, Outcome, Verb
+from kdm_core.names import MAX_REPLICAS
+from kdm_core.ports import AuditSink, ServiceInstrument
+from kdm_core.scaling import Change, SetTo
+from kdm_core.trail import to_line
+
+_log = logging.getLogger(__name__)
+
+
+@define
+class Attempt:
+    """What is known of an attempt to write while it is made.
+
+    Attributes:
+        namespace: Where; "*" for whichever.
+        old: The count before, where known.
+        new: The count asked for, where known.
+        goes_on: Whether it goes on under another attempt, which then is the one to be recorded.
+    """
+
+    namespace: str
+    old: int | None = None
+    new: object = None
+    goes_on: bool = False
+
+
+class Recorder:
+    """Writes the audit trail, and counts the writes.
+
+    Args:
+        audit: The trail; None for nowhere.
+        instrument: Counts the attempts.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, audit: AuditSink | None, instrument: ServiceInstrument, clock: Callable[[], float]) -> None:
+        self._audit = audit
+        self._instrument = instrument
+        self._clock = clock
+
+    def check(self) -> None:
+        """Make sure that an attempt could be recorded.
+
+        Raises:
+            AuditUnavailable: It could not.
+        """
+        if self._audit is not None:
+            self._audit.check()
+
+    @contextmanager
+    def attempt(
+        self, caller: Caller, namespace: str, name: str, change: Change | None, *, dry_run: bool = False
+    ) -> Iterator[Attempt]:
+        """Record what comes of an attempt to write, whatever that is.
+
+        Args:
+            caller: Who tries.
+            namespace: Where.
+            name: On which Deployment.
+            change: What is asked for.
+            dry_run: Whether it is a trial.
+
+        Yields:
+            The attempt, to be completed.
+
+        Raises:
+            AuditUnavailable: It succeeded, and could not be recorded.
+        """
+        started = self._clock()
+        attempt = Attempt(namespace, new=change.replicas if isinstance(change, SetTo) else None)
+        outcome, reason = Outcome.FAILED, "cancelled: it may have been written"
+        try:
+            yield attempt
+            outcome, reason = Outcome.SUCCESS, ""
+        except KdmError as error:
+            outcome, reason = _outcome(error), str(error)
+            if isinstance(error, Forbidden):
+                attempt.namespace = error.namespace or attempt.namespace
+            raise
+        except Exception as error:
+            reason = f"internal error: {type(error).__name__}"
+            raise
+        finally:
+            if not (attempt.goes_on and outcome is Outcome.SUCCESS):
+                latency_s = self._clock() - started
+                self._instrument.write(outcome.value, latency_s)
+                self._record(
+                    AuditEvent(
+                        time=datetime.now(UTC),
+                        request_id=caller.request_id,
+                        actor=caller.identity,
+                        verb=Verb.SCALE,
+                        namespace=attempt.namespace,
+                        name=name,
+                        old_replicas=attempt.old,
+                        new_replicas=_count(attempt.new),
+                        outcome=outcome,
+                        reason=reason,
+                        latency_s=latency_s,
+                        dry_run=dry_run,
+                    )
+                )
+
+    def refusal(self, error: Forbidden, caller: Caller, namespace: str, name: str = "") -> None:
+        """Record that somebody was not allowed to read.
+
+        Args:
+            error: What they were told.
+            caller: Who asked.
+            namespace: Where, as asked; the error may know better.
+            name: Of which Deployment; "" for a list.
+        """
+        self._record(
+            AuditEvent(
+                time=datetime.now(UTC),
+                request_id=caller.request_id,
+                actor=caller.identity,
+                verb=Verb.READ,
+                namespace=error.namespace or namespace,
+                name=name,
+                outcome=Outcome.DENIED,
+                reason=str(error),
+            )
+        )
+
+    def _record(self, event: AuditEvent) -> None:
+        if self._audit is None:
+            return
+        try:
+            self._audit.record(event)
+        except AuditUnavailable as error:
+            _log.error("an audit event was lost: %s: %s", error, to_line(event).decode().rstrip())
+            if event.outcome is Outcome.SUCCESS:
+                done = "dry run" if event.dry_run else "write"
+                message = f"the {done} was done, but not recorded: {error}"
+                raise AuditUnavailable(message, written=not event.dry_run) from error
+
+
+def _outcome(error: KdmError) -> Outcome:
+    if isinstance(error, Forbidden):
+        return Outcome.DENIED
+    return Outcome.FAILED if isinstance(error, Unavailable | WriteForbidden) else Outcome.REJECTED
+
+
+def _count(asked: object) -> int | None:
+    return asked if type(asked) is int and abs(asked) <= MAX_REPLICAS else None

@@ -1,0 +1,168 @@
+"""Changing a count: judged by its result, written at once or by compare-and-set, recorded whatever comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Final
+from weakref import WeakValueDictionary
+
+from attrs import evolve
+
+from kdm_core.errors import Contended, DeploymentNotFound, Forbidden, OutOfBounds, WriteConflict
+from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
+from kdm_core.ports import DeploymentRepository
+from kdm_core.scaling import Expect, ScaleBy, Scaled, SetTo
+from kdm_core.service.permission import Permission
+from kdm_core.service.recording import Attempt, Recorder
+
+Condition = Callable[[Deployment], None]
+"""Raises ``PreconditionFailed`` where a Deployment must not be written."""
+
+CONTENTION_TIMEOUT_S: Final = 10.0
+"""How long a relative change tries to get its turn, in seconds: as long as one write may take."""
+
+FIRST_PAUSE_S: Final = 0.02
+MAX_PAUSE_S: Final = 0.5
+"""The longest pause after a conflict, in seconds: it doubles from ``FIRST_PAUSE_S``, and is drawn from zero to that, so
+that writers that met once do not meet again."""
+
+_SCALE: Final = Verb.SCALE
+
+
+class Writer:
+    """Writes counts on behalf of callers.
+
+    Relative changes of one Deployment take turns within this process. Against other processes they compare and set: the
+    cluster takes the result only if the count is still the one it was computed from.
+
+    Args:
+        repository: Where the Deployments are.
+        permission: Who may do what.
+        recorder: Where attempts are recorded.
+        max_replicas: The largest count.
+        contention_timeout_s: How long a relative change tries to get its turn, in seconds.
+        clock: Monotonic seconds.
+        sleep: Waits so many seconds.
+        rng: For jitter.
+    """
+
+    def __init__(
+        self,
+        repository: DeploymentRepository,
+        permission: Permission,
+        recorder: Recorder,
+        *,
+        max_replicas: int,
+        contention_timeout_s: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        rng: Random | None = None,
+    ) -> None:
+        self._repository = repository
+        self._permission = permission
+        self._recorder = recorder
+        self._max_replicas = max_replicas
+        self._contention_timeout_s = contention_timeout_s
+        self._clock = clock
+        self._sleep = sleep
+        self._rng = rng or Random()  # noqa: S311 - jitter
+        self._turns: WeakValueDictionary[DeploymentRef, asyncio.Lock] = WeakValueDictionary()
+
+    async def write(
+        self,
+        ref: DeploymentRef,
+        change: SetTo | ScaleBy,
+        *,
+        caller: Caller,
+        expect: Expect,
+        dry_run: bool,
+        condition: Condition | None,
+    ) -> Scaled:
+        """See :meth:`kdm_core.service.DeploymentService.set_replicas`."""
+        with self._recorder.attempt(caller, ref.namespace, ref.name, change, dry_run=dry_run) as attempt:
+            change.check(self._max_replicas)
+            if isinstance(change, SetTo):
+                return await self._set(ref, change.replicas, attempt, caller, expect, dry_run, condition)
+            async with self._turns.setdefault(ref, asyncio.Lock()):
+                return await self._scale_by(ref, change, attempt, caller, expect, dry_run, condition)
+
+    async def _set(
+        self,
+        ref: DeploymentRef,
+        replicas: int,
+        attempt: Attempt,
+        caller: Caller,
+        expect: Expect,
+        dry_run: bool,
+        condition: Condition | None,
+    ) -> Scaled:
+        # Where the cache has none it may be behind: the cluster has the last word.
+        held = self._permission.known(ref, _SCALE, caller.identity, replicas)
+        attempt.old = held.replicas.desired if held else None
+        if condition is not None:
+            if held is None:
+                raise DeploymentNotFound(ref)  # the cluster may have it, but there is nothing to judge by
+            condition(held)
+        self._recorder.check()
+        written = await self._repository.set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
+        previous = attempt.old if expect.replicas is None else expect.replicas
+        return Scaled(written, previous, dry_run)
+
+    async def _scale_by(
+        self,
+        ref: DeploymentRef,
+        change: ScaleBy,
+        attempt: Attempt,
+        caller: Caller,
+        expect: Expect,
+        dry_run: bool,
+        condition: Condition | None,
+    ) -> Scaled:
+        held = self._permission.known(ref, _SCALE, caller.identity)
+        fresh = held is None
+        held = held or await self._repository.fetch(ref)
+        if not fresh and (expect.unmet(held) or not self._allows(held, change, caller)):
+            held = await self._repository.fetch(ref)  # the cache may be behind, and nobody is refused for that
+        if unmet := expect.unmet(held):
+            raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
+        if condition is not None:
+            condition(held)
+        until = self._clock() + self._contention_timeout_s
+        attempts = 0
+        while True:
+            attempt.old, attempt.new = held.replicas.desired, None
+            attempt.new = replicas = self._judge(held, change, caller)
+            self._recorder.check()
+            exactly = evolve(expect, replicas=attempt.old, uid=held.uid)
+            try:
+                written = await self._repository.set_replicas(ref, replicas, expect=exactly, dry_run=dry_run)
+            except WriteConflict as conflict:
+                attempts += 1
+                held = conflict.current or await self._repository.fetch(ref)
+                if expect.unmet(held):
+                    raise  # it is not what the caller expects, and trying again does not change that
+                if self._clock() >= until:
+                    raise Contended(ref, attempts) from conflict
+                await self._pause(attempts)
+            else:
+                return Scaled(written, attempt.old, dry_run)
+
+    async def _pause(self, attempts: int) -> None:
+        longest_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 1, 10), MAX_PAUSE_S)
+        await self._sleep(self._rng.uniform(0, longest_s))
+
+    def _allows(self, held: Deployment, change: ScaleBy, caller: Caller) -> bool:
+        try:
+            self._judge(held, change, caller)
+        except (OutOfBounds, Forbidden):
+            return False
+        return True
+
+    def _judge(self, held: Deployment, change: ScaleBy, caller: Caller) -> int:
+        """Return the count after a change, if bounds and policy allow it."""
+        self._permission.check(held, _SCALE, caller.identity)
+        replicas = change.result(held.ref, held.replicas.desired, self._max_replicas)
+        self._permission.check(held, _SCALE, caller.identity, replicas)
+        return replicas

@@ -1,0 +1,73 @@
+"""From a route and a request to the bytes of its answer, errors included.
+
+The fast path and ASGI both end here, so they give the same bytes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final
+
+import msgspec
+
+from kdm_core import Caller, DeploymentService
+from kdm_http.api.errors import problem_of
+from kdm_http.api.etags import is_known
+from kdm_http.api.remembered_lists import RememberedLists
+from kdm_http.api.route import Reply, Request, Route
+
+_JSON: Final = b"application/json"
+_HEAD: Final = b"content-type: %b\r\ncontent-length: %d\r\n"
+
+Answer = tuple[int, bytes, bytes]
+"""The status; the header fields as they go over the wire, but for those that every answer has; the body."""
+
+
+class Dispatcher:
+    """Calls endpoints and encodes what comes of it. Belongs to one event loop.
+
+    Args:
+        service: The use cases.
+    """
+
+    def __init__(self, service: DeploymentService) -> None:
+        self._service = service
+        self._encode = msgspec.json.Encoder().encode
+        self._lists = RememberedLists(self._encode)
+
+    def answer(self, route: Route, caller: Caller, request: Request) -> Answer:
+        """Call an endpoint that does not wait. Raises nothing."""
+        try:
+            return self._success(route, route.endpoint(self._service, caller, request), request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            return self.failure(route, caller, error)
+
+    async def answer_in_time(self, route: Route, caller: Caller, request: Request) -> Answer:
+        """Call any endpoint. Raises nothing but the cancellation of the task."""
+        try:
+            shown = route.endpoint(self._service, caller, request)
+            return self._success(route, await shown if inspect.isawaitable(shown) else shown, request)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self.failure(route, caller, error)
+
+    def failure(self, route: Route, caller: Caller, error: Exception) -> Answer:
+        """Answer with an error, in the form of the route's dialect."""
+        dialect = route.dialect
+        problem = problem_of(error, dialect.statuses, caller.request_id)
+        body = self._encode(dialect.error_body(problem))
+        fields = "".join(f"{name}: {value}\r\n" for name, value in problem.fields.items()).encode()
+        return problem.status, fields + _HEAD % (dialect.error_type, len(body)), body
+
+    def _success(self, route: Route, shown: Any, request: Request) -> Answer:
+        if route.tagged:
+            body, tag = self._lists.encoded(route, shown)
+            etag = b"etag: %b\r\n" % tag
+            if is_known(tag, request.fields):
+                return 304, etag, b""
+            return 200, _HEAD % (_JSON, len(body)) + etag, body
+        if type(shown) is Reply:
+            body = self._encode(shown.content)
+            retry = b"retry-after: %d\r\n" % shown.retry_after_s if shown.retry_after_s else b""
+            return shown.status, retry + _HEAD % (_JSON, len(body)), body
+        body = self._encode(shown)
+        return 200, _HEAD % (_JSON, len(body)), body

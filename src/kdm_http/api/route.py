@@ -1,0 +1,129 @@
+"""What a row of the table of routes is, and what its endpoint takes and returns.
+
+An endpoint is a plain function of the service, the caller and the request. It returns what to show, or raises.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+import msgspec
+from attrs import Factory, field, frozen
+
+from kdm_core import Caller, Deployment, DeploymentService
+from kdm_http.api.errors import STATUS, Problem, error_body
+
+Name = Annotated[str, "a Deployment's name"]
+Count = Annotated[int, "a replica count"]
+AskedCount = Annotated[int, "a replica count that may be asked for"]
+"""What a field of a body can hold, as OpenAPI has it."""
+
+Fields = Iterable[tuple[bytes, bytes]]
+"""A request's header fields, with names in lower case."""
+
+_parameters_of: Final = re.compile(r"\{(\w+)\}").findall
+
+
+@frozen(eq=False)
+class Dialect:
+    """A version of the API with a form of its own. It is one module: its bodies, its endpoints and its rows.
+
+    Attributes:
+        name: What metrics, traces and OpenAPI call it.
+        statuses: The HTTP status of each error code.
+        error_body: Makes the body of an error.
+        error_type: The media type of that body.
+    """
+
+    name: str
+    statuses: Mapping[str, int] = field(default=STATUS, repr=False)
+    error_body: Callable[[Problem], object] = error_body
+    error_type: bytes = b"application/json"
+
+
+async def _no_body() -> bytes:
+    return b""
+
+
+class Request(NamedTuple):
+    """What an endpoint is given, once the path and the query are read.
+
+    Attributes:
+        path: The values of the path template's parameters.
+        query: The query parameters, each of which the route allows.
+        fields: The header fields.
+        read_body: Reads the body.
+    """
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    fields: Fields
+    read_body: Callable[[], Awaitable[bytes]] = _no_body
+
+
+class Listing(NamedTuple):
+    """A list of Deployments, for an answer with an entity tag.
+
+    Attributes:
+        deployments: What is listed.
+        show: How the dialect shows one.
+        namespace: Where they are; "*" for everywhere.
+        whole: Whether this is all there is, nothing left out.
+    """
+
+    deployments: tuple[Deployment, ...]
+    show: Callable[[Deployment], msgspec.Struct]
+    namespace: str
+    whole: bool
+
+
+class Reply(NamedTuple):
+    """What to show with another status than 200. ``retry_after_s`` is in seconds; 0 leaves the field out."""
+
+    content: msgspec.Struct
+    status: int
+    retry_after_s: int = 0
+
+
+Endpoint = Callable[[DeploymentService, Caller, Request], Any]
+"""Returns a struct, a :class:`Listing` or a :class:`Reply`, or an awaitable of one; raises what went wrong."""
+
+
+@frozen(eq=False)
+class Route:
+    """One row of the table.
+
+    Attributes:
+        method: The HTTP method. HEAD and OPTIONS follow from it.
+        template: The path, parameters in braces.
+        dialect: Whose form the answer and the errors have.
+        operation: What it does: the same word in every dialect that does it.
+        endpoint: What answers.
+        shows: What the answer is made of; only the description of the API asks for it.
+        tagged: Whether successful answers have an entity tag; the endpoint then returns a :class:`Listing`.
+        query: The query parameters that are allowed.
+        at_once: Whether it is a read that never waits, so that the connection may call the endpoint directly.
+    """
+
+    method: Literal["GET", "POST", "PUT"]
+    template: str
+    dialect: Dialect
+    operation: str
+    endpoint: Endpoint
+    shows: type[msgspec.Struct] = msgspec.Struct
+    tagged: bool = field(default=False, kw_only=True)
+    query: tuple[str, ...] = field(default=("namespace",), kw_only=True)
+    at_once: bool = field(
+        init=False,
+        default=Factory(
+            lambda self: self.method == "GET" and not inspect.iscoroutinefunction(self.endpoint), takes_self=True
+        ),
+    )
+
+    @property
+    def parameters(self) -> list[str]:
+        """The path's parameters, in order."""
+        return _parameters_of(self.template)

@@ -1,0 +1,49 @@
+"""The table of routes: every request the API answers is one row of it.
+
+Router, fast path, OpenAPI, Allow, entity tags and the labels of metrics and traces follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Final
+
+import msgspec
+
+from kdm_core import Caller, DeploymentService
+from kdm_http.api import openapi, rfd001, rfd156
+from kdm_http.api.health import namespace_is_valid
+from kdm_http.api.route import Request, Route
+
+
+def get_description(service: DeploymentService, _: Caller, request: Request) -> msgspec.Raw:
+    """Describe this API."""
+    namespace_is_valid(request)
+    return _encoded_description(service.max_replicas)
+
+
+@cache  # a process has one service
+def _encoded_description(max_replicas: int) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(openapi.describe(ROUTES, max_replicas)))
+
+
+ROUTES: Final = (
+    *rfd001.ROUTES,
+    *rfd156.ROUTES,
+    Route("GET", "/api/v1/openapi.json", rfd156.RFD156, "Describe", get_description),
+)
+
+ALLOWED: Final = {
+    template: ", ".join(sorted({"HEAD", "OPTIONS", *(each.method for each in ROUTES if each.template == template)}))
+    for template in {route.template for route in ROUTES}
+}
+"""The value of the field Allow, for each path template."""
+
+DIALECT_OF: Final[Mapping[str, str]] = {route.template: route.dialect.name for route in ROUTES}
+"""The name of the dialect of each path template."""
+
+
+def dialect_of(template: str) -> str:
+    """Return the name of the dialect of a path template; "none" for "", where no route matched."""
+    return DIALECT_OF.get(template, "none")
