@@ -38,7 +38,7 @@ from kdm_http.api.app import create_app
 from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.server.application import Application
 from kdm_http.server.serve import ServerConfig, TlsFiles
-from kdm_http.telemetry.edge_metrics import Traffic
+from kdm_http.telemetry.edge_metrics import EdgeMetrics
 from kdm_http.telemetry.feature_metrics import FeatureMetrics
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _traced(repository: DeploymentRepository, tracing: Tracing | None) -> Deploy
 def _api(
     service: DeploymentService,
     settings: Settings,
-    traffic: Traffic,
+    traffic: EdgeMetrics,
     registry: CollectorRegistry,
     tracing: Tracing | None,
 ) -> Application:
@@ -242,7 +242,7 @@ class Container(containers.DeclarativeContainer):
         kubernetes=providers.Singleton(_kubernetes, settings, instrument),
     )
     audit = providers.Singleton(_audit, settings, instrument)
-    traffic = providers.Singleton(Traffic, instrument.provided.registry, audit)
+    traffic = providers.Singleton(EdgeMetrics, instrument.provided.registry, audit)
     policy_file = providers.Singleton(_policy_file, settings, traffic.provided.policy_reloaded)
     policy = providers.Callable(_policy, policy_file)
     tracing = providers.Singleton(_tracing, settings)

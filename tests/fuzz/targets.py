@@ -12,7 +12,7 @@ from typing import Any, Final
 import httptools
 
 from kdm_adapters.kubernetes.wire.readers import JSON, PROTOBUF, Readers, failure
-from kdm_adapters.kubernetes.wire.records import Garbage
+from kdm_adapters.kubernetes.wire.records import ProtocolError
 from kdm_core import DeploymentRef, Identity, PolicyError
 from kdm_core.model import Deployment, Verb
 from kdm_core.policy.document import parse_policy
@@ -152,7 +152,7 @@ def _events(media_type: str, chunks: list[bytes]) -> Iterator[Any]:
     for chunk in chunks:
         try:
             yield from reader.feed(chunk)
-        except Garbage as error:
+        except ProtocolError as error:
             _check_line(str(error))
             yield "garbage"
             return
@@ -175,7 +175,7 @@ def _listed(media_type: str, chunks: list[bytes]) -> object:
                 found += page.deployments
                 poisoned += len(page.undecodable)
         last = reader.end()
-    except Garbage as error:
+    except ProtocolError as error:
         _check_line(str(error))
         return "garbage"
     return [*found, *last.deployments], poisoned + len(last.undecodable), last.resource_version, last.continue_token

@@ -16,7 +16,7 @@ from kdm_adapters.kubernetes.watch.reflector import deployments_path
 from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, Scale, scale
-from kdm_adapters.kubernetes.wire.records import Garbage
+from kdm_adapters.kubernetes.wire.records import ProtocolError
 from kdm_core.errors import ClusterUnrecognized, DeploymentNotFound, KdmError, WriteConflict, WriteInvalid
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
 from kdm_core.scaling import Expect
@@ -84,7 +84,7 @@ class ScaleWriter:
             stored = scale(answer)
         except ApiError as error:
             raise await self._refusal(write_error(error.failure, ref), ref, expect) from error
-        except Garbage as error:
+        except ProtocolError as error:
             raise ClusterUnrecognized(
                 f"{self._client.mask(str(error))}; it may have been written: read before trying again"
             ) from error
@@ -126,7 +126,7 @@ class ScaleWriter:
             found = read_page(answer, self._decoder).deployments
         except ApiError as error:
             raise lookup_error(error.failure, ref) from error
-        except Garbage as error:
+        except ProtocolError as error:
             raise ClusterUnrecognized(
                 f"Deployment '{ref}' cannot be looked up: {self._client.mask(str(error))}"
             ) from error

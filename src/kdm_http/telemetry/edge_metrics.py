@@ -30,7 +30,7 @@ _REFUSALS: Final = (400, 405, 408, 417, 429, 431, 500, 504)
 _log = logging.getLogger(__name__)
 
 
-class Traffic(ServerEvents):
+class EdgeMetrics(ServerEvents):
     """Counts requests, connections and refusals. No label holds what a caller made up.
 
     Args:

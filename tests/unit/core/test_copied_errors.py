@@ -27,7 +27,7 @@ from kdm_adapters.kubernetes.config.go_yaml import InvalidYaml
 from kdm_adapters.kubernetes.config.tls_context import UnusableCertificate
 from kdm_adapters.kubernetes.wire.messages import Failure
 from kdm_adapters.kubernetes.wire.protobuf_fields import Malformed
-from kdm_adapters.kubernetes.wire.records import Garbage
+from kdm_adapters.kubernetes.wire.records import ProtocolError
 from kdm_adapters.side_thread import Stalled
 from kdm_cli.extras import MissingExtra
 from kdm_cli.pki.errors import PkiError
@@ -57,7 +57,7 @@ from kdm_core import (
     WriteInvalid,
     WriteRejected,
 )
-from kdm_core.errors import Copyable
+from kdm_core.errors import Contended, Copyable, InvalidChange, InvalidQuery, InvalidSelector, OutOfBounds
 from kdm_http.api.errors import BadRequest
 from kdm_http.server.header_budget import HeaderTooLarge
 from kdm_http.server.listener import BindError
@@ -77,6 +77,11 @@ ERRORS: Final[list[Exception]] = [
     InvalidInput("m"),
     InvalidName("name", "A" * 100, "a name"),
     InvalidReplicas(10**5000, 5),
+    InvalidQuery("m"),
+    InvalidChange("m"),
+    InvalidSelector("a in", "m"),
+    OutOfBounds(WEB, 3, 9, 0, 5),
+    Contended(WEB, 7),
     PolicyError("m"),
     PreconditionFailed("m"),
     DeploymentNotFound(WEB),
@@ -103,7 +108,7 @@ ERRORS: Final[list[Exception]] = [
     PluginError("what", "detail"),
     UnusableCertificate("m"),
     InvalidYaml("m"),
-    Garbage("m\n"),
+    ProtocolError("m\n"),
     Malformed("m"),
     Stalled(errno.EAGAIN, "m"),
     BadHead(417, "m"),

@@ -19,7 +19,7 @@ from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.messages import UNANSWERED, Failure
 from kdm_adapters.kubernetes.wire.readers import LIST_ACCEPT, WATCH_ACCEPT, Readers
-from kdm_adapters.kubernetes.wire.records import Garbage
+from kdm_adapters.kubernetes.wire.records import ProtocolError
 from kdm_core.ports import WatchInstrument
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Reflector:
         except ApiError as error:
             message = explain(error.failure, verb, "deployments")
             self._fail(action, error.failure._replace(message=message))
-        except Garbage as error:
+        except ProtocolError as error:
             self._instrument.event_undecodable(self._state.source)
             self._fail(action, Failure(200, "Garbage", self._client.mask(str(error))))
         except Exception as error:  # noqa: BLE001 - a defect must not freeze the cache: relist after a backoff
@@ -178,7 +178,7 @@ class Reflector:
         while unproven := state.unproven:
             try:
                 state.newest(await self._newest(), unproven, self._clock())
-            except (ApiError, Garbage) as error:
+            except (ApiError, ProtocolError) as error:
                 problem = self._client.mask(str(error))
                 _log.warning("%s: the cluster's newest version cannot be read: %s", state.source, problem)
                 state.newest_unknown("its newest version cannot be read")

@@ -7,7 +7,7 @@ from typing import Final
 
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, envelope
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable, page
-from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, Garbage
+from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, ProtocolError
 from kdm_core.model import Deployment
 
 _ITEMS: Final = b'"items":['
@@ -25,7 +25,7 @@ class Lines:
         """Take in a chunk and return the lines it completes, without their line feeds.
 
         Raises:
-            Garbage: A line is longer than the limit.
+            ProtocolError: A line is longer than the limit.
         """
         if b"\n" not in chunk:
             self._keep(chunk)
@@ -47,7 +47,7 @@ class Lines:
             self._parts.append(part)
             self._size += len(part)
         if self._size > MAX_OBJECT_BYTES:
-            raise Garbage(f"a watch event of more than {MAX_OBJECT_BYTES} bytes")
+            raise ProtocolError(f"a watch event of more than {MAX_OBJECT_BYTES} bytes")
 
 
 class JsonEvents:
@@ -65,7 +65,7 @@ class JsonEvents:
         """Take in a chunk and yield the events it completes.
 
         Raises:
-            Garbage: It is not a watch, or an event is longer than the limit.
+            ProtocolError: It is not a watch, or an event is longer than the limit.
         """
         return map(self._decoder.event, self._lines.feed(chunk))
 
@@ -103,7 +103,7 @@ class JsonList:
             The items it completes, as a part of a page; None if there are none.
 
         Raises:
-            Garbage: It is not a list of Deployments.
+            ProtocolError: It is not a list of Deployments.
         """
         rest = self._rest
         rest += chunk
@@ -126,13 +126,13 @@ class JsonList:
         """Return the last part of the page.
 
         Raises:
-            Garbage: It was not a complete list of Deployments.
+            ProtocolError: It was not a complete list of Deployments.
         """
         tail = envelope((b'{"items":[' if self._head else b"") + self._rest)
         self._resource_version = self._resource_version or tail.resource_version
         self._continue_token = self._continue_token or tail.continue_token
         if not self._resource_version:
-            raise Garbage("the answer to a list has no resourceVersion")
+            raise ProtocolError("the answer to a list has no resourceVersion")
         found = [self._decoder.item(item) or Undecodable("an item that cannot be read") for item in tail.items]
         return self._page(found, last=True)
 
@@ -154,7 +154,7 @@ def read_page(body: bytes, decoder: JsonDecoder) -> Page:
     """Read an answer to a list that is all there.
 
     Raises:
-        Garbage: It is not a list of Deployments.
+        ProtocolError: It is not a list of Deployments.
     """
     reader = JsonList(decoder)
     first, last = reader.feed(body) or Page((), ""), reader.end()

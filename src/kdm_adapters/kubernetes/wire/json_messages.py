@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from kdm_adapters.kubernetes.wire.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Subject, Undecodable
-from kdm_adapters.kubernetes.wire.records import Garbage, Records
+from kdm_adapters.kubernetes.wire.records import ProtocolError, Records
 from kdm_adapters.kubernetes.wire.statuses import foreign, is_status, status
 from kdm_adapters.kubernetes.wire.words import shown
 from kdm_core.model import Deployment, DeploymentRef
@@ -141,14 +141,14 @@ class JsonDecoder:
             line: The line, without its line feed.
 
         Raises:
-            Garbage: It is not a JSON object.
+            ProtocolError: It is not a JSON object.
         """
         try:
             event = _decode_event(line)
         except (msgspec.ValidationError, RecursionError) as error:
             return self._odd_event(line, str(error))
         except _BROKEN as error:
-            raise Garbage(f"a watch event is not JSON: {shown(line)}") from error
+            raise ProtocolError(f"a watch event is not JSON: {shown(line)}") from error
         if event.type in _CHANGES:
             try:
                 return Event(event.type, self._deployment(event.object))
@@ -214,14 +214,14 @@ def envelope(body: bytes | bytearray) -> ListEnvelope:
     """Read a list's own fields, leaving its items as they are.
 
     Raises:
-        Garbage: It is not a list of Deployments.
+        ProtocolError: It is not a list of Deployments.
     """
     try:
         answer = _decode_list(body)
     except _BROKEN as error:
-        raise Garbage(f"the answer to a list is not a list: {shown(body)}") from error
+        raise ProtocolError(f"the answer to a list is not a list: {shown(body)}") from error
     if answer.kind not in {"DeploymentList", ""}:
-        raise Garbage(f"the answer to a list is not a list: {shown(body)}")
+        raise ProtocolError(f"the answer to a list is not a list: {shown(body)}")
     metadata = answer.metadata
     return ListEnvelope(
         metadata.resource_version, metadata.continue_token, [bytes(item) for item in answer.items or ()]
@@ -257,15 +257,15 @@ def scale(body: bytes) -> Scale:
     """Read the answer to a write of a Deployment's ``scale``.
 
     Raises:
-        Garbage: It is not one.
+        ProtocolError: It is not one.
     """
     try:
         answer = _decode_scale(body)
     except _BROKEN as error:
-        raise Garbage(f"the answer to a write is not a Scale: {shown(body)}") from error
+        raise ProtocolError(f"the answer to a write is not a Scale: {shown(body)}") from error
     metadata = answer.metadata
     if answer.kind != "Scale" or not (metadata.name and metadata.namespace and metadata.resource_version):
-        raise Garbage(f"the answer to a write is not a Scale: {shown(body)}")
+        raise ProtocolError(f"the answer to a write is not a Scale: {shown(body)}")
     ref = DeploymentRef(metadata.namespace, metadata.name)
     return Scale(ref, metadata.uid, metadata.resource_version, answer.spec.replicas, answer.status.replicas)
 

@@ -8,7 +8,7 @@ from typing import Final
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable, page
 from kdm_adapters.kubernetes.wire.protobuf_fields import extent
 from kdm_adapters.kubernetes.wire.protobuf_messages import MAGIC, ProtobufDecoder, kind_of, list_meta
-from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, Garbage
+from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, ProtocolError
 from kdm_core.model import Deployment
 
 _LENGTH_BYTES: Final = 4
@@ -60,7 +60,7 @@ class ProtobufEvents:
         """Take in a chunk and yield the events it completes.
 
         Raises:
-            Garbage: It is not a watch, or an event is longer than the limit.
+            ProtocolError: It is not a watch, or an event is longer than the limit.
         """
         data = self._unread.add(chunk)
         at, needed = 0, _LENGTH_BYTES
@@ -68,7 +68,7 @@ class ProtobufEvents:
             start = at + _LENGTH_BYTES
             size = int.from_bytes(data[at:start], "big")
             if size > MAX_OBJECT_BYTES:
-                raise Garbage(f"a watch event of more than {MAX_OBJECT_BYTES} bytes")
+                raise ProtocolError(f"a watch event of more than {MAX_OBJECT_BYTES} bytes")
             if len(data) - start < size:
                 needed = _LENGTH_BYTES + size
                 break
@@ -106,7 +106,7 @@ class ProtobufList:
             The items it completes, as a part of a page; None if there are none.
 
         Raises:
-            Garbage: It is not a list of Deployments.
+            ProtocolError: It is not a list of Deployments.
         """
         data = self._unread.add(chunk)
         if not data:
@@ -115,7 +115,7 @@ class ProtobufList:
         try:
             at, needed = self._cut(data, found)
         except ValueError as error:
-            raise Garbage(f"the answer to a list is not a list: {error}") from error
+            raise ProtocolError(f"the answer to a list is not a list: {error}") from error
         self._unread.keep(data[at:], needed)
         return self._page(found, last=False) if found else None
 
@@ -123,12 +123,12 @@ class ProtobufList:
         """Return the last part of the page.
 
         Raises:
-            Garbage: It was not a complete list of Deployments.
+            ProtocolError: It was not a complete list of Deployments.
         """
         if self._unread.size or self._list_left != 0:
-            raise Garbage("the answer to a list broke off")
+            raise ProtocolError("the answer to a list broke off")
         if not self._resource_version:
-            raise Garbage("the answer to a list has no resourceVersion")
+            raise ProtocolError("the answer to a list has no resourceVersion")
         return self._page([], last=True)
 
     def _cut(self, data: bytes, found: list[Deployment | Undecodable]) -> tuple[int, int]:

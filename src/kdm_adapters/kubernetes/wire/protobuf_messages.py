@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from kdm_adapters.kubernetes.wire.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Subject, Undecodable
 from kdm_adapters.kubernetes.wire.protobuf_fields import Fields, Kind, Malformed, Wanted, entries
-from kdm_adapters.kubernetes.wire.records import SHARED, Garbage, Records
+from kdm_adapters.kubernetes.wire.records import SHARED, ProtocolError, Records
 from kdm_adapters.kubernetes.wire.statuses import foreign, is_status, status
 from kdm_adapters.kubernetes.wire.words import shown
 from kdm_core.model import Deployment
@@ -74,12 +74,12 @@ class ProtobufDecoder:
         """Decode one frame of a watch: a ``WatchEvent``, without magic number.
 
         Raises:
-            Garbage: It is not one.
+            ProtocolError: It is not one.
         """
         try:
             kind, body = _WATCH_EVENT.read(frame)
         except Malformed as error:
-            raise Garbage(f"a watch event cannot be read: {error}: {shown(frame)}") from error
+            raise ProtocolError(f"a watch event cannot be read: {error}: {shown(frame)}") from error
         try:
             if kind in _CHANGES:
                 type_meta, *fields = _read_object(_DEPLOYMENT_OBJECT, body)

@@ -29,7 +29,7 @@ class EventReader(Protocol):
         """Take in a chunk and yield the events it completes.
 
         Raises:
-            Garbage: It is not a watch, or an event is longer than the limit.
+            ProtocolError: It is not a watch, or an event is longer than the limit.
         """
 
     @property
@@ -47,14 +47,14 @@ class ListReader(Protocol):
             The items it completes, as a part of a page; None if there are none.
 
         Raises:
-            Garbage: It is not a list of Deployments.
+            ProtocolError: It is not a list of Deployments.
         """
 
     def end(self) -> Page:
         """Return the last part of the page.
 
         Raises:
-            Garbage: It was not a complete list of Deployments.
+            ProtocolError: It was not a complete list of Deployments.
         """
 
 

@@ -19,7 +19,7 @@ MAX_OBJECT_BYTES: Final = 32 * 2**20
 """Longest object accepted, in bytes. etcd stores objects of at most 1.5 MiB; their JSON is a few times that."""
 
 
-class Garbage(Exception):
+class ProtocolError(Exception):
     """What arrived is not the Kubernetes API at all: an error page, a truncated answer, another protocol."""
 
     def __init__(self, message: str) -> None:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from kdm_cli.pki.authority import Authority
 from kdm_core import Identity
-from kdm_http.telemetry.edge_metrics import REMEMBERED_CLIENTS, Traffic
+from kdm_http.telemetry.edge_metrics import REMEMBERED_CLIENTS, EdgeMetrics
 from kdm_http.tls.peer import Peer
 from kdm_http.tls.rejection import Reason
 
@@ -37,7 +37,7 @@ def ends(registry: CollectorRegistry, certificate: str) -> float | None:
 
 def test_the_end_of_every_kind_of_certificate_is_told() -> None:
     registry = CollectorRegistry()
-    traffic = Traffic(registry)
+    traffic = EdgeMetrics(registry)
     day = datetime(2030, 1, 1, tzinfo=UTC)
     traffic.reloaded({"server": day, "client_ca": day + timedelta(days=1), "crl": day + timedelta(days=2)})
     assert ends(registry, "server") == day.timestamp()
@@ -49,7 +49,7 @@ def test_the_end_of_every_kind_of_certificate_is_told() -> None:
 
 def test_the_client_whose_certificate_ends_first_is_told_until_it_comes_with_a_newer_one(authority: Authority) -> None:
     registry = CollectorRegistry()
-    traffic = Traffic(registry)
+    traffic = EdgeMetrics(registry)
     traffic.reloaded({})
     nobody = ends(registry, "client")
     assert nobody is not None
@@ -65,7 +65,7 @@ def test_the_client_whose_certificate_ends_first_is_told_until_it_comes_with_a_n
 def test_clients_without_number_cost_bounded_memory(authority: Authority) -> None:
     """The ones seen last are remembered."""
     registry = CollectorRegistry()
-    traffic = Traffic(registry)
+    traffic = EdgeMetrics(registry)
     traffic.reloaded({})
     first = peer(authority, "first", 5)
     other = peer(authority, "other", 50)
@@ -79,7 +79,7 @@ def test_clients_without_number_cost_bounded_memory(authority: Authority) -> Non
 def test_what_can_be_known_in_advance_starts_at_zero() -> None:
     """A first refusal is a rise from zero, which an alert on an increase sees, and not a series out of nowhere."""
     registry = CollectorRegistry()
-    traffic = Traffic(registry)
+    traffic = EdgeMetrics(registry)
     for reason in Reason:
         assert registry.get_sample_value("kdm_clients_rejected_total", {"reason": reason.value}) == 0
     for result in ("used", "refused"):
@@ -96,7 +96,7 @@ def test_what_can_be_known_in_advance_starts_at_zero() -> None:
 def test_a_refused_file_is_told_until_it_is_mended() -> None:
     """A counter's rise is forgotten after a while; that kdm runs on older files than are there is not."""
     registry = CollectorRegistry()
-    traffic = Traffic(registry)
+    traffic = EdgeMetrics(registry)
 
     def successful(what: str) -> float | None:
         return registry.get_sample_value(f"kdm_{what}_last_reload_successful")

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from kdm_core import AuditEvent, AuditSink, Outcome, Verb
 from kdm_http.server.serve import TlsConfigurationError
-from kdm_http.telemetry.edge_metrics import Traffic
+from kdm_http.telemetry.edge_metrics import EdgeMetrics
 from kdm_http.tls.pem import write_blocks
 from kdm_http.tls.rejection import Reason
 from kdm_http.tls.verifier import CLIENT_HELLO, certificate_message
@@ -122,7 +122,7 @@ async def test_a_client_whose_name_cannot_be_read_is_in_the_audit_trail(
     assert await client.alert() == "bad_certificate"
     rejection = await server.rejection()
     trail, registry = Trail(), CollectorRegistry()
-    Traffic(registry, trail).rejected(rejection)
+    EdgeMetrics(registry, trail).rejected(rejection)
 
     assert registry.get_sample_value("kdm_clients_rejected_total", {"reason": "malformed"}) == 1
     (event,) = trail.events

@@ -152,7 +152,9 @@ def test_a_watch_that_expires_each_time_does_not_make_a_loop_of_lists() -> None:
     assert driver.now - started > 100
 
 
-@pytest.mark.parametrize("failure", [INTERNAL, Failure(403, "Forbidden", "no"), Failure(200, "Garbage", "<html>")])
+@pytest.mark.parametrize(
+    "failure", [INTERNAL, Failure(403, "Forbidden", "no"), Failure(200, "ProtocolError", "<html>")]
+)
 def test_any_other_error_backs_off_and_relists(failure: Failure) -> None:
     driver = Driver(LISTS).watching(rv=2)
     driver.apply(failure)

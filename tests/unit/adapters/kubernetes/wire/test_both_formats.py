@@ -14,7 +14,7 @@ from kdm_adapters.kubernetes.wire.json_framing import JsonList
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Undecodable
 from kdm_adapters.kubernetes.wire.protobuf_framing import ProtobufList
 from kdm_adapters.kubernetes.wire.readers import PROTOBUF, Readers, failure
-from kdm_adapters.kubernetes.wire.records import Garbage
+from kdm_adapters.kubernetes.wire.records import ProtocolError
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.objects import api_object, deployment
 from unit.adapters.kubernetes.wire.wire_formats import FORMATS, ProtobufFormat, WireFormat, pages, read
@@ -123,7 +123,7 @@ def test_a_list_that_breaks_off_anywhere_is_garbage(wire: WireFormat) -> None:
     body = wire.list(*MANY[:3], resource_version=5)
     for cut in range(len(body)):
         if wire is not FORMATS[1] or cut not in {len(body) - 2, len(body) - 4}:  # empty fields after the list
-            with pytest.raises(Garbage):
+            with pytest.raises(ProtocolError):
                 [*pages(wire, body[:cut], 100)]
 
 

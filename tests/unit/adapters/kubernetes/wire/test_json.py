@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, failure, scale
 from kdm_adapters.kubernetes.wire.messages import Event, Failure, Undecodable
-from kdm_adapters.kubernetes.wire.records import SHARED, Garbage, Records
+from kdm_adapters.kubernetes.wire.records import SHARED, ProtocolError, Records
 from unit.adapters.kubernetes.objects import (
     api_object,
     deployment,
@@ -85,13 +85,13 @@ def test_json_that_is_no_event_is_undecodable(line: bytes) -> None:
 
 @pytest.mark.parametrize("line", [b"<html>", b'{"type":"ADDED","obj', b"\xff\xfe", b"HTTP/1.1 200 OK"])
 def test_what_is_no_json_is_garbage(line: bytes) -> None:
-    with pytest.raises(Garbage):
+    with pytest.raises(ProtocolError):
         JsonDecoder(Records()).event(line)
 
 
 @given(st.binary(max_size=200))
 def test_no_line_makes_the_decoder_fail_otherwise(line: bytes) -> None:
-    with suppress(Garbage):
+    with suppress(ProtocolError):
         JsonDecoder(Records()).event(line)
 
 
@@ -127,7 +127,7 @@ def test_a_refusal_that_is_no_status_is_shown() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"kind":"Status"}', b'{"kind":"Scale","metadata":{}}'])
 def test_what_is_no_scale_is_garbage(body: bytes) -> None:
-    with pytest.raises(Garbage):
+    with pytest.raises(ProtocolError):
         scale(body)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kdm_adapters.kubernetes.wire.json_framing import JsonList, Lines, read_page
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder
 from kdm_adapters.kubernetes.wire.messages import Page
-from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, Garbage, Records
+from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, ProtocolError, Records
 from kdm_core.model import Deployment
 from unit.adapters.kubernetes.objects import api_object, deployment, list_body
 
@@ -36,7 +36,7 @@ def items(pages: Iterator[Page]) -> list[Deployment]:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"kind":"PodList","metadata":{"resourceVersion":"1"}}'])
 def test_what_is_no_list_is_garbage(body: bytes) -> None:
-    with pytest.raises(Garbage):
+    with pytest.raises(ProtocolError):
         read_page(body, JsonDecoder(Records()))
 
 
@@ -97,5 +97,5 @@ def test_a_line_without_end_is_given_up() -> None:
     framer = Lines()
     for _ in range(MAX_OBJECT_BYTES // 2**20):
         framer.feed(b"x" * 2**20)
-    with pytest.raises(Garbage, match="more than"):
+    with pytest.raises(ProtocolError, match="more than"):
         framer.feed(b"x")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kdm_adapters.kubernetes.wire.messages import Failure, Undecodable
 from kdm_adapters.kubernetes.wire.protobuf_messages import ProtobufDecoder
 from kdm_adapters.kubernetes.wire.readers import failure
-from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, SHARED, Garbage, Records
+from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, SHARED, ProtocolError, Records
 from unit.adapters.kubernetes.objects import api_object, deployment
 from unit.adapters.kubernetes.wire import protobuf_objects
 from unit.adapters.kubernetes.wire.protobuf_objects import frame, number, text, watch_event, wrapped
@@ -77,18 +77,18 @@ def test_an_error_event_without_a_status_is_a_failure() -> None:
 
 @pytest.mark.parametrize("stream", [b'{"type":"ADDED"}\n', b"<html>", b"HTTP/1.1 200 OK", b"\x00\x00\x00\x02\x0a\x09"])
 def test_another_protocol_is_garbage(stream: bytes) -> None:
-    with pytest.raises(Garbage):
+    with pytest.raises(ProtocolError):
         read(WIRE, stream)
 
 
 def test_an_event_longer_than_any_can_be_is_given_up_before_it_arrives() -> None:
-    with pytest.raises(Garbage, match="more than"):
+    with pytest.raises(ProtocolError, match="more than"):
         read(WIRE, (MAX_OBJECT_BYTES + 1).to_bytes(4, "big"))
 
 
 def test_an_item_longer_than_any_can_be_is_given_up_before_it_arrives() -> None:
     body = b"k8s\x00" + b"\x12\xff\xff\xff\xff\x0f" + text(1, text(2, "5")) + b"\x12\xff\xff\xff\x7f"
-    with pytest.raises(Garbage, match="more than"):
+    with pytest.raises(ProtocolError, match="more than"):
         [*pages(WIRE, body)]
 
 
@@ -124,7 +124,7 @@ META = text(1, text(2, "5"))
     ],
 )
 def test_what_is_no_list_is_garbage(body: bytes) -> None:
-    with pytest.raises(Garbage):
+    with pytest.raises(ProtocolError):
         [*pages(WIRE, body, 3)]
 
 
@@ -148,9 +148,9 @@ def mutated(body: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
 
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_no_bytes_make_a_watch_fail_otherwise(stream: bytes, size: int) -> None:
-    with suppress(Garbage):
+    with suppress(ProtocolError):
         read(WIRE, stream, size)
-    with suppress(Garbage):
+    with suppress(ProtocolError):
         ProtobufDecoder(Records()).event(stream)
 
 
@@ -162,7 +162,7 @@ def test_no_event_with_some_bytes_changed_makes_a_watch_fail_otherwise(
     changes: list[tuple[float, int, bytes]], event: bytes
 ) -> None:
     changed = frame(mutated(event[4:], changes))
-    with suppress(Garbage):
+    with suppress(ProtocolError):
         assert len(read(WIRE, changed + event)) == 2, "the frame after it is read all the same"
 
 
@@ -170,7 +170,7 @@ def test_no_event_with_some_bytes_changed_makes_a_watch_fail_otherwise(
 def test_no_list_with_some_bytes_changed_makes_it_fail_otherwise(
     changes: list[tuple[float, int, bytes]], size: int
 ) -> None:
-    with suppress(Garbage):
+    with suppress(ProtocolError):
         [*pages(WIRE, mutated(WIRE.list(*MANY[:3], resource_version=5), changes), size)]
 
 
