@@ -141,9 +141,11 @@ def test_pods_prefer_several_zones_by_affinity_which_nodes_without_zones_do_not_
     assert [each["topologyKey"] for each in plain["topologySpreadConstraints"]] == ["kubernetes.io/hostname"]
     (preferred,) = plain["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
     assert preferred["podAffinityTerm"]["topologyKey"] == "topology.kubernetes.io/zone"
-    node = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    node: dict[str, Any] = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+    }
     assert spec({"affinity": node})["affinity"] == {**node, **plain["affinity"]}
-    own = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    own: dict[str, Any] = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
     assert spec({"affinity": own})["affinity"] == own
 
 
