@@ -71,7 +71,7 @@ def test_every_line_of_a_request_has_its_id() -> None:
     assert lines.pop("at-once") == ["kdm.access"]
     assert set(lines) == {f"request-{number}" for number in range(10)}
     for loggers in lines.values():
-        assert sorted(loggers) == ["kdm.access", "kdm_core.service", "kdm_http.api.errors"]
+        assert sorted(loggers) == ["kdm.access", "kdm_core.service.recording", "kdm_http.api.errors"]
 
 
 def test_an_event_has_the_fields_that_are_documented() -> None:

@@ -9,6 +9,7 @@ import ast
 import asyncio
 import importlib.metadata
 import inspect
+import itertools
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,8 @@ async def test_the_scope_is_made_when_a_message_begins_and_the_application_taken
 
 def test_only_the_minor_versions_that_were_tested_are_allowed() -> None:
     project = tomllib.loads((SERVER.parents[2] / "pyproject.toml").read_text())["project"]
-    [uvicorn] = [each for each in map(Requirement, project["dependencies"]) if each.name == "uvicorn"]
+    needed = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    [uvicorn] = [each for each in map(Requirement, needed) if each.name == "uvicorn"]
     installed = Version(VERSION)
     assert uvicorn.specifier.contains(VERSION)
     assert not uvicorn.specifier.contains(f"{installed.major}.{installed.minor + 1}.0")
