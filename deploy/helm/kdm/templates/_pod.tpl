@@ -80,5 +80,6 @@ scheduler would leave all of them out, and with them the constraint for nodes (r
 {{- define "kdm.affinity" -}}
 {{- $term := dict "topologyKey" "topology.kubernetes.io/zone" "labelSelector" (dict "matchLabels" (include "kdm.selectorLabels" . | fromYaml)) "matchLabelKeys" (list "pod-template-hash") -}}
 {{- $zones := dict "preferredDuringSchedulingIgnoredDuringExecution" (list (dict "weight" 100 "podAffinityTerm" $term)) -}}
-{{- ternary .Values.affinity (merge (deepCopy .Values.affinity) (dict "podAntiAffinity" $zones)) (hasKey .Values.affinity "podAntiAffinity") | toYaml }}
+{{- $given := .Values.affinity | default dict -}}
+{{- ternary $given (merge (deepCopy $given) (dict "podAntiAffinity" $zones)) (hasKey $given "podAntiAffinity") | toYaml }}
 {{- end }}
