@@ -208,8 +208,6 @@ def test_json_is_the_same_in_every_run() -> None:
 def test_no_public_value_is_left_out_here() -> None:
     """Public is what a program may import: of an adapter and of the service, what their packages name."""
     inside = (
-        "kdm_adapters.cache", "kdm_adapters.kubernetes.", "kdm_adapters.memory.", "kdm_core.service.", "kdm_core.testing",
-    )  # fmt: skip
         "kdm_adapters.cache",
         "kdm_adapters.kubernetes.",
         "kdm_adapters.memory.",
