@@ -31,9 +31,9 @@ from datetime import UTC, datetime
 from kdm_adapters.audit_log import JsonLinesAuditSink
 from kdm_core import LOCAL, AuditEvent, Outcome, Verb
 with JsonLinesAuditSink(sys.argv[1]) as trail:
-    for number in range(3):
+    for n in range(3):
         trail.check()
-        trail.record(AuditEvent(datetime.now(UTC), str(number), LOCAL.identity, Verb.SCALE, "shop", "web", Outcome.SUCCESS))
+        trail.record(AuditEvent(datetime.now(UTC), str(n), LOCAL.identity, Verb.SCALE, "shop", "web", Outcome.SUCCESS))
     try:
         os.open("/dev/tty", os.O_RDWR)
     except OSError:
