@@ -187,14 +187,14 @@ def nightly(session: nox.Session) -> None:
 def kind(session: nox.Session) -> None:
     """Run kdm's image and chart on a kind cluster made for it; with --all, all integration tests. Needs Docker or root.
 
-    Other arguments go to pytest.
+    Without --all what is marked nightly is left out. Other arguments go to pytest.
     """
     install(session)
     args = [each for each in session.posargs if each != "--all"]
     if "--all" in session.posargs:
         session.run("pytest", "tests/integration", "--kind", *NOT_ON_KIND, *args)
     else:
-        session.run("pytest", "tests/integration/kind", *args)
+        session.run("pytest", "tests/integration/kind", "-m", "not nightly", *SLOWEST, *args)
 
 
 @nox.session

@@ -63,6 +63,7 @@ def test_draining_one_node_after_the_other_loses_no_request_and_waits_for_the_bu
     assert load.failures() == []
 
 
+@pytest.mark.nightly
 def test_a_node_without_power_takes_what_was_under_way_there_and_no_more(
     kdm: Installation, kind_cluster: KindCluster, workers: list[str], tell: Callable[[str], None]
 ) -> None:

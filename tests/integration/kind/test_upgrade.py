@@ -34,6 +34,7 @@ def test_no_request_is_lost_over_an_upgrade_and_a_rollback(kdm: Installation, te
     assert load.failures() == []
 
 
+@pytest.mark.nightly
 def test_no_request_is_lost_over_an_upgrade_that_fails_and_its_rollback(
     kdm: Installation, tell: Callable[[str], None]
 ) -> None:
