@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from integration.containers.daemon import live_engines
 from integration.containers.distribution import programs
 from integration.containers.engine import Engine
+from integration.kdm_process import wait_until
 
 __all__ = ["Machine"]
 
@@ -62,6 +64,12 @@ class Machine:
         return new + [
             f"gone of the {what}: {each}" for what in before for each in before[what] if each not in now[what]
         ]
+
+    def lasting_changes(self, before: dict[str, list[str]]) -> list[str]:
+        """Return what is still other after a while: what is killed takes a moment to be gone."""
+        with suppress(TimeoutError):
+            wait_until(lambda: self.changes(before) == [])
+        return self.changes(before)
 
     def picture(self) -> dict[str, list[str]]:
         """Describe everything that must be after a cluster as it was before."""

@@ -69,7 +69,7 @@ def test_make_deploy_runs_kdm_and_make_undeploy_leaves_the_machine_as_it_was(tmp
         assert machine.changes(before)
     finally:
         deploy("--delete")
-    assert machine.changes(before) == []
+    assert machine.lasting_changes(before) == []
     assert not (DIRECTORY / DEPLOYED).exists()
 
 
@@ -85,7 +85,7 @@ def test_two_sessions_in_a_row_leave_the_machine_as_it_was(tmp_path: Path) -> No
             cluster.create(nodes_image(engine))
             assert machine.changes(before)
             cluster.delete()
-        assert machine.changes(before) == []
+        assert machine.lasting_changes(before) == []
 
 
 @pytest.mark.nightly
@@ -104,4 +104,4 @@ def test_what_a_killed_session_left_is_removed_by_the_next(monkeypatch: pytest.M
         session.send_signal(signal.SIGKILL)
     with an_engine():
         pass
-    assert machine.changes(before) == []
+    assert machine.lasting_changes(before) == []
