@@ -71,8 +71,9 @@ class Deadlines:
             self._wake_at_deadline()
 
     def cancel(self) -> None:
-        """Stop: the connection is gone."""
+        """Stop, and let go of the connection: it is gone."""
         self._deadline = math.inf
+        self._expired = _nobody_waits
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -92,6 +93,10 @@ class Deadlines:
             self._expired(self.phase)
         else:
             self._wake_at_deadline()
+
+
+def _nobody_waits(_: Phase) -> None:
+    """Stand for a connection that is gone, so that its memory is freed at once and not by the garbage collector."""
 
 
 class OneShot:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from kdm_http.server.responses import Refusal
 from kdm_http.server.uvicorn_seam import ASGI3Application, RequestResponseCycle
@@ -33,6 +33,16 @@ class Place(enum.Enum):
     """The request has its response already, only the rest of its body is wrong: the connection is closed."""
     TOO_LATE = enum.auto()
     """The request's response is half written: the connection is cut."""
+
+
+class _Gone:
+    """Stands for a connection that is gone."""
+
+    cycle: Any = None
+    pipeline: deque[Any] = deque()  # noqa: RUF012 - nothing is ever put into it
+
+
+_GONE: Final = _Gone()
 
 
 class HttpCycles:
@@ -66,9 +76,13 @@ class HttpCycles:
         self._running = cycle
 
     def disconnect(self) -> None:
-        """Let the running application know that the client is gone. uvicorn does so for the newest request only."""
+        """Let the running application know that the client is gone. uvicorn does so for the newest request only.
+
+        The connection is let go of: its memory is freed at once, and not by the garbage collector.
+        """
         if self._running is not None:
             _disconnect(self._running)
+        self._running, self._connection = None, _GONE
 
     def place_error(self, *, in_body: bool) -> Place:
         """Find the place of an error response, and withdraw the request that it answers from its application.

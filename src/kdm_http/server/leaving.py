@@ -75,9 +75,10 @@ class Leaving:
         self._timer.start(self._age_s, self._retire)
 
     def cancel(self) -> None:
-        """Stop: the connection is gone."""
+        """Stop, and let go of the connection: it is gone."""
         self._open = False
         self._timer.cancel()
+        self._connection = _GONE
 
     def begin(self) -> None:
         """End the connection after one response more, or after a moment in which nothing is asked for."""
@@ -117,3 +118,18 @@ class Leaving:
         if self._connection.idle and not self._connection.finished:
             self._connection.finish()
             self.continue_if_done()
+
+
+class _Gone:
+    """Stands for a connection that is gone, so that its memory is freed at once and not by the garbage collector."""
+
+    busy = idle = False
+    finished = True
+
+    def finish(self) -> None:
+        """Nothing is left to close."""
+
+    finish_with_response = abort = finish
+
+
+_GONE: Final = _Gone()
