@@ -17,7 +17,7 @@ from integration.controlplane import binaries
 REPOSITORY: Final = Path(__file__).parents[3]
 REQUIREMENTS: Final = REPOSITORY / "requirements" / "outside.txt"
 PROJECT: Final = Path(__file__).with_name("project")
-HARNESS: Final = REPOSITORY / "tests" / "unit" / "adapters" / "memory_harness.py"
+HARNESS: Final = REPOSITORY / "tests" / "unit" / "adapters" / "memory" / "harness.py"
 
 
 class Outside:

@@ -8,6 +8,7 @@ import pytest
 from harness import MemoryHarness
 
 from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_core import ALL_NAMESPACES
 from kdm_core.model import Deployment
 from kdm_core.testing.contract import DeploymentRepositoryContract, ScopedRepositoryContract
 from kdm_core.testing.harness import RepositoryHarness, ScopedRepositoryHarness
@@ -24,7 +25,7 @@ class TestHonest(ScopedRepositoryContract):
 class Lying(MemoryDeploymentRepository):
     """Forgets one Deployment of each list."""
 
-    def list(self, namespace: str | None = None) -> tuple[Deployment, ...]:
+    def list(self, namespace: str = ALL_NAMESPACES) -> tuple[Deployment, ...]:
         return super().list(namespace)[1:]
 
 
