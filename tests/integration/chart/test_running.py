@@ -134,7 +134,13 @@ def test_the_notes_and_the_test_pod_reach_kdm(
         container = pod["spec"]["containers"][0]
         files(cluster, release, pod["spec"], container, tmp_path / "test")
         assert container["args"][2] == f"https://{release}-kdm.{release}.svc:443"
-        script = [sys.executable, *container["args"][:2], kdm.url, str(tmp_path / "test" / "etc/kdm/client")]
+        script = [
+            sys.executable,
+            *container["args"][:2],
+            kdm.url,
+            str(tmp_path / "test" / "etc/kdm/client"),
+            container["args"][4],
+        ]
         tested = subprocess.run(script, capture_output=True, text=True, check=False, timeout=60)
         assert tested.returncode == 0, tested.stdout + tested.stderr
         assert "without a client certificate: refused" in tested.stdout
