@@ -79,7 +79,8 @@ class SideThread:
             self._overdue = None
             result: Future[_T] = Future()
             begun = threading.Event()
-            self.do(lambda: _fulfil(result, job, begun))
+            self.do(begun.set)
+            self.do(lambda: fulfil(result, job))
             begun.wait(STARVED_S)
             try:
                 return result.result(wait_s)
@@ -127,8 +128,8 @@ def _work(jobs: _Jobs) -> None:
         job()
 
 
-def _fulfil(result: Future[_T], job: Callable[[], _T], begun: threading.Event) -> None:
-    begun.set()
+def fulfil(result: Future[_T], job: Callable[[], _T]) -> None:
+    """Do a job for whoever waits for its result, unless that was given up before it began. Raises nothing."""
     if not result.set_running_or_notify_cancel():
         return
     try:

@@ -12,7 +12,7 @@ from concurrent.futures import TimeoutError as NotYet
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from kdm_adapters.side_thread import Stalled
+from kdm_adapters.side_thread import Stalled, fulfil
 
 _T = TypeVar("_T")
 
@@ -55,12 +55,12 @@ class FileThread:
     async def wait(self, job: Callable[[], _T], wait_s: float) -> _T:
         """Do the same without holding up the event loop. Being cancelled does not end a job that has begun."""
         result = self._begin(job)
-        told = asyncio.wrap_future(result)
+        done = asyncio.wrap_future(result)
         try:
-            if (await asyncio.wait({told}, timeout=wait_s))[0]:
-                return told.result()
+            if (await asyncio.wait({done}, timeout=wait_s))[0]:
+                return done.result()
         finally:
-            told.cancel()
+            done.cancel()
         raise self._give_up(result)
 
     def _begin(self, job: Callable[[], _T]) -> Future[_T]:
@@ -75,19 +75,8 @@ class FileThread:
 
     def _submit(self, job: Callable[[], _T]) -> Future[_T]:
         result: Future[_T] = Future()
-
-        def do() -> None:
-            if not result.set_running_or_notify_cancel():
-                return
-            try:
-                value = job()
-            except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-                result.set_exception(error)
-            else:
-                result.set_result(value)
-
         with self._guard:
-            self._jobs.append(do)
+            self._jobs.append(lambda: fulfil(result, job))
             if self._busy:
                 return result
             self._busy = True
