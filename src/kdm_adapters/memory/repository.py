@@ -48,7 +48,8 @@ class MemoryDeploymentRepository(DeploymentRepository):
     takes a turn of the event loop, and the status follows a scale on the loop's next turn, as if controllers were
     instant (a paused Deployment scales too, as it does in Kubernetes).
 
-    ``cluster`` is the back door: what other clients of the cluster would do. ``faults`` makes things go wrong.
+    ``cluster`` is the back door: what other clients of the cluster would do, and its controllers, which may also take
+    their time, meet a quota or get stuck. ``faults`` makes things go wrong.
 
     It does not imitate:
         * a watch's delay: entering it syncs at once, and what happens in ``cluster`` is visible at once unless
@@ -58,7 +59,7 @@ class MemoryDeploymentRepository(DeploymentRepository):
         * quotas; RBAC, but for a namespace that cannot be read (``faults.disconnected_namespaces``)
         * namespaces themselves: each name is one, and none can be deleted
         * finalizers: what is deleted is gone
-        * ReplicaSets and Pods, rollouts that take time or fail, autoscalers that fight over the count
+        * ReplicaSets and Pods themselves, autoscalers that fight over the count
         * several processes, or keeping anything when this one ends
 
     Args:
