@@ -79,16 +79,15 @@ def _step(deployment: Deployment, room: int | None, *, starting: bool) -> Deploy
     n, current, updated, ready = replicas.desired, replicas.current, replicas.updated, replicas.ready
     if current > n:
         return _counted(deployment, n, min(updated, n), min(ready, n))
-    if current < n:
-        created = n - current if room is None else min(n - current, room)
-        failure = None if created == n - current else _quota(deployment)
+    created = n - current if room is None else min(n - current, room)
+    failure = None if created == n - current else _quota(deployment)
+    if created or failure != deployment.replica_failure:
         newest = 0 if deployment.paused and updated < current else created
         return evolve(_counted(deployment, current + created, updated + newest, ready), replica_failure=failure)
-    deployment = evolve(deployment, replica_failure=None)
-    if ready < n and starting:
-        return _counted(deployment, current, updated, ready + _some(n - ready))
-    if updated < n and not deployment.paused and starting:
-        return _counted(deployment, current, updated + _some(n - updated), ready)
+    if ready < current and starting:
+        return _counted(deployment, current, updated, ready + _some(current - ready))
+    if updated < current and not deployment.paused and starting:
+        return _counted(deployment, current, updated + _some(current - updated), ready)
     return deployment
 
 
