@@ -54,7 +54,7 @@ async def test_a_client_that_asks_as_the_stop_begins_is_answered_and_told_to_lea
     start: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kept connection is not closed under a request that is on its way, whether whole or in part."""
-    monkeypatch.setattr(leaving, "LINGER_S", 60.0)  # the client runs on the server's loop, which a busy machine holds up
+    monkeypatch.setattr(leaving, "LINGER_S", 60.0)  # a busy machine holds up the loop of both
     server = await start(limits=Limits(grace_s=60))
     asking, begun = await connect(server), await connect(server)
     assert (await begun.request()).status == 200
