@@ -22,6 +22,7 @@ STATUS: Final[Mapping[str, int]] = {
     "invalid-replicas": 400,
     "invalid-selector": 400,
     "forbidden": 403,
+    "reason-required": 403,
     "deployment-not-found": 404,
     "namespace-not-watched": 404,
     "ambiguous-name": 409,
@@ -42,6 +43,7 @@ STATUS: Final[Mapping[str, int]] = {
     "cluster-overloaded": 503,
     "cluster-unreachable": 503,
     "cluster-timeout": 504,
+    "not-seen-yet": 504,
 }
 """The status of every error code of the core, in both RFD dialects."""
 
