@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kdm_core.model import Deployment, DeploymentRef, Identity, Verb
+    from kdm_core.scaling import Expect
 
 
 class Copyable(Exception):
@@ -215,9 +216,19 @@ class OutOfBounds(KdmError):
 
 
 class PreconditionFailed(KdmError):
-    """The caller attached a condition to a write, and it is not met. Nothing changed."""
+    """The caller attached a condition to a write, and it is not met. Nothing changed.
+
+    Attributes:
+        current: The Deployment that does not meet it; None where that does not matter.
+        maybe_later: Whether a newer state of the Deployment might meet it.
+    """
 
     code = "precondition-failed"
+
+    def __init__(self, message: str, current: Deployment | None = None, *, maybe_later: bool = False) -> None:
+        self.current = current
+        self.maybe_later = maybe_later
+        super().__init__(message)
 
 
 class WriteRejected(KdmError):
@@ -231,9 +242,11 @@ class WriteConflict(WriteRejected):
 
     Attributes:
         current: The Deployment as the cluster has it now, where that was read; None where it was not.
+        expected: What the caller expected; None where it expected nothing.
     """
 
     code = "write-conflict"
+    expected: Expect | None = None
 
     def __init__(self, message: str, current: Deployment | None = None) -> None:
         self.current = current

@@ -248,6 +248,7 @@ class DeploymentService:
         expect: Expect = ANY,
         dry_run: bool = False,
         condition: Condition | None = None,
+        exactly: bool = False,
     ) -> Scaled:
         """Ask for another number of replicas. Leaves one audit event, whatever comes of it.
 
@@ -262,6 +263,8 @@ class DeploymentService:
             dry_run: Whether only to try: everything is judged, by the cluster too, and nothing is stored.
             condition: Called with the Deployment, as the cache knows it, once the caller may write it; raises
                 ``PreconditionFailed`` where it must not be written. None for no condition.
+            exactly: Whether the Deployment must still have the uid and the count that ``condition`` judged when the
+                cluster stores the write, as it must for a relative change. What fails there is judged again.
 
         Returns:
             What came of it. A read that follows shows it, except for a dry run.
@@ -278,7 +281,15 @@ class DeploymentService:
             WriteRejected: The cluster refused; nothing was written.
             Unavailable: The cluster or the cache could not serve; its ``written`` says what is known.
         """
-        return await self._writer.write(ref, change, caller=caller, expect=expect, dry_run=dry_run, condition=condition)
+        return await self._writer.write(
+            ref,
+            change,
+            caller=caller,
+            expect=expect,
+            dry_run=dry_run,
+            condition=condition,
+            exactly=exactly,
+        )
 
     def changes(self, query: Query = _ALL, caller: Caller = LOCAL) -> AsyncGenerator[DeploymentChange, None]:
         """Follow what happens to the Deployments the caller may read and asks for.

@@ -10,10 +10,17 @@ from weakref import WeakValueDictionary
 
 from attrs import evolve
 
-from kdm_core.errors import Contended, DeploymentNotFound, Forbidden, OutOfBounds, WriteConflict
+from kdm_core.errors import (
+    Contended,
+    DeploymentNotFound,
+    Forbidden,
+    OutOfBounds,
+    PreconditionFailed,
+    WriteConflict,
+)
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
-from kdm_core.scaling import Expect, ScaleBy, Scaled, SetTo
+from kdm_core.scaling import ANY, Expect, ScaleBy, Scaled, SetTo
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
 
@@ -79,14 +86,19 @@ class Writer:
         expect: Expect,
         dry_run: bool,
         condition: Condition | None,
+        exactly: bool,
     ) -> Scaled:
         """See :meth:`kdm_core.service.DeploymentService.set_replicas`."""
         with self._recorder.attempt(caller, ref.namespace, ref.name, change, dry_run=dry_run) as attempt:
             change.check(self._max_replicas)
-            if isinstance(change, SetTo):
-                return await self._set(ref, change.replicas, attempt, caller, expect, dry_run, condition)
-            async with self._turns.setdefault(ref, asyncio.Lock()):
-                return await self._scale_by(ref, change, attempt, caller, expect, dry_run, condition)
+            try:
+                if isinstance(change, SetTo) and not exactly:
+                    return await self._set(ref, change.replicas, attempt, caller, expect, dry_run, condition)
+                async with self._turns.setdefault(ref, asyncio.Lock()):
+                    return await self._compare_and_set(ref, change, attempt, caller, expect, dry_run, condition)
+            except WriteConflict as conflict:
+                conflict.expected = expect if expect != ANY else None
+                raise
 
     async def _set(
         self,
@@ -110,10 +122,10 @@ class Writer:
         previous = attempt.old if expect.replicas is None else expect.replicas
         return Scaled(written, previous, dry_run)
 
-    async def _scale_by(
+    async def _compare_and_set(
         self,
         ref: DeploymentRef,
-        change: ScaleBy,
+        change: SetTo | ScaleBy,
         attempt: Attempt,
         caller: Caller,
         expect: Expect,
@@ -123,7 +135,7 @@ class Writer:
         held = self._permission.known(ref, _SCALE, caller.identity)
         fresh = held is None
         held = held or await self._repository.fetch(ref)
-        if not fresh and (expect.unmet(held) or not self._allows(held, change, caller)):
+        if not fresh and (expect.unmet(held) or self._refuses(held, change, caller, condition)):
             held = await self._repository.fetch(ref)  # the cache may be behind, and nobody is refused for that
         if unmet := expect.unmet(held):
             raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
@@ -132,7 +144,7 @@ class Writer:
         until = self._clock() + self._contention_timeout_s
         attempts = 0
         while True:
-            attempt.old, attempt.new = held.replicas.desired, None
+            attempt.old, attempt.new = held.replicas.desired, change.replicas if isinstance(change, SetTo) else None
             attempt.new = replicas = self._judge(held, change, caller)
             self._recorder.check()
             exactly = evolve(expect, replicas=attempt.old, uid=held.uid)
@@ -143,6 +155,8 @@ class Writer:
                 held = conflict.current or await self._repository.fetch(ref)
                 if expect.unmet(held):
                     raise  # it is not what the caller expects, and trying again does not change that
+                if condition is not None:
+                    condition(held)
                 if self._clock() >= until:
                     raise Contended(ref, attempts) from conflict
                 await self._pause(attempts)
@@ -153,14 +167,19 @@ class Writer:
         longest_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 1, 10), MAX_PAUSE_S)
         await self._sleep(self._rng.uniform(0, longest_s))
 
-    def _allows(self, held: Deployment, change: ScaleBy, caller: Caller) -> bool:
+    def _refuses(self, held: Deployment, change: SetTo | ScaleBy, caller: Caller, condition: Condition | None) -> bool:
+        """Return whether a write is refused in this state, and might not be in a newer one."""
         try:
             self._judge(held, change, caller)
+            if condition is not None:
+                condition(held)
         except (OutOfBounds, Forbidden):
-            return False
-        return True
+            return True
+        except PreconditionFailed as error:
+            return error.maybe_later
+        return False
 
-    def _judge(self, held: Deployment, change: ScaleBy, caller: Caller) -> int:
+    def _judge(self, held: Deployment, change: SetTo | ScaleBy, caller: Caller) -> int:
         """Return the count after a change, if bounds and policy allow it."""
         self._permission.check(held, _SCALE, caller.identity)
         replicas = change.result(held.ref, held.replicas.desired, self._max_replicas)

@@ -11,7 +11,6 @@ from litestar.datastructures import State
 
 from kdm_core import Caller
 from kdm_http.api.dispatch import Answer, Dispatcher
-from kdm_http.api.errors import BadRequest
 from kdm_http.api.patience import Patience
 from kdm_http.api.replays import Keyed, Replays, fingerprint_of, key_of
 from kdm_http.api.requests import query_parameters, whole_body
@@ -73,7 +72,7 @@ class Calls:
         started = time.monotonic()
         try:
             async with asyncio.timeout_at(when) as deadline:
-                patience = Patience(asked.receive, state.get("stopping"), deadline)
+                patience = Patience(asked.receive, state.get("stopping"), deadline, state["peer"])
                 return await self._dispatcher.answer_in_time(route, caller, request._replace(patience=patience))
         except TimeoutError:
             error = route.dialect.timeout_error(time.monotonic() - started)
