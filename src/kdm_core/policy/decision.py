@@ -86,6 +86,8 @@ class Policy:
         ref: DeploymentRef,
         labels: Mapping[str, str],
         replicas: int | None = None,
+        *,
+        reason: bool = True,
     ) -> bool:
         """Return whether the actor may do this.
 
@@ -95,6 +97,7 @@ class Policy:
             ref: Of which Deployment.
             labels: The Deployment's labels, empty where it is not known: grants that ask for labels then do not apply.
             replicas: The count asked for; None asks whether the actor may scale to any count at all.
+            reason: Whether the actor says why, where a change is asked for.
         """
         granted = self._granted(actor)
         if verb is _READ:
@@ -105,7 +108,9 @@ class Policy:
                     return True
             return False
         return verb is _SCALE and any(
-            grant.covers(ref, labels) and (replicas is None or grant.replicas.include(replicas))
+            grant.covers(ref, labels)
+            and (replicas is None or grant.replicas.include(replicas))
+            and (reason or not grant.require_reason)
             for grant in granted.scale
         )
 
@@ -159,6 +164,8 @@ class Policy:
         ref: DeploymentRef,
         labels: Mapping[str, str],
         replicas: int | None = None,
+        *,
+        reason: bool = True,
     ) -> Explanation:
         """Return what each grant says to this; ``allowed`` is what ``allows`` returns. For people, not hot paths.
 
@@ -168,10 +175,11 @@ class Policy:
             ref: Of which Deployment.
             labels: The Deployment's labels.
             replicas: The count asked for, where one is.
+            reason: Whether the actor says why, where a change is asked for.
         """
         return Explanation(
             tuple(
-                Verdict(index, grant, grant.misses(actor, verb, ref, labels, replicas))
+                Verdict(index, grant, grant.misses(actor, verb, ref, labels, replicas, reason=reason))
                 for index, grant in enumerate(self.grants)
             )
         )

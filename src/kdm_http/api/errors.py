@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
 
 from kdm_core import AmbiguousName, KdmError, Unavailable
 
@@ -20,6 +22,7 @@ STATUS: Final[Mapping[str, int]] = {
     "invalid-replicas": 400,
     "invalid-selector": 400,
     "forbidden": 403,
+    "reason-required": 403,
     "deployment-not-found": 404,
     "namespace-not-watched": 404,
     "ambiguous-name": 409,
@@ -40,6 +43,7 @@ STATUS: Final[Mapping[str, int]] = {
     "cluster-overloaded": 503,
     "cluster-unreachable": 503,
     "cluster-timeout": 504,
+    "not-seen-yet": 504,
 }
 """The status of every error code of the core, in both RFD dialects."""
 
@@ -151,3 +155,17 @@ def error_body(problem: Problem) -> dict[str, str]:
     """Return the body of an error in both RFD dialects."""
     hint = "; choose one with ?namespace=" if isinstance(problem.error, AmbiguousName) else ""
     return {"error": problem.message + hint}
+
+
+def problem(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response[dict[str, str]]:
+    """Return Litestar's response for an error that belongs to no dialect."""
+    return Response({"error": message}, status_code=status, headers=dict(headers or {}), media_type="application/json")
+
+
+def _unmatched(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+    found = problem_of(error, STATUS, request.scope.get("state", {}).get("request_id", ""))
+    return problem(found.status, found.message, found.fields)
+
+
+HANDLERS: Final[ExceptionHandlersMap] = {HTTPException: _unmatched, Exception: _unmatched}
+"""For an app that has no dialects."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from kdm_http.api.requests import json_object
 from kdm_http.api.route import Request
 
 E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -115,7 +116,7 @@ def dry_run(query: Mapping[str, str]) -> bool:
     return one_of(query, "dryRun", {"All": True}, default=False)
 
 
-def one_of(query: Mapping[str, str], name: str, values: Mapping[str, Any], *, default: Any) -> Any:
+def one_of(query: Mapping[str, str], name: str, values: Mapping[str, T], *, default: T) -> T:
     """Return what a parameter means, of a few words that it can be.
 
     Raises:

@@ -19,7 +19,7 @@ class Body(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """A part of an answer."""
 
 
-class Replicas(Body):
+class Replicas(Body, frozen=True):
     """A Deployment's replica counts: how many are desired, and how many there are of which kind."""
 
     desired: Count
@@ -40,14 +40,14 @@ class Replicas(Body):
         )
 
 
-class RolloutNow(Body):
+class RolloutNow(Body, frozen=True):
     """Where a Deployment stands on its way to the desired count, in kind and in words."""
 
     state: RolloutState
     message: str
 
 
-class Bounds(Body):
+class Bounds(Body, frozen=True):
     """Counts that the caller may ask for: from min to max, and zero where it is allowed."""
 
     min: Count
@@ -55,14 +55,14 @@ class Bounds(Body):
     allow_zero: bool
 
 
-class Access(Body):
+class Access(Body, frozen=True):
     """What the caller may do to a Deployment."""
 
     verbs: list[str]
     bounds: list[Bounds]
 
 
-class DeploymentBody(Body):
+class DeploymentBody(Body, frozen=True):
     """One Deployment."""
 
     namespace: str
@@ -101,7 +101,7 @@ class DeploymentBody(Body):
         )
 
 
-class ListMetadata(Body):
+class ListMetadata(Body, frozen=True):
     """What is said of a list."""
 
     resource_version: str
@@ -116,20 +116,20 @@ class ListMetadata(Body):
     """Whether nothing has changed since the first page, as far as that is known."""
 
 
-class DeploymentList(Body):
+class DeploymentList(Body, frozen=True):
     """A list of Deployments, by namespace, then name. It is not made as such: its items may be encoded already."""
 
     metadata: ListMetadata
     items: list[DeploymentBody]
 
 
-class DesiredReplicas(Body):
+class DesiredReplicas(Body, frozen=True):
     """The count that is desired."""
 
     desired: Count
 
 
-class ReplicasBody(Body):
+class ReplicasBody(Body, frozen=True):
     """What can be set: the count that is desired. How many Pods there are is said by the Deployment itself."""
 
     namespace: str
@@ -150,7 +150,7 @@ class ReplicasBody(Body):
         )
 
 
-class TargetBody(Body):
+class TargetBody(Body, frozen=True):
     """What a wait is for: a count that was written."""
 
     uid: str
@@ -158,7 +158,7 @@ class TargetBody(Body):
     replicas: Count
 
 
-class RolloutBody(Body):
+class RolloutBody(Body, frozen=True):
     """What came of waiting for the Pods to follow."""
 
     outcome: RolloutOutcome
@@ -188,14 +188,14 @@ class RolloutBody(Body):
         )
 
 
-class WrittenReplicas(Body):
+class WrittenReplicas(Body, frozen=True):
     """The count before a write, where it is known, and after it."""
 
     previous: Count | None
     desired: Count
 
 
-class WrittenBody(Body):
+class WrittenBody(Body, frozen=True):
     """What came of a write."""
 
     namespace: str
@@ -210,14 +210,14 @@ class WrittenBody(Body):
     """What came of waiting; null where that was not asked for."""
 
 
-class User(Body):
+class User(Body, frozen=True):
     """Who asks, as the client certificate proves it."""
 
     name: str
     groups: list[str]
 
 
-class Features(Body):
+class Features(Body, frozen=True):
     """Which optional features are on."""
 
     rollout: bool
@@ -229,7 +229,7 @@ class Features(Body):
     history: bool
 
 
-class LimitsBody(Body):
+class LimitsBody(Body, frozen=True):
     """The limits of what can be asked for. Times are in seconds, sizes in bytes."""
 
     max_replicas: Count
@@ -239,7 +239,7 @@ class LimitsBody(Body):
     idempotency_key_seconds: int
 
 
-class About(Body):
+class About(Body, frozen=True):
     """What answers, and who asks."""
 
     version: str

@@ -82,25 +82,26 @@ def _written(error: Exception) -> bool | None:
 
 def _members(error: Exception) -> dict[str, Any]:
     """Return what a program wants to know of an error besides its code."""
+    members: dict[str, Any] = {}
     match error:
         case BadRequest(allowed=allowed) if allowed is not None:
-            return {"allowed": list(allowed)}
+            members["allowed"] = list(allowed)
         case InvalidReplicas():
-            return {"bounds": {"min": 0, "max": error.maximum}}
+            members["bounds"] = {"min": 0, "max": error.maximum}
         case OutOfBounds():
-            bounds = {"min": error.minimum, "max": error.maximum}
-            return {"bounds": bounds, "current": {"replicas": error.current}, "result": error.result}
+            members["bounds"] = {"min": error.minimum, "max": error.maximum}
+            members |= {"current": {"replicas": error.current}, "result": error.result}
         case NamespaceNotWatched():
-            return {"allowed": list(error.watched)}
+            members["allowed"] = list(error.watched)
         case Forbidden():
-            return {"verb": error.verb.value}
+            members["verb"] = error.verb.value
         case Contended():
-            return {"attempts": error.attempts}
+            members["attempts"] = error.attempts
         case PreconditionFailed() if error.current is not None:
-            return {"current": _current(error.current)}
+            members["current"] = _current(error.current)
         case WriteConflict():
-            return _conflict(error.expected, error.current)
-    return {}
+            members = _conflict(error.expected, error.current)
+    return members
 
 
 def _conflict(expected: Expect | None, current: Deployment | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The token of the next page: where it begins, and for which filters it was given.
 
-It is no secret and gives no right: whoever makes one up sees what a list would show them anyway. Nothing is kept for it,
-so every kdm understands every other's.
+It is no secret and gives no right: whoever makes one up sees what a list would show them anyway. Nothing is kept for
+it, so every kdm understands every other's.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Kind:
     retryable: bool = False
 
 
-STATUSES: Final[Mapping[str, int]] = {**STATUS, "not-seen-yet": 504, "reason-required": 403}
+STATUSES: Final[Mapping[str, int]] = STATUS
 """The status of every error code of the core in API v2."""
 
 EDGE: Final = (
