@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from kdm_core import AmbiguousName, KdmError, Unavailable
+from kdm_core.copyable import Copyable
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ _PHRASES: Final = {
 }
 
 
-class BadRequest(Exception):
+class BadRequest(Copyable):
     """A request that is wrong before the domain sees it.
 
     Args:
