@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_core import AuditEvent, AuditSink, Deployment, DeploymentRef, DeploymentService, parse_policy
 from kdm_http.api.answered import Answered
 from kdm_http.api.app import create_app
@@ -49,25 +50,42 @@ class Kept(AuditSink):
         self.events.append(event)
 
 
+class Held(MemoryDeploymentRepository):
+    """A cluster whose writes can be held back until a test lets them go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold = False
+        self.arrived = asyncio.Event()
+        self.release = asyncio.Event()
+        self.stored = 0
+
+    async def set_replicas(self, ref: DeploymentRef, replicas: int, **how: Any) -> Deployment:
+        self.arrived.set()
+        if self.hold:
+            await self.release.wait()
+        self.stored += 1
+        return await super().set_replicas(ref, replicas, **how)
+
+
 class Stage:
-    """A running server over the memory adapter, and what it made known.
+    """A running server over the memory adapter, and what it made known."""
 
-    Attributes:
-        writes: Called before each write reaches the cluster.
-    """
-
-    def __init__(self, repository: MemoryDeploymentRepository, connect: Callable[..., Awaitable[Client]]) -> None:
+    def __init__(self, repository: Held, connect: Callable[..., Awaitable[Client]]) -> None:
         self.repository = repository
         self.audit = Kept()
         self.answered: list[Answered] = []
         self.service = DeploymentService(repository, policy=parse_policy(POLICY), audit=self.audit)
-        self.api = create_app(self.service, observers=[self.answered.append])
         self.server: Running
         self._connect = connect
         self._client: Client | None = None
 
+    async def serve(self, start: Any, **settings: Any) -> None:
+        """Serve, from now on by a server with these settings."""
+        self.server = await start(app=create_app(self.service, observers=[self.answered.append]), **settings)
+
     @property
-    def cluster(self) -> Any:
+    def cluster(self) -> MemoryCluster:
         return self.repository.cluster
 
     @property
@@ -103,24 +121,6 @@ class Stage:
         )
 
 
-class Held(MemoryDeploymentRepository):
-    """A cluster whose writes can be held back until a test lets them go on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hold = False
-        self.arrived = asyncio.Event()
-        self.release = asyncio.Event()
-        self.stored = 0
-
-    async def set_replicas(self, ref: DeploymentRef, replicas: int, **how: Any) -> Deployment:
-        self.arrived.set()
-        if self.hold:
-            await self.release.wait()
-        self.stored += 1
-        return await super().set_replicas(ref, replicas, **how)
-
-
 @pytest.fixture
 async def stage(start: Any, connect: Any) -> AsyncIterator[Stage]:
     """A server with three Deployments that alice may scale, of which bob may scale two, and one that nobody may."""
@@ -130,7 +130,7 @@ async def stage(start: Any, connect: Any) -> AsyncIterator[Stage]:
             repository.cluster.create(ref, count, labels={"app": name})
             repository.cluster.settle(ref)
         staged = Stage(repository, connect)
-        staged.server = await start(app=staged.api)
+        await staged.serve(start)
         yield staged
 
 
