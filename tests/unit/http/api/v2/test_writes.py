@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ async def test_the_tag_of_replicas_stays_while_pods_come_and_go(stage: Stage) ->
     assert (await stage.ask("PUT", REPLICAS, {"replicas": 5}, if_match=before)).status == 200
 
 
-NOT_MET = {
+NOT_MET: dict[str, Callable[[str], str]] = {
     "an old tag": lambda _: '"old"',
     "a weak tag": lambda tag: f"W/{tag}",
     "no quotes": lambda tag: tag.strip('"'),
