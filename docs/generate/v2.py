@@ -27,10 +27,12 @@ def describe_operation(operation_id: str) -> str:
     """Return an operation of API v2: its parameters, its body and its answers; a list of all where none is named."""
     if not operation_id:
         rows = ["| method | path | what |", "|---|---|---|"]
-        for path, item in API["paths"].items():
-            for method in ("get", "put", "post"):
-                if "v2" in item.get(method, {}).get("tags", ()):
-                    rows.append(f"| `{method.upper()}` | `{path}` | {item[method]['summary']} |")
+        rows += [
+            f"| `{method.upper()}` | `{path}` | {item[method]['summary']} |"
+            for path, item in API["paths"].items()
+            for method in ("get", "put", "post")
+            if "v2" in item.get(method, {}).get("tags", ())
+        ]
         return "\n".join(rows)
     path, method, item = next(
         (path, method, item)
