@@ -8,7 +8,7 @@ from typing import Final
 from attrs import field, frozen
 
 from kdm_core.model import ALL_NAMESPACES, DeploymentRef, Identity, Verb
-from kdm_core.policy.grant import ANY_COUNT, GRANTABLE, Grant, Subjects
+from kdm_core.policy.grant import ANY_COUNT, GRANTABLE, Grant, ReplicaBounds, Subjects
 from kdm_core.policy.patterns import ALL
 
 CACHED_CALLERS: Final = 1024
@@ -113,6 +113,20 @@ class Policy:
             and (reason or not grant.require_reason)
             for grant in granted.scale
         )
+
+    def counts(self, actor: Identity, ref: DeploymentRef, labels: Mapping[str, str]) -> tuple[ReplicaBounds, ...]:
+        """Return to which counts the actor may scale a Deployment: to those within any of these bounds.
+
+        Args:
+            actor: Who asks.
+            ref: Of which Deployment.
+            labels: The Deployment's labels.
+
+        Returns:
+            The bounds, each once, in the policy's order; none where the actor may not scale it at all.
+        """
+        found = (grant.replicas for grant in self._granted(actor).scale if grant.covers(ref, labels))
+        return tuple(dict.fromkeys(found))
 
     def may_list(self, actor: Identity, namespace: str) -> bool:
         """Return whether there could be a Deployment that the actor may read.

@@ -263,6 +263,7 @@ class DeploymentService(Waits):
         expect: Expect = ANY,
         dry_run: bool = False,
         condition: Condition | None = None,
+        exactly: bool = False,
         reason: str = "",
     ) -> Scaled:
         """Ask for another number of replicas. Leaves one audit event, whatever comes of it.
@@ -278,6 +279,8 @@ class DeploymentService(Waits):
             dry_run: Whether only to try: everything is judged, by the cluster too, and nothing is stored.
             condition: Called with the Deployment, as the cache knows it, once the caller may write it; raises
                 ``PreconditionFailed`` where it must not be written. None for no condition.
+            exactly: Whether the Deployment must still have the uid and the count that ``condition`` judged when the
+                cluster stores the write, as it must for a relative change. What fails there is judged again.
             reason: Why, in the caller's own words: one line of at most 256 characters, for the audit trail.
 
         Returns:
@@ -296,7 +299,7 @@ class DeploymentService(Waits):
             WriteRejected: The cluster refused; nothing was written.
             Unavailable: The cluster or the cache could not serve; its ``written`` says what is known.
         """
-        return await self._writer.write(Write(ref, change, caller, expect, dry_run, condition, reason))
+        return await self._writer.write(Write(ref, change, caller, expect, dry_run, condition, reason, exactly))
 
     def changes(self, query: Query = _ALL, caller: Caller = LOCAL) -> AsyncGenerator[DeploymentChange, None]:
         """Follow what happens to the Deployments the caller may read and asks for.
