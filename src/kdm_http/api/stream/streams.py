@@ -1,0 +1,108 @@
+"""All streams of a process: how many there may be, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import frozen
+
+from kdm_core import Deployment, DeploymentService, Identity
+from kdm_http.api.errors import BadRequest
+from kdm_http.api.route import Fields
+from kdm_http.api.stream.events import StreamEvents
+from kdm_http.api.stream.hub import Hub, Pace
+from kdm_http.api.stream.session import Session
+from kdm_http.api.stream.view import Wanted
+
+RETRY_AFTER_S: Final = 5
+"""When a client that found no place may ask again, in seconds."""
+
+
+@frozen
+class StreamLimits:
+    """How many streams there may be at a time.
+
+    Attributes:
+        total: In all.
+        per_user: Of one user.
+    """
+
+    total: int
+    per_user: int
+
+
+class TooManyStreams(BadRequest):
+    """There is no place for one more stream."""
+
+    retry_after_s = RETRY_AFTER_S
+
+
+class Streams:
+    """Opens streams. Belongs to one event loop.
+
+    Args:
+        service: What is streamed.
+        encode: Encodes a Deployment, on one line.
+        in_state: Whether a Deployment is in a state that can be asked for.
+        limits: How many there may be.
+        events: Counts them.
+        pace: How much is kept, and how often something is said.
+    """
+
+    def __init__(
+        self,
+        service: DeploymentService,
+        encode: Callable[[Deployment], bytes],
+        *,
+        limits: StreamLimits,
+        in_state: Callable[[Deployment, str], bool] = lambda _deployment, _state: True,
+        events: StreamEvents | None = None,
+        pace: Pace = Pace(),
+    ) -> None:
+        self._hub = Hub(service.feed, encode, in_state, pace)
+        self._limits = limits
+        self._events = events or StreamEvents()
+        self._open: dict[str, set[Session]] = {}
+        self._total = 0
+        self._events.observe_backlog(self._backlog)
+
+    def open(self, identity: Identity, wanted: Wanted, fields: Fields) -> Session:
+        """Open a stream. Whether the client may read what it asks for has been checked.
+
+        Args:
+            identity: Who asks.
+            wanted: What they ask for.
+            fields: The request's header fields.
+
+        Raises:
+            TooManyStreams: There is no place for it.
+        """
+        mine = self._open.get(identity.user, ())
+        if len(mine) >= self._limits.per_user:
+            self._events.refused("user")
+            raise TooManyStreams(f"more than {self._limits.per_user} streams of one identity", 429)
+        if self._total >= self._limits.total:
+            self._events.refused("total")
+            raise TooManyStreams(f"more than {self._limits.total} streams in all", 503)
+        last_event_id = next((value for name, value in fields if name == b"last-event-id"), b"")
+        session = Session(
+            self._hub, identity, wanted, last_event_id, self._events, lambda: self._left(identity.user, session)
+        )
+        self._open.setdefault(identity.user, set()).add(session)
+        self._total += 1
+        return session
+
+    async def aclose(self) -> None:
+        """Stop following what happens."""
+        await self._hub.aclose()
+
+    def _left(self, user: str, session: Session) -> None:
+        mine = self._open[user]
+        mine.discard(session)
+        self._total -= 1
+        if not mine:
+            del self._open[user]
+
+    def _backlog(self) -> int:
+        return max((each.backlog for mine in self._open.values() for each in mine), default=0)
