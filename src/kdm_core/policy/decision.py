@@ -146,11 +146,11 @@ class Policy:
             other: The other policy.
 
         Returns:
-            True if the grants that apply reach equally far. Different ones may come to the same: that is not recognised.
+            True if the grants that apply reach equally far. Others may come to the same: that is not recognised.
         """
         if other is self:
             return True
-        mine, theirs = self._granted(actor), other._granted(actor)  # noqa: SLF001 - of the same class
+        mine, theirs = self._granted(actor), other._granted(actor)
         if mine.reads_everything or theirs.reads_everything:
             return mine.reads_everything and theirs.reads_everything
         return _reach(mine.read) == _reach(theirs.read)

@@ -11,7 +11,6 @@ from litestar.datastructures import State
 
 from kdm_core import Caller
 from kdm_http.api.dispatch import Answer, Dispatcher
-from kdm_http.api.errors import BadRequest
 from kdm_http.api.patience import Patience
 from kdm_http.api.replays import Keyed, Replays, fingerprint_of, key_of
 from kdm_http.api.requests import query_parameters, whole_body

@@ -22,7 +22,7 @@ class StreamEvents:
     def closed(self, reason: str) -> None:
         """A stream has ended; the reasons are those of the event ``closing``, and ``hang-up``."""
 
-    def refused(self, reason: Literal["user", "total"]) -> None:
+    def refused(self, limit: Literal["user", "total"]) -> None:
         """A stream was refused: its user has too many, or there are too many in all."""
 
     def sent(self, names: Iterable[bytes]) -> None:
@@ -33,5 +33,3 @@ class StreamEvents:
 
     def observe_backlog(self, backlog: Callable[[], int]) -> None:
         """Take a function that returns how many changes the slowest stream is behind."""
-
-

@@ -42,6 +42,9 @@ class Pace:
     linger_s: float = 60.0
 
 
+USUAL: Final = Pace()
+
+
 class Hub:
     """The present state, the newest changes, and the views that clients have of them. Belongs to one event loop.
 
@@ -191,7 +194,7 @@ class Hub:
                 if number % _TURN == 0:
                     await asyncio.sleep(0)
             reason = "shutdown"
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the clients are not left waiting
             _log.exception("the stream of changes failed", extra={"source": source})
         finally:
             await changes.aclose()

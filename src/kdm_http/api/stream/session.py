@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -132,18 +132,21 @@ class Session:
 
     def _next(self) -> bytes | None:
         """Return what is sent next; None where there is nothing, and empty where others should get their turn."""
-        hub, view = self._hub, self._view
         if not self._begun:
-            if not hub.is_ready(view.wanted.namespace):
+            if not self._hub.is_ready(self._view.wanted.namespace):
                 return self._heartbeat()
             self._begun = True
             return self._resume()
-        if self._generation != view.generation:
+        if self._generation != self._view.generation:
             return self._reset("policy-changed")
         if self._showing:
             return self._present()
-        if self._place < hub.ring.floor:
+        if self._place < self._hub.ring.floor:
             return self._reset("lagged")
+        return self._changes()
+
+    def _changes(self) -> bytes | None:
+        hub, view = self._hub, self._view
         batch = view.batch(hub.ring, self._place)
         self._place = batch.upto
         if batch.events:
@@ -215,7 +218,7 @@ class Session:
     def _freshness(self) -> dict[str, object]:
         return {"stale": self._view.stale}
 
-    def _event(self, name: bytes, data: dict[str, object] | dict[str, str], identifier: bytes | None = None) -> bytes:
+    def _event(self, name: bytes, data: Mapping[str, object], identifier: bytes | None = None) -> bytes:
         self._events.sent((name,))
         return frames.event(name, msgspec.json.encode(data), identifier)
 

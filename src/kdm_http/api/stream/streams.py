@@ -8,10 +8,10 @@ from typing import Final
 from attrs import frozen
 
 from kdm_core import Deployment, DeploymentService, Identity
-from kdm_http.api.errors import BadRequest
+from kdm_http.api.errors import Refused
 from kdm_http.api.route import Fields
 from kdm_http.api.stream.events import StreamEvents
-from kdm_http.api.stream.hub import Hub, Pace
+from kdm_http.api.stream.hub import USUAL, Hub, Pace
 from kdm_http.api.stream.session import Session
 from kdm_http.api.stream.view import Wanted
 
@@ -30,12 +30,6 @@ class StreamLimits:
 
     total: int
     per_user: int
-
-
-class TooManyStreams(BadRequest):
-    """There is no place for one more stream."""
-
-    retry_after_s = RETRY_AFTER_S
 
 
 class Streams:
@@ -58,7 +52,7 @@ class Streams:
         limits: StreamLimits,
         in_state: Callable[[Deployment, str], bool] = lambda _deployment, _state: True,
         events: StreamEvents | None = None,
-        pace: Pace = Pace(),
+        pace: Pace = USUAL,
     ) -> None:
         self._hub = Hub(service.feed, encode, in_state, pace)
         self._limits = limits
@@ -76,15 +70,15 @@ class Streams:
             fields: The request's header fields.
 
         Raises:
-            TooManyStreams: There is no place for it.
+            Refused: There is no place for it.
         """
         mine = self._open.get(identity.user, ())
         if len(mine) >= self._limits.per_user:
             self._events.refused("user")
-            raise TooManyStreams(f"more than {self._limits.per_user} streams of one identity", 429)
+            raise _no_place(429, f"more than {self._limits.per_user} streams of one identity")
         if self._total >= self._limits.total:
             self._events.refused("total")
-            raise TooManyStreams(f"more than {self._limits.total} streams in all", 503)
+            raise _no_place(503, f"more than {self._limits.total} streams in all")
         last_event_id = next((value for name, value in fields if name == b"last-event-id"), b"")
         session = Session(
             self._hub, identity, wanted, last_event_id, self._events, lambda: self._left(identity.user, session)
@@ -106,3 +100,7 @@ class Streams:
 
     def _backlog(self) -> int:
         return max((each.backlog for mine in self._open.values() for each in mine), default=0)
+
+
+def _no_place(status: int, message: str) -> Refused:
+    return Refused("too-many-streams", status, message, retry_after_s=RETRY_AFTER_S)
