@@ -71,10 +71,11 @@ async def stage(start: Any) -> AsyncIterator[Callable[..., Any]]:
             pace: Pace | None = None,
             streams: StreamLimits | None = None,
             repository: MemoryDeploymentRepository | None = None,
+            bare: bool = False,
             **settings: Any,
         ) -> Stage:
             repository = repository or MemoryDeploymentRepository(cluster=MemoryCluster(settle=False))
-            for ref, replicas in ((JOB, 1), (API, 2), (WEB, 3)):
+            for ref, replicas in () if bare else ((JOB, 1), (API, 2), (WEB, 3)):
                 repository.cluster.create(ref, replicas, labels={"tier": "web"} if ref == WEB else {})
             await stack.enter_async_context(repository)
             service = DeploymentService(repository, policy=policy)
@@ -114,6 +115,7 @@ class Stream:
 
     Attributes:
         seen: Every event.
+        opened_at: How many there were when each connection began.
         state: What a client that follows the documentation holds: by namespace and name, how each is shown.
         synced: Whether it is complete.
     """
@@ -122,6 +124,7 @@ class Stream:
     target: str
     source: EventSource = field(factory=EventSource)
     seen: list[Event] = field(factory=list)
+    opened_at: set[int] = field(factory=set)
     state: dict[tuple[str, str], Any] = field(factory=dict)
     synced: bool = False
     status: int = 0
@@ -147,6 +150,7 @@ class Stream:
         self.status = int(first.split()[1])
         self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         self.source.reconnect()
+        self.opened_at.add(len(self.seen))
         self._present, self._pending, self.ended = {}, [], False
 
     def cut(self) -> None:

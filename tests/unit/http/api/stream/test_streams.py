@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,8 +12,10 @@ from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import Verb
 from kdm_http.api.stream.hub import Pace
 from kdm_http.api.stream.streams import StreamLimits
+from kdm_http.server.limits import Limits
 from unit.core.fixtures import grant, policy
 from unit.http.api.stream.streaming import API, JOB, WEB
+from unit.http.credentials import Leaf
 
 READ = Verb.READ
 SHOP = "/api/v2/namespaces/shop/deployments?watch=true"
@@ -265,15 +267,19 @@ class TestPolicy:
 
 
 class TestTheEnd:
-    async def test_a_certificate_that_expires_ends_it(self, stage: Any, open_stream: Any) -> None:
+    async def test_a_certificate_that_expires_ends_it(self, stage: Any, open_stream: Any, credentials: Any) -> None:
+        """OpenSSL judges by the system's clock, so this one has three seconds to live."""
         server = await stage()
-        stream = await open_stream(server)
+        begin = datetime.now(UTC) - timedelta(days=1) + timedelta(seconds=3)
+        brief = Leaf.of(credentials.authority.issue("carol", days=1, now=begin))
+        stream = await open_stream(server, identity=brief)
         await stream.until("synced")
-        server.server.clock.ahead = timedelta(days=3650)
-        assert (await stream.until("closing")).json["reason"].startswith("certificate-")
+        server.repository.cluster.scale(WEB, 8)
+        await stream.until_shown(WEB, 8)
+        assert (await stream.next()).json == {"reason": "certificate-expired"}
         with pytest.raises((EOFError, ConnectionError)):
             await stream.next()
-        assert (await server.server.rejection()).user == "alice"
+        assert (await server.server.rejection()).user == "carol"
         await server.server.events.until_open(0)
         assert server.metric("kdm_streams_closed_total", reason="certificate") == 1
 
@@ -303,8 +309,6 @@ class TestTheEnd:
             await server.server.stop()
 
     async def test_a_client_that_does_not_read_cannot_hold_up_a_stop(self, stage: Any, open_stream: Any) -> None:
-        from kdm_http.server.limits import Limits
-
         server = await stage(limits=Limits(grace_s=60.0))
         stream = await open_stream(server)
         stream.client.writer.transport.pause_reading()
@@ -318,8 +322,6 @@ class TestTheEnd:
     async def test_the_age_of_its_connection_ends_it_and_it_goes_on_with_the_next(
         self, stage: Any, open_stream: Any
     ) -> None:
-        from kdm_http.server.limits import Limits
-
         server = await stage(limits=Limits(connection_age_s=0.2))
         stream = await open_stream(server)
         assert (await stream.until("closing")).json == {"reason": "connection-age"}
@@ -327,8 +329,6 @@ class TestTheEnd:
         assert (await stream.next()).type == "bookmark"
 
     async def test_the_time_of_a_request_does_not_end_it(self, stage: Any, open_stream: Any) -> None:
-        from kdm_http.server.limits import Limits
-
         server = await stage(
             limits=Limits(request_s=0.05, idle_s=0.05, body_s=0.05, header_s=0.05, write_s=0.05),
             pace=Pace(tick_s=0.01, heartbeat_ticks=50, bookmark_ticks=10**9),
