@@ -110,7 +110,7 @@ async def read(chance: random.Random, stream: Stream) -> None:
 
 async def live(chance: random.Random, stage: Stage, stream: Stream) -> None:
     """Keep one connection for a while, and lose it in the middle of whatever it brings."""
-    for _ in range(chance.randrange(6)):
+    for _ in range(chance.randrange(12)):
         change(chance, stage)
     await stream.open()
     reading = asyncio.create_task(read(chance, stream))

@@ -237,9 +237,7 @@ class TestPolicy:
         assert set(stream.state) == {("shop", "web")}
         assert "reset" not in stream.kinds
 
-    async def test_an_id_given_under_another_policy_is_no_id_under_this_one(
-        self, stage: Any, open_stream: Any
-    ) -> None:
+    async def test_an_id_given_under_another_policy_is_no_id_under_this_one(self, stage: Any, open_stream: Any) -> None:
         """Nothing happens but the policy: an id of before it must not be taken for one of after it."""
         web, job = policy(grant("alice", READ, names="web")), policy(grant("alice", READ, names="job"))
         server = await stage(policy=web)
