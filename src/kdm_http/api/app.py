@@ -19,10 +19,11 @@ from kdm_http.api import answered
 from kdm_http.api.answered import Answered, Observe
 from kdm_http.api.calls import Calls
 from kdm_http.api.dispatch import Answer, Dispatcher
-from kdm_http.api.errors import HANDLERS, MAX_BODY_BYTES
+from kdm_http.api.errors import MAX_BODY_BYTES
 from kdm_http.api.fast_path import FastPath
 from kdm_http.api.route import Route, Stream
 from kdm_http.api.routes import ALLOWED, ROUTES
+from kdm_http.api.unmatched import HANDLERS
 from kdm_http.request_id import request_id
 from kdm_http.server.responses import ALWAYS, Refusal
 

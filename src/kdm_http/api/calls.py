@@ -72,7 +72,7 @@ class Calls:
         started = time.monotonic()
         try:
             async with asyncio.timeout_at(when) as deadline:
-                patience = Patience(asked.receive, state.get("stopping"), deadline)
+                patience = Patience(asked.receive, state.get("stopping"), deadline, state["peer"])
                 return await self._dispatcher.answer_in_time(route, caller, request._replace(patience=patience))
         except TimeoutError:
             error = route.dialect.timeout_error(time.monotonic() - started)

@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from kdm_core import AmbiguousName, KdmError, Unavailable
+from kdm_core.copyable import Copyable
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ STATUS: Final[Mapping[str, int]] = {
     "invalid-replicas": 400,
     "invalid-selector": 400,
     "forbidden": 403,
+    "reason-required": 403,
     "deployment-not-found": 404,
     "namespace-not-watched": 404,
     "ambiguous-name": 409,
@@ -42,6 +44,7 @@ STATUS: Final[Mapping[str, int]] = {
     "cluster-overloaded": 503,
     "cluster-unreachable": 503,
     "cluster-timeout": 504,
+    "not-seen-yet": 504,
 }
 """The status of every error code of the core, in both RFD dialects."""
 
@@ -55,7 +58,7 @@ _PHRASES: Final = {
 }
 
 
-class BadRequest(Exception):
+class BadRequest(Copyable):
     """A request that is wrong before the domain sees it.
 
     Args:
@@ -166,4 +169,4 @@ def _unmatched(request: Request[Any, Any, Any], error: Exception) -> Response[di
 
 
 HANDLERS: Final[ExceptionHandlersMap] = {HTTPException: _unmatched, Exception: _unmatched}
-"""For the app itself, not a router: where no route matches, Litestar asks no other handlers."""
+"""For an app that has no dialects."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from litestar.types import Receive
+
+from kdm_http.tls.peer import Peer
 
 T = TypeVar("T")
 
@@ -21,12 +24,21 @@ class Patience:
         receive: The request's ASGI channel, once its body is read.
         stopping: Set when the server begins to stop; None where there is no server.
         deadline: The running deadline; None for none.
+        peer: Who asks.
     """
 
-    def __init__(self, receive: Receive, stopping: asyncio.Event | None, deadline: asyncio.Timeout | None) -> None:
+    def __init__(
+        self, receive: Receive, stopping: asyncio.Event | None, deadline: asyncio.Timeout | None, peer: Peer
+    ) -> None:
+        self._peer = peer
         self._receive = receive
         self._stopping = stopping
         self._deadline = deadline
+
+    @property
+    def valid_s(self) -> float:
+        """How long the client's certificate is still valid, in seconds."""
+        return (self._peer.not_after - datetime.now(UTC)).total_seconds()
 
     def extend(self, seconds: float) -> None:
         """Let the request take so much longer than it could without waiting, in seconds."""

@@ -1,7 +1,7 @@
 """Idempotency-Key: a write that is sent again is not done again, and gets the first answer.
 
-The header is that of draft-ietf-httpapi-idempotency-key-header. The records are this process's own: another kdm does not
-know them, nor does this one after a restart.
+The header is that of draft-ietf-httpapi-idempotency-key-header. The records are this process's own: another kdm does
+not know them, nor does this one after a restart.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEPT_S: Final = 15 * 60.0
 
 MAX_RECORDS: Final = 8192
 MAX_BYTES: Final = 8 * 1024 * 1024
-"""How many answers are kept in all, and of how many bytes. Beyond it the oldest of the user with the most is dropped."""
+"""How many answers are kept in all, and of how many bytes. Beyond it the user who has the most loses the oldest."""
 
 MAX_KEY_LENGTH: Final = 256
 """The longest key, in characters. A UUID has 36."""

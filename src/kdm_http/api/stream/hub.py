@@ -10,10 +10,10 @@ from typing import Final
 
 from attrs import frozen
 
-from kdm_core import ALL_NAMESPACES, ChangeKind, Deployment, DeploymentChange, DeploymentRef, Identity
+from kdm_core import ALL_NAMESPACES, ChangeKind, Deployment, DeploymentChange, DeploymentRef, Identity, Query
 from kdm_core.service.following import UnfilteredFeed
 from kdm_http.api.stream.ring import Held, Ring, Step
-from kdm_http.api.stream.view import View, Wanted, Watcher
+from kdm_http.api.stream.view import View, Watcher
 
 _TURN: Final = 64
 """After how many changes in a row the clients get their turn: as many would be a millisecond."""
@@ -53,7 +53,6 @@ class Hub:
     Args:
         feed: What happens.
         encode: Encodes a Deployment, on one line.
-        in_state: Whether a Deployment is in a state that can be asked for.
         pace: How much is kept, and how often something is said.
 
     Attributes:
@@ -66,7 +65,6 @@ class Hub:
         self,
         feed: UnfilteredFeed,
         encode: Callable[[Deployment], bytes],
-        in_state: Callable[[Deployment, str], bool],
         pace: Pace,
     ) -> None:
         self.pace = pace
@@ -76,8 +74,7 @@ class Hub:
         self._instance = secrets.token_hex(4).encode()
         self._feed = feed
         self._encode = encode
-        self._in_state = in_state
-        self._views: dict[tuple[str, frozenset[str], Wanted], View] = {}
+        self._views: dict[tuple[str, frozenset[str], Query], View] = {}
         self._policies = [(0, feed.policy)]  # from which step on each was in force
         self._held: dict[DeploymentRef, Held] = {}
         self._ready: dict[str, bool] = {}  # of each source, whether its present state has been read
@@ -88,19 +85,19 @@ class Hub:
 
     # Clients
 
-    def join(self, identity: Identity, wanted: Wanted, watcher: Watcher) -> View:
+    def join(self, identity: Identity, query: Query, watcher: Watcher) -> View:
         """Give a client its view. It is woken when there may be something to see."""
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None
         if not self._following:
             self._begin()
-        key = (identity.user, identity.groups, wanted)
+        key = (identity.user, identity.groups, query)
         view = self._views.get(key)
         if view is None:
             policy = self._policies[-1][1]
-            view = View(self._instance, identity, wanted, policy, self._encode, self._in_state)
-            view.stale = self._is_stale(wanted.namespace)
+            view = View(self._instance, identity, query, policy, self._encode)
+            view.stale = self._is_stale(query.namespace)
             self._views[key] = view
         view.watchers.add(watcher)
         return view
@@ -110,7 +107,7 @@ class Hub:
         if watcher not in view.watchers:
             return
         view.watchers.discard(watcher)
-        key = (view.identity.user, view.identity.groups, view.wanted)
+        key = (view.identity.user, view.identity.groups, view.query)
         if not view.watchers and self._views.get(key) is view:
             del self._views[key]
         if self._views or not self._following:
@@ -263,7 +260,7 @@ class Hub:
         for view in tuple(self._views.values()):
             for watcher in tuple(view.watchers):
                 watcher.look()
-            was, view.stale = view.stale, self._is_stale(view.wanted.namespace)
+            was, view.stale = view.stale, self._is_stale(view.query.namespace)
             if spoken or was != view.stale:
                 view.wake()
 

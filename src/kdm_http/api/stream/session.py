@@ -11,11 +11,10 @@ import msgspec
 import structlog
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
-from kdm_core import Identity
+from kdm_core import Identity, Query
 from kdm_http.api.stream import frames
 from kdm_http.api.stream.events import Reset, StreamEvents
 from kdm_http.api.stream.hub import Hub
-from kdm_http.api.stream.view import Wanted
 from kdm_http.server.endless import Endless
 
 FIELDS: Final = [
@@ -40,7 +39,7 @@ class Session:
     Args:
         hub: What happens.
         identity: Who asks.
-        wanted: What they ask for.
+        query: What they ask for.
         last_event_id: Where they were before; empty for nowhere.
         events: Counts what is sent.
         left: Called when it is over.
@@ -53,7 +52,7 @@ class Session:
         self,
         hub: Hub,
         identity: Identity,
-        wanted: Wanted,
+        query: Query,
         last_event_id: bytes,
         events: StreamEvents,
         left: Callable[[], None],
@@ -64,7 +63,7 @@ class Session:
         self._left = left
         self._woken = asyncio.Event()
         self._endless: Endless | None = None
-        self._view = hub.join(identity, wanted, self)
+        self._view = hub.join(identity, query, self)
         self._last_event_id = last_event_id
         self._generation = self._view.generation
         self._begun = False
@@ -133,7 +132,7 @@ class Session:
     def _next(self) -> bytes | None:
         """Return what is sent next; None where there is nothing, and empty where others should get their turn."""
         if not self._begun:
-            if not self._hub.is_ready(self._view.wanted.namespace):
+            if not self._hub.is_ready(self._view.query.namespace):
                 return self._heartbeat()
             self._begun = True
             return self._resume()
@@ -189,7 +188,7 @@ class Session:
         hub, view = self._hub, self._view
         self._generation = view.generation
         self._place = hub.ring.head
-        self._chunks = view.present(hub.present(view.wanted.namespace))
+        self._chunks = view.present(hub.present(view.query.namespace))
         self._showing = True
         return before
 

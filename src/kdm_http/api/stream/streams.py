@@ -7,13 +7,12 @@ from typing import Final
 
 from attrs import frozen
 
-from kdm_core import Deployment, DeploymentService, Identity
+from kdm_core import Deployment, DeploymentService, Identity, Query
 from kdm_http.api.errors import Refused
 from kdm_http.api.route import Fields
 from kdm_http.api.stream.events import StreamEvents
 from kdm_http.api.stream.hub import USUAL, Hub, Pace
 from kdm_http.api.stream.session import Session
-from kdm_http.api.stream.view import Wanted
 
 RETRY_AFTER_S: Final = 5
 """When a client that found no place may ask again, in seconds."""
@@ -38,7 +37,6 @@ class Streams:
     Args:
         service: What is streamed.
         encode: Encodes a Deployment, on one line.
-        in_state: Whether a Deployment is in a state that can be asked for.
         limits: How many there may be.
         events: Counts them.
         pace: How much is kept, and how often something is said.
@@ -50,23 +48,22 @@ class Streams:
         encode: Callable[[Deployment], bytes],
         *,
         limits: StreamLimits,
-        in_state: Callable[[Deployment, str], bool] = lambda _deployment, _state: True,
         events: StreamEvents | None = None,
         pace: Pace = USUAL,
     ) -> None:
-        self._hub = Hub(service.feed, encode, in_state, pace)
+        self._hub = Hub(service.feed, encode, pace)
         self._limits = limits
         self._events = events or StreamEvents()
         self._open: dict[str, set[Session]] = {}
         self._total = 0
         self._events.observe_backlog(self._backlog)
 
-    def open(self, identity: Identity, wanted: Wanted, fields: Fields) -> Session:
+    def open(self, identity: Identity, query: Query, fields: Fields) -> Session:
         """Open a stream. Whether the client may read what it asks for has been checked.
 
         Args:
             identity: Who asks.
-            wanted: What they ask for.
+            query: What they ask for.
             fields: The request's header fields.
 
         Raises:
@@ -81,7 +78,7 @@ class Streams:
             raise _no_place(503, f"more than {self._limits.total} streams in all")
         last_event_id = next((value for name, value in fields if name == b"last-event-id"), b"")
         session = Session(
-            self._hub, identity, wanted, last_event_id, self._events, lambda: self._left(identity.user, session)
+            self._hub, identity, query, last_event_id, self._events, lambda: self._left(identity.user, session)
         )
         self._open.setdefault(identity.user, set()).add(session)
         self._total += 1

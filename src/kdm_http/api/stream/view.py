@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from kdm_core import ALL_NAMESPACES, Deployment, Identity, LabelSelector, Policy, Verb
+from kdm_core import ALL_NAMESPACES, Deployment, Identity, Policy, Query, Verb
 from kdm_http.api.stream import frames
 from kdm_http.api.stream.ring import Held, Ring, Step
 
@@ -20,20 +20,6 @@ REMEMBERED_STEPS: Final = 128
 """Of how many steps a view remembers what they mean to it."""
 
 _cursor: Final = re.compile(rb"([0-9a-f]{8})-(0|[1-9][0-9]{0,17})-([0-9a-f]{16})").fullmatch
-
-
-class Wanted(NamedTuple):
-    """What a client asked for. Hashable: equal ones share a view.
-
-    Attributes:
-        namespace: Of one namespace; "*" for every watched one.
-        selector: With which labels.
-        state: Which states of a rollout; "" for any.
-    """
-
-    namespace: str = ALL_NAMESPACES
-    selector: LabelSelector = LabelSelector()
-    state: str = ""
 
 
 class Batch(NamedTuple):
@@ -66,10 +52,9 @@ class View:
     Args:
         instance: Which hub this is: part of each cursor.
         identity: Who looks.
-        wanted: What they asked for.
+        query: What they asked for.
         policy: Who may read what.
         encode: Encodes a Deployment.
-        in_state: Whether a Deployment is in one of the states asked for.
 
     Attributes:
         generation: Counts how often the policy changed what is shown.
@@ -82,21 +67,19 @@ class View:
         self,
         instance: bytes,
         identity: Identity,
-        wanted: Wanted,
+        query: Query,
         policy: Policy,
         encode: Callable[[Deployment], bytes],
-        in_state: Callable[[Deployment, str], bool],
     ) -> None:
         self.identity = identity
-        self.wanted = wanted
+        self.query = query
         self.policy = policy
         self.generation = 0
         self.forbidden = False
         self.stale = False
         self.watchers: set[Watcher] = set()
         self._encode = encode
-        self._in_state = in_state
-        self._prefix, self._suffix = instance + b"-", b"-" + _digest(identity, wanted)
+        self._prefix, self._suffix = instance + b"-", b"-" + _digest(identity, query)
         self._meanings: dict[int, bytes | None] = {}
         self._batch: tuple[int, int, Batch] | None = None
 
@@ -120,7 +103,7 @@ class View:
         """Take over another policy."""
         if not policy.reads_alike(self.identity, self.policy):
             self.generation += 1
-            self.forbidden = not policy.may_list(self.identity, self.wanted.namespace)
+            self.forbidden = not policy.may_list(self.identity, self.query.namespace)
         self.policy = policy
         self._meanings.clear()
         self._batch = None
@@ -141,13 +124,11 @@ class View:
         """Return whether a Deployment is shown."""
         if held is None:
             return False
-        deployment, (namespace, selector, state) = held.deployment, self.wanted
-        ref, labels = deployment.ref, deployment.labels
+        deployment, query = held.deployment, self.query
         return (
-            (namespace in (ALL_NAMESPACES, ref.namespace))
-            and self.policy.allows(self.identity, Verb.READ, ref, labels)
-            and (not selector.requirements or selector.matches(labels))
-            and (not state or self._in_state(deployment, state))
+            query.namespace in (ALL_NAMESPACES, deployment.ref.namespace)
+            and self.policy.allows(self.identity, Verb.READ, deployment.ref, deployment.labels)
+            and query.selects(deployment)
         )
 
     def batch(self, ring: Ring, after: int) -> Batch:
@@ -194,7 +175,7 @@ _LOOKED_AT: Final = 500
 """After how many Deployments others get their turn: a millisecond."""
 
 
-def _digest(identity: Identity, wanted: Wanted) -> bytes:
+def _digest(identity: Identity, query: Query) -> bytes:
     """Return what makes the cursors of one view useless for another."""
-    seen = [identity.user, sorted(identity.groups), wanted.namespace, str(wanted.selector), wanted.state]
+    seen = [identity.user, sorted(identity.groups), query.namespace, str(query.selector), sorted(query.states)]
     return hashlib.blake2s(msgspec.json.encode(seen), digest_size=8).hexdigest().encode()

@@ -14,11 +14,10 @@ from attrs import define, field
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.memory.cluster import MemoryCluster
-from kdm_core import ALLOW_ALL, Deployment, DeploymentRef, DeploymentService, LabelSelector, Policy
+from kdm_core import ALLOW_ALL, Deployment, DeploymentRef, DeploymentService, LabelSelector, Policy, Query
 from kdm_http.api.errors import Refused
 from kdm_http.api.stream.hub import Pace
 from kdm_http.api.stream.streams import StreamLimits, Streams
-from kdm_http.api.stream.view import Wanted
 from kdm_http.server.responses import Refusal
 from kdm_http.telemetry.stream_metrics import StreamMetrics
 from prometheus_client import CollectorRegistry
@@ -95,7 +94,7 @@ async def stage(start: Any) -> AsyncIterator[Callable[..., Any]]:
                 query = parse_qs(scope["query_string"].decode())
                 parts = scope["path"].split("/")
                 namespace = parts[4] if "namespaces" in parts else "*"
-                wanted = Wanted(namespace, LabelSelector.parse(query.get("labelSelector", [""])[0]))
+                wanted = Query(namespace, LabelSelector.parse(query.get("labelSelector", [""])[0]))
                 try:
                     session = made.open(scope["state"]["peer"].identity, wanted, scope["headers"])
                 except Refused as error:
