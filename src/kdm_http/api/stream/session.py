@@ -91,7 +91,13 @@ class Session:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
         del receive  # the connection says when the client is gone
-        endless: Endless = scope["state"]["endless"]
+        state = scope["state"]
+        if "head" in state:
+            self.leave()
+            await send(HTTPResponseStartEvent(type="http.response.start", status=200, headers=[*FIELDS]))
+            await self._write(b"", send, last=True)
+            return
+        endless: Endless = state["endless"]
         self._endless = endless
         endless.begin(self.wake)
         self._events.opened()
@@ -110,7 +116,7 @@ class Session:
             self.reason = reason
             await self._write(self._event(frames.CLOSING, {"reason": reason}), send, last=True)
         finally:
-            self.reason = self.reason or "error"
+            state["stream"] = self.reason = self.reason or "error"
             endless.done()
             self.leave()
             self._events.closed(self.reason)

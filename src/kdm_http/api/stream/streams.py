@@ -20,15 +20,18 @@ RETRY_AFTER_S: Final = 5
 
 @frozen
 class StreamLimits:
-    """How many streams there may be at a time.
+    """How many streams there may be at a time. Each takes up a connection.
 
     Attributes:
         total: In all.
         per_user: Of one user.
     """
 
-    total: int
-    per_user: int
+    total: int = 512
+    per_user: int = 64
+
+
+NO_MORE_THAN: Final = StreamLimits()
 
 
 class Streams:
@@ -47,7 +50,7 @@ class Streams:
         service: DeploymentService,
         encode: Callable[[Deployment], bytes],
         *,
-        limits: StreamLimits,
+        limits: StreamLimits = NO_MORE_THAN,
         events: StreamEvents | None = None,
         pace: Pace = USUAL,
     ) -> None:
@@ -72,10 +75,10 @@ class Streams:
         mine = self._open.get(identity.user, ())
         if len(mine) >= self._limits.per_user:
             self._events.refused("user")
-            raise _no_place(429, f"more than {self._limits.per_user} streams of one identity")
+            raise _no_place("too-many-streams", 429, f"more than {self._limits.per_user} streams of one identity")
         if self._total >= self._limits.total:
             self._events.refused("total")
-            raise _no_place(503, f"more than {self._limits.total} streams in all")
+            raise _no_place("no-stream-left", 503, f"more than {self._limits.total} streams in all")
         last_event_id = next((value for name, value in fields if name == b"last-event-id"), b"")
         session = Session(
             self._hub, identity, query, last_event_id, self._events, lambda: self._left(identity.user, session)
@@ -99,5 +102,5 @@ class Streams:
         return max((each.backlog for mine in self._open.values() for each in mine), default=0)
 
 
-def _no_place(status: int, message: str) -> Refused:
-    return Refused("too-many-streams", status, message, retry_after_s=RETRY_AFTER_S)
+def _no_place(code: str, status: int, message: str) -> Refused:
+    return Refused(code, status, message, retry_after_s=RETRY_AFTER_S)

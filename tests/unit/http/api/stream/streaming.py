@@ -6,21 +6,19 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from urllib.parse import parse_qs
 
-import msgspec
 import pytest
 from attrs import define, field
+from prometheus_client import CollectorRegistry
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.memory.cluster import MemoryCluster
-from kdm_core import ALLOW_ALL, Deployment, DeploymentRef, DeploymentService, LabelSelector, Policy, Query
-from kdm_http.api.errors import Refused
+from kdm_core import ALLOW_ALL, DeploymentRef, DeploymentService, Policy
+from kdm_http.api.app import create_app
 from kdm_http.api.stream.hub import Pace
-from kdm_http.api.stream.streams import StreamLimits, Streams
-from kdm_http.server.responses import Refusal
+from kdm_http.api.stream.streams import StreamLimits
+from kdm_http.telemetry.edge_metrics import EdgeMetrics
 from kdm_http.telemetry.stream_metrics import StreamMetrics
-from prometheus_client import CollectorRegistry
 from unit.http.api.stream.event_source import Event, EventSource
 from unit.http.client import Client
 from unit.http.running import Running
@@ -29,19 +27,6 @@ DEADLINE_S = 20.0
 WEB = DeploymentRef("shop", "web")
 API = DeploymentRef("shop", "api")
 JOB = DeploymentRef("batch", "job")
-
-
-def show(deployment: Deployment) -> bytes:
-    return msgspec.json.encode(
-        {
-            "namespace": deployment.ref.namespace,
-            "name": deployment.ref.name,
-            "uid": deployment.uid,
-            "resourceVersion": deployment.resource_version,
-            "labels": dict(deployment.labels),
-            "replicas": {"desired": deployment.replicas.desired},
-        }
-    )
 
 
 @define
@@ -79,29 +64,14 @@ async def stage(start: Any) -> AsyncIterator[Callable[..., Any]]:
             await stack.enter_async_context(repository)
             service = DeploymentService(repository, policy=policy)
             registry = CollectorRegistry()
-            made = Streams(
+            traffic = EdgeMetrics(registry)
+            app = create_app(
                 service,
-                show,
-                limits=streams or StreamLimits(total=1000, per_user=1000),
-                events=StreamMetrics(registry),
-                pace=pace or Pace(tick_s=0.01, heartbeat_ticks=10**9, bookmark_ticks=10**9),
+                observers=[traffic.request],
+                stream_limits=streams or StreamLimits(total=1000, per_user=1000),
+                stream_events=StreamMetrics(registry),
+                stream_pace=pace or Pace(tick_s=0.01, heartbeat_ticks=10**9, bookmark_ticks=10**9),
             )
-            stack.push_async_callback(made.aclose)
-
-            async def app(scope: Any, receive: Any, send: Any) -> None:
-                if scope["type"] != "http":
-                    raise RuntimeError("no lifespan here")
-                query = parse_qs(scope["query_string"].decode())
-                parts = scope["path"].split("/")
-                namespace = parts[4] if "namespaces" in parts else "*"
-                wanted = Query(namespace, LabelSelector.parse(query.get("labelSelector", [""])[0]))
-                try:
-                    session = made.open(scope["state"]["peer"].identity, wanted, scope["headers"])
-                except Refused as error:
-                    await Refusal(error.status, str(error)).answer(scope, receive, send)
-                else:
-                    await session(scope, receive, send)
-
             server = await start(app=app, **settings)
             return Stage(server, repository, service, registry)
 
