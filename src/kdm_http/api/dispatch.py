@@ -29,10 +29,10 @@ class Dispatcher:
 
     Args:
         service: The use cases.
-        streams: Opens streams.
+        streams: Opens streams; None where there are none.
     """
 
-    def __init__(self, service: DeploymentService, streams: Streams) -> None:
+    def __init__(self, service: DeploymentService, streams: Streams | None = None) -> None:
         self._service = service
         self._streams = streams
         self._encode = msgspec.json.Encoder().encode
@@ -51,6 +51,7 @@ class Dispatcher:
             shown = route.endpoint(self._service, caller, request)
             shown = await shown if inspect.isawaitable(shown) else shown
             if isinstance(shown, Query):
+                assert self._streams is not None  # noqa: S101 - or no route would ask for it
                 return Stream(self._streams.open(caller.identity, shown, request.fields))
             return shown if isinstance(shown, Stream) else self._success(route, shown, request)
         except Exception as error:  # noqa: BLE001 - as above

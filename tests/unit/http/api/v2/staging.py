@@ -98,9 +98,7 @@ class Stage:
         """Ask the same over many connections at once."""
         clients = await asyncio.gather(*(self.client() for _ in range(count)))
         await asyncio.gather(*(each.handshake() for each in clients))
-        return await asyncio.gather(
-            *(self.ask(method, target, body, client=each, **headers) for each in clients)
-        )
+        return await asyncio.gather(*(self.ask(method, target, body, client=each, **headers) for each in clients))
 
 
 class Held(MemoryDeploymentRepository):
