@@ -31,6 +31,8 @@ class Pace:
         tick_s: How often certificates and freshness are looked at, in seconds.
         heartbeat_ticks: After how many ticks each stream gets a comment.
         bookmark_ticks: After how many it gets a bookmark in its place.
+        gather_s: After changes were sent, how long those that follow are gathered and sent together, in seconds. A write
+            to each of many clients costs more than what is written: this bounds how often that is.
         linger_s: How long changes are kept when nobody streams any more, in seconds.
     """
 
@@ -39,6 +41,7 @@ class Pace:
     tick_s: float = 1.0
     heartbeat_ticks: int = 15
     bookmark_ticks: int = 60
+    gather_s: float = 0.05
     linger_s: float = 60.0
 
 
@@ -57,6 +60,7 @@ class Hub:
 
     Attributes:
         ring: The newest changes.
+        released: The number of the newest change that may be sent.
         ticks: Counts the ticks.
         over: Why every stream has to end; "" while they go on.
     """
@@ -69,6 +73,7 @@ class Hub:
     ) -> None:
         self.pace = pace
         self.ring = Ring(pace.steps, pace.size)
+        self.released = 0
         self.ticks = 0
         self.over = ""
         self._instance = secrets.token_hex(4).encode()
@@ -82,6 +87,8 @@ class Hub:
         self._timer: asyncio.TimerHandle | None = None
         self._unlisten: Callable[[], None] = lambda: None
         self._resting: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
+        self._concerned: set[View] = set()  # those for which something has been gathered
 
     # Clients
 
@@ -152,6 +159,7 @@ class Hub:
         self._ready = dict.fromkeys(names, False)
         self.over = ""
         self.ring.start_over()
+        self.released = self.ring.head
         self._policies = [(self.ring.head, self._feed.policy)]
         self._unlisten = self._feed.when_policy_changes(self._policy_changed)
         loop = asyncio.get_running_loop()
@@ -161,12 +169,13 @@ class Hub:
     def _rest(self) -> None:
         for task in self._following:
             task.cancel()
-        for timer in (self._timer, self._resting):
+        for timer in (self._timer, self._resting, self._gathering):
             if timer is not None:
                 timer.cancel()
         self._unlisten()
         self._unlisten = lambda: None
-        self._following, self._timer, self._resting = [], None, None
+        self._following, self._timer, self._resting, self._gathering = [], None, None, None
+        self._concerned.clear()
         self._held.clear()
         self.ring.start_over()
 
@@ -237,11 +246,24 @@ class Hub:
         number = self.ring.head
         for view in self._views.values():
             if view.meaning(number, step) is not None:
+                self._concerned.add(view)
+        if self._gathering is None:
+            self._release()
+
+    def _release(self) -> None:
+        """Let what was gathered be sent; and gather again, if there was anything."""
+        self._gathering = None
+        self.released = self.ring.head
+        if self._concerned:
+            self._gathering = asyncio.get_running_loop().call_later(self.pace.gather_s, self._release)
+            for view in self._concerned:
                 view.wake()
+            self._concerned.clear()
 
     def _policy_changed(self) -> None:
         policy = self._feed.policy
         self.ring.append(Step(None, None))  # so that no cursor of before means something else from now on
+        self.released = self.ring.head
         self._policies.append((self.ring.head, policy))
         while len(self._policies) > 1 and self._policies[1][0] <= self.ring.floor:
             del self._policies[0]

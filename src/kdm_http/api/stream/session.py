@@ -152,13 +152,13 @@ class Session:
 
     def _changes(self) -> bytes | None:
         hub, view = self._hub, self._view
-        batch = view.batch(hub.ring, self._place)
+        batch = view.batch(hub.ring, self._place, hub.released)
         self._place = batch.upto
         if batch.events:
             self._marked = batch.upto
             self._events.sent(batch.events)
             return batch.data
-        if self._place < hub.ring.head:
+        if self._place < hub.released:
             return b""
         if self._stale != view.stale:
             self._stale = view.stale
@@ -179,7 +179,7 @@ class Session:
         if not resumable:
             return self._reset("too-old" if resumable is False else "policy-changed")
         self._place = self._marked = number
-        batch = view.batch(hub.ring, number)
+        batch = view.batch(hub.ring, number, hub.released)
         self._place = batch.upto
         self._events.sent(batch.events)
         return batch.data + self._bookmark()

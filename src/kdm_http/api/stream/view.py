@@ -131,9 +131,8 @@ class View:
             and query.selects(deployment)
         )
 
-    def batch(self, ring: Ring, after: int) -> Batch:
-        """Put together what comes after a step that the ring still has, up to ``CHUNK_BYTES``."""
-        head = ring.head
+    def batch(self, ring: Ring, after: int, head: int) -> Batch:
+        """Put together what comes after a step that the ring still has, up to another one or to ``CHUNK_BYTES``."""
         if self._batch is not None and self._batch[:2] == (after, head):
             return self._batch[2]
         parts: list[bytes] = []

@@ -70,7 +70,7 @@ async def stage(start: Any) -> AsyncIterator[Callable[..., Any]]:
                 observers=[traffic.request],
                 stream_limits=streams or StreamLimits(total=1000, per_user=1000),
                 stream_events=StreamMetrics(registry),
-                stream_pace=pace or Pace(tick_s=0.01, heartbeat_ticks=10**9, bookmark_ticks=10**9),
+                stream_pace=pace or Pace(tick_s=0.01, gather_s=0.0, heartbeat_ticks=10**9, bookmark_ticks=10**9),
             )
             server = await start(app=app, **settings)
             return Stage(server, repository, service, registry)

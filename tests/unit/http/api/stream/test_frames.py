@@ -78,7 +78,7 @@ def test_a_change_is_encoded_once_for_all_who_see_it() -> None:
     ring = Ring(8, 10**6)
     views = [View(b"0a1b2c3d", Identity(user), Query(), ALLOW_ALL, encode) for user in ("alice", "bob", "carol")]
     ring.append(Step(None, held("web")))
-    assert len({each.batch(ring, 0).data for each in views}) == 3, "each has ids of its own"
+    assert len({each.batch(ring, 0, ring.head).data for each in views}) == 3, "each has ids of its own"
     assert encoded == ["web"]
 
 

@@ -440,3 +440,18 @@ class TestLimits:
         await open_stream(server), await open_stream(server)
         assert (await open_stream(server, identity=credentials.bob)).status == 503
         assert server.metric("kdm_streams_refused_total", limit="total") == 1
+
+
+async def test_what_follows_a_change_closely_is_sent_together(stage: Any, open_stream: Any) -> None:
+    """Writing to each of many clients is what costs: so 200 changes a second are 20 writes to each."""
+    server = await stage(pace=Pace(tick_s=0.01, gather_s=0.5, heartbeat_ticks=10**9, bookmark_ticks=10**9))
+    stream = await open_stream(server)
+    await stream.until("synced")
+    for replicas in range(100, 110):
+        server.repository.cluster.scale(WEB, replicas)
+        await asyncio.sleep(0)
+    first = stream.take(await stream.chunk())
+    rest = stream.take(await stream.chunk())
+    shown = [each.json["replicas"]["desired"] for each in (*first, *rest)]
+    assert shown == list(range(100, 110)), "none is left out"
+    assert len(first) < len(rest)
