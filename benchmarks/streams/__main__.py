@@ -1,4 +1,4 @@
-"""`python -m benchmarks.streams`: from a change to its arrival, on one stream and on many, in one run of one kdm."""
+"""`python -m benchmarks.streams`: from a change to its arrival, on one stream and on many, in one run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.streams.reading import arrivals, streams
 from integration.kdm_process import KdmProcess, client_context
+
 
 def main() -> int:
     """Measure in rounds: one stream, many, one, many, ..."""

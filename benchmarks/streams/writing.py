@@ -1,4 +1,4 @@
-"""`python -m benchmarks.streams.writing URL RATE SECONDS FIRST`: change a count so many times a second, and say when."""
+"""`python -m benchmarks.streams.writing URL RATE SECONDS FIRST`: change a count so many times a second; say when."""
 
 from __future__ import annotations
 
