@@ -10,7 +10,17 @@ from typing import Any, Final
 import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_core import AuditEvent, AuditSink, Deployment, DeploymentRef, DeploymentService, parse_policy
+from kdm_adapters.memory.cluster import MemoryCluster
+from kdm_core import (
+    AuditEvent,
+    AuditSink,
+    Deployment,
+    DeploymentRef,
+    DeploymentRepository,
+    DeploymentService,
+    RolloutResult,
+    parse_policy,
+)
 from kdm_http.api.answered import Answered
 from kdm_http.api.app import create_app
 from unit.http.client import Client, Response
@@ -49,25 +59,54 @@ class Kept(AuditSink):
         self.events.append(event)
 
 
+class Held(MemoryDeploymentRepository):
+    """A cluster whose writes can be held back until a test lets them go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold = False
+        self.arrived = asyncio.Event()
+        self.release = asyncio.Event()
+        self.stored = 0
+
+    async def set_replicas(self, ref: DeploymentRef, replicas: int, **how: Any) -> Deployment:
+        self.arrived.set()
+        if self.hold:
+            await self.release.wait()
+        self.stored += 1
+        return await super().set_replicas(ref, replicas, **how)
+
+
+class Watched(DeploymentService):
+    """Lets a test know that somebody begins to wait for a rollout."""
+
+    def __init__(self, repository: DeploymentRepository, **how: Any) -> None:
+        super().__init__(repository, **how)
+        self.waiting = asyncio.Event()
+
+    async def rollout(self, *args: Any, **how: Any) -> RolloutResult:
+        self.waiting.set()  # whoever waits for this runs when the rollout is waited for
+        return await super().rollout(*args, **how)
+
+
 class Stage:
-    """A running server over the memory adapter, and what it made known.
+    """A running server over the memory adapter, and what it made known."""
 
-    Attributes:
-        writes: Called before each write reaches the cluster.
-    """
-
-    def __init__(self, repository: MemoryDeploymentRepository, connect: Callable[..., Awaitable[Client]]) -> None:
+    def __init__(self, repository: Held, connect: Callable[..., Awaitable[Client]]) -> None:
         self.repository = repository
         self.audit = Kept()
         self.answered: list[Answered] = []
-        self.service = DeploymentService(repository, policy=parse_policy(POLICY), audit=self.audit)
-        self.api = create_app(self.service, observers=[self.answered.append])
+        self.service = Watched(repository, policy=parse_policy(POLICY), audit=self.audit)
         self.server: Running
         self._connect = connect
         self._client: Client | None = None
 
+    async def serve(self, start: Any, **settings: Any) -> None:
+        """Serve, from now on by a server with these settings."""
+        self.server = await start(app=create_app(self.service, observers=[self.answered.append]), **settings)
+
     @property
-    def cluster(self) -> Any:
+    def cluster(self) -> MemoryCluster:
         return self.repository.cluster
 
     @property
@@ -101,24 +140,6 @@ class Stage:
         return await asyncio.gather(*(self.ask(method, target, body, client=each, **headers) for each in clients))
 
 
-class Held(MemoryDeploymentRepository):
-    """A cluster whose writes can be held back until a test lets them go on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hold = False
-        self.arrived = asyncio.Event()
-        self.release = asyncio.Event()
-        self.stored = 0
-
-    async def set_replicas(self, ref: DeploymentRef, replicas: int, **how: Any) -> Deployment:
-        self.arrived.set()
-        if self.hold:
-            await self.release.wait()
-        self.stored += 1
-        return await super().set_replicas(ref, replicas, **how)
-
-
 @pytest.fixture
 async def stage(start: Any, connect: Any) -> AsyncIterator[Stage]:
     """A server with three Deployments that alice may scale, of which bob may scale two, and one that nobody may."""
@@ -128,7 +149,7 @@ async def stage(start: Any, connect: Any) -> AsyncIterator[Stage]:
             repository.cluster.create(ref, count, labels={"app": name})
             repository.cluster.settle(ref)
         staged = Stage(repository, connect)
-        staged.server = await start(app=staged.api)
+        await staged.serve(start)
         yield staged
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from kdm_core import DeploymentRef, Outcome
+from kdm_http.server.limits import Limits
 from unit.http.api.v2.staging import ADJUST, REPLICAS, URL, WEB, Stage, problem
 
 
@@ -94,12 +97,12 @@ async def test_the_tag_of_replicas_stays_while_pods_come_and_go(stage: Stage) ->
     assert (await stage.ask("PUT", REPLICAS, {"replicas": 5}, if_match=before)).status == 200
 
 
-NOT_MET = {
-    "an old tag": lambda tag: '"old"',
+NOT_MET: dict[str, Callable[[str], str]] = {
+    "an old tag": lambda _: '"old"',
     "a weak tag": lambda tag: f"W/{tag}",
     "no quotes": lambda tag: tag.strip('"'),
     "others in a list": lambda tag: f'"a", W/{tag}, "b"',
-    "nothing": lambda tag: "",
+    "nothing": lambda _: "",
 }
 
 
@@ -237,18 +240,12 @@ async def test_every_error_of_a_write_says_whether_it_was_written(
     assert (body["written"], body["retryable"]) == (written, retryable)
 
 
-async def test_a_write_that_the_deadline_ends_says_that_it_may_have_happened(start: object, stage: Stage) -> None:
-    stage.server = await start(app=stage.api, limits=_limits(0.05))  # type: ignore[operator]
+async def test_a_write_that_the_deadline_ends_says_that_it_may_have_happened(start: Any, stage: Stage) -> None:
+    await stage.serve(start, limits=Limits(request_s=0.05))
     stage.repository.hold = True
     body = problem(await stage.ask("PUT", REPLICAS, {"replicas": 4}), 504, "request-timeout")
     assert body["written"] is None
     assert stage.audit.events[-1].reason == "cancelled: it may have been written"
-
-
-def _limits(request_s: float) -> object:
-    from kdm_http.server.limits import Limits  # noqa: PLC0415
-
-    return Limits(request_s=request_s)
 
 
 async def test_a_count_that_somebody_else_changes_between_tag_and_write_is_412(stage: Stage) -> None:
@@ -257,8 +254,8 @@ async def test_a_count_that_somebody_else_changes_between_tag_and_write_is_412(s
     stage.repository.hold = True
     client = await stage.client()
     putting = asyncio.ensure_future(stage.ask("PUT", REPLICAS, {"replicas": 9}, client=client, if_match=current))
-    await stage.repository.arrived.wait()  # type: ignore[attr-defined]
+    await stage.repository.arrived.wait()
     stage.cluster.scale(WEB, 6)
-    stage.repository.release.set()  # type: ignore[attr-defined]
+    stage.repository.release.set()
     problem(await putting, 412, "precondition-failed")
     assert stage.web.replicas.desired == 6
