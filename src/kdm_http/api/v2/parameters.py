@@ -92,6 +92,13 @@ PARAMETERS: Final[dict[str, Json]] = {
         _query(
             "replicas", "The count that was written.", {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS}, 5
         ),
+        _query(
+            "watch",
+            "Whether to stream what happens, as server-sent events, in place of a list. Beside it only `labelSelector` "
+            "and `state` are allowed.",
+            {"type": "boolean", "default": False},
+            False,
+        ),
         _query("access", "Whether to show what the caller may do to it.", {"type": "boolean"}, True),
         _query("dryRun", "Only try: nothing is stored.", {"type": "string", "enum": ["All"]}, "All"),
         _header(
