@@ -6,14 +6,7 @@ from attrs import evolve, frozen
 
 from kdm_adapters.cache.store import Objects
 from kdm_core.model import Deployment
-
-
-def older(a: str, b: str) -> bool:
-    """Return whether resourceVersion ``a`` is older than ``b``, compared as numbers (KEP-5504).
-
-    False where one of them is no number: then the order is not known, and what arrives later counts.
-    """
-    return a.isdecimal() and b.isdecimal() and (len(a), a) < (len(b), b)
+from kdm_core.versions import older
 
 
 def written_over(held: Deployment, resource_version: str, desired: int) -> Deployment:

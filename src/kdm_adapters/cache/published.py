@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from kdm_adapters.cache.own_writes import Before, OwnWrites, older
+from kdm_adapters.cache.own_writes import Before, OwnWrites
 from kdm_adapters.cache.store import Objects, Store
 from kdm_core.model import Deployment
+from kdm_core.versions import older
 
 
 class Published:

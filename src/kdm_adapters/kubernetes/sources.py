@@ -9,10 +9,10 @@ from typing import Final
 
 from attrs import evolve
 
-from kdm_adapters.cache.own_writes import older
 from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
 from kdm_core.model import ALL_NAMESPACES, SourceStatus, SyncStatus
+from kdm_core.versions import older
 
 _NAMED: Final = 3
 """How many sources a message names."""

@@ -8,7 +8,7 @@ from typing import Final
 from attrs import field, frozen
 
 from kdm_core.model import ALL_NAMESPACES, DeploymentRef, Identity, Verb
-from kdm_core.policy.grant import ANY_COUNT, GRANTABLE, Grant, Subjects
+from kdm_core.policy.grant import ANY_COUNT, GRANTABLE, Grant, ReplicaBounds, Subjects
 from kdm_core.policy.patterns import ALL
 
 CACHED_CALLERS: Final = 1024
@@ -86,6 +86,8 @@ class Policy:
         ref: DeploymentRef,
         labels: Mapping[str, str],
         replicas: int | None = None,
+        *,
+        reason: bool = True,
     ) -> bool:
         """Return whether the actor may do this.
 
@@ -95,6 +97,7 @@ class Policy:
             ref: Of which Deployment.
             labels: The Deployment's labels, empty where it is not known: grants that ask for labels then do not apply.
             replicas: The count asked for; None asks whether the actor may scale to any count at all.
+            reason: Whether the actor says why, where a change is asked for.
         """
         granted = self._granted(actor)
         if verb is _READ:
@@ -105,9 +108,25 @@ class Policy:
                     return True
             return False
         return verb is _SCALE and any(
-            grant.covers(ref, labels) and (replicas is None or grant.replicas.include(replicas))
+            grant.covers(ref, labels)
+            and (replicas is None or grant.replicas.include(replicas))
+            and (reason or not grant.require_reason)
             for grant in granted.scale
         )
+
+    def counts(self, actor: Identity, ref: DeploymentRef, labels: Mapping[str, str]) -> tuple[ReplicaBounds, ...]:
+        """Return to which counts the actor may scale a Deployment: to those within any of these bounds.
+
+        Args:
+            actor: Who asks.
+            ref: Of which Deployment.
+            labels: The Deployment's labels.
+
+        Returns:
+            The bounds, each once, in the policy's order; none where the actor may not scale it at all.
+        """
+        found = (grant.replicas for grant in self._granted(actor).scale if grant.covers(ref, labels))
+        return tuple(dict.fromkeys(found))
 
     def may_list(self, actor: Identity, namespace: str) -> bool:
         """Return whether there could be a Deployment that the actor may read.
@@ -145,6 +164,8 @@ class Policy:
         ref: DeploymentRef,
         labels: Mapping[str, str],
         replicas: int | None = None,
+        *,
+        reason: bool = True,
     ) -> Explanation:
         """Return what each grant says to this; ``allowed`` is what ``allows`` returns. For people, not hot paths.
 
@@ -154,10 +175,11 @@ class Policy:
             ref: Of which Deployment.
             labels: The Deployment's labels.
             replicas: The count asked for, where one is.
+            reason: Whether the actor says why, where a change is asked for.
         """
         return Explanation(
             tuple(
-                Verdict(index, grant, grant.misses(actor, verb, ref, labels, replicas))
+                Verdict(index, grant, grant.misses(actor, verb, ref, labels, replicas, reason=reason))
                 for index, grant in enumerate(self.grants)
             )
         )

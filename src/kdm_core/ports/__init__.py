@@ -2,12 +2,19 @@
 
 from kdm_core.ports.audit import AuditSink
 from kdm_core.ports.instruments import ServiceInstrument, WatchInstrument
-from kdm_core.ports.repository import DeploymentFeed, DeploymentReader, DeploymentRepository, DeploymentWriter
+from kdm_core.ports.repository import (
+    DeploymentFeed,
+    DeploymentObserver,
+    DeploymentReader,
+    DeploymentRepository,
+    DeploymentWriter,
+)
 from kdm_core.ports.wrapped import WrappedRepository
 
 __all__ = [
     "AuditSink",
     "DeploymentFeed",
+    "DeploymentObserver",
     "DeploymentReader",
     "DeploymentRepository",
     "DeploymentWriter",

@@ -152,6 +152,6 @@ class _View:
             self._later.append(change)
 
     def _is_visible(self, deployment: Deployment) -> bool:
-        return self.policy.allows(
-            self._identity, Verb.READ, deployment.ref, deployment.labels
-        ) and self._query.selector.matches(deployment.labels)
+        return self.policy.allows(self._identity, Verb.READ, deployment.ref, deployment.labels) and self._query.selects(
+            deployment
+        )

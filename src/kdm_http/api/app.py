@@ -14,16 +14,16 @@ from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
-from kdm_core import Caller, DeploymentService
+from kdm_core import DeploymentService
 from kdm_http.api import answered
 from kdm_http.api.answered import Answered, Observe
+from kdm_http.api.calls import Calls
 from kdm_http.api.dispatch import Answer, Dispatcher
-from kdm_http.api.errors import HANDLERS, MAX_BODY_BYTES, BadRequest
+from kdm_http.api.errors import MAX_BODY_BYTES
 from kdm_http.api.fast_path import FastPath
-from kdm_http.api.requests import query_parameters
-from kdm_http.api.route import Request as Asked
-from kdm_http.api.route import Route
+from kdm_http.api.route import Route, Stream
 from kdm_http.api.routes import ALLOWED, ROUTES
+from kdm_http.api.unmatched import HANDLERS
 from kdm_http.request_id import request_id
 from kdm_http.server.responses import ALWAYS, Refusal
 
@@ -43,8 +43,9 @@ class Api:
     def __init__(self, dispatcher: Dispatcher, observers: Sequence[Observe]) -> None:
         self.answer_at_once = FastPath(ROUTES, dispatcher, observers, ALWAYS)
         self._observers = observers
+        calls = Calls(dispatcher)
         self._litestar = Litestar(
-            [_handler(route, dispatcher) for route in ROUTES],
+            [_handler(route, calls) for route in ROUTES],
             exception_handlers=HANDLERS,
             openapi_config=None,
             logging_config=None,
@@ -109,20 +110,13 @@ def create_app(service: DeploymentService, *, observers: Sequence[Observe] = (),
     return Api(Dispatcher(service), [*observers, *([answered.log] if log_requests else [])])
 
 
-def _handler(route: Route, dispatcher: Dispatcher) -> HTTPRouteHandler:
+def _handler(route: Route, calls: Calls) -> HTTPRouteHandler:
     """Make Litestar's handler of a row."""
 
     async def answer(request: Request[Any, Any, State]) -> ASGIApp:
-        scope = request.scope
-        state: dict[str, Any] = scope["state"]
-        caller = Caller(state["peer"].identity, state["request_id"])
-        try:
-            query = query_parameters(scope["query_string"], route.query)
-        except BadRequest as error:
-            made = dispatcher.failure(route, caller, error)
-        else:
-            asked = Asked(scope["path_params"], query, scope["headers"], request.body)
-            made = await dispatcher.answer_in_time(route, caller, asked)
+        made = await calls.answer(route, request)
+        if isinstance(made, Stream):
+            return made.respond
 
         async def respond(_: Scope, __: Receive, send: Send) -> None:
             await _send(made, send)

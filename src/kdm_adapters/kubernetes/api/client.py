@@ -21,7 +21,7 @@ from kdm_adapters.kubernetes.config.access import Access
 from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
 from kdm_adapters.kubernetes.wire.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.wire.readers import JSON
-from kdm_core.errors import Copyable
+from kdm_core.copyable import Copyable
 from kdm_core.ports import WatchInstrument
 
 _log = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 
-from kdm_adapters.cache.own_writes import older
 from kdm_adapters.kubernetes.watch.health import Health
 from kdm_adapters.kubernetes.watch.plan import Plan
 from kdm_adapters.kubernetes.watch.rules import Phase, Situation
 from kdm_core.model import Trouble
+from kdm_core.versions import older
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Literal
 
-from kdm_adapters.cache.own_writes import Before, older
+from kdm_adapters.cache.own_writes import Before
 from kdm_adapters.cache.published import Published
 from kdm_adapters.cache.store import Store
 from kdm_adapters.kubernetes.watch.actions import Action, Ended, ListPage, Message, Opened, TimeUp, WatchList
@@ -29,6 +29,7 @@ from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable
 from kdm_core.model import Deployment, DeploymentRef, SourceStatus, Trouble
 from kdm_core.ports import WatchInstrument
+from kdm_core.versions import older
 
 _log = logging.getLogger(__name__)
 
