@@ -16,6 +16,11 @@ _VERSION: Final = {"type": "string", "pattern": "^[0-9]{1,18}$"}
 _STATES: Final = "|".join(each.value for each in RolloutState)
 
 
+def reference(kind: str, name: str) -> Json:
+    """Return a reference to a component of the description."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
 def _path(name: str, description: str, schema: Json, example: str) -> Json:
     return {
         "name": name,
@@ -84,8 +89,8 @@ PARAMETERS: Final[dict[str, Json]] = {
         ),
         _query(
             "for",
-            "How far the rollout must have come.",
-            {"type": "string", "enum": [each.value for each in WaitFor], "default": WaitFor.AVAILABLE.value},
+            f"How far the rollout must have come; `{WaitFor.AVAILABLE.value}` by default.",
+            reference("schemas", WaitFor.__name__),
             "available",
         ),
         _query("uid", "The object that was written.", {"type": "string", "maxLength": 128}, "8f3c2d5e"),
@@ -93,7 +98,7 @@ PARAMETERS: Final[dict[str, Json]] = {
             "replicas", "The count that was written.", {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS}, 5
         ),
         _query("access", "Whether to show what the caller may do to it.", {"type": "boolean"}, True),
-        _query("dryRun", "Only try: nothing is stored.", {"type": "string", "enum": ["All"]}, "All"),
+        _query("dryRun", "Only try: nothing is stored.", reference("schemas", "DryRun"), "All"),
         _header(
             "Idempotency-Key",
             "The same write again under the same key is not done again: it gets the first answer.",
