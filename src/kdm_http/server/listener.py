@@ -16,6 +16,7 @@ from kdm_http.server.connection import Connection
 from kdm_http.server.context import ListenerContext
 from kdm_http.server.uvicorn_seam import Config
 from kdm_http.tls.handshake import Handshake, current
+from kdm_http.tls.known_clients import KnownClient
 from kdm_http.tls.rejection import Reason, Rejection
 
 BACKLOG: Final = 2048
@@ -272,16 +273,16 @@ class Listener:
 
     def _reject(self, handshake: Handshake) -> None:
         reason, detail = handshake.failure or (Reason.DISCONNECTED, "")
-        peer = handshake.peer
+        shown = KnownClient.read((handshake.refused,) if handshake.refused else ())
         self._context.reject(
             Rejection(
                 time=self._context.now(),
                 address=handshake.address,
                 reason=reason,
                 detail=detail,
-                user=peer.identity.user if peer else "",
-                subject=handshake.subject,
-                fingerprint=handshake.fingerprint,
+                user=shown.user,
+                subject=shown.subject,
+                fingerprint=shown.fingerprint,
             )
         )
 

@@ -26,7 +26,7 @@ _NOBODY: Final = frozenset({Reason.DISCONNECTED, Reason.TIMEOUT})
 
 _RELOADS: Final = {True: "used", False: "refused"}
 _LISTENERS: Final = ("api", "ops")
-_REFUSALS: Final = (400, 405, 408, 417, 429, 431, 500, 504)
+_REFUSALS: Final = (400, 401, 405, 408, 417, 429, 431, 500, 504)
 _log = logging.getLogger(__name__)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from kdm_core import Identity
 from kdm_core.errors import Copyable
@@ -82,6 +82,10 @@ class Peer:
             address=address,
             certificate=certificate,
         )
+
+    def at(self, address: str) -> Self:
+        """Return the same client, connecting from an address."""
+        return evolve(self, address=address, identity=evolve(self.identity, address=address))
 
 
 def _check_purpose(certificate: Certificate) -> None:
