@@ -6,6 +6,7 @@ Nothing here reads from or writes to a connection: a rejection is returned, and 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 from kdm_http.server.context import ListenerContext
 from kdm_http.server.responses import Refusal
@@ -14,6 +15,8 @@ from kdm_http.tls.handshake import Handshake, HandshakeObject
 from kdm_http.tls.known_clients import NOBODY
 from kdm_http.tls.peer import Peer
 from kdm_http.tls.rejection import Reason, Rejection
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Client:
@@ -41,7 +44,7 @@ class Client:
         self._handshake = handshake
         self._verified_by = verified_by
         self._known = NOBODY
-        self._good_until = datetime.min.replace(tzinfo=UTC)
+        self._good_until = _NEVER
         self._joined = False
 
     def identify(self, tls: HandshakeObject) -> Rejection | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Self
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from kdm_core import Identity
 from kdm_core.errors import Copyable
@@ -85,7 +85,17 @@ class Peer:
 
     def at(self, address: str) -> Self:
         """Return the same client, connecting from an address."""
-        return evolve(self, address=address, identity=evolve(self.identity, address=address))
+        who = self.identity
+        return type(self)(
+            Identity(who.user, who.groups, who.fingerprint, address),
+            self.subject,
+            self.serial,
+            self.fingerprint,
+            self.not_before,
+            self.not_after,
+            address,
+            self.certificate,
+        )
 
 
 def _check_purpose(certificate: Certificate) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -40,10 +41,12 @@ class Trust:
         self.revocation_lists = tuple(revocation_lists)
         self._verifier = Verifier(self.authorities, self.revocation_lists)
         lists = self.revocation_lists
-        self._dates = {
-            *(date for authority in self.authorities for date in (authority.not_before, authority.not_after)),
-            *(date for each in lists for date in (each.begin, each.end) if date is not None),
-        }
+        self._dates = sorted(
+            {
+                *(date for authority in self.authorities for date in (authority.not_before, authority.not_after)),
+                *(date for each in lists for date in (each.begin, each.end) if date is not None),
+            }
+        )
         self._verdicts: dict[tuple[bytes, ...], tuple[Reason | None, datetime]] = {}
 
     def refusal(self, chain: Sequence[Certificate], now: datetime) -> Reason | None:
@@ -66,8 +69,9 @@ class Trust:
 
     def holds_until(self, chain: Sequence[Certificate], now: datetime) -> datetime:
         """Return the next moment at which the verdict on a client may change: when anything begins or ends."""
-        dates = self._dates.union(*((each.not_before, each.not_after) for each in chain))
-        return min((date for date in dates if date > now), default=FOREVER)
+        first = bisect_right(self._dates, now)
+        dates = [date for each in chain for date in (each.not_before, each.not_after) if date > now]
+        return min(dates + self._dates[first : first + 1], default=FOREVER)
 
     def flaw(self, authority: Certificate) -> str:
         """Return why no client of one of the CAs could connect now; "" where they can.
