@@ -74,28 +74,24 @@ class HandshakeObject(ssl.SSLObject):
 
     def do_handshake(self) -> None:
         """Continue the handshake; after a failure, ignore what the client sends until it closes."""
-        if self.handshake is None:
+        handshake, hello, incoming = self.handshake, self.hello, self.incoming
+        if handshake is None or hello is None or incoming is None:
             super().do_handshake()
             return
-        if self.handshake.failure is not None:
+        if handshake.failure is not None:
             raise ssl.SSLWantReadError
-        self._note_hello()
+        if not hello.done and incoming.pending:
+            came = incoming.read()
+            hello.feed(came)
+            incoming.write(came)
         try:
             super().do_handshake()
         except ssl.SSLWantReadError:
             raise
         except ssl.SSLError as exc:
-            self.handshake.refused = next(iter(self.get_verified_chain()), b"")
-            self.handshake.fail(exc)
+            handshake.refused = next(iter(self.get_verified_chain()), b"")
+            handshake.fail(exc)
             raise ssl.SSLWantReadError from exc
-
-    def _note_hello(self) -> None:
-        if self.hello is None:
-            self.hello = ClientHello()
-        if not self.hello.done and self.incoming is not None:
-            came = self.incoming.read()
-            self.hello.feed(came)
-            self.incoming.write(came)
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the base class' name
         """Read, and report close_notify without ending the connection: it closes one way (RFC 8446, section 6.1)."""
@@ -137,7 +133,7 @@ class HandshakeContext(ssl.SSLContext):
         """Begin a connection, as the base class does, and connect it with the attempt of the running task."""
         made = super().wrap_bio(incoming, *args, **kwargs)
         if isinstance(made, HandshakeObject):
-            made.handshake, made.incoming = current.get(None), incoming
+            made.handshake, made.incoming, made.hello = current.get(None), incoming, ClientHello()
         return made
 
     def serve_protocol(self, name: str) -> None:
