@@ -103,7 +103,7 @@ def _check_purpose(certificate: Certificate) -> None:
     if certificate.is_ca:
         raise PeerRefused(Reason.CA_AS_CLIENT, "a CA's certificate is not a client's")
     if certificate.purposes is None:
-        raise PeerRefused(Reason.NO_PURPOSE, "the certificate has no extended key usage")
+        raise PeerRefused(Reason.NO_PURPOSE, "the certificate has no extended key usage: clientAuth is required")
     if CLIENT_AUTH not in certificate.purposes:
         raise PeerRefused(Reason.WRONG_PURPOSE, "the certificate's extended key usage lacks clientAuth")
 

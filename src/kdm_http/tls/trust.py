@@ -14,8 +14,8 @@ from kdm_http.tls.verifier import Verifier
 
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 
-_MAX_REMEMBERED: Final = 1000
-"""How many clients' verdicts are kept: after a reload, the connections of one client are checked once."""
+REMEMBERED_CLIENTS: Final = 1000
+"""How many clients' verdicts are kept, the last asked for: after a reload, a client is checked once."""
 
 
 class Trust:
@@ -58,13 +58,13 @@ class Trust:
                 holds.
         """
         ders = tuple(certificate.der for certificate in chain)
-        reason, until = self._verdicts.get(ders, (None, now))
+        reason, until = self._verdicts.pop(ders, (None, now))
         if now >= until:
             error = self._verifier.error(ders)
             reason, until = explain(error)[0] if error else None, self.holds_until(chain, now)
-            if len(self._verdicts) >= _MAX_REMEMBERED:
-                self._verdicts.clear()
-            self._verdicts[ders] = reason, until
+        self._verdicts[ders] = reason, until  # as the last one
+        if len(self._verdicts) > REMEMBERED_CLIENTS:
+            del self._verdicts[next(iter(self._verdicts))]
         return reason
 
     def holds_until(self, chain: Sequence[Certificate], now: datetime) -> datetime:
