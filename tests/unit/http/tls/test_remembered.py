@@ -29,7 +29,7 @@ from kdm_http.server.limits import ClientQuota, Limits
 from kdm_http.server.serve import TlsConfigurationError, TlsFiles
 from kdm_http.server.uvicorn_seam import ServerState
 from kdm_http.tls import context as tls_context
-from kdm_http.tls import known_clients, trust, verifier
+from kdm_http.tls import known_clients, verifier
 from kdm_http.tls.certificates import Certificate, RevocationList
 from kdm_http.tls.handshake import Handshake, HandshakeObject, current
 from kdm_http.tls.known_clients import KnownClient, KnownClients
@@ -295,7 +295,6 @@ def test_no_verdict_is_other_than_one_computed_from_nothing(tmp_path: Path, monk
     for module in (verifier, tls_context):
         monkeypatch.setattr(module, "trust_clients", timely)
     monkeypatch.setattr(known_clients, "REMEMBERED_CLIENTS", REMEMBERED)
-    monkeypatch.setattr(trust, "REMEMBERED_CLIENTS", REMEMBERED)
     monkeypatch.setattr(Remembering, "time", time, raising=False)
     monkeypatch.setattr(Remembering, "directory", tmp_path, raising=False)
     run_state_machine_as_test(
