@@ -79,7 +79,7 @@ def test_a_good_client_is_known_by_its_certificate(
 
 
 def test_a_certificate_that_is_not_for_clients_is_refused_and_has_no_share(
-    client: Callable[[], Any], credentials: Credentials, context: ListenerContext
+    client: Callable[[], Any], credentials: Credentials
 ) -> None:
     refused = client()
     rejection = refused.identify(end(credentials.server_only))
@@ -90,8 +90,11 @@ def test_a_certificate_that_is_not_for_clients_is_refused_and_has_no_share(
     answers = [refused.over_quota() for _ in range(10)]
     assert {(answer.status, answer.close) for answer in answers} == {(401, True)}
     assert (refused.peer, refused.revalidate()) == (None, None)
-    assert context.quota.acquire("alice") == 1  # nobody has come yet
     refused.leave()
+    alice = client()  # whose name it bears
+    assert alice.identify(end(credentials.alice)) is None
+    alice.join()
+    assert [alice.over_quota() for _ in range(2)] == [None, None]
 
 
 async def test_a_client_that_was_revoked_is_turned_away_once_the_list_is_in_use(
