@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from kdm_core.copyable import Copyable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kdm_core.model import Deployment, DeploymentRef, Identity, Verb
+    from kdm_core.scaling import Expect
 
 
 class KdmError(Copyable):
     """The root of every error kdm raises on purpose. ``str()`` of one is fit to be shown to a caller.
-
-    Errors may be copied and pickled, whatever their constructors take.
 
     Attributes:
         code: What went wrong, as a stable slug for programs. Each class of the core has its own; see ``ERRORS``.
@@ -118,11 +115,8 @@ class DeploymentNotFound(KdmError, LookupError):
 
     def __init__(self, ref: DeploymentRef | str) -> None:
         self.ref = ref
-        super().__init__(
-            f"Deployment {ref!r} not found in any namespace"
-            if isinstance(ref, str)
-            else f"Deployment '{ref}' not found"
-        )
+        found = f"{ref!r} not found in any namespace" if isinstance(ref, str) else f"'{ref}' not found"
+        super().__init__(f"Deployment {found}")
 
 
 class NamespaceNotWatched(DeploymentNotFound):
@@ -212,9 +206,16 @@ class OutOfBounds(KdmError):
 
 
 class PreconditionFailed(KdmError):
-    """The caller attached a condition to a write, and it is not met. Nothing changed."""
+    """The caller attached a condition to a write, and it is not met. Nothing changed.
+
+    Attributes:
+        current: The Deployment that does not meet it; None where that does not matter.
+        maybe_later: Whether a newer state of the Deployment might meet it.
+    """
 
     code = "precondition-failed"
+    current: Deployment | None = None
+    maybe_later = False
 
 
 class WriteRejected(KdmError):
@@ -228,9 +229,11 @@ class WriteConflict(WriteRejected):
 
     Attributes:
         current: The Deployment as the cluster has it now, where that was read; None where it was not.
+        expected: What the caller expected; None where it expected nothing.
     """
 
     code = "write-conflict"
+    expected: Expect | None = None
 
     def __init__(self, message: str, current: Deployment | None = None) -> None:
         self.current = current

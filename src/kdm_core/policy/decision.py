@@ -8,7 +8,7 @@ from typing import Final
 from attrs import field, frozen
 
 from kdm_core.model import ALL_NAMESPACES, DeploymentRef, Identity, Verb
-from kdm_core.policy.grant import ANY_COUNT, GRANTABLE, Grant, Subjects
+from kdm_core.policy.grant import ANY_COUNT, GRANTABLE, Grant, ReplicaBounds, Subjects
 from kdm_core.policy.patterns import ALL
 
 CACHED_CALLERS: Final = 1024
@@ -114,6 +114,20 @@ class Policy:
             for grant in granted.scale
         )
 
+    def counts(self, actor: Identity, ref: DeploymentRef, labels: Mapping[str, str]) -> tuple[ReplicaBounds, ...]:
+        """Return to which counts the actor may scale a Deployment: to those within any of these bounds.
+
+        Args:
+            actor: Who asks.
+            ref: Of which Deployment.
+            labels: The Deployment's labels.
+
+        Returns:
+            The bounds, each once, in the policy's order; none where the actor may not scale it at all.
+        """
+        found = (grant.replicas for grant in self._granted(actor).scale if grant.covers(ref, labels))
+        return tuple(dict.fromkeys(found))
+
     def may_list(self, actor: Identity, namespace: str) -> bool:
         """Return whether there could be a Deployment that the actor may read.
 
@@ -142,6 +156,23 @@ class Policy:
             ):
                 return True
         return False
+
+    def reads_alike(self, actor: Identity, other: Policy) -> bool:
+        """Return whether another policy lets the actor read the same for certain, whatever there is.
+
+        Args:
+            actor: Who asks.
+            other: The other policy.
+
+        Returns:
+            True if the grants that apply reach equally far. Others may come to the same: that is not recognised.
+        """
+        if other is self:
+            return True
+        mine, theirs = self._granted(actor), other._granted(actor)
+        if mine.reads_everything or theirs.reads_everything:
+            return mine.reads_everything and theirs.reads_everything
+        return _reach(mine.read) == _reach(theirs.read)
 
     def explain(
         self,
@@ -184,6 +215,14 @@ class Policy:
                 self._callers.clear()  # starting over is simple, safe between threads, and cheap at this size
             self._callers[key] = granted
         return granted
+
+
+def _reach(grants: tuple[Grant, ...]) -> set[tuple[frozenset[str], frozenset[str], frozenset[tuple[str, str]]]]:
+    """Return what grants are about: everything that :meth:`Grant.covers` looks at."""
+    return {
+        (frozenset(each.namespaces.patterns), frozenset(each.names.patterns), frozenset(each.labels.items()))
+        for each in grants
+    }
 
 
 ALLOW_ALL: Final = Policy((Grant(Subjects(anyone=True), GRANTABLE, ALL, replicas=ANY_COUNT),))

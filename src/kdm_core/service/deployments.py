@@ -23,7 +23,7 @@ from kdm_core.policy import ALLOW_ALL, Policy
 from kdm_core.ports import AuditSink, DeploymentRepository, ServiceInstrument
 from kdm_core.queries import Page, Query
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
-from kdm_core.service.following import Followers
+from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
 from kdm_core.service.listing import page_of
 from kdm_core.service.permission import Permission
@@ -90,7 +90,7 @@ class DeploymentService(Waits):
             clock=clock,
             sleep=sleep,
         )
-        self._followers = Followers(repository, lambda: self._permission.policy)
+        self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
         self._probe = SharedProbe(repository, clock)
 
@@ -263,6 +263,7 @@ class DeploymentService(Waits):
         expect: Expect = ANY,
         dry_run: bool = False,
         condition: Condition | None = None,
+        exactly: bool = False,
         reason: str = "",
     ) -> Scaled:
         """Ask for another number of replicas. Leaves one audit event, whatever comes of it.
@@ -278,6 +279,8 @@ class DeploymentService(Waits):
             dry_run: Whether only to try: everything is judged, by the cluster too, and nothing is stored.
             condition: Called with the Deployment, as the cache knows it, once the caller may write it; raises
                 ``PreconditionFailed`` where it must not be written. None for no condition.
+            exactly: Whether the Deployment must still have the uid and the count that ``condition`` judged when the
+                cluster stores the write, as it must for a relative change. What fails there is judged again.
             reason: Why, in the caller's own words: one line of at most 256 characters, for the audit trail.
 
         Returns:
@@ -296,7 +299,7 @@ class DeploymentService(Waits):
             WriteRejected: The cluster refused; nothing was written.
             Unavailable: The cluster or the cache could not serve; its ``written`` says what is known.
         """
-        return await self._writer.write(Write(ref, change, caller, expect, dry_run, condition, reason))
+        return await self._writer.write(Write(ref, change, caller, expect, dry_run, condition, reason, exactly))
 
     def changes(self, query: Query = _ALL, caller: Caller = LOCAL) -> AsyncGenerator[DeploymentChange, None]:
         """Follow what happens to the Deployments the caller may read and asks for.
@@ -315,6 +318,11 @@ class DeploymentService(Waits):
         """
         self._check_list(query, caller)
         return self._followers.follow(query, caller.identity)
+
+    @property
+    def feed(self) -> UnfilteredFeed:
+        """Everything that happens, whoever may see it: for what follows once and passes it on to many callers."""
+        return self._followers.feed
 
     def sync_status(self) -> SyncStatus:
         """Return how far reads can be trusted at this moment. Never raises, never waits."""

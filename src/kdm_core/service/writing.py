@@ -10,10 +10,18 @@ from weakref import WeakValueDictionary
 
 from attrs import evolve, frozen
 
-from kdm_core.errors import Contended, DeploymentNotFound, Forbidden, KdmError, OutOfBounds, WriteConflict
+from kdm_core.errors import (
+    Contended,
+    DeploymentNotFound,
+    Forbidden,
+    KdmError,
+    OutOfBounds,
+    PreconditionFailed,
+    WriteConflict,
+)
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
-from kdm_core.scaling import Change, Expect, ScaleBy, Scaled, SetTo, check_reason
+from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
 
@@ -42,6 +50,7 @@ class Write:
     dry_run: bool
     condition: Condition | None
     reason: str
+    exactly: bool = False
 
 
 class Writer:
@@ -90,13 +99,15 @@ class Writer:
             change.check(self._max_replicas)
             attempt.why = check_reason(write.reason)
             try:
-                if isinstance(change, SetTo):
+                if isinstance(change, SetTo) and not write.exactly:
                     return await self._set(write, change.replicas, attempt)
                 async with self._turns.setdefault(ref, asyncio.Lock()):
-                    return await self._scale_by(write, change, attempt)
+                    return await self._compare_and_set(write, change, attempt)
             except KdmError as error:
                 if write.dry_run:
                     error.written = False
+                if isinstance(error, WriteConflict) and write.expect != ANY:
+                    error.expected = write.expect
                 raise
 
     async def _set(self, write: Write, replicas: int, attempt: Attempt) -> Scaled:
@@ -122,12 +133,12 @@ class Writer:
             else:
                 return Scaled(written, attempt.old if expect.replicas is None else expect.replicas, write.dry_run)
 
-    async def _scale_by(self, write: Write, change: ScaleBy, attempt: Attempt) -> Scaled:
+    async def _compare_and_set(self, write: Write, change: Change, attempt: Attempt) -> Scaled:
         ref, expect = write.ref, write.expect
         held = self._permission.known(ref, _SCALE, write.caller.identity, reason=bool(attempt.why))
         fresh = held is None
         held = held or await self._fetch(ref)
-        if not fresh and (expect.unmet(held) or not self._allows(held, change, write, attempt)):
+        if not fresh and (expect.unmet(held) or self._refuses(held, change, write, attempt)):
             held = await self._fetch(ref)  # the cache may be behind, and nobody is refused for that
         if unmet := expect.unmet(held):
             raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
@@ -136,7 +147,7 @@ class Writer:
         until = self._clock() + self._contention_timeout_s
         attempts = 0
         while True:
-            attempt.old, attempt.new = held.replicas.desired, None
+            attempt.old, attempt.new = held.replicas.desired, change.replicas if isinstance(change, SetTo) else None
             attempt.new = replicas = self._judge(held, change, write, attempt)
             self._recorder.check()
             exactly = evolve(expect, replicas=attempt.old, uid=held.uid)
@@ -147,6 +158,8 @@ class Writer:
                 held = conflict.current or await self._fetch(ref)
                 if expect.unmet(held):
                     raise  # it is not what the caller expects, and trying again does not change that
+                if write.condition is not None:
+                    write.condition(held)
                 if self._clock() >= until:
                     raise Contended(ref, attempts) from conflict
                 await self._pause(attempts)
@@ -165,14 +178,19 @@ class Writer:
         longest_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 1, 10), MAX_PAUSE_S)
         await self._sleep(self._rng.uniform(0, longest_s))
 
-    def _allows(self, held: Deployment, change: ScaleBy, write: Write, attempt: Attempt) -> bool:
+    def _refuses(self, held: Deployment, change: Change, write: Write, attempt: Attempt) -> bool:
+        """Return whether a write is refused in this state, and might not be in a newer one."""
         try:
             self._judge(held, change, write, attempt)
+            if write.condition is not None:
+                write.condition(held)
         except (OutOfBounds, Forbidden):
-            return False
-        return True
+            return True
+        except PreconditionFailed as error:
+            return error.maybe_later
+        return False
 
-    def _judge(self, held: Deployment, change: ScaleBy, write: Write, attempt: Attempt) -> int:
+    def _judge(self, held: Deployment, change: Change, write: Write, attempt: Attempt) -> int:
         """Return the count after a change, if bounds and policy allow it."""
         identity, reason = write.caller.identity, bool(attempt.why)
         self._permission.check(held, _SCALE, identity, reason=reason)

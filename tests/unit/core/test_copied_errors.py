@@ -61,7 +61,7 @@ from kdm_core import (
 )
 from kdm_core.copyable import Copyable
 from kdm_core.errors import Contended, InvalidChange, InvalidQuery, InvalidSelector, OutOfBounds
-from kdm_http.api.errors import BadRequest
+from kdm_http.api.errors import BadRequest, Refused
 from kdm_http.server.header_budget import HeaderTooLarge
 from kdm_http.server.listener import BindError
 from kdm_http.server.request_head import BadHead
@@ -118,6 +118,7 @@ ERRORS: Final[list[Exception]] = [
     Stalled(errno.EAGAIN, "m"),
     BadHead(417, "m"),
     BadRequest("m", 415),
+    Refused("idempotency-key-reused", 422, "m", written=None, retry_after_s=1),
     BadSetting("m"),
     BindError("m"),
     PeerRefused(Reason.NO_IDENTITY, "m"),
