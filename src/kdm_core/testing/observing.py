@@ -147,10 +147,9 @@ class ObserveContract:
         await harness.seed(ref, 1)
         await harness.settle()
 
-        version = harness.repository.get(ref).resource_version
-        for namespace in (ref.namespace, ALL_NAMESPACES):
-            for each in (version, "1", "0"):
-                await harness.repository.wait_seen(namespace, each, 0)
+        for each in (harness.repository.get(ref).resource_version, "1", "0"):
+            await harness.repository.wait_seen(ref.namespace, each, 0)
+        await harness.repository.wait_seen(ALL_NAMESPACES, "0", 0)
 
     async def test_a_version_is_waited_for_until_the_watch_brings_it(self, harness: RepositoryHarness) -> None:
         ref = DeploymentRef(harness.namespaces[0], "web")
