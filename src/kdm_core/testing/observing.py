@@ -35,7 +35,7 @@ async def _until(repository: DeploymentRepository, ref: DeploymentRef, enough: C
 async def _until_connected(repository: DeploymentRepository) -> None:
     """Wait until a repository is at rest: synced, and its watch open."""
     async with asyncio.timeout(DEADLINE_S):
-        while not repository.sync_status().connected:
+        while not repository.sync_status().connected:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.001)  # let it work
 
 
