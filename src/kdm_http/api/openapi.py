@@ -74,6 +74,9 @@ class _Operation:
     errors: tuple[int, ...]
 
 
+DIALECTS: Final = frozenset({"rfd001", "rfd156"})
+"""What this document describes. A later dialect has one of its own."""
+
 _OPERATIONS: Final = {
     "ListDeployments": _Operation(
         "List Deployments and their replica counts", "The Deployments, by namespace, then name.", _LIST_ERRORS
@@ -121,7 +124,7 @@ def describe(routes: Iterable[Route], max_replicas: int) -> Json:
         routes: The table of routes.
         max_replicas: The largest count a caller may ask for.
     """
-    described = [route for route in routes if route.operation in _OPERATIONS]
+    described = [route for route in routes if route.dialect.name in DIALECTS and route.operation in _OPERATIONS]
     asked: Json = {"type": "integer", "minimum": 0, "maximum": max_replicas}
     types: dict[object, Json] = {
         str: {"type": "string"},

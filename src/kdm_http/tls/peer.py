@@ -9,7 +9,7 @@ from typing import Self
 from attrs import field, frozen
 
 from kdm_core import Identity
-from kdm_core.errors import Copyable
+from kdm_core.copyable import Copyable
 from kdm_http.tls import spiffe
 from kdm_http.tls.certificates import CLIENT_AUTH, BadCertificate, Certificate
 from kdm_http.tls.rejection import Reason
