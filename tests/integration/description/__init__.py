@@ -1,0 +1,1 @@
+"""kdm's description of its API, as others read it."""
