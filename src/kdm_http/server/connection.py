@@ -89,8 +89,7 @@ class Connection(UvicornConnection):
         if context.tls is not None:
             rejection = client.identify(transport.get_extra_info("ssl_object"))
             if rejection is not None:
-                self._reject(rejection)
-                return
+                context.reject(rejection)
         self._opened = True
         self._handshake.hung_up = self._on_close_notify
         context.events.connection_opened(context.name, client.peer)
@@ -332,6 +331,7 @@ class Connection(UvicornConnection):
         if self.finished:
             return
         self.finished = True
+        refusal = self._client.refusal or refusal
         self._context.refused(refusal.status, refusal.message, self._client.peer)
         match self._cycles.place_error(in_body=self._deadlines.phase is _BODY):
             case Place.NOW:
