@@ -5,22 +5,20 @@ OpenAPI 3.1 can say that clients need a certificate, and its schemas are JSON Sc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 from attrs import frozen
 
-from kdm_core.names import MAX_REPLICAS
-from kdm_core.scaling import MAX_REASON_LENGTH
 from kdm_core.version import installed_version
 from kdm_http.api import openapi as rfds
 from kdm_http.api.route import Route
 from kdm_http.api.v2.asked import Adjust, SetReplicas
-from kdm_http.api.v2.bodies import Body
 from kdm_http.api.v2.examples import EXAMPLES, PROBLEM
-from kdm_http.api.v2.parameters import PARAMETERS, Json
+from kdm_http.api.v2.parameters import PARAMETERS, Json, reference
 from kdm_http.api.v2.problems import KINDS
+from kdm_http.api.v2.schemas import schema_name, schemas
 
 _ANY: Final = (400, 401, 429, 431, 500, 504)
 _READ: Final = (*_ANY, 403, 404, 503)
@@ -131,14 +129,14 @@ def describe_all(routes: Iterable[Route], max_replicas: int) -> Json:
             "securitySchemes": {
                 "mutualTLS": {"type": "mutualTLS", "description": "A client certificate of the client CA."}
             },
-            "schemas": {**components["schemas"], **_schemas(described, max_replicas)},
+            "schemas": {**components["schemas"], **schemas({each.shows for each in described}, max_replicas)},
             "parameters": {
                 **components["parameters"],
                 **{_key(name): each for name, each in PARAMETERS.items() if _is_used(name, described)},
             },
             "responses": {
                 **components["responses"],
-                **{f"v2-{status}": _error(status) for status in statuses},
+                **{_key(status): _error(status) for status in statuses},
             },
         },
     }
@@ -159,11 +157,13 @@ def _paths(described: Iterable[Route]) -> dict[str, Json]:
 
 
 def _operation(route: Route, operation: _Operation) -> Json:
-    name = route.shows.__name__
     success: Json = {
         "description": operation.success,
         "content": {
-            "application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": EXAMPLES[route.shows]}
+            "application/json": {
+                "schema": reference("schemas", schema_name(route.shows)),
+                "example": EXAMPLES[route.shows],
+            }
         },
     }
     responses: Json = {"200": success}
@@ -173,27 +173,27 @@ def _operation(route: Route, operation: _Operation) -> Json:
     if route.replayable:
         success["headers"] = {"ETag": _ETAG, "Idempotency-Replayed": _REPLAYED}
     for status in operation.errors:
-        responses[str(status)] = {"$ref": f"#/components/responses/v2-{status}"}
+        responses[str(status)] = reference("responses", _key(status))
     described: Json = {
-        "operationId": f"v2{route.operation}",
+        "operationId": route.operation[0].lower() + route.operation[1:],
         "tags": ["v2"],
         "summary": operation.summary,
         "parameters": _references((*route.query, *operation.headers)),
     }
     if operation.body is not None:
-        schema = {"$ref": f"#/components/schemas/{operation.body.__name__}"}
+        schema = reference("schemas", schema_name(operation.body))
         content = {"application/json": {"schema": schema, "example": EXAMPLES[operation.body]}}
         described["requestBody"] = {"required": True, "content": content}
     described["responses"] = dict(sorted(responses.items()))
     return {name: value for name, value in described.items() if value != []}
 
 
-def _key(name: str) -> str:
+def _key(name: str | int) -> str:
     return f"v2-{name}"
 
 
 def _references(names: Iterable[str]) -> list[Json]:
-    return [{"$ref": f"#/components/parameters/{_key(name)}"} for name in names]
+    return [reference("parameters", _key(name)) for name in names]
 
 
 def _error(status: int) -> Json:
@@ -201,7 +201,7 @@ def _error(status: int) -> Json:
     if status in _SERVER:
         response: Json = {
             "description": _SERVER[status],
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            "content": {"application/json": {"schema": reference("schemas", "Error")}},
         }
     else:
         kinds = [each for each in KINDS.values() if each.status == status]
@@ -209,7 +209,7 @@ def _error(status: int) -> Json:
             "description": "\n".join(f"- `{each.code}`: {each.meaning}" for each in kinds),
             "content": {
                 "application/problem+json": {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "schema": reference("schemas", "Problem"),
                     "example": PROBLEM
                     | {"type": f"/problems/{kinds[0].code}", "title": kinds[0].title, "status": status}
                     | {"code": kinds[0].code, "detail": kinds[0].meaning, "retryable": kinds[0].retryable},
@@ -219,57 +219,3 @@ def _error(status: int) -> Json:
     if status in {429, 503}:
         response["headers"] = {"Retry-After": _RETRY_AFTER}
     return response
-
-
-def _schemas(described: Iterable[Route], max_replicas: int) -> dict[str, Json]:
-    shapes = {each.shows for each in described if issubclass(each.shows, Body)}
-    ordered = [*sorted(shapes, key=lambda each: each.__name__), SetReplicas, Adjust]
-    _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
-    limits = _limits(max_replicas)
-    for name in ("SetReplicas", "Adjust"):
-        for field, schema in schemas[name]["properties"].items():
-            schema.update(limits.get(field, {}))
-            if "anyOf" in schema:
-                schema["anyOf"][0].update(limits.get(f"{field}?", {}))
-    return {**schemas, "Problem": _problem()}
-
-
-def _limits(max_replicas: int) -> Mapping[str, Json]:
-    """Return what msgspec does not check, because the core does; with "?", where null is allowed too."""
-    count = {"minimum": 0, "maximum": MAX_REPLICAS}
-    return {
-        "replicas": {"minimum": 0, "maximum": max_replicas},
-        "delta": {"minimum": -MAX_REPLICAS, "maximum": MAX_REPLICAS},
-        "min": {"minimum": 0, "maximum": max_replicas},
-        "max?": count,
-        "currentReplicas?": count,
-        "reason": {"maxLength": MAX_REASON_LENGTH, "pattern": "^[ -~]*$"},
-        "override": {"enum": [False]},
-    }
-
-
-def _problem() -> Json:
-    """Return the schema of an error: RFC 9457's members, kdm's own, and those that a code needs."""
-    current: dict[str, Any] = {"type": "object", "description": "The Deployment as it is."}
-    properties: Json = {
-        "type": {"type": "string", "format": "uri-reference", "description": "The page of this problem."},
-        "title": {"type": "string"},
-        "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": {"type": "string", "description": "What went wrong, for a person."},
-        "code": {"type": "string", "enum": list(KINDS), "description": "What went wrong, for a program."},
-        "requestId": {"type": "string"},
-        "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
-        "written": {
-            "type": ["boolean", "null"],
-            "description": "Of a write: whether it was stored; null where that is not known.",
-        },
-        "expected": {"type": "object", "description": "What the request expected."},
-        "current": current,
-        "allowed": {"type": "array", "items": {"type": "string"}, "description": "What is allowed."},
-        "bounds": {"type": "object", "description": "The smallest and the largest count."},
-        "result": {"type": "integer", "description": "The count that the change would have led to."},
-        "verb": {"type": "string", "description": "What the caller may not do."},
-        "attempts": {"type": "integer"},
-    }
-    required = ["type", "title", "status", "detail", "code", "requestId", "retryable"]
-    return {"type": "object", "properties": properties, "required": required}

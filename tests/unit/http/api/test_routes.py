@@ -56,7 +56,8 @@ def test_each_row_is_in_what_is_derived_from_the_table(row: Route) -> None:
         row.operation in NOT_DESCRIBED or row.dialect.name == "v2"
     )
     if described is not None:
-        assert described["operationId"] == row.dialect.name + row.operation
+        plain = row.operation[0].lower() + row.operation[1:]
+        assert described["operationId"] == (plain if row.dialect.name == "v2" else row.dialect.name + row.operation)
         assert ("304" in described["responses"]) == (row.tagged or (row.dialect.name, row.operation) in TAGGED)
 
 
