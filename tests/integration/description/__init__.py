@@ -1,1 +1,0 @@
-"""kdm's description of its API, as others read it."""
