@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from kdm_adapters.audit_log import STDOUT, JsonLinesAuditSink
 from kdm_adapters.lines import LineWriter
-from kdm_adapters.memory import MemoryDeploymentRepository, demo
+from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, Pace, demo
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_cli import garbage_collection as garbage
 from kdm_cli.extras import needed_for
@@ -70,7 +70,10 @@ def _memory(settings: Settings, instrument: WatchInstrument) -> DeploymentReposi
         if getattr(settings, name):
             raise BadSetting(f"--{name.replace('_', '-')} needs --repository kubernetes")
     repository = MemoryDeploymentRepository(
-        namespaces=settings.namespaces, refuse_stale=settings.refuse_stale, instrument=instrument
+        cluster=MemoryCluster(pace=Pace()),
+        namespaces=settings.namespaces,
+        refuse_stale=settings.refuse_stale,
+        instrument=instrument,
     )
     demo.seed(repository.cluster)
     return repository

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from kdm_core.copyable import Copyable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kdm_core.model import Deployment, DeploymentRef, Identity, Verb
     from kdm_core.scaling import Expect
 
 
 class KdmError(Copyable):
     """The root of every error kdm raises on purpose. ``str()`` of one is fit to be shown to a caller.
-
-    Errors may be copied and pickled, whatever their constructors take.
 
     Attributes:
         code: What went wrong, as a stable slug for programs. Each class of the core has its own; see ``ERRORS``.
@@ -119,11 +115,8 @@ class DeploymentNotFound(KdmError, LookupError):
 
     def __init__(self, ref: DeploymentRef | str) -> None:
         self.ref = ref
-        super().__init__(
-            f"Deployment {ref!r} not found in any namespace"
-            if isinstance(ref, str)
-            else f"Deployment '{ref}' not found"
-        )
+        found = f"{ref!r} not found in any namespace" if isinstance(ref, str) else f"'{ref}' not found"
+        super().__init__(f"Deployment {found}")
 
 
 class NamespaceNotWatched(DeploymentNotFound):
@@ -221,11 +214,8 @@ class PreconditionFailed(KdmError):
     """
 
     code = "precondition-failed"
-
-    def __init__(self, message: str, current: Deployment | None = None, *, maybe_later: bool = False) -> None:
-        self.current = current
-        self.maybe_later = maybe_later
-        super().__init__(message)
+    current: Deployment | None = None
+    maybe_later = False
 
 
 class WriteRejected(KdmError):

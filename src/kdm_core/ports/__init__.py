@@ -8,6 +8,7 @@ from kdm_core.ports.repository import (
     DeploymentReader,
     DeploymentRepository,
     DeploymentWriter,
+    not_seen_yet,
 )
 from kdm_core.ports.wrapped import WrappedRepository
 
@@ -21,4 +22,5 @@ __all__ = [
     "ServiceInstrument",
     "WatchInstrument",
     "WrappedRepository",
+    "not_seen_yet",
 ]

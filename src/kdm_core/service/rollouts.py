@@ -124,7 +124,7 @@ class Rollouts:
         wait.waiters.add(waiter)
         timers: list[Timer] = []
         try:
-            self._look(watched)
+            self._look(watched, wait)
             if not waiter.ended.done():
                 timers.append(self._call_later(timeout_s, lambda: self._time_up(watched, wait, waiter)))
                 if valid_s < math.inf:
@@ -173,17 +173,14 @@ class Rollouts:
             watched.look_soon = True
             asyncio.get_running_loop().call_soon(self._look, watched)
 
-    def _look(self, watched: _Watched) -> None:
-        watched.look_soon = False
-        if not watched.waits:
-            return
+    def _look(self, watched: _Watched, only: _Wait | None = None) -> None:
+        """Judge what the cluster says now; for one wait alone, which is new."""
         seen, now = self._observer.observed(watched.ref), self._clock()
-        next_look_at = math.inf
-        for wait in watched.waits.values():
+        if only is None:
+            watched.look_soon = False
+        for wait in watched.waits.values() if only is None else (only,):
             verdict = wait.machine.observe(seen, now)
-            if verdict is None:
-                next_look_at = min(next_look_at, wait.machine.next_look_at)
-            else:
+            if verdict is not None:
                 for waiter in wait.waiters:
                     waiter.end(verdict, seen.deployment)
         if seen.deployment is not None and seen.deployment.labels is not watched.labels:
@@ -191,18 +188,22 @@ class Rollouts:
             self._judge_permissions(watched)
         if why := self._stopped or _stopped(seen):
             self._interrupt(watched, why)
-        self._set_timer(watched, next_look_at - now)
+        if only is None or only.machine.next_look_at < math.inf:
+            self._set_timer(watched, now)
 
-    def _set_timer(self, watched: _Watched, seconds: float) -> None:
+    def _set_timer(self, watched: _Watched, now: float) -> None:
         if watched.timer is not None:
             watched.timer.cancel()
-        watched.timer = None
-        if seconds < math.inf:
-            watched.timer = self._call_later(max(0.0, seconds), lambda: self._look(watched))
+            watched.timer = None
+        next_look_at = min((each.machine.next_look_at for each in watched.waits.values()), default=math.inf)
+        if next_look_at < math.inf:
+            watched.timer = self._call_later(max(0.0, next_look_at - now), lambda: self._look(watched))
 
     def _time_up(self, watched: _Watched, wait: _Wait, waiter: _Waiter) -> None:
         seen = self._observer.observed(watched.ref)
-        waiter.end(wait.machine.time_up(seen, self._clock()), seen.deployment)
+        verdict = wait.machine.time_up(seen, self._clock())
+        for each in wait.waiters if wait.machine.verdict else (waiter,):
+            each.end(verdict, seen.deployment)
 
     def _judge_permissions(self, watched: _Watched) -> None:
         allows = self._permission.policy.allows

@@ -103,9 +103,17 @@ PARAMETERS: Final[dict[str, Json]] = {
             reference("schemas", WaitFor.__name__),
             "available",
         ),
-        _query("uid", "The object that was written.", {"type": "string", "maxLength": 128}, "8f3c2d5e"),
         _query(
-            "replicas", "The count that was written.", {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS}, 5
+            "uid",
+            "The object that was written; with `resourceVersion` and `replicas`.",
+            {"type": "string", "maxLength": 128},
+            "8f3c2d5e",
+        ),
+        _query(
+            "replicas",
+            "The count that was written; with `uid` and `resourceVersion`.",
+            {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS},
+            5,
         ),
         _query("access", "Whether to show what the caller may do to it.", {"type": "boolean"}, True),
         _query("dryRun", "Only try: nothing is stored.", reference("schemas", "DryRun"), "All"),

@@ -51,14 +51,16 @@ def write_condition(fields: Iterable[tuple[bytes, bytes]]) -> Callable[[Deployme
     def check(found: Deployment) -> None:
         tag = tag_of_replicas(found).decode().strip('"')
         if wanted is not None and wanted != "*" and tag not in strong:
-            raise PreconditionFailed(
+            error = PreconditionFailed(
                 f"Deployment '{found.ref}' has changed: its replicas have the entity tag \"{tag}\" now, and If-Match "
-                "names another",
-                found,
-                maybe_later=any(_may_come(each, found) for each in strong),
+                "names another"
             )
+            error.current, error.maybe_later = found, any(_may_come(each, found) for each in strong)
+            raise error
         if unwanted is not None and (unwanted == "*" or tag in known):
-            raise PreconditionFailed(f"If-None-Match names the replicas of Deployment '{found.ref}' as they are", found)
+            error = PreconditionFailed(f"If-None-Match names the replicas of Deployment '{found.ref}' as they are")
+            error.current = found
+            raise error
 
     return check
 

@@ -20,10 +20,11 @@ def connect() -> Client:
 
 def data_of(answer: T | Problem | Error | Unhealthy | None) -> T:
     """Return what an answer shows, or raise what went wrong."""
-    if isinstance(answer, Problem):
-        raise RuntimeError(answer.detail)
-    if isinstance(answer, Error | Unhealthy):
-        raise RuntimeError(answer.error)
-    if answer is None:
-        raise RuntimeError("an answer that the description does not have")
+    match answer:
+        case Problem():
+            raise RuntimeError(answer.detail)
+        case Error() | Unhealthy():
+            raise RuntimeError(answer.error)
+        case None:
+            raise RuntimeError("an answer that the description does not have")
     return answer

@@ -11,7 +11,16 @@ import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.memory.cluster import MemoryCluster
-from kdm_core import AuditEvent, AuditSink, Deployment, DeploymentRef, DeploymentService, parse_policy
+from kdm_core import (
+    AuditEvent,
+    AuditSink,
+    Deployment,
+    DeploymentRef,
+    DeploymentRepository,
+    DeploymentService,
+    RolloutResult,
+    parse_policy,
+)
 from kdm_http.api.answered import Answered
 from kdm_http.api.app import create_app
 from unit.http.client import Client, Response
@@ -68,6 +77,18 @@ class Held(MemoryDeploymentRepository):
         return await super().set_replicas(ref, replicas, **how)
 
 
+class Watched(DeploymentService):
+    """Lets a test know that somebody begins to wait for a rollout."""
+
+    def __init__(self, repository: DeploymentRepository, **how: Any) -> None:
+        super().__init__(repository, **how)
+        self.waiting = asyncio.Event()
+
+    async def rollout(self, *args: Any, **how: Any) -> RolloutResult:
+        self.waiting.set()  # whoever waits for this runs when the rollout is waited for
+        return await super().rollout(*args, **how)
+
+
 class Stage:
     """A running server over the memory adapter, and what it made known."""
 
@@ -75,7 +96,7 @@ class Stage:
         self.repository = repository
         self.audit = Kept()
         self.answered: list[Answered] = []
-        self.service = DeploymentService(repository, policy=parse_policy(POLICY), audit=self.audit)
+        self.service = Watched(repository, policy=parse_policy(POLICY), audit=self.audit)
         self.server: Running
         self._connect = connect
         self._client: Client | None = None
@@ -116,9 +137,7 @@ class Stage:
         """Ask the same over many connections at once."""
         clients = await asyncio.gather(*(self.client() for _ in range(count)))
         await asyncio.gather(*(each.handshake() for each in clients))
-        return await asyncio.gather(
-            *(self.ask(method, target, body, client=each, **headers) for each in clients)
-        )
+        return await asyncio.gather(*(self.ask(method, target, body, client=each, **headers) for each in clients))
 
 
 @pytest.fixture

@@ -30,7 +30,8 @@ async def test_a_replayed_key_writes_once_and_gets_the_first_answer(stage: Stage
 @pytest.mark.parametrize("change", ["body", "query", "condition"])
 async def test_the_key_of_another_request_is_422(stage: Stage, change: str) -> None:
     await stage.ask("PUT", REPLICAS, {"replicas": 4}, idempotency_key='"one"')
-    body, target, headers = {"replicas": 4}, REPLICAS, {}
+    body, target = {"replicas": 4}, REPLICAS
+    headers: dict[str, Any] = {}
     if change == "body":
         body = {"replicas": 5}
     elif change == "query":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -96,12 +97,12 @@ async def test_the_tag_of_replicas_stays_while_pods_come_and_go(stage: Stage) ->
     assert (await stage.ask("PUT", REPLICAS, {"replicas": 5}, if_match=before)).status == 200
 
 
-NOT_MET = {
-    "an old tag": lambda tag: '"old"',
+NOT_MET: dict[str, Callable[[str], str]] = {
+    "an old tag": lambda _: '"old"',
     "a weak tag": lambda tag: f"W/{tag}",
     "no quotes": lambda tag: tag.strip('"'),
     "others in a list": lambda tag: f'"a", W/{tag}, "b"',
-    "nothing": lambda tag: "",
+    "nothing": lambda _: "",
 }
 
 
