@@ -10,6 +10,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -35,11 +36,13 @@ from kdm_core import (
 )
 from kdm_http.api.answered import Observe
 from kdm_http.api.app import create_app
+from kdm_http.api.stream.streams import StreamLimits
 from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.server.application import Application
 from kdm_http.server.serve import ServerConfig, TlsFiles
 from kdm_http.telemetry.edge_metrics import EdgeMetrics
 from kdm_http.telemetry.feature_metrics import FeatureMetrics
+from kdm_http.telemetry.stream_metrics import StreamMetrics
 
 if TYPE_CHECKING:
     from kdm_http.telemetry.tracing import Tracing
@@ -118,12 +121,20 @@ def _api(
     tracing: Tracing | None,
 ) -> Application:
     observers: list[Observe] = [traffic.request, FeatureMetrics(registry).count]
+    limits = StreamLimits(settings.limits.streams, settings.limits.streams_per_identity)
+    make = partial(
+        create_app,
+        service,
+        log_requests=settings.log_requests,
+        stream_limits=limits,
+        stream_events=StreamMetrics(registry),
+    )
     if tracing is None:
-        return create_app(service, observers=observers, log_requests=settings.log_requests)
+        return make(observers=observers)
     from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be installed
 
     traced = Traced(tracing.tracer)
-    traced.app = create_app(service, observers=[*observers, traced.observe], log_requests=settings.log_requests)
+    traced.app = make(observers=[*observers, traced.observe])
     return traced
 
 

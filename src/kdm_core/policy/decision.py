@@ -157,6 +157,23 @@ class Policy:
                 return True
         return False
 
+    def reads_alike(self, actor: Identity, other: Policy) -> bool:
+        """Return whether another policy lets the actor read the same for certain, whatever there is.
+
+        Args:
+            actor: Who asks.
+            other: The other policy.
+
+        Returns:
+            True if the grants that apply reach equally far. Others may come to the same: that is not recognised.
+        """
+        if other is self:
+            return True
+        mine, theirs = self._granted(actor), other._granted(actor)
+        if mine.reads_everything or theirs.reads_everything:
+            return mine.reads_everything and theirs.reads_everything
+        return _reach(mine.read) == _reach(theirs.read)
+
     def explain(
         self,
         actor: Identity,
@@ -198,6 +215,14 @@ class Policy:
                 self._callers.clear()  # starting over is simple, safe between threads, and cheap at this size
             self._callers[key] = granted
         return granted
+
+
+def _reach(grants: tuple[Grant, ...]) -> set[tuple[frozenset[str], frozenset[str], frozenset[tuple[str, str]]]]:
+    """Return what grants are about: everything that :meth:`Grant.covers` looks at."""
+    return {
+        (frozenset(each.namespaces.patterns), frozenset(each.names.patterns), frozenset(each.labels.items()))
+        for each in grants
+    }
 
 
 ALLOW_ALL: Final = Policy((Grant(Subjects(anyone=True), GRANTABLE, ALL, replicas=ANY_COUNT),))

@@ -23,7 +23,7 @@ from kdm_core.policy import ALLOW_ALL, Policy
 from kdm_core.ports import AuditSink, DeploymentRepository, ServiceInstrument
 from kdm_core.queries import Page, Query
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
-from kdm_core.service.following import Followers
+from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
 from kdm_core.service.listing import page_of
 from kdm_core.service.permission import Permission
@@ -90,7 +90,7 @@ class DeploymentService(Waits):
             clock=clock,
             sleep=sleep,
         )
-        self._followers = Followers(repository, lambda: self._permission.policy)
+        self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
         self._probe = SharedProbe(repository, clock)
 
@@ -318,6 +318,11 @@ class DeploymentService(Waits):
         """
         self._check_list(query, caller)
         return self._followers.follow(query, caller.identity)
+
+    @property
+    def feed(self) -> UnfilteredFeed:
+        """Everything that happens, whoever may see it: for what follows once and passes it on to many callers."""
+        return self._followers.feed
 
     def sync_status(self) -> SyncStatus:
         """Return how far reads can be trusted at this moment. Never raises, never waits."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 import structlog
 from litestar import Litestar, Request
 from litestar.datastructures import State
@@ -23,7 +24,11 @@ from kdm_http.api.errors import MAX_BODY_BYTES
 from kdm_http.api.fast_path import FastPath
 from kdm_http.api.route import Route, Stream
 from kdm_http.api.routes import ALLOWED, ROUTES
+from kdm_http.api.stream.events import StreamEvents
+from kdm_http.api.stream.hub import USUAL, Pace
+from kdm_http.api.stream.streams import NO_MORE_THAN, StreamLimits, Streams
 from kdm_http.api.unmatched import HANDLERS
+from kdm_http.api.v2.bodies import DeploymentBody
 from kdm_http.request_id import request_id
 from kdm_http.server.responses import ALWAYS, Refusal
 
@@ -38,9 +43,10 @@ class Api:
     Args:
         dispatcher: Calls the endpoints.
         observers: Called with every answer.
+        streams: Stopped at the end.
     """
 
-    def __init__(self, dispatcher: Dispatcher, observers: Sequence[Observe]) -> None:
+    def __init__(self, dispatcher: Dispatcher, observers: Sequence[Observe], streams: Streams) -> None:
         self.answer_at_once = FastPath(ROUTES, dispatcher, observers, ALWAYS)
         self._observers = observers
         calls = Calls(dispatcher)
@@ -51,6 +57,7 @@ class Api:
             logging_config=None,
             request_max_body_size=MAX_BODY_BYTES,
             debug=False,
+            on_shutdown=[streams.aclose],
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,12 +80,15 @@ class Api:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*_exact(message["headers"], scope), *headers]
+                own = [*_exact(message["headers"], scope)]
+                known = {name for name, _ in own}
+                message["headers"] = [*own, *(each for each in headers if each[0] not in known)]
             await send_noted(message)
 
         peer = state.get("peer")
         method, path = scope["method"], scope["path"]
         if method == "HEAD":
+            state["head"] = True
             scope = {**scope, "method": "GET"}  # the server leaves the body out (RFC 9110, section 9.3.2)
         try:
             if peer is None:
@@ -91,23 +101,43 @@ class Api:
             seconds = time.monotonic() - started
             user = peer.identity.user if peer else ""
             route, query, fields = scope.get("path_template", ""), scope["query_string"], scope["headers"]
-            known = Answered(method, route, _final(status, state), seconds, user, path, query, fields, identifier)
+            final, stream = _final(status, state), state.get("stream", "")
+            known = Answered(method, route, final, seconds, user, path, query, fields, identifier, stream)
             for observe in self._observers:
                 observe(known)
 
 
-def create_app(service: DeploymentService, *, observers: Sequence[Observe] = (), log_requests: bool = False) -> Api:
+def create_app(
+    service: DeploymentService,
+    *,
+    observers: Sequence[Observe] = (),
+    log_requests: bool = False,
+    stream_limits: StreamLimits = NO_MORE_THAN,
+    stream_events: StreamEvents | None = None,
+    stream_pace: Pace = USUAL,
+) -> Api:
     """Make the API over a service.
 
     Args:
         service: The use cases. Its repository is started and stopped by whoever made it.
         observers: Called with every answer, once.
         log_requests: Whether to log one line for each request.
+        stream_limits: How many streams there may be.
+        stream_events: Counts streams.
+        stream_pace: How much is kept for streams, and how often something is said on them.
 
     Returns:
         The ASGI application. Serve it behind the mTLS edge alone: it trusts ``scope["state"]["peer"]``.
     """
-    return Api(Dispatcher(service), [*observers, *([answered.log] if log_requests else [])])
+    encode = msgspec.json.Encoder().encode
+    streams = Streams(
+        service,
+        lambda deployment: encode(DeploymentBody.of(deployment)),
+        limits=stream_limits,
+        events=stream_events,
+        pace=stream_pace,
+    )
+    return Api(Dispatcher(service, streams), [*observers, *([answered.log] if log_requests else [])], streams)
 
 
 def _handler(route: Route, calls: Calls) -> HTTPRouteHandler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from litestar import Request as LitestarRequest
@@ -11,6 +12,7 @@ from litestar.datastructures import State
 
 from kdm_core import Caller
 from kdm_http.api.dispatch import Answer, Dispatcher
+from kdm_http.api.errors import BadRequest
 from kdm_http.api.patience import Patience
 from kdm_http.api.replays import Keyed, Replays, fingerprint_of, key_of
 from kdm_http.api.requests import query_parameters, whole_body
@@ -42,6 +44,7 @@ class Calls:
 
         try:
             query = query_parameters(scope["query_string"], route.query)
+            _check_version(query, scope["http_version"])
             request = Request(scope["path_params"], query, fields, read)
             key = key_of([value for name, value in fields if name == b"idempotency-key"]) if route.replayable else None
             if key is None:
@@ -77,3 +80,9 @@ class Calls:
         except TimeoutError:
             error = route.dialect.timeout_error(time.monotonic() - started)
             return self._dispatcher.failure(route, caller, error)
+
+
+def _check_version(query: Mapping[str, str], version: str) -> None:
+    """Refuse a stream to HTTP/1.0, whose responses have no end but the connection's."""
+    if "watch" in query and version == "1.0":
+        raise BadRequest("watch: a stream needs HTTP/1.1")

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import msgspec
 
-from kdm_core import Caller, DeploymentService
+from kdm_core import Caller, DeploymentService, Query
 from kdm_http.api.errors import problem_of
 from kdm_http.api.etags import is_known
 from kdm_http.api.remembered_lists import RememberedLists
 from kdm_http.api.route import Reply, Request, Route, Stream
+from kdm_http.api.stream.streams import Streams
 
 _JSON: Final = b"application/json"
 _HEAD: Final = b"content-type: %b\r\ncontent-length: %d\r\n"
@@ -28,10 +29,12 @@ class Dispatcher:
 
     Args:
         service: The use cases.
+        streams: Opens streams; None where there are none.
     """
 
-    def __init__(self, service: DeploymentService) -> None:
+    def __init__(self, service: DeploymentService, streams: Streams | None = None) -> None:
         self._service = service
+        self._streams = streams
         self._encode = msgspec.json.Encoder().encode
         self._lists = RememberedLists(self._encode)
 
@@ -47,6 +50,9 @@ class Dispatcher:
         try:
             shown = route.endpoint(self._service, caller, request)
             shown = await shown if inspect.isawaitable(shown) else shown
+            if isinstance(shown, Query):
+                assert self._streams is not None  # noqa: S101 - or no route would ask for it
+                return Stream(self._streams.open(caller.identity, shown, request.fields))
             return shown if isinstance(shown, Stream) else self._success(route, shown, request)
         except Exception as error:  # noqa: BLE001 - as above
             return self.failure(route, caller, error)

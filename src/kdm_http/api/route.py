@@ -130,8 +130,9 @@ class Stream(NamedTuple):
 
 
 Endpoint = Callable[[DeploymentService, Caller, Request], Any]
-"""Returns a struct, a :class:`Listing`, a :class:`Reply` or a :class:`Stream`, or an awaitable of one; raises what went
-wrong. A plain function may return an awaitable or a stream only for a query that is not in ``at_once_query``."""
+"""Returns a struct, a :class:`Listing`, a :class:`Reply` or a :class:`Stream`, or an awaitable of one, or a query whose
+changes are to be streamed; raises what went wrong. A plain function may return an awaitable, a stream or a query only
+where something is asked for that is not in ``at_once_query``."""
 
 
 @frozen(eq=False)

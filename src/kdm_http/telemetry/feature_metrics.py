@@ -42,7 +42,7 @@ class FeatureMetrics(Collector):
 
     def count(self, answered: Answered) -> None:
         """Count the features of a request: an observer. One that no route matched is of no dialect."""
-        method, route, _, _, _, _, query, fields, _ = answered
+        method, route, _, _, _, _, query, fields, _, _ = answered
         dialect = DIALECT_OF.get(route)
         if dialect is None:
             return

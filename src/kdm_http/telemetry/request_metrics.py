@@ -41,8 +41,10 @@ class RequestMetrics(Collector):
         self._users: dict[str, int] = {}
 
     def count(self, answered: Answered) -> None:
-        """Count one answer: an observer."""
-        method, route, status, seconds, user, _, _, _, _ = answered
+        """Count one answer: an observer. Streams are counted by :mod:`kdm_http.telemetry.stream_metrics`."""
+        method, route, status, seconds, user, _, _, _, _, stream = answered
+        if stream:
+            return
         answers = self._answers.get((method, route, status)) or self._start(method, route, status)
         answers[bisect_left(SECONDS, seconds)] += 1
         answers[-1] += seconds

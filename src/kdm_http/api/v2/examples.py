@@ -43,7 +43,7 @@ EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
         "features": {
             "rollout": True,
             "idempotencyKey": True,
-            "watch": False,
+            "watch": True,
             "owners": False,
             "parking": False,
             "bulk": False,

@@ -89,6 +89,20 @@ EDGE: Final = (
         "The Idempotency-Key was used for another request, with another body, query or condition. Use a new key.",
     ),
     Kind(
+        "too-many-streams",
+        429,
+        "Too many streams",
+        "This client has as many streams open as one user may have. Close one, or ask again later.",
+        retryable=True,
+    ),
+    Kind(
+        "no-stream-left",
+        503,
+        "No stream left",
+        "As many streams are open as this kdm has in all. Ask again later, or another kdm.",
+        retryable=True,
+    ),
+    Kind(
         "request-timeout",
         504,
         "Request timeout",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 
@@ -20,7 +21,7 @@ from kdm_core import (
 from kdm_core.names import check_namespace
 from kdm_core.scaling import MAX_REASON_LENGTH
 from kdm_core.version import installed_version
-from kdm_http.api.errors import MAX_BODY_BYTES, Refused
+from kdm_http.api.errors import MAX_BODY_BYTES, BadRequest, Refused
 from kdm_http.api.replays import KEPT_S
 from kdm_http.api.route import Enclosed, Listing, Reply, Request
 from kdm_http.api.v2 import problems
@@ -42,6 +43,7 @@ from kdm_http.api.v2.pages import VERSION, Continue, digest_of
 from kdm_http.api.v2.tags import tag_of_deployment, tag_of_replicas
 
 _encode = msgspec.json.Encoder().encode
+_STREAMED: Final = ("labelSelector", "state", "watch")
 
 
 def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
@@ -52,7 +54,7 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
         features=Features(
             rollout=True,
             idempotency_key=True,
-            watch=False,
+            watch=True,
             owners=False,
             parking=False,
             bulk=False,
@@ -68,8 +70,12 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
     )
 
 
-def list_deployments(service: DeploymentService, caller: Caller, request: Request) -> Listing | Awaitable[Listing]:
-    """List the Deployments that the caller may read, by namespace, then name."""
+def list_deployments(
+    service: DeploymentService, caller: Caller, request: Request
+) -> Listing | Awaitable[Listing] | Query:
+    """List the Deployments that the caller may read, by namespace, then name; or stream what happens to them."""
+    if boolean(request.query, "watch"):
+        return _watch(service, caller, request)
     if "resourceVersion" in request.query or "wait" in request.query:
         return _list_later(service, caller, request)
     return _list(service, caller, request)
@@ -127,13 +133,26 @@ async def _seen(service: DeploymentService, request: Request, where: str | Deplo
     await request.patience.wait_for(waiting)
 
 
-def _list(service: DeploymentService, caller: Caller, request: Request) -> Listing:
+def _watch(service: DeploymentService, caller: Caller, request: Request) -> Query:
+    """Return what is to be streamed, once it is certain that the caller could list it."""
+    if others := sorted(request.query.keys() - set(_STREAMED)):
+        raise BadRequest(f"{others[0]}: has no meaning beside watch=true", allowed=_STREAMED)
+    namespace, selector, states = _filters(request)
+    service.list(Query(namespace, limit=1), caller)
+    return Query(namespace, selector, states=states)
+
+
+def _filters(request: Request) -> tuple[str, LabelSelector, frozenset[RolloutState]]:
     namespace = request.path.get("namespace", ALL_NAMESPACES)
     if namespace == ALL_NAMESPACES and "namespace" in request.path:
         check_namespace(namespace)
+    selector = LabelSelector.parse(request.query.get("labelSelector", ""))
+    return namespace, selector, members_of(request.query, "state", RolloutState)
+
+
+def _list(service: DeploymentService, caller: Caller, request: Request) -> Listing:
+    namespace, selector, states = _filters(request)
     query = request.query
-    selector = LabelSelector.parse(query.get("labelSelector", ""))
-    states = members_of(query, "state", RolloutState)
     limit = count(query, "limit", 1)
     filters = digest_of(namespace, str(selector), *sorted(states))
     begun = Continue.read(query["continue"], filters) if "continue" in query else None
