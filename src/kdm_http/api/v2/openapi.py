@@ -25,6 +25,7 @@ _READ: Final = (*_ANY, 403, 404, 503)
 _LIST: Final = (*_READ, 410)
 _WRITE: Final = (*_READ, 408, 409, 412, 413, 415, 422, 502)
 _SERVER: Final = {
+    401: "The client certificate cannot be a client's: the message says why.",
     408: "The request came too slowly.",
     429: "This client has too many connections or requests; Retry-After says when to try again.",
     431: "The request's header is too large.",
