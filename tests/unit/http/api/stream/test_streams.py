@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_core import Verb
+from kdm_core import DeploymentService, Identity, Query, Verb
+from kdm_http.api.errors import Refused
 from kdm_http.api.stream.hub import Pace
-from kdm_http.api.stream.streams import StreamLimits
+from kdm_http.api.stream.streams import StreamLimits, Streams
 from kdm_http.server.limits import Limits
 from unit.core.fixtures import grant, policy
 from unit.http.api.stream.streaming import API, JOB, WEB
@@ -474,3 +475,17 @@ async def test_what_follows_a_change_closely_is_sent_together(stage: Any, open_s
     shown = [each.json["replicas"]["desired"] for each in (*first, *rest)]
     assert shown == list(range(100, 110)), "none is left out"
     assert len(first) < len(rest)
+
+
+async def test_a_stream_that_is_never_begun_takes_no_place() -> None:
+    """Its request may be cancelled before its answer begins."""
+    async with MemoryDeploymentRepository() as repository:
+        streams = Streams(DeploymentService(repository), lambda _: b"{}", limits=StreamLimits(total=1, per_user=1))
+        for _ in range(3):
+            streams.open(Identity("alice"), Query(), [])
+        kept = streams.open(Identity("alice"), Query(), [])
+        with pytest.raises(Refused):
+            streams.open(Identity("alice"), Query(), [])
+        del kept
+        streams.open(Identity("alice"), Query(), [])
+        await streams.aclose()
