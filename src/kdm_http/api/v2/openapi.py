@@ -25,6 +25,7 @@ _READ: Final = (*_ANY, 403, 404, 503)
 _LIST: Final = (*_READ, 410)
 _WRITE: Final = (*_READ, 408, 409, 412, 413, 415, 422, 502)
 _SERVER: Final = {
+    401: "The client certificate cannot be a client's: the message says why.",
     408: "The request came too slowly.",
     429: "This client has too many connections or requests; Retry-After says when to try again.",
     431: "The request's header is too large.",
@@ -166,6 +167,8 @@ def _operation(route: Route, operation: _Operation) -> Json:
             }
         },
     }
+    if "watch" in route.query:
+        success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     responses: Json = {"200": success}
     if "If-None-Match" in operation.headers:
         success["headers"] = {"ETag": {**_ETAG, "required": True}, "Age": {**_AGE, "required": True}}
@@ -198,24 +201,18 @@ def _references(names: Iterable[str]) -> list[Json]:
 
 def _error(status: int) -> Json:
     """Return what is said of a status: each code that it can have."""
-    if status in _SERVER:
-        response: Json = {
-            "description": _SERVER[status],
-            "content": {"application/json": {"schema": reference("schemas", "Error")}},
+    kinds = [each for each in KINDS.values() if each.status == status]
+    said = [_SERVER[status]] if status in _SERVER else []
+    content: Json = {"application/json": {"schema": reference("schemas", "Error")}} if said else {}
+    if kinds:
+        said += [f"- `{each.code}`: {each.meaning}" for each in kinds]
+        content["application/problem+json"] = {
+            "schema": reference("schemas", "Problem"),
+            "example": PROBLEM
+            | {"type": f"/problems/{kinds[0].code}", "title": kinds[0].title, "status": status}
+            | {"code": kinds[0].code, "detail": kinds[0].meaning, "retryable": kinds[0].retryable},
         }
-    else:
-        kinds = [each for each in KINDS.values() if each.status == status]
-        response = {
-            "description": "\n".join(f"- `{each.code}`: {each.meaning}" for each in kinds),
-            "content": {
-                "application/problem+json": {
-                    "schema": reference("schemas", "Problem"),
-                    "example": PROBLEM
-                    | {"type": f"/problems/{kinds[0].code}", "title": kinds[0].title, "status": status}
-                    | {"code": kinds[0].code, "detail": kinds[0].meaning, "retryable": kinds[0].retryable},
-                }
-            },
-        }
+    response: Json = {"description": "\n".join(said), "content": content}
     if status in {429, 503}:
         response["headers"] = {"Retry-After": _RETRY_AFTER}
     return response
