@@ -38,7 +38,7 @@ health: healthy
 """,
     "refused": """\
 404 deployment-not-found: Deployment 'shop/nowhere' not found
-431: header is larger than 16384 bytes or has more than 100 fields
+431: the request's header is larger than 16384 bytes or has more than 100 fields
 404: Deployment 'nowhere' not found in any namespace
 """,
 }
