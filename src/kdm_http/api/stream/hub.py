@@ -31,8 +31,8 @@ class Pace:
         tick_s: How often certificates and freshness are looked at, in seconds.
         heartbeat_ticks: After how many ticks each stream gets a comment.
         bookmark_ticks: After how many it gets a bookmark in its place.
-        gather_s: After changes were sent, how long those that follow are gathered and sent together, in seconds. A write
-            to each of many clients costs more than what is written: this bounds how often that is.
+        gather_s: After changes were sent, how long those that follow are gathered and sent together, in seconds. To
+            write to each of many clients costs more than what is written: this bounds how often that is.
         linger_s: How long changes are kept when nobody streams any more, in seconds.
     """
 

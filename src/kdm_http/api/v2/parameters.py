@@ -77,7 +77,7 @@ PARAMETERS: Final[dict[str, Json]] = {
         _query(
             "continue",
             "Where the page begins: what the metadata of the page before had. With the same filters.",
-            {"type": "string", "maxLength": 1024},
+            {"type": "string"},
             "WzEsInNob3AiLCJ3ZWIiLCIwYTFiMmMzZDRlNWYiLCI0ODIxMyJd",
         ),
         _query("resourceVersion", "Only an answer that is at least so new; see also `wait`.", _VERSION, "48213"),
