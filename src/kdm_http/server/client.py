@@ -28,10 +28,20 @@ class Client:
         refusal: What each request is answered with, where ``identify`` refused the client; None otherwise.
     """
 
-    __slots__ = ("_context", "_good_until", "_handshake", "_joined", "_known", "_verified_by", "peer", "refusal")
+    __slots__ = (
+        "_began",
+        "_context",
+        "_good_until",
+        "_handshake",
+        "_joined",
+        "_known",
+        "_verified_by",
+        "peer",
+        "refusal",
+    )
 
     def __init__(self, context: ListenerContext, handshake: Handshake, verified_by: Material | None) -> None:
-        """Start with a client that is not identified yet.
+        """Start with a client that is not identified yet: its handshake begins.
 
         Args:
             context: What the listener's connections have in common.
@@ -44,6 +54,7 @@ class Client:
         self._handshake = handshake
         self._verified_by = verified_by
         self._known = NOBODY
+        self._began = context.now()
         self._good_until = _NEVER
         self._joined = False
 
@@ -62,7 +73,8 @@ class Client:
         if isinstance(known.judged, Peer):
             self.peer = known.judged.at(self._handshake.address)
             if not tls.session_reused:  # else OpenSSL did not look at it
-                self._good_until = material.trust.holds_until(known.chain, self._context.now())
+                # Since OpenSSL looked, the client may have taken its time, and the certificate may have ended.
+                self._good_until = material.trust.holds_until(known.chain, self._began)
             rejection = self.revalidate()
         else:
             rejection = self._rejection(*known.judged)
