@@ -79,7 +79,7 @@ class Api:
 
     async def _done(self, request: Any) -> None:
         async with request as answer:
-            if answer.status in {404, 409}:  # another task was quicker
+            if answer.status in {404, 409, 429}:  # another writer was quicker, or there are too many
                 return
             answer.raise_for_status()
             self.made += 1
@@ -106,8 +106,8 @@ async def changing(api: Api) -> AsyncIterator[None]:
     finally:
         for each in tasks:
             each.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(each, asyncio.CancelledError) for each in results), results
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [each for each in ended if not isinstance(each, asyncio.CancelledError)] == []
 
 
 async def read(stream: Stream) -> None:

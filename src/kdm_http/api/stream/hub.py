@@ -244,6 +244,8 @@ class Hub:
         step = Step(before, after, size)
         self.ring.append(step)
         number = self.ring.head
+        if number % max(1, self.pace.steps // 4) == 0:  # those who see none of it keep up, too
+            self._concerned.update(self._views.values())
         for view in self._views.values():
             if view.meaning(number, step) is not None:
                 self._concerned.add(view)

@@ -79,6 +79,10 @@ class Session:
         """How many changes there are that it has not looked at."""
         return self._hub.ring.head - self._place if self._begun else 0
 
+    @property
+    def _caught_up(self) -> bool:
+        return self._begun and not self._showing and self._place >= self._hub.released
+
     def wake(self) -> None:
         """There may be something to send."""
         self._woken.set()
@@ -111,6 +115,8 @@ class Session:
                     await self._woken.wait()
                 elif data:
                     await self._write(data, send)
+                    if self._caught_up:
+                        await self._woken.wait()  # set meanwhile where there is something
                 else:
                     await asyncio.sleep(0)
             self.reason = reason

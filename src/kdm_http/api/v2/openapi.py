@@ -67,6 +67,10 @@ class _Operation:
     headers: tuple[str, ...] = ()
 
 
+_WATCH: Final = (
+    "With `watch=true` the answer is a stream of server-sent events (`text/event-stream`) in place of a list. It is no "
+    "parameter here: a client that is made from this document would wait for the end of an answer that has none."
+)
 _TAGGED: Final = ("If-None-Match",)
 _OPERATIONS: Final = {
     "About": _Operation("What answers, who asks, and what can be asked for", "About this kdm and its caller.", _ANY),
@@ -167,8 +171,6 @@ def _operation(route: Route, operation: _Operation) -> Json:
             }
         },
     }
-    if "watch" in route.query:
-        success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     responses: Json = {"200": success}
     if "If-None-Match" in operation.headers:
         success["headers"] = {"ETag": {**_ETAG, "required": True}, "Age": {**_AGE, "required": True}}
@@ -177,12 +179,15 @@ def _operation(route: Route, operation: _Operation) -> Json:
         success["headers"] = {"ETag": _ETAG, "Idempotency-Replayed": _REPLAYED}
     for status in operation.errors:
         responses[str(status)] = reference("responses", _key(status))
+    query = [each for each in route.query if each != "watch"]
     described: Json = {
         "operationId": route.operation[0].lower() + route.operation[1:],
         "tags": ["v2"],
         "summary": operation.summary,
-        "parameters": _references((*route.query, *operation.headers)),
+        "parameters": _references((*query, *operation.headers)),
     }
+    if "watch" in route.query:
+        described["description"] = _WATCH
     if operation.body is not None:
         schema = reference("schemas", schema_name(operation.body))
         content = {"application/json": {"schema": schema, "example": EXAMPLES[operation.body]}}
@@ -202,10 +207,12 @@ def _references(names: Iterable[str]) -> list[Json]:
 def _error(status: int) -> Json:
     """Return what is said of a status: each code that it can have."""
     kinds = [each for each in KINDS.values() if each.status == status]
-    said = [_SERVER[status]] if status in _SERVER else []
-    content: Json = {"application/json": {"schema": reference("schemas", "Error")}} if said else {}
+    said = [f"- `{each.code}`: {each.meaning}" for each in kinds]
+    content: Json = {}
+    if status in _SERVER:
+        said.insert(0, _SERVER[status])
+        content["application/json"] = {"schema": reference("schemas", "Error")}
     if kinds:
-        said += [f"- `{each.code}`: {each.meaning}" for each in kinds]
         content["application/problem+json"] = {
             "schema": reference("schemas", "Problem"),
             "example": PROBLEM

@@ -105,13 +105,6 @@ PARAMETERS: Final[dict[str, Json]] = {
             {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS},
             5,
         ),
-        _query(
-            "watch",
-            "Whether to stream what happens, as server-sent events, in place of a list. Beside it only `labelSelector` "
-            "and `state` are allowed.",
-            {"type": "boolean"},
-            False,
-        ),
         _query("access", "Whether to show what the caller may do to it.", {"type": "boolean"}, True),
         _query("dryRun", "Only try: nothing is stored.", reference("schemas", "DryRun"), "All"),
         _header(

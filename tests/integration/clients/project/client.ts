@@ -15,8 +15,7 @@ export const agent = new Agent({
   headersTimeout: 11 * 60_000, // in ms: a wait takes up to 10 minutes
 });
 
-// Lists can be streams too, as text/event-stream: this client takes JSON.
-export const kdm = createClient<paths, `application/${string}`>({ baseUrl, requestInitExt: { dispatcher: agent } });
+export const kdm = createClient<paths>({ baseUrl, requestInitExt: { dispatcher: agent } });
 
 type Failure = components["schemas"]["Problem"] | components["schemas"]["Error"];
 

@@ -386,6 +386,25 @@ async def test_a_bookmark_comes_early_where_much_happens_that_is_not_shown(stage
     assert stream.source.last_event_id != first
 
 
+async def test_who_sees_nothing_of_what_happens_does_not_lag(stage: Any, open_stream: Any) -> None:
+    server = await stage(pace=Pace(steps=64, tick_s=0.01, gather_s=0.0, heartbeat_ticks=10**9, bookmark_ticks=10**9))
+    stream, other = await open_stream(server, TIER), await open_stream(server)
+    await stream.until("synced")
+    await other.until("synced")
+    for replicas in range(100, 400):
+        server.repository.cluster.scale(JOB, replicas)
+        if replicas % 10 == 0:
+            await other.until_shown(JOB, replicas)
+    server.repository.cluster.scale(WEB, 8)
+    await stream.until_shown(WEB, 8)
+    assert set(stream.kinds[2:]) == {"bookmark", "modified"}
+    stream.cut()
+    server.repository.cluster.scale(WEB, 9)
+    await stream.open()
+    await stream.until_shown(WEB, 9)
+    assert "reset" not in stream.kinds
+
+
 async def test_a_state_that_may_be_old_is_said_to_be(stage: Any, open_stream: Any) -> None:
     server = await stage()
     stream = await open_stream(server)
