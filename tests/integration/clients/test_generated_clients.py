@@ -36,6 +36,11 @@ set: Replica count updated successfully.
 get: 3
 health: healthy
 """,
+    "refused": """\
+404 deployment-not-found: Deployment 'shop/nowhere' not found
+431: the request's header is larger than 16384 bytes or has more than 100 fields
+404: Deployment 'nowhere' not found in any namespace
+""",
 }
 """What each program prints. They leave the counts as they found them."""
 
