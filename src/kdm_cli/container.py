@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dependency_injector import containers, providers
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import disable_created_metrics
 
 from kdm_adapters.audit_log import STDOUT, JsonLinesAuditSink
 from kdm_adapters.lines import LineWriter
@@ -33,13 +33,11 @@ from kdm_core import (
     ServiceInstrument,
     WatchInstrument,
 )
-from kdm_http.api.answered import Observe
 from kdm_http.api.app import create_app
 from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.server.application import Application
 from kdm_http.server.serve import ServerConfig, TlsFiles
 from kdm_http.telemetry.edge_metrics import EdgeMetrics
-from kdm_http.telemetry.feature_metrics import FeatureMetrics
 
 if TYPE_CHECKING:
     from kdm_http.telemetry.tracing import Tracing
@@ -111,16 +109,15 @@ def _api(
     service: DeploymentService,
     settings: Settings,
     traffic: EdgeMetrics,
-    registry: CollectorRegistry,
     tracing: Tracing | None,
 ) -> Application:
-    observers: list[Observe] = [traffic.request, FeatureMetrics(registry).count]
+    counter, log_requests = traffic.requests, settings.log_requests
     if tracing is None:
-        return create_app(service, observers=observers, log_requests=settings.log_requests)
+        return create_app(service, counter=counter, log_requests=log_requests)
     from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be installed
 
     traced = Traced(tracing.tracer)
-    traced.app = create_app(service, observers=[*observers, traced.observe], log_requests=settings.log_requests)
+    traced.app = create_app(service, counter=counter, observers=[traced.observe], log_requests=log_requests)
     return traced
 
 
@@ -256,7 +253,7 @@ class Container(containers.DeclarativeContainer):
         max_replicas=settings.provided.max_replicas,
     )
     metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines)
-    api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
+    api = providers.Singleton(_api, service, settings, traffic, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
     read_again = providers.Callable(_read_again, policy_file)

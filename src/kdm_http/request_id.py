@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 _is_harmless: Final = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
-_PROCESS: Final = secrets.token_hex(4)
+_PROCESS: Final = secrets.token_hex(4).encode()
 _numbers: Final = itertools.count(1)
 """A request's id has to be unique, not hard to guess: asking the system for randomness each time costs 4 us."""
 
@@ -32,4 +32,9 @@ def request_id_of(fields: Iterable[tuple[bytes, bytes]]) -> str:
     for name, value in fields:
         if name == b"x-request-id" and _is_harmless(given := value.decode("latin-1")):
             return given
-    return f"{_PROCESS}{next(_numbers):08x}"
+    return new_request_id().decode()
+
+
+def new_request_id() -> bytes:
+    """Return an id that no other request of this process has, nor, most likely, one of another process."""
+    return b"%b%08x" % (_PROCESS, next(_numbers))

@@ -6,7 +6,8 @@ The fast path and ASGI both end here, so they give the same bytes.
 from __future__ import annotations
 
 import inspect
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -14,13 +15,33 @@ from kdm_core import Caller, DeploymentService
 from kdm_http.api.errors import problem_of
 from kdm_http.api.etags import is_known
 from kdm_http.api.remembered_lists import RememberedLists
-from kdm_http.api.route import Reply, Request, Route
+from kdm_http.api.route import Found, Reply, Request, Route
 
 _JSON: Final = b"application/json"
 _HEAD: Final = b"content-type: %b\r\ncontent-length: %d\r\n"
 
-Answer = tuple[int, bytes, bytes]
-"""The status; the header fields as they go over the wire, but for those that every answer has; the body."""
+_ETAG: Final = b"etag: %b\r\n"
+
+
+class Answer(NamedTuple):
+    """An answer.
+
+    Attributes:
+        status: The status.
+        head: The header fields as they go over the wire, but for those that vary and those that every answer has.
+        body: The body.
+        found: The Deployment that it follows from alone; None where there is more to it.
+    """
+
+    status: int
+    head: bytes
+    body: bytes
+    found: Found | None = None
+
+    @property
+    def own_head(self) -> bytes:
+        """The header fields as they go over the wire, but for those that every answer has."""
+        return self.head if self.found is None or self.found.varying is None else self.head + self.found.varying()
 
 
 class Dispatcher:
@@ -31,21 +52,21 @@ class Dispatcher:
     """
 
     def __init__(self, service: DeploymentService) -> None:
-        self._service = service
+        self.service = service
         self._encode = msgspec.json.Encoder().encode
         self._lists = RememberedLists(self._encode)
 
     def answer(self, route: Route, caller: Caller, request: Request) -> Answer:
         """Call an endpoint that does not wait. Raises nothing."""
         try:
-            return self._success(route, route.endpoint(self._service, caller, request), request)
+            return self._success(route, route.endpoint(self.service, caller, request), request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             return self.failure(route, caller, error)
 
     async def answer_in_time(self, route: Route, caller: Caller, request: Request) -> Answer:
         """Call any endpoint. Raises nothing but the cancellation of the task."""
         try:
-            shown = route.endpoint(self._service, caller, request)
+            shown = route.endpoint(self.service, caller, request)
             return self._success(route, await shown if inspect.isawaitable(shown) else shown, request)
         except Exception as error:  # noqa: BLE001 - as above
             return self.failure(route, caller, error)
@@ -56,18 +77,27 @@ class Dispatcher:
         problem = problem_of(error, dialect.statuses, caller.request_id)
         body = self._encode(dialect.error_body(problem))
         fields = "".join(f"{name}: {value}\r\n" for name, value in problem.fields.items()).encode()
-        return problem.status, fields + _HEAD % (dialect.error_type, len(body)), body
+        return Answer(problem.status, fields + _HEAD % (dialect.error_type, len(body)), body)
+
+    def found(self, found: Found, fields: Iterable[tuple[bytes, bytes]]) -> Answer:
+        """Answer with one Deployment, or that the client knows it; ``fields`` are the request's header fields."""
+        etag = _ETAG % found.tag if found.tag else b""
+        if is_known(found.tag, fields):
+            return Answer(304, etag, b"", found)
+        body = self._encode(found.show(found.deployment))
+        return Answer(200, _HEAD % (_JSON, len(body)) + etag, body, found)
 
     def _success(self, route: Route, shown: Any, request: Request) -> Answer:
+        if type(shown) is Found:
+            return self.found(shown, request.fields)
         if route.tagged:
             body, tag = self._lists.encoded(route, shown)
-            etag = b"etag: %b\r\n" % tag
             if is_known(tag, request.fields):
-                return 304, etag, b""
-            return 200, _HEAD % (_JSON, len(body)) + etag, body
+                return Answer(304, _ETAG % tag, b"")
+            return Answer(200, _HEAD % (_JSON, len(body)) + _ETAG % tag, body)
         if type(shown) is Reply:
             body = self._encode(shown.content)
             retry = b"retry-after: %d\r\n" % shown.retry_after_s if shown.retry_after_s else b""
-            return shown.status, retry + _HEAD % (_JSON, len(body)), body
+            return Answer(shown.status, retry + _HEAD % (_JSON, len(body)), body)
         body = self._encode(shown)
-        return 200, _HEAD % (_JSON, len(body)), body
+        return Answer(200, _HEAD % (_JSON, len(body)), body)

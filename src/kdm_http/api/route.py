@@ -80,6 +80,24 @@ class Listing(NamedTuple):
     whole: bool
 
 
+class Found(NamedTuple):
+    """One Deployment, for an answer that follows from it alone, and so can be given again while it is the same.
+
+    Attributes:
+        deployment: What was found.
+        show: How the dialect shows it.
+        namespace: Where it was looked for; "*" for everywhere.
+        tag: The entity tag of the answer, as the field ``ETag`` has it; empty for none.
+        varying: Returns the header fields that change with time, as they are sent; None where there are none.
+    """
+
+    deployment: Deployment
+    show: Callable[[Deployment], msgspec.Struct]
+    namespace: str
+    tag: bytes = b""
+    varying: Callable[[], bytes] | None = None
+
+
 class Reply(NamedTuple):
     """What to show with another status than 200. ``retry_after_s`` is in seconds; 0 leaves the field out."""
 
@@ -89,7 +107,7 @@ class Reply(NamedTuple):
 
 
 Endpoint = Callable[[DeploymentService, Caller, Request], Any]
-"""Returns a struct, a :class:`Listing` or a :class:`Reply`, or an awaitable of one; raises what went wrong."""
+"""Returns a struct, a :class:`Listing`, a :class:`Found` or a :class:`Reply`, or an awaitable of one; or raises."""
 
 
 @frozen(eq=False)
