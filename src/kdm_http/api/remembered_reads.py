@@ -41,24 +41,26 @@ class RememberedRead:
         answered: What observers get to know of it.
     """
 
-    __slots__ = ("_answered", "_forms", "_found", "_policy", "_reads")
+    __slots__ = ("_answered", "_conditional", "_found", "_plain", "_policy", "_reads")
 
     def __init__(self, reads: RememberedReads, found: Found, answered: Answered) -> None:
         self._reads = reads
         self._found = found
         self._answered = answered
         self._policy: Policy = reads.service.policy
-        self._forms: list[_Form | None] = [None, None, None]  # without a condition, with one, with one that is met
+        self._plain: _Form | None = None
+        self._conditional: dict[bool, _Form] = {}  # by whether the client knows the answer already
 
     def answer(self, matters: SomeFields, started_s: float, default_head: bytes) -> bytes | None:
         """Answer again, unless something has changed."""
-        reads, found = self._reads, self._found
-        if not reads.service.gives_again(found.deployment, found.namespace, self._policy):
+        reads = self._reads
+        deployment, _, namespace, tag, varying = self._found
+        if not reads.service.gives_again(deployment, namespace, self._policy):
             return None
-        form = self._forms[(1 + is_known(found.tag, matters)) if matters else 0] or self._form(matters)
-        status_line, head, end, slot = form
-        if found.varying is not None:
-            head = b"".join((head, found.varying(), reads.tail))
+        form = self._conditional.get(is_known(tag, matters)) if matters else self._plain
+        status_line, head, end, slot = form or self._form(matters)
+        if varying is not None:
+            head = b"".join((head, varying(), reads.tail))
         response = b"".join((status_line, default_head, head, new_request_id(), end))
         slot.add(monotonic() - started_s)
         return response
@@ -69,9 +71,11 @@ class RememberedRead:
         head = head if found.varying is not None else head + reads.tail
         end = b"\r\n\r\n" + (b"" if answered.method == "HEAD" else body)
         slot = reads.counter.slot(answered._replace(status=status, fields=list(matters)))
-        form = self._forms[(1 + is_known(found.tag, matters)) if matters else 0] = _Form(
-            STATUS_LINES[status], head, end, slot
-        )
+        form = _Form(STATUS_LINES[status], head, end, slot)
+        if matters:
+            self._conditional[is_known(found.tag, matters)] = form
+        else:
+            self._plain = form
         return form
 
 

@@ -7,7 +7,6 @@ would accept, too: it reads the one independently of the other. Lines are known 
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Final
 
 from kdm_http.server.application import Ready, SomeFields
@@ -28,7 +27,7 @@ _HEADER_END: Final = b"\r\n\r\n"
 class KnownRequests:
     """The requests that the client of one connection sent before. Belongs to one event loop."""
 
-    __slots__ = ("_answered", "_client", "_context", "_headers", "_lines")
+    __slots__ = ("_answered", "_client", "_context", "_headers", "_lines", "_monotonic")
 
     def __init__(self, context: ListenerContext, client: Client) -> None:
         """Start with none; nothing becomes known before ``join``.
@@ -39,6 +38,7 @@ class KnownRequests:
         """
         self._context = context
         self._client = client
+        self._monotonic = context.quota.monotonic
         self._lines: Lines | None = None
         self._headers: dict[bytes, SomeFields] = {}
         self._answered: tuple[bytes, Ready] | None = None
@@ -68,7 +68,7 @@ class KnownRequests:
         again, matters = lines.get(line), self._headers.get(header)
         if again is None or matters is None:
             return None
-        client, started_s = self._client, monotonic()
+        client, started_s = self._client, self._monotonic()
         if client.share is None or not client.admits_at_once(started_s):
             return None
         response = again.answer(matters, started_s, self._context.default_head)

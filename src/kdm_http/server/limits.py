@@ -69,11 +69,15 @@ class Share:
 
 
 class ClientQuota:
-    """How much of the server each user may still take. Belongs to one event loop; holds nothing for users who left."""
+    """How much of the server each user may still take. Belongs to one event loop; holds nothing for users who left.
+
+    Attributes:
+        monotonic: Returns the time, in seconds.
+    """
 
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
+        self.monotonic = monotonic
         self._limits = limits
-        self._monotonic = monotonic
         self._by_user: dict[str, Share] = {}
 
     def join(self, user: str) -> Share | None:
@@ -82,7 +86,7 @@ class ClientQuota:
         if share is None:
             limits = self._limits
             most = float(limits.requests_burst)
-            share = self._by_user[user] = Share(most, self._monotonic(), most, limits.requests_per_s)
+            share = self._by_user[user] = Share(most, self.monotonic(), most, limits.requests_per_s)
         if share.connections >= self._limits.connections_per_identity:
             return None
         share.connections += 1
@@ -98,7 +102,7 @@ class ClientQuota:
         Returns:
             0 when there was one; otherwise after how many whole seconds there will be one (for Retry-After).
         """
-        share.fill(self._monotonic())
+        share.fill(self.monotonic())
         if share.tokens >= 1:
             share.tokens -= 1
             return 0
@@ -107,6 +111,6 @@ class ClientQuota:
     def forget_quiet(self) -> None:
         """Drop the users who have no connection and a full bucket. Called every second."""
         for user, share in list(self._by_user.items()):
-            share.fill(self._monotonic())
+            share.fill(self.monotonic())
             if share.connections == 0 and share.tokens >= self._limits.requests_burst:
                 del self._by_user[user]
