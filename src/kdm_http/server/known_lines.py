@@ -7,7 +7,7 @@ from typing import Final
 from kdm_core import Identity
 from kdm_http.server.application import Again
 
-KNOWN_LINES: Final = 32_768
+KNOWN_LINES: Final = 16_384
 """How many request lines are known, of all identities together: some 20 MB at most."""
 
 Key = tuple[str, frozenset[str]]

@@ -201,6 +201,18 @@ async def test_a_change_a_deletion_and_a_policy_are_seen_by_the_next_request(
     assert alice.send(LINE + HEADER).startswith(b"HTTP/1.1 404 ")
 
 
+async def test_a_second_deployment_of_a_name_makes_it_ambiguous_at_once(
+    repository: MemoryDeploymentRepository, alice: Wired
+) -> None:
+    for _ in range(2):
+        assert b"200 OK" in alice.send(OTHER_LINE + HEADER)
+    second = DeploymentRef("shop", "api")
+    repository.cluster.create(second, 1)
+    assert alice.send(OTHER_LINE + HEADER).startswith(b"HTTP/1.1 409 ")
+    repository.cluster.delete(second)
+    assert b"200 OK" in alice.send(OTHER_LINE + HEADER)
+
+
 async def test_a_certificate_that_ends_and_one_that_is_revoked_end_what_is_known(
     world: MakeWorld, credentials: Credentials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,7 +206,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(STEPS, min_size=1, max_size=20))
 async def test_every_answer_is_the_one_computed_from_nothing(
     steps: list[tuple[Any, ...]], tmp_path: Path, credentials: Credentials
