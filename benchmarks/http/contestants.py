@@ -213,7 +213,7 @@ class Services:
             return [*program, *(f"--{key}={value}" for key, value in options.items())]
         options = {"cert": own.certificate, "key": own.key, "client-ca": own.ca}
         if name in {RAW, BARE}:
-            options |= {"one": self._directory / "one", "many": self._directory / "many"}
+            options |= {"one": self._directory / "one", "many": self._directory / "many", "client-crl": own.crl}
         else:
             options |= {"kubeconfig": kubeconfig}
         if name == GO:

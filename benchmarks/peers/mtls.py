@@ -19,6 +19,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=description)
     for option in ("--cert", "--key", "--client-ca"):
         made.add_argument(option, type=Path, required=True)
+    made.add_argument("--client-crl", type=Path, help="without one, nobody is revoked")
     return made
 
 
@@ -31,6 +32,9 @@ def context(arguments: argparse.Namespace) -> ssl.SSLContext:
     made.verify_mode = ssl.CERT_REQUIRED
     made.load_cert_chain(arguments.cert, arguments.key)
     made.load_verify_locations(arguments.client_ca)
+    if arguments.client_crl:
+        made.load_verify_locations(arguments.client_crl)
+        made.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return made
 
 

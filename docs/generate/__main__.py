@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from docs.generate import code, commands, errors, metrics, operations, settings, watch
+from docs.generate import code, commands, errors, metrics, operations, settings, v2, watch
 
 DOCS: Final = Path(__file__).parents[1]
 MAKERS: Final[dict[str, Callable[[str], str]]] = {
@@ -28,8 +28,10 @@ MAKERS: Final[dict[str, Callable[[str], str]]] = {
     "metrics": metrics.describe_metrics,
     "operation": operations.describe_operation,
     "operations": operations.list_operations,
+    "problems": v2.describe_problems,
     "rules": watch.describe_rules,
     "settings": settings.describe_settings,
+    "v2": v2.describe_operation,
 }
 """What a part can be. Each is given the words after its name."""
 

@@ -28,7 +28,7 @@ def describe_class(dotted: str) -> str:
     if attrs.has(found) or ("__init__" in vars(found) and not getattr(found, "_is_protocol", False)):
         lines += [_code(found.__name__ + _signature(found)), ""]
     lines += [_docstring(inspect.getdoc(found)), ""]
-    for name, member in vars(found).items():
+    for name, member in _members(found):
         if name.startswith("_") or (inspect.getdoc(member) or "See the port.") == "See the port.":
             continue
         title = f"#### {name} {{ #{found.__name__}.{name} }}"
@@ -42,6 +42,12 @@ def describe_class(dotted: str) -> str:
             lines += [title, "", _code("@classmethod\ndef " + name + _signature(plain)), ""]
             lines += [_docstring(inspect.getdoc(plain)), ""]
     return "\n".join(lines)
+
+
+def _members(found: type) -> list[tuple[str, Any]]:
+    """Return what a class defines, and what the bases define that are parts of it: those that nobody can import."""
+    parts = [each for each in found.__mro__[1:] if each.__module__.startswith("kdm_core.service.")]
+    return [pair for each in (found, *parts) for pair in vars(each).items()]
 
 
 def describe_function(dotted: str) -> str:

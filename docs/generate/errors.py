@@ -8,7 +8,8 @@ import kdm_core
 from docs.generate.code import prose
 from docs.generate.operations import API, operations
 from kdm_core import KdmError
-from kdm_core.errors import ERRORS, Copyable
+from kdm_core.copyable import Copyable
+from kdm_core.errors import ERRORS
 from kdm_http.api.errors import STATUS
 
 

@@ -10,16 +10,17 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dependency_injector import containers, providers
-from prometheus_client import disable_created_metrics
+from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from kdm_adapters.audit_log import STDOUT, JsonLinesAuditSink
 from kdm_adapters.lines import LineWriter
-from kdm_adapters.memory import MemoryDeploymentRepository, demo
+from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, Pace, demo
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_cli import garbage_collection as garbage
 from kdm_cli.extras import needed_for
@@ -34,10 +35,12 @@ from kdm_core import (
     WatchInstrument,
 )
 from kdm_http.api.app import create_app
+from kdm_http.api.stream.streams import StreamLimits
 from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.server.application import Application
 from kdm_http.server.serve import ServerConfig, TlsFiles
 from kdm_http.telemetry.edge_metrics import EdgeMetrics
+from kdm_http.telemetry.stream_metrics import StreamMetrics
 
 if TYPE_CHECKING:
     from kdm_http.telemetry.tracing import Tracing
@@ -68,7 +71,10 @@ def _memory(settings: Settings, instrument: WatchInstrument) -> DeploymentReposi
         if getattr(settings, name):
             raise BadSetting(f"--{name.replace('_', '-')} needs --repository kubernetes")
     repository = MemoryDeploymentRepository(
-        namespaces=settings.namespaces, refuse_stale=settings.refuse_stale, instrument=instrument
+        cluster=MemoryCluster(pace=Pace()),
+        namespaces=settings.namespaces,
+        refuse_stale=settings.refuse_stale,
+        instrument=instrument,
     )
     demo.seed(repository.cluster)
     return repository
@@ -109,15 +115,24 @@ def _api(
     service: DeploymentService,
     settings: Settings,
     traffic: EdgeMetrics,
+    registry: CollectorRegistry,
     tracing: Tracing | None,
 ) -> Application:
-    counter, log_requests = traffic.requests, settings.log_requests
+    limits = StreamLimits(settings.limits.streams, settings.limits.streams_per_identity)
+    make = partial(
+        create_app,
+        service,
+        counter=traffic.requests,
+        log_requests=settings.log_requests,
+        stream_limits=limits,
+        stream_events=StreamMetrics(registry),
+    )
     if tracing is None:
-        return create_app(service, counter=counter, log_requests=log_requests)
+        return make()
     from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be installed
 
     traced = Traced(tracing.tracer)
-    traced.app = create_app(service, counter=counter, observers=[traced.observe], log_requests=log_requests)
+    traced.app = make(observers=[traced.observe])
     return traced
 
 
@@ -253,7 +268,7 @@ class Container(containers.DeclarativeContainer):
         max_replicas=settings.provided.max_replicas,
     )
     metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines)
-    api = providers.Singleton(_api, service, settings, traffic, tracing)
+    api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
     read_again = providers.Callable(_read_again, policy_file)

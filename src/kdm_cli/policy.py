@@ -53,6 +53,9 @@ def register(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "--label", action="append", default=[], metavar="KEY=VALUE", help="a label of the Deployment; may be repeated"
     )
     command.add_argument("--replicas", type=int, metavar="N", help="the count to scale to; without it, to any")
+    command.add_argument(
+        "--without-reason", action="store_true", help="ask as somebody who gives no reason for a scale"
+    )
     command.set_defaults(handler=explain)
 
 
@@ -76,10 +79,11 @@ def explain(args: argparse.Namespace) -> int:
         ref = _ref(args.deployment)
         labels = dict(_label(text) for text in args.label)
         replicas = _replicas(args.replicas, verb)
+        reason = _reason(verb, without=args.without_reason)
     except InvalidInput as error:
         return _complain(error)
-    explanation = policy.explain(actor, verb, ref, labels, replicas)
-    return _print(_answer(explanation), ALLOWED if explanation.allowed else DENIED)
+    explanation = policy.explain(actor, verb, ref, labels, replicas, reason=reason)
+    return _print(_answer(explanation, verb), ALLOWED if explanation.allowed else DENIED)
 
 
 def _print(lines: list[str], code: int) -> int:
@@ -93,12 +97,16 @@ def _print(lines: list[str], code: int) -> int:
     return code
 
 
-def _answer(explanation: Explanation) -> list[str]:
+def _answer(explanation: Explanation, verb: Verb) -> list[str]:
     if explanation.allowed:
-        return ["allowed", *(f"  by {_title(verdict)}" for verdict in explanation.allowing)]
+        return ["allowed", *(f"  by {_title(each)}{_condition(each, verb)}" for each in explanation.allowing)]
     if not explanation.verdicts:
         return ["denied", "  the policy has no grants, so everything is denied"]
     return ["denied", *(f"  not by {_title(v)}: {'; '.join(v.misses)}" for v in explanation.near_misses)]
+
+
+def _condition(verdict: Verdict, verb: Verb) -> str:
+    return ", with a reason" if verdict.grant.require_reason and verb is Verb.SCALE else ""
 
 
 def _title(verdict: Verdict) -> str:
@@ -151,6 +159,12 @@ def _replicas(replicas: int | None, verb: Verb) -> int | None:
     if verb is not Verb.SCALE:
         raise InvalidInput("--replicas has no meaning without --verb scale")
     return check_replicas(replicas)
+
+
+def _reason(verb: Verb, *, without: bool) -> bool:
+    if without and verb is not Verb.SCALE:
+        raise InvalidInput("--without-reason has no meaning without --verb scale")
+    return not without
 
 
 def _complain(error: InvalidInput | str) -> int:

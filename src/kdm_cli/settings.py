@@ -277,7 +277,7 @@ def _limit_settings() -> list[Setting]:
             each.name,
             each.default,
             values.whole(1, 2**31) if isinstance(each.default, int) else values.seconds(0.001),
-            " ".join(documented[each.name].split()),
+            " ".join(documented.get(each.name, "").split()),  # python -OO leaves out what classes document
             True,
         )
         for each in fields

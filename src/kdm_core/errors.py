@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from kdm_core.copyable import Copyable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kdm_core.model import Deployment, DeploymentRef, Identity, Verb
-
-
-class Copyable(Exception):
-    """An error that can be copied, pickled and raised across processes, whatever its constructor takes."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (type(self), self.args), self.__dict__
-
-
-def _restored(kind: type[Copyable], args: tuple[object, ...]) -> Copyable:
-    error = kind.__new__(kind)  # its constructor would take the message for what it makes one of
-    error.args = args
-    return error
+    from kdm_core.scaling import Expect
 
 
 class KdmError(Copyable):
     """The root of every error kdm raises on purpose. ``str()`` of one is fit to be shown to a caller.
-
-    Errors may be copied and pickled, whatever their constructors take.
 
     Attributes:
         code: What went wrong, as a stable slug for programs. Each class of the core has its own; see ``ERRORS``.
@@ -129,11 +115,8 @@ class DeploymentNotFound(KdmError, LookupError):
 
     def __init__(self, ref: DeploymentRef | str) -> None:
         self.ref = ref
-        super().__init__(
-            f"Deployment {ref!r} not found in any namespace"
-            if isinstance(ref, str)
-            else f"Deployment '{ref}' not found"
-        )
+        found = f"{ref!r} not found in any namespace" if isinstance(ref, str) else f"'{ref}' not found"
+        super().__init__(f"Deployment {found}")
 
 
 class NamespaceNotWatched(DeploymentNotFound):
@@ -180,13 +163,21 @@ class Forbidden(KdmError):
     """
 
     code = "forbidden"
+    condition: ClassVar[str] = ""
 
     def __init__(self, actor: Identity, verb: Verb, target: str, namespace: str = "") -> None:
         self.user = actor.user
         self.verb = verb
         self.target = target
         self.namespace = namespace
-        super().__init__(f"user '{actor.user}' lacks the permission '{verb.value}' on {target}")
+        super().__init__(f"user '{actor.user}' lacks the permission '{verb.value}' on {target}{self.condition}")
+
+
+class ReasonRequired(Forbidden):
+    """The policy lets this caller do this only with a reason, and none was given. Nothing changed."""
+
+    code = "reason-required"
+    condition = " without a reason"
 
 
 class OutOfBounds(KdmError):
@@ -215,9 +206,16 @@ class OutOfBounds(KdmError):
 
 
 class PreconditionFailed(KdmError):
-    """The caller attached a condition to a write, and it is not met. Nothing changed."""
+    """The caller attached a condition to a write, and it is not met. Nothing changed.
+
+    Attributes:
+        current: The Deployment that does not meet it; None where that does not matter.
+        maybe_later: Whether a newer state of the Deployment might meet it.
+    """
 
     code = "precondition-failed"
+    current: Deployment | None = None
+    maybe_later = False
 
 
 class WriteRejected(KdmError):
@@ -231,9 +229,11 @@ class WriteConflict(WriteRejected):
 
     Attributes:
         current: The Deployment as the cluster has it now, where that was read; None where it was not.
+        expected: What the caller expected; None where it expected nothing.
     """
 
     code = "write-conflict"
+    expected: Expect | None = None
 
     def __init__(self, message: str, current: Deployment | None = None) -> None:
         self.current = current
@@ -271,6 +271,12 @@ class CacheStale(Unavailable):
     """The cached state is older than the configured bound, and reads were configured to be refused then."""
 
     code = "cache-stale"
+
+
+class NotSeenYet(Unavailable):
+    """The cache did not get as far as the version asked for in time: its source is quiet, or behind."""
+
+    code = "not-seen-yet"
 
 
 class ClusterUnreachable(Unavailable):

@@ -60,6 +60,22 @@ class ReplicaStatus:
 
 
 @frozen(weakref_slot=False)
+class DeploymentCondition:
+    """One of a Deployment's conditions: what its controller says of it.
+
+    Attributes:
+        status: "True", "False" or "Unknown".
+        reason: Why, in one word, such as ``ProgressDeadlineExceeded``.
+        message: Why, for a person: on one line, of bounded length. "" where there is nothing wrong, so that what is
+            well costs no memory.
+    """
+
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+@frozen(weakref_slot=False)
 class Deployment:
     """One Deployment as a repository last saw it.
 
@@ -72,6 +88,8 @@ class Deployment:
         replicas: The counts.
         paused: Whether its rollouts are paused.
         labels: Its labels. Read-only and possibly shared between Deployments: never mutate.
+        progressing: The condition ``Progressing``: whether its rollout gets on. None where the controller says nothing.
+        replica_failure: The condition ``ReplicaFailure``: whether Pods cannot be created. None where they can.
     """
 
     ref: DeploymentRef
@@ -82,6 +100,8 @@ class Deployment:
     replicas: ReplicaStatus
     paused: bool = False
     labels: Mapping[str, str] = field(default=NO_LABELS, hash=False)
+    progressing: DeploymentCondition | None = None
+    replica_failure: DeploymentCondition | None = None
 
 
 class ChangeKind(enum.StrEnum):
@@ -152,6 +172,19 @@ class SourceStatus:
     stale: bool = False
     reason: str = ""
     trouble: Trouble | None = None
+
+
+@frozen
+class Observation:
+    """What the cluster itself has said of one Deployment: by a watch or a list, never by the answer to a write.
+
+    Attributes:
+        deployment: Its newest state; None where there is none, at ``source.resource_version``.
+        source: The source that it comes from, and how far that can be trusted.
+    """
+
+    deployment: Deployment | None
+    source: SourceStatus
 
 
 @frozen
@@ -262,6 +295,7 @@ class AuditEvent:
         outcome: How it ended.
         reason: Why, for a person; "" on success.
         latency_s: How long it took, in seconds.
+        change_reason: Why the caller wanted it, in the caller's own words; "" where none was given.
     """
 
     time: datetime
@@ -276,3 +310,4 @@ class AuditEvent:
     reason: str = ""
     latency_s: float = 0.0
     dry_run: bool = False
+    change_reason: str = ""

@@ -6,6 +6,7 @@ from attrs import frozen
 
 from kdm_core.errors import InvalidQuery
 from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentRef
+from kdm_core.rollout import RolloutState, state_of
 from kdm_core.selectors import EVERYTHING, LabelSelector
 
 
@@ -19,6 +20,7 @@ class Query:
         limit: At most how many; None for all. Has no meaning for changes.
         after: Only those that come after this one, in the order of namespaces, then names; None for all. It need not
             exist. Has no meaning for changes.
+        states: In one of these states; empty for any.
 
     Raises:
         InvalidQuery: ``limit`` is not positive.
@@ -28,6 +30,7 @@ class Query:
     selector: LabelSelector = EVERYTHING
     limit: int | None = None
     after: DeploymentRef | None = None
+    states: frozenset[RolloutState] = frozenset()
 
     def __attrs_post_init__(self) -> None:
         if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
@@ -36,7 +39,16 @@ class Query:
     @property
     def plain(self) -> bool:
         """Whether nothing but a namespace is asked for."""
-        return self.limit is None and self.after is None and not self.selector.requirements
+        return self.limit is None and self.after is None and not self.narrow
+
+    @property
+    def narrow(self) -> bool:
+        """Whether some Deployments of the namespace may be left out, on whichever page."""
+        return bool(self.selector.requirements or self.states)
+
+    def selects(self, deployment: Deployment) -> bool:
+        """Return whether a Deployment of the namespace is asked for, on some page."""
+        return self.selector.matches(deployment.labels) and (not self.states or state_of(deployment) in self.states)
 
 
 @frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import unicodedata
 from typing import Final
 
 from attrs import frozen
@@ -10,6 +11,7 @@ from attrs import frozen
 from kdm_core.errors import InvalidChange, OutOfBounds
 from kdm_core.model import Deployment, DeploymentRef
 from kdm_core.names import MAX_REPLICAS, check_replicas
+from kdm_core.rollout import Target
 
 
 class OnBound(enum.StrEnum):
@@ -135,6 +137,27 @@ class Expect:
         return ""
 
 
+MAX_REASON_LENGTH: Final = 256
+"""Longest reason that a caller may give, in characters."""
+
+_UNPRINTED: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Control characters, lone surrogates, and what some take for the end of a line (Unicode's general categories)."""
+
+
+def check_reason(reason: str) -> str:
+    """Check the reason that a caller gives for a change. Returns it without white space around it; "" is none.
+
+    Raises:
+        InvalidChange: It is too long, or has control characters.
+    """
+    stripped = reason.strip()
+    if len(stripped) > MAX_REASON_LENGTH:
+        raise InvalidChange(f"reason: must have at most {MAX_REASON_LENGTH} characters, it has {len(stripped)}")
+    if any(unicodedata.category(each) in _UNPRINTED for each in stripped):
+        raise InvalidChange("reason: must be one line of text, without control characters")
+    return stripped
+
+
 ANY: Final = Expect()
 """Nothing is expected."""
 
@@ -163,3 +186,23 @@ class Scaled:
     def changed(self) -> bool:
         """Whether that is another count than before, as far as that is known."""
         return self.previous != self.replicas
+
+    @property
+    def written(self) -> bool:
+        """Whether it was stored."""
+        return not self.dry_run
+
+    @property
+    def uid(self) -> str:
+        """Which object was written."""
+        return self.deployment.uid
+
+    @property
+    def resource_version(self) -> str:
+        """The version of the write; in a dry run, the version that it was tried on."""
+        return self.deployment.resource_version
+
+    @property
+    def target(self) -> Target:
+        """What to wait for: that the Pods have followed."""
+        return Target.of(self.deployment)

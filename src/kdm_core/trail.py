@@ -49,6 +49,8 @@ def to_line(event: AuditEvent) -> bytes:
     }
     if event.dry_run:
         fields["dry_run"] = True
+    if event.change_reason:
+        fields["change_reason"] = _bounded(event.change_reason)
     # json escapes what is not ASCII, and all control characters but DEL.
     return json.dumps(fields, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii") + b"\n"
 

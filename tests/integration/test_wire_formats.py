@@ -7,7 +7,10 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import attrs
 import pytest
+from kubernetes import client as official
+from kubernetes import config
 
 from kdm_adapters.kubernetes import ClusterConfig
 from kdm_adapters.kubernetes.api.client import ApiError, Client
@@ -23,6 +26,11 @@ from .workloads import create_deployments, deployment
 DEADLINE_S = 30.0
 WATCH_LIST = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
 EITHER = pytest.mark.parametrize("accept", [LIST_ACCEPT, JSON], ids=["protobuf", "json"])
+CONDITIONS = [
+    {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "message": "not yet"},
+    {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: small, \u2713"},
+    {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out " * 9},
+]
 
 
 @pytest.fixture
@@ -52,7 +60,8 @@ def filled(control_plane: ControlPlane, namespace: str) -> str:
         each["spec"]["paused"] = each["metadata"]["name"] != "plain"
     del described[0]["spec"]["replicas"]
     create_deployments(control_plane.kubeconfig, namespace, described)
-    status = {"status": {"observedGeneration": 1, "replicas": 7, "updatedReplicas": 6, "readyReplicas": 5}}
+    counts = {"observedGeneration": 1, "replicas": 7, "updatedReplicas": 6, "readyReplicas": 5}
+    status = {"status": {**counts, "conditions": CONDITIONS}}
     arguments = (f"--namespace={namespace}", "--subresource=status", "--type=merge", f"--patch={json.dumps(status)}")
     control_plane.kubectl("patch", "deployment", "none", *arguments)
     return namespace
@@ -96,7 +105,29 @@ async def test_a_list_says_the_same_in_both(client: Client, filled: str) -> None
     none = found["none"].replicas
     assert (none.current, none.updated, none.ready, none.available) == (7, 6, 5, 0)
     assert len(found["long"].labels) == 41
+    assert (found["plain"].progressing, found["plain"].replica_failure) == (None, None)
     assert {name for name, each in found.items() if each.paused} == found.keys() - {"plain"}
+
+
+async def test_conditions_are_what_the_official_client_reads(
+    client: Client, control_plane: ControlPlane, filled: str
+) -> None:
+    configuration = official.Configuration()
+    config.load_kube_config(  # type: ignore[no-untyped-call]
+        str(control_plane.kubeconfig), client_configuration=configuration
+    )
+    with official.ApiClient(configuration) as api:
+        read = official.AppsV1Api(api).read_namespaced_deployment("none", filled)
+    assert read.status is not None
+    said = {
+        each.type: (each.status, each.reason, (each.message or "").strip()) for each in read.status.conditions or ()
+    }
+    for accept in (LIST_ACCEPT, JSON):
+        (found,) = [each for each in objects((await listed(client, filled, accept))[1]) if each.ref.name == "none"]
+        assert found.progressing is not None
+        assert found.replica_failure is not None
+        assert attrs.astuple(found.progressing) == said["Progressing"]
+        assert attrs.astuple(found.replica_failure) == said["ReplicaFailure"]
 
 
 @EITHER

@@ -6,14 +6,7 @@ from attrs import evolve, frozen
 
 from kdm_adapters.cache.store import Objects
 from kdm_core.model import Deployment
-
-
-def older(a: str, b: str) -> bool:
-    """Return whether resourceVersion ``a`` is older than ``b``, compared as numbers (KEP-5504).
-
-    False where one of them is no number: then the order is not known, and what arrives later counts.
-    """
-    return a.isdecimal() and b.isdecimal() and (len(a), a) < (len(b), b)
+from kdm_core.versions import older
 
 
 def written_over(held: Deployment, resource_version: str, desired: int) -> Deployment:
@@ -66,28 +59,53 @@ class OwnWrites:
 
     def __init__(self) -> None:
         self._written: dict[tuple[str, str], Deployment] = {}
+        self._beneath: dict[tuple[str, str], Deployment | None] = {}
         self._settled: set[tuple[str, str]] = set()
         self._unintroduced: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._written)
 
-    def add(self, written: Deployment, *, introduced: bool = True) -> None:
+    def keys(self) -> list[tuple[str, str]]:
+        """Return the namespaces and names of what was written."""
+        return list(self._written)
+
+    def beneath(self, held: Deployment | None, namespace: str, name: str) -> Deployment | None:
+        """Return what the source itself has said of a Deployment.
+
+        Args:
+            held: What is shown.
+            namespace: Its namespace.
+            name: Its name.
+        """
+        return self._beneath.get((namespace, name), held)
+
+    def add(self, written: Deployment, held: Deployment | None, *, introduced: bool = True) -> None:
         """Keep a write until the source delivers it.
 
         Args:
             written: The Deployment as written.
+            held: What is shown in its place.
             introduced: Whether the source has delivered this object before: its uid, not only its name.
         """
         key = (written.ref.namespace, written.ref.name)
+        self._beneath.setdefault(key, held)
         self._written[key] = written
         self._settled.discard(key)
         if not introduced:
             self._unintroduced.add(written.uid)
 
-    def discard(self, namespace: str, name: str) -> None:
-        """The source delivered something at least as new for this one."""
-        self._written.pop((namespace, name), None)
+    def discard(self, namespace: str, name: str) -> bool:
+        """The source delivered something at least as new for this one. Returns whether something was written."""
+        self._beneath.pop((namespace, name), None)
+        return self._written.pop((namespace, name), None) is not None
+
+    def overtook(self, delivered: Deployment | None, namespace: str, name: str) -> bool:
+        """The source delivered something older than the write. Returns whether something was written."""
+        if (namespace, name) not in self._written:
+            return False
+        self._beneath[namespace, name] = delivered
+        return True
 
     def introduces(self, kind: str, deployment: Deployment, held: Deployment | None) -> bool:
         """Return whether an event fits what is held.
@@ -112,13 +130,14 @@ class OwnWrites:
     def merge(self, listed: Objects, resource_version: str) -> None:
         """Lay the writes over a list's result that does not have them yet; forget the others."""
         for key in self._settled:
-            self._written.pop(key, None)
+            self.discard(*key)
         self._settled = set()
         for key, written in list(self._written.items()):
             if older(resource_version, written.resource_version):
+                self._beneath[key] = listed.get(key[0], {}).get(key[1])
                 listed.setdefault(key[0], {})[key[1]] = written
             else:
-                del self._written[key]
+                self.discard(*key)
         self._unintroduced.intersection_update({each.uid for each in self._written.values()})
 
     def _version(self, deployment: Deployment) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from kdm_adapters.cache.own_writes import Before, OwnWrites, older
+from kdm_adapters.cache.own_writes import Before, OwnWrites
 from kdm_adapters.cache.store import Objects, Store
-from kdm_core.model import Deployment
+from kdm_core.model import Deployment, DeploymentRef
+from kdm_core.versions import older
 
 
 class Published:
@@ -53,9 +54,13 @@ class Published:
         fits = gone_back or not before.contradicts(written.resource_version)
         if not fits or (written.resource_version != known and not older(written.resource_version, known)):
             introduced = written.uid in {before.uid, "" if held is None else held.uid}
-            self._own_writes.add(written, introduced=introduced)
+            self._own_writes.add(written, held, introduced=introduced)
             self._store.put(written)
         return fits
+
+    def observed(self, namespace: str, name: str) -> Deployment | None:
+        """Return what the source itself has said of a Deployment: what is shown, without our own writes."""
+        return self._own_writes.beneath(self._store.get(namespace, name), namespace, name)
 
     def event(self, kind: str, deployment: Deployment) -> bool:
         """Show what an event says.
@@ -67,13 +72,16 @@ class Published:
         held = self._store.get(namespace, name)
         fits = self._own_writes.introduces(kind, deployment, held)
         if held is not None and older(deployment.resource_version, held.resource_version):
+            if self._own_writes.overtook(None if kind == "DELETED" else deployment, namespace, name):
+                self._store.on_observed(deployment.ref)
             return fits  # a write's answer overtook this event
-        if self._own_writes:
-            self._own_writes.discard(namespace, name)
+        delivered = bool(self._own_writes) and self._own_writes.discard(namespace, name)
         if kind == "DELETED":
             self._store.remove(namespace, name, as_last_seen=deployment)
         else:
             self._store.put(deployment)
+        if delivered:
+            self._store.on_observed(deployment.ref)  # it may be no change of what is shown
         return fits
 
     def list_begins(self, *, newest: bool) -> None:
@@ -82,8 +90,11 @@ class Published:
 
     def replace(self, complete: Objects, resource_version: str) -> None:
         """Show a complete state instead of what was there."""
+        written = self._own_writes.keys()
         self._own_writes.merge(complete, resource_version)
         self._store.replace(self._namespace, complete)
+        for namespace, name in written:
+            self._store.on_observed(DeploymentRef(namespace, name))
 
     def clear(self) -> None:
         """Show nothing: what was there belongs to another cluster, and so does what is still being written there."""

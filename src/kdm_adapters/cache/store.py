@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 
-from kdm_core.model import ChangeKind, Deployment
+from kdm_core.model import ChangeKind, Deployment, DeploymentRef
 
 OnChange = Callable[[ChangeKind, Deployment], None]
 Objects = dict[str, dict[str, Deployment]]
@@ -19,10 +19,12 @@ class Store:
 
     Attributes:
         on_change: Called with each ADDED, MODIFIED and DELETED, in order, once it is visible.
+        on_observed: Called where a source said something of a Deployment that may be no change of what is shown.
     """
 
     def __init__(self) -> None:
         self.on_change: OnChange = lambda _kind, _deployment: None
+        self.on_observed: Callable[[DeploymentRef], None] = lambda _ref: None
         self._objects: Objects = {}
         # A name's one namespace, or all of them; nearly every name has one, and a bare string is cheapest.
         self._namespaces: dict[str, str | tuple[str, ...]] = {}

@@ -7,11 +7,13 @@ import functools
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
 
 from kdm_adapters.cache.broadcast import BUFFER, Broadcaster
+from kdm_adapters.cache.followed import AwaitedVersions, Followed
 from kdm_adapters.cache.store import Store
 from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes.api.client import ApiError, Client
@@ -24,9 +26,17 @@ from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.readers import Readers
 from kdm_core.errors import CacheNotSynced, DeploymentNotFound
-from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentChange, DeploymentRef, SyncStatus
+from kdm_core.model import (
+    ALL_NAMESPACES,
+    ChangeKind,
+    Deployment,
+    DeploymentChange,
+    DeploymentRef,
+    Observation,
+    SyncStatus,
+)
 from kdm_core.names import check_name, check_namespace, check_replicas
-from kdm_core.ports import DeploymentRepository, WatchInstrument
+from kdm_core.ports import DeploymentRepository, WatchInstrument, not_seen_yet
 from kdm_core.scaling import ANY, Expect
 
 STALE_AFTER_S: Final = 150.0
@@ -97,7 +107,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         self._store = Store()
         self._changes = Broadcaster(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
-        self._store.on_change = self._changes.publish
+        self._followed = Followed()
+        self._store.on_change = self._on_change
+        self._store.on_observed = self._followed.changed
         self._readers = Readers(self._store.get)
         self._views: dict[str | None, WatchState] = {
             each: WatchState(
@@ -110,6 +122,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
             )
             for each in watched
         }
+        self._awaited = {each: AwaitedVersions() for each in watched}
+        for each, view in self._views.items():
+            view.history.on_reached = self._awaited[each].reached
         self._reflectors = [
             Reflector(
                 view,
@@ -175,6 +190,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._changes.close()
         for event in self._synced_or_closed.values():
             event.set()
+        for awaited in self._awaited.values():
+            awaited.release()
+        self._followed.all_changed()
 
     def get(self, ref: DeploymentRef) -> Deployment:
         """See the port."""
@@ -241,9 +259,35 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         where = None if namespace == ALL_NAMESPACES else namespace
         return self._changes.follow(where, self._synced_or_closed[self._sources.of(namespace)])
 
+    def observed(self, ref: DeploymentRef) -> Observation:
+        """See the port."""
+        self._sources.check_watched(ref.namespace)
+        return self._sources.observed(ref)
+
+    def follow(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
+        """See the port. Costs nothing until this Deployment changes."""
+        self._sources.check_watched(ref.namespace)
+        return self._followed.add(ref, on_change)
+
+    async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
+        """See the port. Where several namespaces are watched, each has to come that far by itself."""
+        if namespace != ALL_NAMESPACES:
+            self._sources.check_watched(namespace)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                for source in self._sources.keys(namespace):
+                    if not self._sources.have_seen(source or ALL_NAMESPACES, resource_version):
+                        await self._awaited[source].wait(resource_version)
+        if not self._sources.have_seen(namespace, resource_version):
+            raise not_seen_yet(self.sync_status(), namespace, resource_version)
+
     def _check_ref(self, ref: DeploymentRef) -> None:
         check_name(ref.name)
         self._sources.check_watched(check_namespace(ref.namespace))
+
+    def _on_change(self, kind: ChangeKind, deployment: Deployment) -> None:
+        self._changes.publish(kind, deployment)
+        self._followed.changed(deployment.ref)
 
     def _on_synced(self, source: str | None) -> None:
         self._synced_or_closed[source].set()

@@ -11,7 +11,7 @@ from attrs import evolve
 from kdm_adapters.cache.own_writes import written_over
 from kdm_adapters.cache.store import Store
 from kdm_adapters.kubernetes.api.client import ApiError, Client, Patch
-from kdm_adapters.kubernetes.api.errors import lookup_error, write_error
+from kdm_adapters.kubernetes.api.errors import lookup_error, unwritten, write_error
 from kdm_adapters.kubernetes.watch.reflector import deployments_path
 from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.wire.json_framing import read_page
@@ -127,9 +127,8 @@ class ScaleWriter:
         except ApiError as error:
             raise lookup_error(error.failure, ref) from error
         except ProtocolError as error:
-            raise ClusterUnrecognized(
-                f"Deployment '{ref}' cannot be looked up: {self._client.mask(str(error))}"
-            ) from error
+            problem = f"Deployment '{ref}' cannot be looked up: {self._client.mask(str(error))}"
+            raise unwritten(ClusterUnrecognized(problem)) from error
         for each in found:
             if each.ref == ref:
                 self._view(ref.namespace).looked_up(each, before, self._clock())

@@ -9,10 +9,10 @@ from typing import Final
 
 from attrs import evolve
 
-from kdm_adapters.cache.own_writes import older
 from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
-from kdm_core.model import ALL_NAMESPACES, SourceStatus, SyncStatus
+from kdm_core.model import ALL_NAMESPACES, DeploymentRef, Observation, SourceStatus, SyncStatus
+from kdm_core.versions import older
 
 _NAMED: Final = 3
 """How many sources a message names."""
@@ -105,6 +105,24 @@ class Sources:
         missing = [each for each in self._statuses(self._views_of(namespace)) if not each.synced]
         choice = self._choice(namespace, lambda each: each.synced)
         return f"the Deployments have not been read yet: {_reasons(missing)}{choice}"
+
+    def observed(self, ref: DeploymentRef) -> Observation:
+        """Return what the source of a watched namespace has said of a Deployment."""
+        view = self.view(ref.namespace)
+        (source,) = self._statuses([view])
+        return Observation(view.published.observed(ref.namespace, ref.name), source)
+
+    def have_seen(self, namespace: str, resource_version: str) -> bool:
+        """Return whether a namespace, or all for "*", has been seen at a version."""
+        return all(
+            view.resource_version and not older(view.resource_version, resource_version)
+            for view in self._views_of(namespace)
+        )
+
+    def keys(self, namespace: str) -> list[str | None]:
+        """Return the keys of the sources that a namespace, or "*", is read from."""
+        source = self.of(namespace)
+        return list(self._views) if source is None else [source]
 
     def _views_of(self, namespace: str) -> Collection[WatchState]:
         source = self.of(namespace)

@@ -27,4 +27,6 @@ _DEMO: Final = (
 def seed(cluster: MemoryCluster) -> None:
     """Create the demo Deployments. Two namespaces have one called ``api``, so that an ambiguous name can be tried."""
     for namespace, name, replicas, labels, paused in _DEMO:
-        cluster.create(DeploymentRef(namespace, name), replicas, labels=labels, paused=paused)
+        ref = DeploymentRef(namespace, name)
+        cluster.create(ref, replicas, labels=labels, paused=paused)
+        cluster.settle(ref)

@@ -6,9 +6,11 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from kdm_adapters.cache.followed import AwaitedVersions, Followed
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_adapters.memory.faults import Faults
 from kdm_adapters.memory.sources import Source, Sources
@@ -24,9 +26,17 @@ from kdm_core.errors import (
     WriteForbidden,
     WriteInvalid,
 )
-from kdm_core.model import ALL_NAMESPACES, ChangeKind, Deployment, DeploymentChange, DeploymentRef, SyncStatus
+from kdm_core.model import (
+    ALL_NAMESPACES,
+    ChangeKind,
+    Deployment,
+    DeploymentChange,
+    DeploymentRef,
+    Observation,
+    SyncStatus,
+)
 from kdm_core.names import check_namespace, check_replicas
-from kdm_core.ports import DeploymentRepository, WatchInstrument
+from kdm_core.ports import DeploymentRepository, WatchInstrument, not_seen_yet
 from kdm_core.scaling import ANY, Expect
 
 
@@ -38,7 +48,8 @@ class MemoryDeploymentRepository(DeploymentRepository):
     takes a turn of the event loop, and the status follows a scale on the loop's next turn, as if controllers were
     instant (a paused Deployment scales too, as it does in Kubernetes).
 
-    ``cluster`` is the back door: what other clients of the cluster would do. ``faults`` makes things go wrong.
+    ``cluster`` is the back door: what other clients of the cluster would do, and its controllers, which may also take
+    their time, meet a quota or get stuck. ``faults`` makes things go wrong.
 
     It does not imitate:
         * a watch's delay: entering it syncs at once, and what happens in ``cluster`` is visible at once unless
@@ -48,7 +59,7 @@ class MemoryDeploymentRepository(DeploymentRepository):
         * quotas; RBAC, but for a namespace that cannot be read (``faults.disconnected_namespaces``)
         * namespaces themselves: each name is one, and none can be deleted
         * finalizers: what is deleted is gone
-        * ReplicaSets and Pods, rollouts that take time or fail, autoscalers that fight over the count
+        * ReplicaSets and Pods themselves, autoscalers that fight over the count
         * several processes, or keeping anything when this one ends
 
     Args:
@@ -95,6 +106,10 @@ class MemoryDeploymentRepository(DeploymentRepository):
             each: asyncio.Event() for each in (ALL_NAMESPACES, *(source.name for source in self._sources))
         }
         self._subscribers: set[Subscriber] = set()
+        self._followed = Followed()
+        self._awaited = AwaitedVersions()
+        # Of our own writes that the watch has not delivered: what it delivered last.
+        self._beneath: dict[DeploymentRef, Deployment | None] = {}
         self._closed = False
         for each in deployments:
             self.cluster.create(each.ref, each.replicas.desired, labels=each.labels, paused=each.paused)
@@ -122,6 +137,8 @@ class MemoryDeploymentRepository(DeploymentRepository):
         self._look()
         for subscriber in self._subscribers:
             subscriber.end()
+        self._awaited.release()
+        self._followed.all_changed()
 
     def get(self, ref: DeploymentRef) -> Deployment:
         """See the port."""
@@ -187,7 +204,10 @@ class MemoryDeploymentRepository(DeploymentRepository):
         written = self.cluster.would_scale(ref, replicas) if dry_run else self.cluster.scale(ref, replicas)
         if self.faults.answer_lost:
             raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
-        if not dry_run and self._sources.of(ref.namespace).version:
+        source = self._sources.of(ref.namespace)
+        if not dry_run and source.version:
+            if not source.seeing:
+                self._beneath.setdefault(ref, self._snapshot.get(ref))
             self._apply(ref, written)  # read-your-writes, even while the watch is broken
         return written
 
@@ -197,6 +217,27 @@ class MemoryDeploymentRepository(DeploymentRepository):
             self._sources.check_watched(namespace)
         source = ALL_NAMESPACES if namespace == ALL_NAMESPACES else self._sources.of(namespace).name
         return self._follow(namespace, self._synced_or_closed[source])
+
+    def observed(self, ref: DeploymentRef) -> Observation:
+        """See the port."""
+        self._sources.check_watched(ref.namespace)
+        return self._sources.observed(ref, self._beneath.get(ref, self._snapshot.get(ref)))
+
+    def follow(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
+        """See the port."""
+        self._sources.check_watched(ref.namespace)
+        return self._followed.add(ref, on_change)
+
+    async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
+        """See the port. What one source has seen here, all have that see anything."""
+        if namespace != ALL_NAMESPACES:
+            self._sources.check_watched(namespace)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not (self._closed or self._sources.have_seen(namespace, resource_version)):
+                    await self._awaited.wait(resource_version)
+        if not self._sources.have_seen(namespace, resource_version):
+            raise not_seen_yet(self.sync_status(), namespace, resource_version)
 
     def break_watch(self) -> None:
         """Stop seeing what happens in ``cluster``: ``faults.disconnected``."""
@@ -216,9 +257,13 @@ class MemoryDeploymentRepository(DeploymentRepository):
 
     def _catch_up(self, source: Source) -> None:
         source.version = str(self.cluster.version)
+        for ref in [ref for ref in self._beneath if source.covers(ref.namespace)]:
+            del self._beneath[ref]
+            self._followed.changed(ref)
         for ref in sorted(self._snapshot.keys() | self.cluster.deployments.keys()):
             if source.covers(ref.namespace):
                 self._apply(ref, self.cluster.deployments.get(ref))
+        self._awaited.reached(source.version)
 
     def _wake(self, source: str, *, ready: bool) -> None:
         event = self._synced_or_closed[source]
@@ -257,6 +302,7 @@ class MemoryDeploymentRepository(DeploymentRepository):
                 source.version = str(self.cluster.version)
                 if source.covers(ref.namespace):
                     self._apply(ref, deployment)
+                self._awaited.reached(source.version)
 
     def _apply(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
         held = self._snapshot.get(ref)
@@ -276,6 +322,8 @@ class MemoryDeploymentRepository(DeploymentRepository):
         for subscriber in self._subscribers:
             if subscriber.offer(change):
                 self._instrument.subscriber_lagged()
+        if change.deployment is not None:
+            self._followed.changed(change.deployment.ref)
 
     async def _follow(self, namespace: str, synced_or_closed: asyncio.Event) -> AsyncGenerator[DeploymentChange, None]:
         await synced_or_closed.wait()

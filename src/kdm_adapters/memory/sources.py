@@ -9,7 +9,16 @@ from attrs import define
 
 from kdm_adapters.memory.faults import Faults
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
-from kdm_core.model import ALL_NAMESPACES, SourceStatus, SyncStatus, Trouble
+from kdm_core.model import (
+    ALL_NAMESPACES,
+    Deployment,
+    DeploymentRef,
+    Observation,
+    SourceStatus,
+    SyncStatus,
+    Trouble,
+)
+from kdm_core.versions import older
 
 
 @define
@@ -136,6 +145,18 @@ class Sources:
             age_s = max(each.age_s for each in stale)
             message = f"the cached state is {age_s:.0f} s old, past its bound: {_reasons(stale)}"
             raise CacheStale(message + self._choice(namespace))
+
+    def observed(self, ref: DeploymentRef, deployment: Deployment | None) -> Observation:
+        """Return what the source of a watched namespace has said of a Deployment."""
+        return Observation(deployment, self._status(self.of(ref.namespace)))
+
+    def have_seen(self, namespace: str, resource_version: str) -> bool:
+        """Return whether a namespace, or all for "*", has been seen at a version."""
+        return all(
+            each.version and not older(each.version, resource_version)
+            for each in self._all
+            if namespace == ALL_NAMESPACES or each.covers(namespace)
+        )
 
     def _status(self, source: Source) -> SourceStatus:
         synced = self.synced(source)

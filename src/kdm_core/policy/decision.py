@@ -8,7 +8,7 @@ from typing import Final
 from attrs import field, frozen
 
 from kdm_core.model import ALL_NAMESPACES, DeploymentRef, Identity, Verb
-from kdm_core.policy.grant import ANY_COUNT, GRANTABLE, Grant, Subjects
+from kdm_core.policy.grant import ANY_COUNT, GRANTABLE, Grant, ReplicaBounds, Subjects
 from kdm_core.policy.patterns import ALL
 
 CACHED_CALLERS: Final = 1024
@@ -86,6 +86,8 @@ class Policy:
         ref: DeploymentRef,
         labels: Mapping[str, str],
         replicas: int | None = None,
+        *,
+        reason: bool = True,
     ) -> bool:
         """Return whether the actor may do this.
 
@@ -95,6 +97,7 @@ class Policy:
             ref: Of which Deployment.
             labels: The Deployment's labels, empty where it is not known: grants that ask for labels then do not apply.
             replicas: The count asked for; None asks whether the actor may scale to any count at all.
+            reason: Whether the actor says why, where a change is asked for.
         """
         granted = self._granted(actor)
         if verb is _READ:
@@ -105,9 +108,25 @@ class Policy:
                     return True
             return False
         return verb is _SCALE and any(
-            grant.covers(ref, labels) and (replicas is None or grant.replicas.include(replicas))
+            grant.covers(ref, labels)
+            and (replicas is None or grant.replicas.include(replicas))
+            and (reason or not grant.require_reason)
             for grant in granted.scale
         )
+
+    def counts(self, actor: Identity, ref: DeploymentRef, labels: Mapping[str, str]) -> tuple[ReplicaBounds, ...]:
+        """Return to which counts the actor may scale a Deployment: to those within any of these bounds.
+
+        Args:
+            actor: Who asks.
+            ref: Of which Deployment.
+            labels: The Deployment's labels.
+
+        Returns:
+            The bounds, each once, in the policy's order; none where the actor may not scale it at all.
+        """
+        found = (grant.replicas for grant in self._granted(actor).scale if grant.covers(ref, labels))
+        return tuple(dict.fromkeys(found))
 
     def may_list(self, actor: Identity, namespace: str) -> bool:
         """Return whether there could be a Deployment that the actor may read.
@@ -138,6 +157,23 @@ class Policy:
                 return True
         return False
 
+    def reads_alike(self, actor: Identity, other: Policy) -> bool:
+        """Return whether another policy lets the actor read the same for certain, whatever there is.
+
+        Args:
+            actor: Who asks.
+            other: The other policy.
+
+        Returns:
+            True if the grants that apply reach equally far. Others may come to the same: that is not recognised.
+        """
+        if other is self:
+            return True
+        mine, theirs = self._granted(actor), other._granted(actor)
+        if mine.reads_everything or theirs.reads_everything:
+            return mine.reads_everything and theirs.reads_everything
+        return _reach(mine.read) == _reach(theirs.read)
+
     def explain(
         self,
         actor: Identity,
@@ -145,6 +181,8 @@ class Policy:
         ref: DeploymentRef,
         labels: Mapping[str, str],
         replicas: int | None = None,
+        *,
+        reason: bool = True,
     ) -> Explanation:
         """Return what each grant says to this; ``allowed`` is what ``allows`` returns. For people, not hot paths.
 
@@ -154,10 +192,11 @@ class Policy:
             ref: Of which Deployment.
             labels: The Deployment's labels.
             replicas: The count asked for, where one is.
+            reason: Whether the actor says why, where a change is asked for.
         """
         return Explanation(
             tuple(
-                Verdict(index, grant, grant.misses(actor, verb, ref, labels, replicas))
+                Verdict(index, grant, grant.misses(actor, verb, ref, labels, replicas, reason=reason))
                 for index, grant in enumerate(self.grants)
             )
         )
@@ -176,6 +215,14 @@ class Policy:
                 self._callers.clear()  # starting over is simple, safe between threads, and cheap at this size
             self._callers[key] = granted
         return granted
+
+
+def _reach(grants: tuple[Grant, ...]) -> set[tuple[frozenset[str], frozenset[str], frozenset[tuple[str, str]]]]:
+    """Return what grants are about: everything that :meth:`Grant.covers` looks at."""
+    return {
+        (frozenset(each.namespaces.patterns), frozenset(each.names.patterns), frozenset(each.labels.items()))
+        for each in grants
+    }
 
 
 ALLOW_ALL: Final = Policy((Grant(Subjects(anyone=True), GRANTABLE, ALL, replicas=ANY_COUNT),))

@@ -19,7 +19,10 @@ VERSION: Final = 1
 """The version of the format that this kdm reads."""
 
 _VERBS: Final = {verb.value: verb for verb in GRANTABLE}
-_KEYS: Final = ("name", "users", "groups", "spiffe", "anyone", "verbs", "namespaces", "names", "labels", "replicas")
+_KEYS: Final = (
+    "name", "users", "groups", "spiffe", "anyone", "verbs", "namespaces", "names", "labels", "replicas",
+    "require_reason",
+)  # fmt: skip
 
 _T = TypeVar("_T")
 
@@ -42,6 +45,7 @@ def parse_policy(text: str) -> Policy:
         names = ["web-*"]                     # globs; optional, every name without
         labels = { tier = "web" }             # optional; all of them must match, and the name too
         replicas = { min = 1, max = 10, allow_zero = true }  # for scale; by default 1 or more, and never zero
+        require_reason = true                 # for scale; a change must say why
 
     Nothing is allowed that no grant allows. A policy without grants is valid and denies everything.
 
@@ -81,8 +85,9 @@ def _grant(place: str, table: Mapping[str, object]) -> Grant:
         if key not in table:
             raise PolicyError(f"{place}.{key}: missing")
     verbs = _list(f"{place}.verbs", table["verbs"], _verb)
-    if "replicas" in table and Verb.SCALE not in verbs:
-        raise PolicyError(f"{place}.replicas: has no meaning without the verb 'scale'")
+    for key in ("replicas", "require_reason"):
+        if key in table and Verb.SCALE not in verbs:
+            raise PolicyError(f"{place}.{key}: has no meaning without the verb 'scale'")
     users = _list(f"{place}.users", table["users"], check_principal) if "users" in table else ()
     groups = _list(f"{place}.groups", table["groups"], check_principal) if "groups" in table else ()
     spiffe = _list(f"{place}.spiffe", table["spiffe"], SpiffePattern) if "spiffe" in table else ()
@@ -97,6 +102,7 @@ def _grant(place: str, table: Mapping[str, object]) -> Grant:
         labels=_labels(f"{place}.labels", table.get("labels", {})),
         replicas=_replicas(f"{place}.replicas", table.get("replicas", {})),
         name=_string(f"{place}.name", table.get("name", "")),
+        require_reason=_boolean(f"{place}.require_reason", table.get("require_reason", False)),
     )
 
 

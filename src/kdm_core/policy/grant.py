@@ -136,6 +136,7 @@ class Grant:
         labels: To Deployments that have all of these labels with these values. One that is not known has none.
         replicas: To which counts ``scale`` may go.
         name: What to call the grant in explanations; without meaning.
+        require_reason: Whether ``scale`` is allowed only to a caller who says why.
 
     Raises:
         PolicyError: It grants nothing.
@@ -148,6 +149,7 @@ class Grant:
     labels: Mapping[str, str] = field(default=NO_LABELS, converter=_read_only, hash=False)
     replicas: ReplicaBounds = ReplicaBounds()
     name: str = ""
+    require_reason: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not self.verbs or not self.verbs <= GRANTABLE:
@@ -171,7 +173,14 @@ class Grant:
         )
 
     def misses(
-        self, actor: Identity, verb: Verb, ref: DeploymentRef, labels: Mapping[str, str], replicas: int | None = None
+        self,
+        actor: Identity,
+        verb: Verb,
+        ref: DeploymentRef,
+        labels: Mapping[str, str],
+        replicas: int | None = None,
+        *,
+        reason: bool = True,
     ) -> tuple[str, ...]:
         """Return why the grant does not allow this, a reason each for a person; empty when it does."""
         reasons = []
@@ -189,4 +198,6 @@ class Grant:
                 reasons.append(f"label '{key}' {has}, not '{value}'")
         if verb is Verb.SCALE and replicas is not None and not self.replicas.include(replicas):
             reasons.append(f"{replicas} replicas are not within {self.replicas}")
+        if verb is Verb.SCALE and self.require_reason and not reason:
+            reasons.append("it requires a reason")
         return tuple(reasons)

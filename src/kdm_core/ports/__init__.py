@@ -2,16 +2,25 @@
 
 from kdm_core.ports.audit import AuditSink
 from kdm_core.ports.instruments import ServiceInstrument, WatchInstrument
-from kdm_core.ports.repository import DeploymentFeed, DeploymentReader, DeploymentRepository, DeploymentWriter
+from kdm_core.ports.repository import (
+    DeploymentFeed,
+    DeploymentObserver,
+    DeploymentReader,
+    DeploymentRepository,
+    DeploymentWriter,
+    not_seen_yet,
+)
 from kdm_core.ports.wrapped import WrappedRepository
 
 __all__ = [
     "AuditSink",
     "DeploymentFeed",
+    "DeploymentObserver",
     "DeploymentReader",
     "DeploymentRepository",
     "DeploymentWriter",
     "ServiceInstrument",
     "WatchInstrument",
     "WrappedRepository",
+    "not_seen_yet",
 ]

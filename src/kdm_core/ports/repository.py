@@ -1,14 +1,28 @@
-"""The port to the Deployments, in three parts: reading, writing, following."""
+"""The port to the Deployments, in four parts: reading, writing, following, and observing one of them."""
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
-from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentChange, DeploymentRef, SyncStatus
+from attrs import evolve
+
+from kdm_core.errors import DeploymentNotFound, NamespaceNotWatched, NotSeenYet, Unavailable
+from kdm_core.model import (
+    ALL_NAMESPACES,
+    Deployment,
+    DeploymentChange,
+    DeploymentRef,
+    Observation,
+    SourceStatus,
+    SyncStatus,
+)
 from kdm_core.scaling import ANY, Expect
+from kdm_core.versions import older
 
 
 class DeploymentReader(ABC):
@@ -166,7 +180,84 @@ class DeploymentFeed(ABC):
         """
 
 
-class DeploymentRepository(DeploymentReader, DeploymentWriter, DeploymentFeed):
+class DeploymentObserver(DeploymentReader, DeploymentFeed):
+    """Observes single Deployments, for those who wait for something.
+
+    Nothing here needs to be implemented: it rests on the other parts. An adapter can do each at less cost.
+    """
+
+    def observed(self, ref: DeploymentRef) -> Observation:
+        """Return what the cluster itself has said of one Deployment, and how far its source can be trusted.
+
+        Other than ``get`` it shows nothing of this repository's own writes before the cluster has delivered them, and
+        it answers however old that is: ``source`` says it.
+
+        Args:
+            ref: Which one.
+
+        Raises:
+            NamespaceNotWatched: Its namespace lies outside the watched ones.
+        """
+        source = _source(self.sync_status(), ref.namespace)
+        try:
+            return Observation(self.get(ref), source)
+        except NamespaceNotWatched:
+            raise
+        except DeploymentNotFound:
+            return Observation(None, source)
+        except Unavailable:
+            return Observation(None, evolve(source, resource_version=""))
+
+    def follow(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called whenever ``observed`` may return something else of one Deployment.
+
+        That its source gets older, or further without a change of this Deployment, is no reason to call.
+
+        Args:
+            ref: Which one.
+            on_change: Called on the event loop's thread, in the middle of things: it must be quick, and not raise. It
+                is also called when the repository stops.
+
+        Returns:
+            Ends it; may be called twice.
+
+        Raises:
+            NamespaceNotWatched: Its namespace lies outside the watched ones.
+        """
+        task = asyncio.ensure_future(_call_on_changes(self.changes(ref.namespace), ref, on_change))
+
+        def end() -> None:
+            task.cancel()
+
+        return end
+
+    async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
+        """Wait until the cluster's state at a version has been seen: until reads are at least that new.
+
+        Args:
+            namespace: Of one namespace; "*" for every watched one.
+            resource_version: The version. One that is no number has always been seen.
+            timeout_s: How long to wait at most, in seconds.
+
+        Raises:
+            NamespaceNotWatched: The namespace lies outside the watched ones.
+            NotSeenYet: It was not seen in time, or the repository stopped.
+        """
+        changes = self.changes(namespace)
+        try:
+            async with asyncio.timeout(timeout_s), aclosing(changes):
+                while not self._has_seen(namespace, resource_version):
+                    await anext(changes)
+        except (TimeoutError, StopAsyncIteration):
+            if not self._has_seen(namespace, resource_version):
+                raise not_seen_yet(self.sync_status(), namespace, resource_version) from None
+
+    def _has_seen(self, namespace: str, resource_version: str) -> bool:
+        seen = _source(self.sync_status(), namespace).resource_version
+        return bool(seen) and not older(seen, resource_version)
+
+
+class DeploymentRepository(DeploymentObserver, DeploymentWriter):
     """Deployments, read from memory and written to their home.
 
     A repository is an async context manager. Entering starts it and returns at once, before anything is synced;
@@ -207,3 +298,30 @@ class DeploymentRepository(DeploymentReader, DeploymentWriter, DeploymentFeed):
         Every step is taken, however often the caller is cancelled meanwhile: afterwards ``sync_status`` says that it is
         stopped, and no task or connection is left. Reads go on from the last snapshot; writes and probes fail.
         """
+
+
+def not_seen_yet(status: SyncStatus, namespace: str, resource_version: str) -> NotSeenYet:
+    """Return the error that says how far a namespace has been seen, "*" for all of them."""
+    seen = _source(status, namespace).resource_version or "none"
+    where = "the watched namespaces" if namespace == ALL_NAMESPACES else f"namespace '{namespace}'"
+    return NotSeenYet(f"the cache of {where} is at resourceVersion {seen}, and not at {resource_version} yet")
+
+
+def _source(status: SyncStatus, namespace: str) -> SourceStatus:
+    """Return how far a namespace can be trusted."""
+    for each in status.sources:
+        if each.source == namespace or (each.source == ALL_NAMESPACES and namespace != ALL_NAMESPACES):
+            return each
+    return SourceStatus(
+        namespace, status.synced, status.connected, status.resource_version, status.age_s, status.stale, status.reason
+    )
+
+
+async def _call_on_changes(
+    changes: AsyncGenerator[DeploymentChange, None], ref: DeploymentRef, on_change: Callable[[], None]
+) -> None:
+    async with aclosing(changes):
+        async for change in changes:
+            if change.deployment is None or change.deployment.ref == ref:
+                on_change()
+    on_change()

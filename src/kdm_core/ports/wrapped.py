@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Self
 
-from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentChange, DeploymentRef, SyncStatus
+from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentChange, DeploymentRef, Observation, SyncStatus
 from kdm_core.ports.repository import DeploymentRepository
 from kdm_core.scaling import ANY, Expect
 
@@ -58,3 +58,12 @@ class WrappedRepository(DeploymentRepository):
 
     def changes(self, namespace: str = ALL_NAMESPACES) -> AsyncGenerator[DeploymentChange, None]:
         return self._repository.changes(namespace)
+
+    def observed(self, ref: DeploymentRef) -> Observation:
+        return self._repository.observed(ref)
+
+    def follow(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
+        return self._repository.follow(ref, on_change)
+
+    async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
+        await self._repository.wait_seen(namespace, resource_version, timeout_s)

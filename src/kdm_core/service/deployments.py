@@ -22,13 +22,15 @@ from kdm_core.names import check_namespace, check_replicas
 from kdm_core.policy import ALLOW_ALL, Policy
 from kdm_core.ports import AuditSink, DeploymentRepository, ServiceInstrument
 from kdm_core.queries import Page, Query
-from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo
-from kdm_core.service.following import Followers
+from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
+from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
 from kdm_core.service.listing import page_of
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
-from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Writer
+from kdm_core.service.rollouts import CallLater, Rollouts, call_later
+from kdm_core.service.waits import Waits
+from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Write, Writer
 
 DEFAULT_MAX_REPLICAS: Final = 1000
 """The largest count a caller may ask for unless configured otherwise: guards against typos."""
@@ -37,7 +39,7 @@ _READ: Final = Verb.READ
 _ALL: Final = Query()
 
 
-class DeploymentService:
+class DeploymentService(Waits):
     """What callers may ask of kdm. One instance serves every caller; use it on its repository's event loop.
 
     Reads are synchronous and answered from memory.
@@ -52,6 +54,7 @@ class DeploymentService:
         contention_timeout_s: How long a relative change tries to get its turn against others, in seconds.
         clock: Monotonic seconds, for latencies, the age of a probe and the time a relative change has.
         sleep: Waits so many seconds.
+        call_later: Calls a function after so many seconds: for the deadlines of waits.
 
     Raises:
         InvalidName: ``namespace`` is no namespace.
@@ -70,6 +73,7 @@ class DeploymentService:
         contention_timeout_s: float = CONTENTION_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        call_later: CallLater = call_later,
     ) -> None:
         self._repository = repository
         self._instrument = instrument or ServiceInstrument()
@@ -86,7 +90,8 @@ class DeploymentService:
             clock=clock,
             sleep=sleep,
         )
-        self._followers = Followers(repository, lambda: self._permission.policy)
+        self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
+        self._rollouts = Rollouts(repository, self._permission, clock, call_later)
         self._probe = SharedProbe(repository, clock)
 
     @property
@@ -98,6 +103,7 @@ class DeploymentService:
     def policy(self, policy: Policy) -> None:
         self._permission.policy = policy
         self._followers.policy_changed()
+        self._rollouts.policy_changed()
 
     @property
     def namespace(self) -> str:
@@ -200,7 +206,13 @@ class DeploymentService:
         return True
 
     def resolve(
-        self, name: str, namespace: str | None, verb: Verb, caller: Caller = LOCAL, change: Change | None = None
+        self,
+        name: str,
+        namespace: str | None,
+        verb: Verb,
+        caller: Caller = LOCAL,
+        change: Change | None = None,
+        reason: str = "",
     ) -> DeploymentRef:
         """Return which Deployment a name means: for callers that need not name a namespace.
 
@@ -213,6 +225,7 @@ class DeploymentService:
             verb: What is to be done.
             caller: Who asks.
             change: What is to be written, where something is: it is checked, and refused, with the name.
+            reason: Why it is to be written.
 
         Returns:
             The reference. Where a namespace was named the Deployment need not be known here: it may be new.
@@ -227,12 +240,14 @@ class DeploymentService:
         with self._recorder.attempt(caller, where, name, change) as attempt:
             if change is not None:
                 change.check(self._max_replicas)
+            attempt.why = check_reason(reason)
+            given = bool(attempt.why)
             replicas = change.replicas if isinstance(change, SetTo) else None
             if where == ALL_NAMESPACES:
-                ref = self._permission.the_one(name, verb, caller.identity, replicas).ref
+                ref = self._permission.the_one(name, verb, caller.identity, replicas, reason=given).ref
             else:
                 ref = DeploymentRef(where, name)
-                self._permission.known(ref, verb, caller.identity, replicas)
+                self._permission.known(ref, verb, caller.identity, replicas, reason=given)
             attempt.goes_on = True
             return ref
 
@@ -274,6 +289,8 @@ class DeploymentService:
         expect: Expect = ANY,
         dry_run: bool = False,
         condition: Condition | None = None,
+        exactly: bool = False,
+        reason: str = "",
     ) -> Scaled:
         """Ask for another number of replicas. Leaves one audit event, whatever comes of it.
 
@@ -288,6 +305,9 @@ class DeploymentService:
             dry_run: Whether only to try: everything is judged, by the cluster too, and nothing is stored.
             condition: Called with the Deployment, as the cache knows it, once the caller may write it; raises
                 ``PreconditionFailed`` where it must not be written. None for no condition.
+            exactly: Whether the Deployment must still have the uid and the count that ``condition`` judged when the
+                cluster stores the write, as it must for a relative change. What fails there is judged again.
+            reason: Why, in the caller's own words: one line of at most 256 characters, for the audit trail.
 
         Returns:
             What came of it. A read that follows shows it, except for a dry run.
@@ -295,7 +315,8 @@ class DeploymentService:
         Raises:
             InvalidName, InvalidReplicas, InvalidChange: A value that can never be right.
             DeploymentNotFound: There is none.
-            Forbidden: The policy does not let the caller scale it, or not to that count.
+            Forbidden: The policy does not let the caller scale it, or not to that count (``ReasonRequired``: or not
+                without a reason).
             OutOfBounds: A relative change leads out of its bounds.
             PreconditionFailed: ``condition`` is not met; nothing was written.
             WriteConflict: It is not as expected; nothing was written.
@@ -304,7 +325,7 @@ class DeploymentService:
             WriteRejected: The cluster refused; nothing was written.
             Unavailable: The cluster or the cache could not serve; its ``written`` says what is known.
         """
-        return await self._writer.write(ref, change, caller=caller, expect=expect, dry_run=dry_run, condition=condition)
+        return await self._writer.write(Write(ref, change, caller, expect, dry_run, condition, reason, exactly))
 
     def changes(self, query: Query = _ALL, caller: Caller = LOCAL) -> AsyncGenerator[DeploymentChange, None]:
         """Follow what happens to the Deployments the caller may read and asks for.
@@ -323,6 +344,11 @@ class DeploymentService:
         """
         self._check_list(query, caller)
         return self._followers.follow(query, caller.identity)
+
+    @property
+    def feed(self) -> UnfilteredFeed:
+        """Everything that happens, whoever may see it: for what follows once and passes it on to many callers."""
+        return self._followers.feed
 
     def sync_status(self) -> SyncStatus:
         """Return how far reads can be trusted at this moment. Never raises, never waits."""

@@ -5,25 +5,69 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 
-from kdm_core.model import ChangeKind, Deployment, DeploymentChange, DeploymentRef, Identity, Verb
+from kdm_core.model import ChangeKind, Deployment, DeploymentChange, DeploymentRef, Identity, SyncStatus, Verb
 from kdm_core.policy import Policy
-from kdm_core.ports import DeploymentFeed
+from kdm_core.ports import DeploymentRepository
 from kdm_core.queries import Query
 
 _SYNCED = DeploymentChange(ChangeKind.SYNCED)
+
+
+class UnfilteredFeed:
+    """Everything that happens, for a part of kdm that follows once and passes changes on to many callers.
+
+    It must ask the policy of each moment before it shows anything to anybody. Belongs to one event loop.
+
+    Args:
+        repository: What happens.
+        policy: Returns the policy as it is now.
+    """
+
+    def __init__(self, repository: DeploymentRepository, policy: Callable[[], Policy]) -> None:
+        self._repository = repository
+        self._policy = policy
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def policy(self) -> Policy:
+        """Who may read what, at this moment."""
+        return self._policy()
+
+    def sync_status(self) -> SyncStatus:
+        """Return how far what was seen can be trusted, source by source."""
+        return self._repository.sync_status()
+
+    def changes(self, namespace: str) -> AsyncGenerator[DeploymentChange, None]:
+        """Follow a namespace, or all for "*"; see :meth:`kdm_core.ports.DeploymentFeed.changes`."""
+        return self._repository.changes(namespace)
+
+    def when_policy_changes(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call a listener after each change of the policy.
+
+        Returns:
+            Ends that.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def policy_changed(self) -> None:
+        """Call the listeners."""
+        for listener in tuple(self._listeners):
+            listener()
 
 
 class Followers:
     """Everybody who follows changes through a service.
 
     Args:
-        feed: What happens.
-        policy: Returns the policy as it is now.
+        feed: What happens, and the policy.
+
+    Attributes:
+        feed: The same.
     """
 
-    def __init__(self, feed: DeploymentFeed, policy: Callable[[], Policy]) -> None:
-        self._feed = feed
-        self._policy = policy
+    def __init__(self, feed: UnfilteredFeed) -> None:
+        self.feed = feed
         self._policies = 0
         self._waiting: set[tuple[asyncio.Timeout, asyncio.AbstractEventLoop]] = set()
 
@@ -32,6 +76,7 @@ class Followers:
         self._policies += 1
         for waiting, loop in self._waiting:
             waiting.reschedule(loop.time())
+        self.feed.policy_changed()
 
     async def follow(self, query: Query, identity: Identity) -> AsyncGenerator[DeploymentChange, None]:
         """Yield the changes of what somebody may read, and asked for.
@@ -41,8 +86,8 @@ class Followers:
         view = _View(query, identity)
         while True:
             policies = self._policies
-            view.policy = self._policy()
-            changes = self._feed.changes(query.namespace)
+            view.policy = self.feed.policy
+            changes = self.feed.changes(query.namespace)
             try:
                 while policies == self._policies:
                     change = await self._next(changes)
@@ -152,6 +197,6 @@ class _View:
             self._later.append(change)
 
     def _is_visible(self, deployment: Deployment) -> bool:
-        return self.policy.allows(
-            self._identity, Verb.READ, deployment.ref, deployment.labels
-        ) and self._query.selector.matches(deployment.labels)
+        return self.policy.allows(self._identity, Verb.READ, deployment.ref, deployment.labels) and self._query.selects(
+            deployment
+        )

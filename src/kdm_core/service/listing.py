@@ -25,13 +25,13 @@ def page_of(
         unrestricted: Whether the policy lets them read everything in the namespace.
     """
     start = 0 if query.after is None else bisect_right(deployments, query.after, key=_ref)
-    if unrestricted and not query.selector.requirements:
+    if unrestricted and not query.narrow:
         return _slice(deployments, start, query.limit)
     found: list[Deployment] = []
-    selector = query.selector if query.selector.requirements else None
+    narrow = query.narrow
     for each in deployments[start:] if start else deployments:
         if (unrestricted or policy.allows(identity, Verb.READ, each.ref, each.labels)) and (
-            selector is None or selector.matches(each.labels)
+            not narrow or query.selects(each)
         ):
             if len(found) == query.limit:
                 return Page(tuple(found), found[-1].ref, None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kdm_core.errors import AmbiguousName, DeploymentNotFound, Forbidden, NamespaceNotWatched
+from kdm_core.errors import AmbiguousName, DeploymentNotFound, Forbidden, NamespaceNotWatched, ReasonRequired
 from kdm_core.labels import NO_LABELS
 from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentRef, Identity, Verb
 from kdm_core.names import check_name, check_namespace
@@ -47,7 +47,7 @@ class Permission:
             raise Forbidden(identity, Verb.READ, "any namespace" if everywhere else f"namespace '{namespace}'")
 
     def known(
-        self, ref: DeploymentRef, verb: Verb, identity: Identity, replicas: int | None = None
+        self, ref: DeploymentRef, verb: Verb, identity: Identity, replicas: int | None = None, *, reason: bool = True
     ) -> Deployment | None:
         """Check that somebody may do something to one Deployment, and return it.
 
@@ -56,6 +56,7 @@ class Permission:
             verb: What is asked.
             identity: Who asks.
             replicas: The count asked for, where one is.
+            reason: Whether a reason is given.
 
         Returns:
             The Deployment; None where the repository has none, which may be behind.
@@ -74,24 +75,34 @@ class Permission:
             found = self._repository.get(ref)
         except DeploymentNotFound as error:
             missing = error
-        self.check(found or ref, verb, identity, replicas)
+        self.check(found or ref, verb, identity, replicas, reason=reason)
         if isinstance(missing, NamespaceNotWatched):
             raise missing
         return found
 
     def check(
-        self, which: Deployment | DeploymentRef, verb: Verb, identity: Identity, replicas: int | None = None
+        self,
+        which: Deployment | DeploymentRef,
+        verb: Verb,
+        identity: Identity,
+        replicas: int | None = None,
+        *,
+        reason: bool = True,
     ) -> None:
         """Check that somebody may do something to a Deployment; to its reference, where its labels are not known.
 
         Raises:
-            Forbidden: The policy does not let them.
+            Forbidden: The policy does not let them (``ReasonRequired``: without a reason).
         """
         ref, labels = (which.ref, which.labels) if isinstance(which, Deployment) else (which, NO_LABELS)
-        if not self.policy.allows(identity, verb, ref, labels, replicas):
-            raise Forbidden(identity, verb, _target(str(ref), replicas), ref.namespace)
+        if not self.policy.allows(identity, verb, ref, labels, replicas, reason=reason):
+            needs_reason = not reason and self.policy.allows(identity, verb, ref, labels, replicas)
+            error = ReasonRequired if needs_reason else Forbidden
+            raise error(identity, verb, _target(str(ref), replicas), ref.namespace)
 
-    def the_one(self, name: str, verb: Verb, identity: Identity, replicas: int | None = None) -> Deployment:
+    def the_one(
+        self, name: str, verb: Verb, identity: Identity, replicas: int | None = None, *, reason: bool = True
+    ) -> Deployment:
         """Return the one Deployment of a name that somebody may know of, if they may do something to it.
 
         Raises:
@@ -103,13 +114,15 @@ class Permission:
         """
         check_name(name)
         found = self._repository.find(name)
-        if len(found) == 1 and self.policy.allows(identity, verb, found[0].ref, found[0].labels, replicas):
+        if len(found) == 1 and self.policy.allows(
+            identity, verb, found[0].ref, found[0].labels, replicas, reason=reason
+        ):
             return found[0]
         known = [each for each in found if self._may_know_of(identity, each)]
         if len(known) > 1:
             raise AmbiguousName(name, [each.ref.namespace for each in known])
         if known:
-            self.check(known[0], verb, identity, replicas)
+            self.check(known[0], verb, identity, replicas, reason=reason)
             return known[0]
         if not self.policy.may_list(identity, ALL_NAMESPACES):
             raise Forbidden(identity, verb, _target(name, replicas))

@@ -27,12 +27,14 @@ class Attempt:
         namespace: Where; "*" for whichever.
         old: The count before, where known.
         new: The count asked for, where known.
+        why: The caller's reason.
         goes_on: Whether it goes on under another attempt, which then is the one to be recorded.
     """
 
     namespace: str
     old: int | None = None
     new: object = None
+    why: str = ""
     goes_on: bool = False
 
 
@@ -110,6 +112,7 @@ class Recorder:
                         reason=reason,
                         latency_s=latency_s,
                         dry_run=dry_run,
+                        change_reason=attempt.why,
                     )
                 )
 

@@ -8,12 +8,20 @@ from random import Random
 from typing import Final
 from weakref import WeakValueDictionary
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from kdm_core.errors import Contended, DeploymentNotFound, Forbidden, OutOfBounds, WriteConflict
+from kdm_core.errors import (
+    Contended,
+    DeploymentNotFound,
+    Forbidden,
+    KdmError,
+    OutOfBounds,
+    PreconditionFailed,
+    WriteConflict,
+)
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
-from kdm_core.scaling import Expect, ScaleBy, Scaled, SetTo
+from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
 
@@ -29,6 +37,20 @@ MAX_PAUSE_S: Final = 0.5
 that writers that met once do not meet again."""
 
 _SCALE: Final = Verb.SCALE
+
+
+@frozen
+class Write:
+    """A write that somebody asks for. See :meth:`kdm_core.service.DeploymentService.set_replicas`."""
+
+    ref: DeploymentRef
+    change: Change
+    caller: Caller
+    expect: Expect
+    dry_run: bool
+    condition: Condition | None
+    reason: str
+    exactly: bool = False
 
 
 class Writer:
@@ -70,99 +92,108 @@ class Writer:
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._turns: WeakValueDictionary[DeploymentRef, asyncio.Lock] = WeakValueDictionary()
 
-    async def write(
-        self,
-        ref: DeploymentRef,
-        change: SetTo | ScaleBy,
-        *,
-        caller: Caller,
-        expect: Expect,
-        dry_run: bool,
-        condition: Condition | None,
-    ) -> Scaled:
+    async def write(self, write: Write) -> Scaled:
         """See :meth:`kdm_core.service.DeploymentService.set_replicas`."""
-        with self._recorder.attempt(caller, ref.namespace, ref.name, change, dry_run=dry_run) as attempt:
+        ref, change = write.ref, write.change
+        with self._recorder.attempt(write.caller, ref.namespace, ref.name, change, dry_run=write.dry_run) as attempt:
             change.check(self._max_replicas)
-            if isinstance(change, SetTo):
-                return await self._set(ref, change.replicas, attempt, caller, expect, dry_run, condition)
-            async with self._turns.setdefault(ref, asyncio.Lock()):
-                return await self._scale_by(ref, change, attempt, caller, expect, dry_run, condition)
+            attempt.why = check_reason(write.reason)
+            try:
+                if isinstance(change, SetTo) and not write.exactly:
+                    return await self._set(write, change.replicas, attempt)
+                async with self._turns.setdefault(ref, asyncio.Lock()):
+                    return await self._compare_and_set(write, change, attempt)
+            except KdmError as error:
+                if write.dry_run:
+                    error.written = False
+                if isinstance(error, WriteConflict) and write.expect != ANY:
+                    error.expected = write.expect
+                raise
 
-    async def _set(
-        self,
-        ref: DeploymentRef,
-        replicas: int,
-        attempt: Attempt,
-        caller: Caller,
-        expect: Expect,
-        dry_run: bool,
-        condition: Condition | None,
-    ) -> Scaled:
+    async def _set(self, write: Write, replicas: int, attempt: Attempt) -> Scaled:
+        ref, expect = write.ref, write.expect
         # Where the cache has none it may be behind: the cluster has the last word.
-        held = self._permission.known(ref, _SCALE, caller.identity, replicas)
+        held = self._permission.known(ref, _SCALE, write.caller.identity, replicas, reason=bool(attempt.why))
         attempt.old = held.replicas.desired if held else None
-        if condition is not None:
+        if write.condition is not None:
             if held is None:
                 raise DeploymentNotFound(ref)  # the cluster may have it, but there is nothing to judge by
-            condition(held)
+            write.condition(held)
         self._recorder.check()
-        written = await self._repository.set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
-        previous = attempt.old if expect.replicas is None else expect.replicas
-        return Scaled(written, previous, dry_run)
-
-    async def _scale_by(
-        self,
-        ref: DeploymentRef,
-        change: ScaleBy,
-        attempt: Attempt,
-        caller: Caller,
-        expect: Expect,
-        dry_run: bool,
-        condition: Condition | None,
-    ) -> Scaled:
-        held = self._permission.known(ref, _SCALE, caller.identity)
-        fresh = held is None
-        held = held or await self._repository.fetch(ref)
-        if not fresh and (expect.unmet(held) or not self._allows(held, change, caller)):
-            held = await self._repository.fetch(ref)  # the cache may be behind, and nobody is refused for that
-        if unmet := expect.unmet(held):
-            raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
-        if condition is not None:
-            condition(held)
         until = self._clock() + self._contention_timeout_s
         attempts = 0
         while True:
-            attempt.old, attempt.new = held.replicas.desired, None
-            attempt.new = replicas = self._judge(held, change, caller)
+            try:
+                written = await self._repository.set_replicas(ref, replicas, expect=expect, dry_run=write.dry_run)
+            except WriteConflict as conflict:
+                attempts += 1
+                if conflict.current is None or expect.unmet(conflict.current) or self._clock() >= until:
+                    raise
+                await self._pause(attempts)  # all is as expected: it was the status that somebody wrote
+            else:
+                return Scaled(written, attempt.old if expect.replicas is None else expect.replicas, write.dry_run)
+
+    async def _compare_and_set(self, write: Write, change: Change, attempt: Attempt) -> Scaled:
+        ref, expect = write.ref, write.expect
+        held = self._permission.known(ref, _SCALE, write.caller.identity, reason=bool(attempt.why))
+        fresh = held is None
+        held = held or await self._fetch(ref)
+        if not fresh and (expect.unmet(held) or self._refuses(held, change, write, attempt)):
+            held = await self._fetch(ref)  # the cache may be behind, and nobody is refused for that
+        if unmet := expect.unmet(held):
+            raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
+        if write.condition is not None:
+            write.condition(held)
+        until = self._clock() + self._contention_timeout_s
+        attempts = 0
+        while True:
+            attempt.old, attempt.new = held.replicas.desired, change.replicas if isinstance(change, SetTo) else None
+            attempt.new = replicas = self._judge(held, change, write, attempt)
             self._recorder.check()
             exactly = evolve(expect, replicas=attempt.old, uid=held.uid)
             try:
-                written = await self._repository.set_replicas(ref, replicas, expect=exactly, dry_run=dry_run)
+                written = await self._repository.set_replicas(ref, replicas, expect=exactly, dry_run=write.dry_run)
             except WriteConflict as conflict:
                 attempts += 1
-                held = conflict.current or await self._repository.fetch(ref)
+                held = conflict.current or await self._fetch(ref)
                 if expect.unmet(held):
                     raise  # it is not what the caller expects, and trying again does not change that
+                if write.condition is not None:
+                    write.condition(held)
                 if self._clock() >= until:
                     raise Contended(ref, attempts) from conflict
                 await self._pause(attempts)
             else:
-                return Scaled(written, attempt.old, dry_run)
+                return Scaled(written, attempt.old, write.dry_run)
+
+    async def _fetch(self, ref: DeploymentRef) -> Deployment:
+        """Ask the cluster for a Deployment, when nothing is written that could have been stored."""
+        try:
+            return await self._repository.fetch(ref)
+        except KdmError as error:
+            error.written = False
+            raise
 
     async def _pause(self, attempts: int) -> None:
         longest_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 1, 10), MAX_PAUSE_S)
         await self._sleep(self._rng.uniform(0, longest_s))
 
-    def _allows(self, held: Deployment, change: ScaleBy, caller: Caller) -> bool:
+    def _refuses(self, held: Deployment, change: Change, write: Write, attempt: Attempt) -> bool:
+        """Return whether a write is refused in this state, and might not be in a newer one."""
         try:
-            self._judge(held, change, caller)
+            self._judge(held, change, write, attempt)
+            if write.condition is not None:
+                write.condition(held)
         except (OutOfBounds, Forbidden):
-            return False
-        return True
+            return True
+        except PreconditionFailed as error:
+            return error.maybe_later
+        return False
 
-    def _judge(self, held: Deployment, change: ScaleBy, caller: Caller) -> int:
+    def _judge(self, held: Deployment, change: Change, write: Write, attempt: Attempt) -> int:
         """Return the count after a change, if bounds and policy allow it."""
-        self._permission.check(held, _SCALE, caller.identity)
+        identity, reason = write.caller.identity, bool(attempt.why)
+        self._permission.check(held, _SCALE, identity, reason=reason)
         replicas = change.result(held.ref, held.replicas.desired, self._max_replicas)
-        self._permission.check(held, _SCALE, caller.identity, replicas)
+        self._permission.check(held, _SCALE, identity, replicas, reason=reason)
         return replicas

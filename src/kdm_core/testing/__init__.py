@@ -15,6 +15,7 @@ pytest.register_assert_rewrite(
             "comparing",
             "contract",
             "following",
+            "observing",
             "reading",
             "stateful",
             "syncing",

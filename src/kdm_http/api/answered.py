@@ -25,6 +25,7 @@ class Answered(NamedTuple):
         query: The query as it came.
         fields: The request's header fields, with names in lower case.
         request_id: The request's id.
+        stream: Where the answer was a stream, why it ended; it is counted apart, and ``seconds`` are its duration.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Answered(NamedTuple):
     query: bytes = b""
     fields: Fields = ()
     request_id: str = ""
+    stream: str = ""
 
 
 Observe = Callable[[Answered], None]
@@ -68,4 +70,5 @@ def log(answered: Answered) -> None:
         status=answered.status,
         user=answered.user,
         seconds=round(answered.seconds, 6),
+        **({"stream": answered.stream} if answered.stream else {}),
     )

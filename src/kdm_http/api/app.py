@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 import structlog
 from litestar import Litestar, Request
 from litestar.datastructures import State
@@ -14,16 +15,20 @@ from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
-from kdm_core import Caller, DeploymentService
+from kdm_core import DeploymentService
 from kdm_http.api import answered
 from kdm_http.api.answered import Answered, Counter, Observe
+from kdm_http.api.calls import Calls
 from kdm_http.api.dispatch import Answer, Dispatcher
-from kdm_http.api.errors import HANDLERS, MAX_BODY_BYTES, BadRequest
+from kdm_http.api.errors import MAX_BODY_BYTES
 from kdm_http.api.fast_path import FastPath
-from kdm_http.api.requests import query_parameters
-from kdm_http.api.route import Request as Asked
-from kdm_http.api.route import Route
+from kdm_http.api.route import Route, Stream
 from kdm_http.api.routes import ALLOWED, ROUTES
+from kdm_http.api.stream.events import StreamEvents
+from kdm_http.api.stream.hub import USUAL, Pace
+from kdm_http.api.stream.streams import NO_MORE_THAN, StreamLimits, Streams
+from kdm_http.api.unmatched import HANDLERS
+from kdm_http.api.v2.bodies import DeploymentBody
 from kdm_http.request_id import request_id
 from kdm_http.server.responses import ALWAYS, Refusal
 
@@ -39,18 +44,23 @@ class Api:
         dispatcher: Calls the endpoints.
         counter: Counts every answer; None for nobody.
         observers: Called with every answer.
+        streams: Stopped at the end.
     """
 
-    def __init__(self, dispatcher: Dispatcher, counter: Counter | None, observers: Sequence[Observe]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, counter: Counter | None, observers: Sequence[Observe], streams: Streams
+    ) -> None:
         self.answer_at_once = FastPath(ROUTES, dispatcher, observers, ALWAYS, counter)
         self._observers = [*([] if counter is None else [counter.count]), *observers]
+        calls = Calls(dispatcher)
         self._litestar = Litestar(
-            [_handler(route, dispatcher) for route in ROUTES],
+            [_handler(route, calls) for route in ROUTES],
             exception_handlers=HANDLERS,
             openapi_config=None,
             logging_config=None,
             request_max_body_size=MAX_BODY_BYTES,
             debug=False,
+            on_shutdown=[streams.aclose],
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,12 +83,15 @@ class Api:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*_exact(message["headers"], scope), *headers]
+                own = [*_exact(message["headers"], scope)]
+                known = {name for name, _ in own}
+                message["headers"] = [*own, *(each for each in headers if each[0] not in known)]
             await send_noted(message)
 
         peer = state.get("peer")
         method, path = scope["method"], scope["path"]
         if method == "HEAD":
+            state["head"] = True
             scope = {**scope, "method": "GET"}  # the server leaves the body out (RFC 9110, section 9.3.2)
         try:
             if peer is None:
@@ -91,7 +104,8 @@ class Api:
             seconds = time.monotonic() - started
             user = peer.identity.user if peer else ""
             route, query, fields = scope.get("path_template", ""), scope["query_string"], scope["headers"]
-            known = Answered(method, route, _final(status, state), seconds, user, path, query, fields, identifier)
+            final, stream = _final(status, state), state.get("stream", "")
+            known = Answered(method, route, final, seconds, user, path, query, fields, identifier, stream)
             for observe in self._observers:
                 observe(known)
 
@@ -102,6 +116,9 @@ def create_app(
     counter: Counter | None = None,
     observers: Sequence[Observe] = (),
     log_requests: bool = False,
+    stream_limits: StreamLimits = NO_MORE_THAN,
+    stream_events: StreamEvents | None = None,
+    stream_pace: Pace = USUAL,
 ) -> Api:
     """Make the API over a service.
 
@@ -110,27 +127,32 @@ def create_app(
         counter: Counts every answer; None for nobody.
         observers: Called with every answer, once. With one, answers are not remembered.
         log_requests: Whether to log one line for each request.
+        stream_limits: How many streams there may be.
+        stream_events: Counts streams.
+        stream_pace: How much is kept for streams, and how often something is said on them.
 
     Returns:
         The ASGI application. Serve it behind the mTLS edge alone: it trusts ``scope["state"]["peer"]``.
     """
-    return Api(Dispatcher(service), counter, [*observers, *([answered.log] if log_requests else [])])
+    encode = msgspec.json.Encoder().encode
+    streams = Streams(
+        service,
+        lambda deployment: encode(DeploymentBody.of(deployment)),
+        limits=stream_limits,
+        events=stream_events,
+        pace=stream_pace,
+    )
+    observers = [*observers, *([answered.log] if log_requests else [])]
+    return Api(Dispatcher(service, streams), counter, observers, streams)
 
 
-def _handler(route: Route, dispatcher: Dispatcher) -> HTTPRouteHandler:
+def _handler(route: Route, calls: Calls) -> HTTPRouteHandler:
     """Make Litestar's handler of a row."""
 
     async def answer(request: Request[Any, Any, State]) -> ASGIApp:
-        scope = request.scope
-        state: dict[str, Any] = scope["state"]
-        caller = Caller(state["peer"].identity, state["request_id"])
-        try:
-            query = query_parameters(scope["query_string"], route.query)
-        except BadRequest as error:
-            made = dispatcher.failure(route, caller, error)
-        else:
-            asked = Asked(scope["path_params"], query, scope["headers"], request.body)
-            made = await dispatcher.answer_in_time(route, caller, asked)
+        made = await calls.answer(route, request)
+        if isinstance(made, Stream):
+            return made.respond
 
         async def respond(_: Scope, __: Receive, send: Send) -> None:
             await _send(made, send)

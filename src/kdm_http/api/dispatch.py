@@ -11,11 +11,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kdm_core import Caller, DeploymentService
+from kdm_core import Caller, DeploymentService, Query
 from kdm_http.api.errors import problem_of
 from kdm_http.api.etags import is_known
 from kdm_http.api.remembered_lists import RememberedLists
-from kdm_http.api.route import Found, Reply, Request, Route
+from kdm_http.api.route import Found, Reply, Request, Route, Stream
+from kdm_http.api.stream.streams import Streams
 
 _JSON: Final = b"application/json"
 _HEAD: Final = b"content-type: %b\r\ncontent-length: %d\r\n"
@@ -49,10 +50,12 @@ class Dispatcher:
 
     Args:
         service: The use cases.
+        streams: Opens streams; None where there are none.
     """
 
-    def __init__(self, service: DeploymentService) -> None:
+    def __init__(self, service: DeploymentService, streams: Streams | None = None) -> None:
         self.service = service
+        self._streams = streams
         self._encode = msgspec.json.Encoder().encode
         self._lists = RememberedLists(self._encode)
 
@@ -63,18 +66,22 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             return self.failure(route, caller, error)
 
-    async def answer_in_time(self, route: Route, caller: Caller, request: Request) -> Answer:
+    async def answer_in_time(self, route: Route, caller: Caller, request: Request) -> Answer | Stream:
         """Call any endpoint. Raises nothing but the cancellation of the task."""
         try:
             shown = route.endpoint(self.service, caller, request)
-            return self._success(route, await shown if inspect.isawaitable(shown) else shown, request)
+            shown = await shown if inspect.isawaitable(shown) else shown
+            if isinstance(shown, Query):
+                assert self._streams is not None  # noqa: S101 - or no route would ask for it
+                return Stream(self._streams.open(caller.identity, shown, request.fields))
+            return shown if isinstance(shown, Stream) else self._success(route, shown, request)
         except Exception as error:  # noqa: BLE001 - as above
             return self.failure(route, caller, error)
 
     def failure(self, route: Route, caller: Caller, error: Exception) -> Answer:
         """Answer with an error, in the form of the route's dialect."""
         dialect = route.dialect
-        problem = problem_of(error, dialect.statuses, caller.request_id)
+        problem = problem_of(error, dialect.statuses, caller.request_id, write=route.method != "GET")
         body = self._encode(dialect.error_body(problem))
         fields = "".join(f"{name}: {value}\r\n" for name, value in problem.fields.items()).encode()
         return Answer(problem.status, fields + _HEAD % (dialect.error_type, len(body)), body)
@@ -92,12 +99,20 @@ class Dispatcher:
             return self.found(shown, request.fields)
         if route.tagged:
             body, tag = self._lists.encoded(route, shown)
+            fields = b""
+            if shown.enclose is not None:
+                body, tag, fields = shown.enclose(body, tag)
+            fields = _ETAG % tag + fields
             if is_known(tag, request.fields):
-                return Answer(304, _ETAG % tag, b"")
-            return Answer(200, _HEAD % (_JSON, len(body)) + _ETAG % tag, body)
+                return Answer(304, fields, b"")
+            return Answer(200, _HEAD % (_JSON, len(body)) + fields, body)
         if type(shown) is Reply:
-            body = self._encode(shown.content)
-            retry = b"retry-after: %d\r\n" % shown.retry_after_s if shown.retry_after_s else b""
-            return Answer(shown.status, retry + _HEAD % (_JSON, len(body)), body)
+            return self._reply(shown)
         body = self._encode(shown)
         return Answer(200, _HEAD % (_JSON, len(body)), body)
+
+    def _reply(self, reply: Reply) -> Answer:
+        retry = b"retry-after: %d\r\n" % reply.retry_after_s if reply.retry_after_s else b""
+        content = reply.content
+        body = content if isinstance(content, bytes) else self._encode(content)
+        return Answer(reply.status, retry + _HEAD % (reply.media_type, len(body)) + reply.fields, body)

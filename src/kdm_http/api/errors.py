@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from litestar import Request, Response
@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from kdm_core import AmbiguousName, KdmError, Unavailable
+from kdm_core.copyable import Copyable
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ STATUS: Final[Mapping[str, int]] = {
     "invalid-replicas": 400,
     "invalid-selector": 400,
     "forbidden": 403,
+    "reason-required": 403,
     "deployment-not-found": 404,
     "namespace-not-watched": 404,
     "ambiguous-name": 409,
@@ -42,6 +44,7 @@ STATUS: Final[Mapping[str, int]] = {
     "cluster-overloaded": 503,
     "cluster-unreachable": 503,
     "cluster-timeout": 504,
+    "not-seen-yet": 504,
 }
 """The status of every error code of the core, in both RFD dialects."""
 
@@ -55,43 +58,84 @@ _PHRASES: Final = {
 }
 
 
-class BadRequest(Exception):
+class BadRequest(Copyable):
     """A request that is wrong before the domain sees it.
 
     Args:
         message: What is wrong and what is allowed.
         status: 400, 401 or 415.
+        allowed: What would have been allowed, where that can be listed.
     """
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    retry_after_s = 0
+
+    def __init__(self, message: str, status: int = 400, *, allowed: Collection[str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.allowed = allowed
+
+
+class Refused(BadRequest):
+    """A request that the edge refuses for a reason of its own, with a code of its own.
+
+    Args:
+        code: The code, as in the table of problems.
+        status: The HTTP status.
+        message: What is wrong and what to do.
+        written: Whether what it asked for was stored; None where that is not known.
+        retry_after_s: When to try again, in seconds; 0 where that does not help.
+    """
+
+    def __init__(
+        self, code: str, status: int, message: str, *, written: bool | None = False, retry_after_s: int = 0
+    ) -> None:
+        super().__init__(message, status)
+        self.code = code
+        self.written = written
+        self.retry_after_s = retry_after_s
 
 
 class Problem(NamedTuple):
-    """What the client gets to know of an error. ``fields`` are header fields, names in lower case."""
+    """What the client gets to know of an error.
+
+    Attributes:
+        error: What was raised.
+        status: The HTTP status.
+        message: What went wrong, for a person.
+        fields: Header fields, names in lower case.
+        request_id: Of the request.
+        write: Whether the request could have written something.
+    """
 
     error: Exception
     status: int
     message: str
     fields: Mapping[str, str] = {}
+    request_id: str = ""
+    write: bool = False
 
 
-def problem_of(error: Exception, statuses: Mapping[str, int], request_id: str) -> Problem:
+def problem_of(error: Exception, statuses: Mapping[str, int], request_id: str, *, write: bool = False) -> Problem:
     """Return what to answer when this was raised. An error that nobody foresaw is logged here, and only here.
 
     Args:
         error: What was raised.
         statuses: The dialect's table.
         request_id: Of the request.
+        write: Whether the request could have written something.
     """
+    return _problem_of(error, statuses, request_id)._replace(request_id=request_id, write=write)
+
+
+def _problem_of(error: Exception, statuses: Mapping[str, int], request_id: str) -> Problem:
     if isinstance(error, KdmError):
         status = status_of(error, statuses)
         if status != 500:
             retry = {"retry-after": str(error.retry_after_s)} if isinstance(error, Unavailable) else {}
             return Problem(error, status, str(error), retry)
     elif isinstance(error, BadRequest):
-        return Problem(error, error.status, str(error))
+        retry = {"retry-after": str(error.retry_after_s)} if error.retry_after_s else {}
+        return Problem(error, error.status, str(error), retry)
     elif isinstance(error, HTTPException) and error.status_code < 500:
         fields = {}
         if error.status_code == 405:
@@ -125,4 +169,4 @@ def _unmatched(request: Request[Any, Any, Any], error: Exception) -> Response[di
 
 
 HANDLERS: Final[ExceptionHandlersMap] = {HTTPException: _unmatched, Exception: _unmatched}
-"""For the app itself, not a router: where no route matches, Litestar asks no other handlers."""
+"""For an app that has no dialects."""

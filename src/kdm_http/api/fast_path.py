@@ -56,7 +56,7 @@ class PlainTargets:
             if route.at_once:
                 self._routes[group] = route
                 path = re.sub(r"\\\{\w+\\\}", lambda _: _NAME, re.escape(route.template))
-                query = "|".join(route.query) or "(?!)"
+                query = "|".join(route.at_once_query) or "(?!)"
                 spellings.append(rf"({path}(?:\?({query})={_VALUE})?)")
                 group += 1 + len(route.parameters) + 2
         self._match = re.compile("|".join(spellings).encode()).fullmatch

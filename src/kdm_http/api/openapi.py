@@ -23,7 +23,7 @@ _LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 _ERRORS: Final = {
     400: "The request is wrong in itself: the message says what is wrong and what is allowed.",
-    401: "No client certificate.",
+    401: "The client certificate cannot be a client's: the message says why.",
     403: "The policy does not let this caller do this.",
     404: "There is no such Deployment, or the namespace is not managed here.",
     408: "The body came too slowly.",
@@ -42,7 +42,7 @@ _ERRORS: Final = {
 
 _ERROR_EXAMPLES: Final = {
     400: "invalid replica count -1: it must be an integer from 0 to 1000",
-    401: "a client certificate is required",
+    401: "the client certificate is refused (no-identity): the certificate has 2 common names, not one",
     403: "user 'dev-viewer' lacks the permission 'scale' on Deployment 'default/nginx-deployment' to 5 replicas",
     404: "Deployment 'default/nginx-deployment' not found",
     408: "the body did not come within 20 s",
@@ -73,6 +73,9 @@ class _Operation:
     success: str
     errors: tuple[int, ...]
 
+
+DIALECTS: Final = frozenset({"rfd001", "rfd156"})
+"""What this document describes. A later dialect has one of its own."""
 
 _OPERATIONS: Final = {
     "ListDeployments": _Operation(
@@ -121,7 +124,7 @@ def describe(routes: Iterable[Route], max_replicas: int) -> Json:
         routes: The table of routes.
         max_replicas: The largest count a caller may ask for.
     """
-    described = [route for route in routes if route.operation in _OPERATIONS]
+    described = [route for route in routes if route.dialect.name in DIALECTS and route.operation in _OPERATIONS]
     asked: Json = {"type": "integer", "minimum": 0, "maximum": max_replicas}
     types: dict[object, Json] = {
         str: {"type": "string"},

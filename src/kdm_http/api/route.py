@@ -12,9 +12,11 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from attrs import Factory, field, frozen
+from litestar.types import ASGIApp
 
 from kdm_core import Caller, Deployment, DeploymentService
 from kdm_http.api.errors import STATUS, Problem, error_body
+from kdm_http.api.patience import Patience
 
 Name = Annotated[str, "a Deployment's name"]
 Count = Annotated[int, "a replica count"]
@@ -36,12 +38,15 @@ class Dialect:
         statuses: The HTTP status of each error code.
         error_body: Makes the body of an error.
         error_type: The media type of that body.
+        timeout_error: Makes the error of a request that took too long, given how long it could take, in seconds; None
+            where the server answers in the application's place.
     """
 
     name: str
     statuses: Mapping[str, int] = field(default=STATUS, repr=False)
     error_body: Callable[[Problem], object] = error_body
     error_type: bytes = b"application/json"
+    timeout_error: Callable[[float], Exception] | None = None
 
 
 async def _no_body() -> bytes:
@@ -56,12 +61,14 @@ class Request(NamedTuple):
         query: The query parameters, each of which the route allows.
         fields: The header fields.
         read_body: Reads the body.
+        patience: How long the request may take; None on the fast path, where nothing waits.
     """
 
     path: Mapping[str, str]
     query: Mapping[str, str]
     fields: Fields
     read_body: Callable[[], Awaitable[bytes]] = _no_body
+    patience: Patience | None = None
 
 
 class Listing(NamedTuple):
@@ -72,12 +79,28 @@ class Listing(NamedTuple):
         show: How the dialect shows one.
         namespace: Where they are; "*" for everywhere.
         whole: Whether this is all there is, nothing left out.
+        enclose: Makes the answer of the encoded list and its entity tag; None where the list is the answer.
     """
 
     deployments: tuple[Deployment, ...]
     show: Callable[[Deployment], msgspec.Struct]
     namespace: str
     whole: bool
+    enclose: Callable[[bytes, bytes], Enclosed] | None = None
+
+
+class Enclosed(NamedTuple):
+    """A list within what is said of it.
+
+    Attributes:
+        body: The body.
+        etag: Its entity tag.
+        fields: Header fields as they are sent, each with the end of its line.
+    """
+
+    body: bytes
+    etag: bytes
+    fields: bytes
 
 
 class Found(NamedTuple):
@@ -99,15 +122,33 @@ class Found(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What to show with another status than 200. ``retry_after_s`` is in seconds; 0 leaves the field out."""
+    """What to show, and what to say of it.
 
-    content: msgspec.Struct
-    status: int
+    Attributes:
+        content: What is shown: encoded already where it is bytes.
+        status: The HTTP status.
+        retry_after_s: When to try again, in seconds; 0 leaves the field out.
+        fields: Header fields as they are sent, each with the end of its line.
+        media_type: Of the content.
+    """
+
+    content: msgspec.Struct | bytes
+    status: int = 200
     retry_after_s: int = 0
+    fields: bytes = b""
+    media_type: bytes = b"application/json"
+
+
+class Stream(NamedTuple):
+    """An answer that takes its time: an ASGI application sends it."""
+
+    respond: ASGIApp
 
 
 Endpoint = Callable[[DeploymentService, Caller, Request], Any]
-"""Returns a struct, a :class:`Listing`, a :class:`Found` or a :class:`Reply`, or an awaitable of one; or raises."""
+"""Returns a struct, a :class:`Listing`, :class:`Found`, :class:`Reply` or :class:`Stream`, or an awaitable of one, or a
+query whose changes are to be streamed; raises what went wrong. A plain function may return an awaitable, a stream or a
+query only where something is asked for that is not in ``at_once_query``."""
 
 
 @frozen(eq=False)
@@ -123,6 +164,8 @@ class Route:
         shows: What the answer is made of; only the description of the API asks for it.
         tagged: Whether successful answers have an entity tag; the endpoint then returns a :class:`Listing`.
         query: The query parameters that are allowed.
+        at_once_query: Those with any one of which the connection may call the endpoint directly.
+        replayable: Whether it is a write that a client may send again under the same Idempotency-Key.
         at_once: Whether it is a read that never waits, so that the connection may call the endpoint directly.
     """
 
@@ -134,6 +177,8 @@ class Route:
     shows: type[msgspec.Struct] = msgspec.Struct
     tagged: bool = field(default=False, kw_only=True)
     query: tuple[str, ...] = field(default=("namespace",), kw_only=True)
+    at_once_query: tuple[str, ...] = field(default=Factory(lambda self: self.query, takes_self=True), kw_only=True)
+    replayable: bool = field(default=False, kw_only=True)
     at_once: bool = field(
         init=False,
         default=Factory(

@@ -15,6 +15,9 @@ from kdm_core import Caller, DeploymentService
 from kdm_http.api import openapi, rfd001, rfd156
 from kdm_http.api.health import namespace_is_valid
 from kdm_http.api.route import Request, Route
+from kdm_http.api.v2 import routes as v2
+from kdm_http.api.v2.dialect import V2
+from kdm_http.api.v2.openapi import describe_all
 
 
 def get_description(service: DeploymentService, _: Caller, request: Request) -> msgspec.Raw:
@@ -23,7 +26,17 @@ def get_description(service: DeploymentService, _: Caller, request: Request) -> 
     return _encoded_description(service.max_replicas)
 
 
+def get_whole_description(service: DeploymentService, _: Caller, __: Request) -> msgspec.Raw:
+    """Describe all versions of this API."""
+    return _encoded_whole_description(service.max_replicas)
+
+
 @cache  # a process has one service
+def _encoded_whole_description(max_replicas: int) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(describe_all(ROUTES, max_replicas)))
+
+
+@cache
 def _encoded_description(max_replicas: int) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(openapi.describe(ROUTES, max_replicas)))
 
@@ -32,6 +45,8 @@ ROUTES: Final = (
     *rfd001.ROUTES,
     *rfd156.ROUTES,
     Route("GET", "/api/v1/openapi.json", rfd156.RFD156, "Describe", get_description),
+    *v2.ROUTES,
+    Route("GET", f"{v2.BASE}/openapi.json", V2, "Describe", get_whole_description, query=()),
 )
 
 ALLOWED: Final = {

@@ -9,6 +9,7 @@ Each concern is a part that knows nothing of the others:
 - ``known_requests``: what is answered again without being parsed
 - ``http_cycles``: what is under way, and where an error finds its place
 - ``leaving``: how the connection ends in good order
+- ``endless``: how a response without an end learns of it
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from kdm_http.request_id import request_id_of
 from kdm_http.server.client import Client
 from kdm_http.server.context import ListenerContext
 from kdm_http.server.deadlines import Deadlines, OneShot, Phase
+from kdm_http.server.endless import Endless
 from kdm_http.server.header_budget import HeaderBudget
 from kdm_http.server.http_cycles import HttpCycles, Place
 from kdm_http.server.known_requests import KnownRequests
@@ -72,12 +74,10 @@ class Connection(UvicornConnection):
         self._budget = HeaderBudget(limits.header_bytes, limits.header_fields)
         self._known = KnownRequests(context, self._client)
         self._cycles = HttpCycles(self)
-        self._leaving = Leaving(
-            self.loop, self, age_s=limits.connection_age_s, request_s=limits.request_s, grace_s=limits.grace_s
-        )
-        self._opened = False
-        self._hung_up = False
-        self._answered = False
+        self._endless = Endless(self.loop, self)
+        ends = {"age_s": limits.connection_age_s, "request_s": limits.request_s, "grace_s": limits.grace_s}
+        self._leaving = Leaving(self.loop, self, self._endless, **ends)
+        self._opened = self._hung_up = self._answered = False
 
     # The connection
 
@@ -89,13 +89,12 @@ class Connection(UvicornConnection):
         if context.tls is not None:
             rejection = client.identify(transport.get_extra_info("ssl_object"))
             if rejection is not None:
-                self._reject(rejection)
-                return
+                context.reject(rejection)
         self._opened = True
         self._handshake.hung_up = self._on_close_notify
         context.events.connection_opened(context.name, client.peer)
         if client.peer is not None:
-            self.app_state = {**self.app_state, "peer": client.peer}
+            self.app_state = {**self.app_state, "peer": client.peer, "endless": self._endless}
             client.join()
             self._known.join()
         self._leaving.open()
@@ -107,7 +106,7 @@ class Connection(UvicornConnection):
         super().connection_lost(exc)
         self.finished = True
         self._handshake.hung_up = None
-        for timer in (self._deadlines, self._leaving, self._unread):
+        for timer in (self._deadlines, self._leaving, self._unread, self._endless):
             timer.cancel()
         self._known.leave()
         self._client.leave()
@@ -125,8 +124,10 @@ class Connection(UvicornConnection):
     def _reject(self, rejection: Rejection) -> None:
         self._context.reject(rejection)
         self.finished = True
-        end = self.transport.abort if self.busy else self.transport.close
-        end()
+        if not self._cycles.queued and self._endless.end(f"certificate-{rejection.reason.value}"):
+            self.finish_with_response()
+        else:
+            self.abort() if self.busy else self.transport.close()
 
     def pause_writing(self) -> None:
         """Give a client that does not read a while to read again."""
@@ -218,11 +219,8 @@ class Connection(UvicornConnection):
 
     def on_headers_complete(self) -> None:
         """Check the client and the header, and answer the request, give it to the application, or refuse it."""
+        self.revalidate()
         if self.finished:
-            return
-        rejection = self._client.revalidate()
-        if rejection is not None:
-            self._reject(rejection)
             return
         self._budget.check(self.url, self.headers)
         self._deadlines.phase = _BODY  # its time starts in _call: what is answered at once waits for no body
@@ -333,6 +331,7 @@ class Connection(UvicornConnection):
         if self.finished:
             return
         self.finished = True
+        refusal = self._client.refusal or refusal
         self._context.refused(refusal.status, refusal.message, self._client.peer)
         match self._cycles.place_error(in_body=self._deadlines.phase is _BODY):
             case Place.NOW:

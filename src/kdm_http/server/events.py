@@ -32,8 +32,8 @@ class ServerEvents:
 
         Args:
             listener: "api" or "ops".
-            status: 400, 405, 408, 417, 429 or 431 for a request that the application did not see; 500 or 504 for one
-                that it did not answer, or not in time.
+            status: 400, 401, 405, 408, 417, 429 or 431 for a request that the application did not see; 500 or 504 for
+                one that it did not answer, or not in time.
             peer: Who asked; None where that is not known here.
         """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from kdm_http.server.deadlines import Clock, OneShot
+from kdm_http.server.endless import Endless
 
 LINGER_S: Final = 1.0
 """How long an idle connection may still ask for something when the server is leaving, in seconds."""
@@ -49,20 +50,24 @@ class Leaving:
         begun: Whether the next response is the last one.
     """
 
-    __slots__ = ("_age_s", "_connection", "_grace_s", "_open", "_request_s", "_timer", "begun")
+    __slots__ = ("_age_s", "_connection", "_endless", "_grace_s", "_open", "_request_s", "_timer", "begun")
 
-    def __init__(self, clock: Clock, connection: Endable, *, age_s: float, request_s: float, grace_s: float) -> None:
+    def __init__(
+        self, clock: Clock, connection: Endable, endless: Endless, *, age_s: float, request_s: float, grace_s: float
+    ) -> None:
         """Watch a connection that is not open yet.
 
         Args:
             clock: The event loop.
             connection: The connection.
+            endless: Where a response without an end learns of it.
             age_s: After this long, in seconds, it is ended.
             request_s: How long an old connection may take to finish what is under way, in seconds.
             grace_s: How long a stop of the server waits for its connections, in seconds.
         """
         self.begun = False
         self._connection = connection
+        self._endless = endless
         self._age_s = age_s
         self._request_s = request_s
         self._grace_s = grace_s
@@ -80,9 +85,10 @@ class Leaving:
         self._timer.cancel()
         self._connection = _GONE
 
-    def begin(self) -> None:
+    def begin(self, reason: str = "shutdown") -> None:
         """End the connection after one response more, or after a moment in which nothing is asked for."""
         self.begun = True
+        self._endless.end(reason)
         connection = self._connection
         if connection.busy:
             connection.finish_with_response()
@@ -105,14 +111,14 @@ class Leaving:
         if connection.finished:
             return
         if connection.busy and not half_a_body:
-            self.begin()
+            self.begin("hang-up")
         else:
             connection.finish()
 
     def _retire(self) -> None:
-        # Without this a stream would go on for ever.
+        # What does not end by itself is cut in the end.
         self._timer.start(self._request_s, self._connection.abort)
-        self.begin()
+        self.begin("connection-age")
 
     def _end_if_idle(self) -> None:
         if self._connection.idle and not self._connection.finished:

@@ -27,7 +27,9 @@ class Limits:
         connections_per_identity: Connections at a time of one user. Beyond it: 429 and closed.
         requests_per_s: Requests a second of one user, sustained. Beyond it: 429.
         requests_burst: Requests of one user at once, after a quiet period.
-        grace_s: How long a graceful stop waits for requests under way, in seconds.
+        streams: Streams at a time, in total. Each takes a connection. Beyond it: 503.
+        streams_per_identity: Streams at a time of one user. Beyond it: 429.
+        grace_s: How long a graceful stop waits for requests under way, in seconds. Streams are ended at once.
     """
 
     handshake_s: float = field(default=10.0, validator=gt(0))
@@ -43,6 +45,8 @@ class Limits:
     connections_per_identity: int = field(default=128, validator=gt(0))
     requests_per_s: float = field(default=1000.0, validator=gt(0))
     requests_burst: int = field(default=2000, validator=gt(0))
+    streams: int = field(default=512, validator=gt(0))
+    streams_per_identity: int = field(default=64, validator=gt(0))
     grace_s: float = field(default=10.0, validator=gt(0))
 
 

@@ -14,8 +14,10 @@ import structlog
 
 from kdm_http.server.connection import Connection
 from kdm_http.server.context import ListenerContext
+from kdm_http.server.deadlines import OneShot
 from kdm_http.server.uvicorn_seam import Config
 from kdm_http.tls.handshake import Handshake, current
+from kdm_http.tls.known_clients import KnownClient
 from kdm_http.tls.rejection import Reason, Rejection
 
 BACKLOG: Final = 2048
@@ -228,8 +230,6 @@ class Listener:
             self._context.events.connection_dropped(self._context.name)
             return
         sock.setblocking(False)
-        with contextlib.suppress(OSError):  # it may be gone already
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = asyncio.get_running_loop().create_task(self._admit(sock))
         self._admitting.add(task)
         task.add_done_callback(functools.partial(self._admitted, sock))
@@ -254,34 +254,39 @@ class Listener:
             with contextlib.suppress(OSError):
                 await loop.connect_accepted_socket(protocol, sock)
             return
+        task, timer = asyncio.current_task(), OneShot(loop)
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+
+        def failed() -> None:
+            self._reject(handshake)
+            timer.start(ALERT_S, task.cancel)
+
+        def expire() -> None:
+            handshake.fail(TimeoutError())
+            task.cancel()
+
         current.set(handshake)
+        handshake.failed = failed
+        timer.start(context.limits.handshake_s, expire)
         try:
-            async with asyncio.timeout(context.limits.handshake_s) as deadline:
-
-                def failed() -> None:
-                    self._reject(handshake)
-                    deadline.reschedule(loop.time() + ALERT_S)
-
-                handshake.failed = failed
-                await loop.connect_accepted_socket(
-                    protocol, sock, ssl=material.context, ssl_shutdown_timeout=TLS_CLOSE_S
-                )
-        except OSError as exc:  # of which both ssl.SSLError and TimeoutError are
-            handshake.failed = functools.partial(self._reject, handshake)
+            await loop.connect_accepted_socket(protocol, sock, ssl=material.context, ssl_shutdown_timeout=TLS_CLOSE_S)
+        except OSError as exc:  # of which ssl.SSLError is one
             handshake.fail(exc)
+        finally:
+            timer.cancel()
 
     def _reject(self, handshake: Handshake) -> None:
         reason, detail = handshake.failure or (Reason.DISCONNECTED, "")
-        peer = handshake.peer
+        shown = KnownClient.read((handshake.refused,) if handshake.refused else ())
         self._context.reject(
             Rejection(
                 time=self._context.now(),
                 address=handshake.address,
                 reason=reason,
                 detail=detail,
-                user=peer.identity.user if peer else "",
-                subject=handshake.subject,
-                fingerprint=handshake.fingerprint,
+                user=shown.user,
+                subject=shown.subject,
+                fingerprint=shown.fingerprint,
             )
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ipaddress import IPv6Address
 from typing import Final
 
-from kdm_core.errors import Copyable
+from kdm_core.copyable import Copyable
 
 MAX_PORT: Final = 65535
 MALFORMED: Final = "malformed HTTP request"

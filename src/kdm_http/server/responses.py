@@ -63,6 +63,8 @@ class Refusal:
         headers += [*ALWAYS, (b"x-request-id", identifier.encode())]
         if self.status == HTTPStatus.METHOD_NOT_ALLOWED:
             headers.append((b"allow", b""))  # RFC 9110, section 10.2.1: the target allows no method at all
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers.append((b"www-authenticate", b"ClientCertificate"))  # RFC 9110, section 15.5.2: there is one
         if self.retry_after_s:
             headers.append((b"retry-after", b"%d" % self.retry_after_s))
         if self.close:

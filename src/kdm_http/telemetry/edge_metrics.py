@@ -26,7 +26,7 @@ _NOBODY: Final = frozenset({Reason.DISCONNECTED, Reason.TIMEOUT})
 
 _RELOADS: Final = {True: "used", False: "refused"}
 _LISTENERS: Final = ("api", "ops")
-_REFUSALS: Final = (400, 405, 408, 417, 429, 431, 500, 504)
+_REFUSALS: Final = (400, 401, 405, 408, 417, 429, 431, 500, 504)
 _log = logging.getLogger(__name__)
 
 
@@ -46,8 +46,8 @@ class EdgeMetrics(ServerEvents):
         self._clients: dict[str, float] = {}  # when each user's newest certificate ends, the last seen last
         self.requests = RequestMetrics()
         registry.register(self.requests)
-        self._connections = Gauge("kdm_connections", "Open connections.", ["listener"], registry=registry)
-        self._opened = Counter(
+        connections = Gauge("kdm_connections", "Open connections.", ["listener"], registry=registry)
+        opened = Counter(
             "kdm_connections_opened",
             "Connections that were taken; those of the API have passed a TLS handshake.",
             ["listener"],
@@ -91,9 +91,9 @@ class EdgeMetrics(ServerEvents):
             self._policy_reloads.labels(outcome)
         for reason in Reason:
             self._rejected.labels(reason.value)
+        self._connections = {listener: connections.labels(listener) for listener in _LISTENERS}
+        self._opened = {listener: opened.labels(listener) for listener in _LISTENERS}
         for listener in _LISTENERS:
-            self._connections.labels(listener)
-            self._opened.labels(listener)
             self._dropped.labels(listener)
             for status in _REFUSALS:
                 self._refused.labels(listener, status)
@@ -126,8 +126,8 @@ class EdgeMetrics(ServerEvents):
 
     def connection_opened(self, listener: str, peer: Peer | None) -> None:
         """Count it as open, and note when its certificate ends."""
-        self._opened.labels(listener).inc()
-        self._connections.labels(listener).inc()
+        self._opened[listener].inc()
+        self._connections[listener].inc()
         if peer is not None:
             self._clients.pop(peer.identity.user, None)
             self._clients[peer.identity.user] = peer.not_after.timestamp()
@@ -141,7 +141,7 @@ class EdgeMetrics(ServerEvents):
 
     def connection_closed(self, listener: str) -> None:
         """Count it as closed."""
-        self._connections.labels(listener).dec()
+        self._connections[listener].dec()
 
     def connection_dropped(self, listener: str) -> None:
         """Count it."""

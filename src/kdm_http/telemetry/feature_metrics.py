@@ -26,7 +26,7 @@ _ALL_NAMESPACES: Final = (b"namespace=*", b"namespace=%2A", b"namespace=%2a")
 
 def features_of(answered: Answered) -> tuple[Feature, ...]:
     """Return the features that a request used, one as often as its header has the field."""
-    method, _, _, _, _, _, query, fields, _ = answered
+    method, _, _, _, _, _, query, fields, _, _ = answered
     used: list[Feature] = [_FIELDS[name] for name, _ in fields if name in _FIELDS]
     if query and query.startswith(b"namespace="):
         used.append("all-namespaces" if query in _ALL_NAMESPACES else "namespace")

@@ -64,8 +64,10 @@ class RequestMetrics(Collector):
         self._slots: dict[tuple[str, str, int, str, tuple[Feature, ...]], Slot] = {}
 
     def count(self, answered: Answered) -> None:
-        """Count one answer: an observer."""
-        method, route, status, seconds, user, _, _, _, _ = answered
+        """Count one answer: an observer. Streams are counted by :mod:`kdm_http.telemetry.stream_metrics`."""
+        method, route, status, seconds, user, _, _, _, _, stream = answered
+        if stream:
+            return
         answers = self._answers.get((method, route, status)) or self._start(method, route, status)
         answers[bisect_left(SECONDS, seconds)] += 1
         answers[-1] += seconds
@@ -74,7 +76,7 @@ class RequestMetrics(Collector):
 
     def slot(self, answered: Answered) -> Slot:
         """Return where further answers like this one are counted. It was counted itself: its user has a label."""
-        method, route, status, _, user, _, _, _, _ = answered
+        method, route, status, _, user, _, _, _, _, _ = answered
         return self._slots.setdefault((method, route, status, self._label(user), features_of(answered)), Slot())
 
     def collect(self) -> Iterator[Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from attrs import define
@@ -17,6 +18,10 @@ _PROTOCOLS: Final = 16
 
 _MAX_BYTES: Final = 128 * 1024
 """More than OpenSSL accepts for this message."""
+
+_uint16: Final = struct.Struct(">H").unpack_from
+_extension: Final = struct.Struct(">HH").unpack_from
+"""The kind and the length of an extension (RFC 8446, section 4.2)."""
 
 
 @define(eq=False)
@@ -60,16 +65,19 @@ def _unwrap(records: bytes) -> bytes:
 
 def _offered(body: bytes) -> tuple[bytes, ...] | None:
     """Find the protocols (RFC 8446, section 4.1.2), as far as they can be read: OpenSSL refuses malformed messages."""
-    rest = body[34:]  # version and random bytes
-    rest = rest[1 + int.from_bytes(rest[:1]) :]  # session
-    rest = rest[2 + int.from_bytes(rest[:2]) :]  # cipher suites
-    rest = rest[1 + int.from_bytes(rest[:1]) :]  # compression
-    rest = rest[2:]
-    while len(rest) >= 4:
-        kind, end = int.from_bytes(rest[:2]), 4 + int.from_bytes(rest[2:4])
-        if kind == _PROTOCOLS:
-            return _names(rest[6:end])
-        rest = rest[end:]
+    try:
+        at = 34  # after the version and the random bytes
+        at += 1 + body[at]  # the session
+        at += 2 + _uint16(body, at)[0]  # the cipher suites
+        at += 1 + body[at] + 2  # the compression, and the length of the extensions
+        while at < len(body):
+            kind, length = _extension(body, at)
+            at += 4
+            if kind == _PROTOCOLS:
+                return _names(body[at + 2 : at + length])
+            at += length
+    except (IndexError, struct.error):
+        pass
     return None
 
 

@@ -8,20 +8,19 @@ or has an ``OPENSSL_CONF`` of its own, keeps its own list.
 
 from __future__ import annotations
 
-import contextlib
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kdm_http.tls.anonymous_file import anonymous_file
 from kdm_http.tls.certificate_files import Contents, Snapshot, TlsConfigurationError, TlsFiles, understand
 from kdm_http.tls.certificates import Certificate
 from kdm_http.tls.handshake import HandshakeContext
-from kdm_http.tls.pem import write_blocks
+from kdm_http.tls.known_clients import KnownClients
 from kdm_http.tls.trial import TrialFailed, try_server
 from kdm_http.tls.trust import Trust
 from kdm_http.tls.verifier import SECURITY_LEVEL, MaterialMismatch, trust_clients
@@ -35,9 +34,6 @@ _TLS12_CIPHERS: Final = (
     f"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:{SECURITY_LEVEL}"
 )
 
-# X509_CERT_AUX of OpenSSL's "TRUSTED CERTIFICATE": SEQUENCE { reject [0] { clientAuth } }.
-_REJECT_CLIENTS: Final = bytes.fromhex("300ca00a06082b06010505070302")
-
 
 @frozen
 class Material:
@@ -48,12 +44,14 @@ class Material:
         trust: The client CAs and CRLs.
         certificate: The server's own certificate.
         digest: The digest of the files it was made of.
+        clients: The clients seen since.
     """
 
     context: ssl.SSLContext
     trust: Trust
     certificate: Certificate
     digest: str
+    clients: KnownClients = field(factory=KnownClients, init=False, eq=False, repr=False)
 
 
 def load(
@@ -95,7 +93,6 @@ def load(
         raise TlsConfigurationError(f"cannot use {files.client_ca} with {files.crl or 'no CRL'}: {exc}") from exc
     except OSError as exc:
         raise TlsConfigurationError(f"cannot hand the certificates to OpenSSL: {exc.strerror}") from exc
-    _watch(context, files, held, minimum_version, contents.authorities)
     _try(files, context, contents, trust)
     return Material(context, trust, contents.server[0], held.digest)
 
@@ -148,22 +145,3 @@ def _no_passphrase(key: Path) -> Callable[[], str]:
         raise TlsConfigurationError(f"the key {key} is encrypted: give an unencrypted one that only kdm can read")
 
     return encrypted
-
-
-def _watch(
-    context: HandshakeContext,
-    files: TlsFiles,
-    held: Snapshot,
-    minimum_version: ssl.TLSVersion,
-    authorities: Sequence[Certificate],
-) -> None:
-    """Give clients that kdm refuses an alert, by means of a context that never trusts their CAs.
-
-    Python reads that form of a certificate only from a file. Where no file can be written, the refusal comes after
-    the handshake, without an alert.
-    """
-    refusing = _context(files, held, minimum_version)
-    rejected = write_blocks("TRUSTED CERTIFICATE", [authority.der + _REJECT_CLIENTS for authority in authorities])
-    with contextlib.suppress(OSError), anonymous_file(rejected) as path:
-        refusing.load_verify_locations(path)
-        context.watch_certificates(refusing)

@@ -9,7 +9,7 @@ from typing import Self
 from attrs import field, frozen
 
 from kdm_core import Identity
-from kdm_core.errors import Copyable
+from kdm_core.copyable import Copyable
 from kdm_http.tls import spiffe
 from kdm_http.tls.certificates import CLIENT_AUTH, BadCertificate, Certificate
 from kdm_http.tls.rejection import Reason
@@ -83,13 +83,27 @@ class Peer:
             certificate=certificate,
         )
 
+    def at(self, address: str) -> Self:
+        """Return the same client, connecting from an address."""
+        who = self.identity
+        return type(self)(
+            Identity(who.user, who.groups, who.fingerprint, address),
+            self.subject,
+            self.serial,
+            self.fingerprint,
+            self.not_before,
+            self.not_after,
+            address,
+            self.certificate,
+        )
+
 
 def _check_purpose(certificate: Certificate) -> None:
     """Refuse a certificate without an extended key usage, and one of a CA: OpenSSL accepts both."""
     if certificate.is_ca:
         raise PeerRefused(Reason.CA_AS_CLIENT, "a CA's certificate is not a client's")
     if certificate.purposes is None:
-        raise PeerRefused(Reason.NO_PURPOSE, "the certificate has no extended key usage")
+        raise PeerRefused(Reason.NO_PURPOSE, "the certificate has no extended key usage: clientAuth is required")
     if CLIENT_AUTH not in certificate.purposes:
         raise PeerRefused(Reason.WRONG_PURPOSE, "the certificate's extended key usage lacks clientAuth")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -13,8 +14,8 @@ from kdm_http.tls.verifier import Verifier
 
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 
-_MAX_REMEMBERED: Final = 1000
-"""How many clients' verdicts are kept: after a reload, the connections of one client are checked once."""
+REMEMBERED_CLIENTS: Final = 1000
+"""How many clients' verdicts are kept, the last asked for: after a reload, a client is checked once."""
 
 
 class Trust:
@@ -40,10 +41,12 @@ class Trust:
         self.revocation_lists = tuple(revocation_lists)
         self._verifier = Verifier(self.authorities, self.revocation_lists)
         lists = self.revocation_lists
-        self._dates = {
-            *(date for authority in self.authorities for date in (authority.not_before, authority.not_after)),
-            *(date for each in lists for date in (each.begin, each.end) if date is not None),
-        }
+        self._dates = sorted(
+            {
+                *(date for authority in self.authorities for date in (authority.not_before, authority.not_after)),
+                *(date for each in lists for date in (each.begin, each.end) if date is not None),
+            }
+        )
         self._verdicts: dict[tuple[bytes, ...], tuple[Reason | None, datetime]] = {}
 
     def refusal(self, chain: Sequence[Certificate], now: datetime) -> Reason | None:
@@ -55,19 +58,20 @@ class Trust:
                 holds.
         """
         ders = tuple(certificate.der for certificate in chain)
-        reason, until = self._verdicts.get(ders, (None, now))
+        reason, until = self._verdicts.pop(ders, (None, now))
         if now >= until:
             error = self._verifier.error(ders)
             reason, until = explain(error)[0] if error else None, self.holds_until(chain, now)
-            if len(self._verdicts) >= _MAX_REMEMBERED:
-                self._verdicts.clear()
-            self._verdicts[ders] = reason, until
+        self._verdicts[ders] = reason, until  # as the last one
+        if len(self._verdicts) > REMEMBERED_CLIENTS:
+            del self._verdicts[next(iter(self._verdicts))]
         return reason
 
     def holds_until(self, chain: Sequence[Certificate], now: datetime) -> datetime:
         """Return the next moment at which the verdict on a client may change: when anything begins or ends."""
-        dates = self._dates.union(*((each.not_before, each.not_after) for each in chain))
-        return min((date for date in dates if date > now), default=FOREVER)
+        first = bisect_right(self._dates, now)
+        dates = [date for each in chain for date in (each.not_before, each.not_after) if date > now]
+        return min(dates + self._dates[first : first + 1], default=FOREVER)
 
     def flaw(self, authority: Certificate) -> str:
         """Return why no client of one of the CAs could connect now; "" where they can.

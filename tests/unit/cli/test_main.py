@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -162,3 +163,14 @@ def test_version_and_help() -> None:
     assert kdm("--version").stdout.startswith("kdm ")
     told = kdm("--help").stdout
     assert all(command in told for command in ("serve", "certs", "policy"))
+
+
+def test_without_docstrings_it_has_the_same_settings() -> None:
+    """Python leaves them out with -OO, which some images set."""
+
+    def options(help_text: str) -> set[str]:
+        return set(re.findall(r"--[\w-]+", help_text))
+
+    bare = kdm("serve", "--help", PYTHONOPTIMIZE="2")
+    assert bare.returncode == 0, bare.stderr
+    assert options(bare.stdout) == options(kdm("serve", "--help").stdout)

@@ -182,3 +182,29 @@ def test_the_development_policy(group: str, question: str, code: int) -> None:
     file = REPOSITORY / "certs" / "dev-policy.toml"
     arguments = ["--user", "dev", "--group", group, "--deployment", "shop/web", *shlex.split(question)]
     assert run("explain", file, *arguments) == code
+
+
+@pytest.mark.parametrize(
+    ("question", "code", "answer"),
+    [
+        ("--verb scale --replicas 5", 0, "allowed\n  by grant[0] 'on call', with a reason\n"),
+        ("--verb scale --without-reason", 1, "denied\n  not by grant[0] 'on call': it requires a reason\n"),
+        ("--verb read", 0, "allowed\n  by grant[0] 'on call'\n"),
+    ],
+)
+def test_explain_says_where_a_reason_is_required(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], question: str, code: int, answer: str
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        'version = 1\n[[grant]]\nname = "on call"\nusers = ["a"]\nverbs = ["read", "scale"]\nnamespaces = ["*"]\n'
+        "require_reason = true\n"
+    )
+    assert run("explain", path, "--user", "a", "--deployment", "shop/web", *shlex.split(question)) == code
+    assert capsys.readouterr() == (answer, "")
+
+
+def test_a_read_needs_no_reason(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    question = ("--user", "a", "--verb", "read", "--deployment", "public/web", "--without-reason")
+    assert run("explain", file, *question) == 2
+    assert capsys.readouterr().err == "kdm policy: --without-reason has no meaning without --verb scale\n"

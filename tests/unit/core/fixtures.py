@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import heapq
+from collections.abc import Callable
 from typing import Literal
 
 from kdm_core import (
@@ -111,3 +114,50 @@ class Meter(ServiceInstrument):
 def fail(error: Exception) -> None:
     """Raise an error: for another process to run, which has to be able to import this."""
     raise error
+
+
+class Timers(Clock):
+    """A clock, and what was asked to happen later on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._due: list[tuple[float, int, _Timer]] = []
+        self._count = 0
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> _Timer:
+        timer = _Timer(call)
+        self._count += 1
+        heapq.heappush(self._due, (self.now_s + seconds, self._count, timer))
+        return timer
+
+    @property
+    def pending(self) -> int:
+        """How many are still to happen."""
+        return sum(not timer.cancelled for _, _, timer in self._due)
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and what is due happen in its order, each on a turn of its own."""
+        until = self.now_s + seconds
+        await turns()
+        while self._due and self._due[0][0] <= until:
+            at, _, timer = heapq.heappop(self._due)
+            self.now_s = max(self.now_s, at)
+            if not timer.cancelled:
+                timer.call()
+            await turns()
+        self.now_s = until
+
+
+class _Timer:
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+async def turns(count: int = 5) -> None:
+    """Let whatever is ready run."""
+    for _ in range(count):
+        await asyncio.sleep(0)

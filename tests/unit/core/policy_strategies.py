@@ -36,5 +36,14 @@ bounds = st.builds(
     lambda low, more, zero: ReplicaBounds(low, low + more, zero), st.integers(1, 5), st.integers(0, 3), st.booleans()
 )
 namespace_globs = globs.filter(lambda globs: "a.b" not in globs.patterns)
-grants = st.builds(Grant, subjects, st.frozensets(verbs, min_size=1), namespace_globs, globs, labels, bounds)
+grants = st.builds(
+    Grant,
+    subjects,
+    st.frozensets(verbs, min_size=1),
+    namespace_globs,
+    globs,
+    labels,
+    bounds,
+    require_reason=st.booleans(),
+)
 policies = st.lists(grants, max_size=5).map(lambda each: Policy(tuple(each)))

@@ -48,8 +48,10 @@ from kdm_core import (
     InvalidReplicas,
     KdmError,
     NamespaceNotWatched,
+    NotSeenYet,
     PolicyError,
     PreconditionFailed,
+    ReasonRequired,
     Unavailable,
     Verb,
     WriteConflict,
@@ -57,8 +59,9 @@ from kdm_core import (
     WriteInvalid,
     WriteRejected,
 )
-from kdm_core.errors import Contended, Copyable, InvalidChange, InvalidQuery, InvalidSelector, OutOfBounds
-from kdm_http.api.errors import BadRequest
+from kdm_core.copyable import Copyable
+from kdm_core.errors import Contended, InvalidChange, InvalidQuery, InvalidSelector, OutOfBounds
+from kdm_http.api.errors import BadRequest, Refused
 from kdm_http.server.header_budget import HeaderTooLarge
 from kdm_http.server.listener import BindError
 from kdm_http.server.request_head import BadHead
@@ -89,6 +92,7 @@ ERRORS: Final[list[Exception]] = [
     NamespaceNotWatched("blog", ["shop"]),
     AmbiguousName("web", ["a", "b"]),
     Forbidden(ALICE, Verb.READ, "it", "shop"),
+    ReasonRequired(ALICE, Verb.SCALE, "it", "shop"),
     WriteRejected("m"),
     WriteConflict("m"),
     WriteForbidden("m"),
@@ -100,6 +104,7 @@ ERRORS: Final[list[Exception]] = [
     ClusterUnrecognized("m"),
     ClusterTimeout("m"),
     ClusterOverloaded("m", 7),
+    NotSeenYet("m"),
     AuditUnavailable("m"),
     InvalidClusterConfig("m"),
     Copyable("m"),
@@ -113,6 +118,7 @@ ERRORS: Final[list[Exception]] = [
     Stalled(errno.EAGAIN, "m"),
     BadHead(417, "m"),
     BadRequest("m", 415),
+    Refused("idempotency-key-reused", 422, "m", written=None, retry_after_s=1),
     BadSetting("m"),
     BindError("m"),
     PeerRefused(Reason.NO_IDENTITY, "m"),

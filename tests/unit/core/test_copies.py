@@ -33,26 +33,35 @@ from kdm_core import (
     ChangeKind,
     Deployment,
     DeploymentChange,
+    DeploymentCondition,
     DeploymentRef,
     Expect,
     Health,
     Identity,
     LabelSelector,
+    Observation,
     OnBound,
     Outcome,
     Page,
     Query,
+    RolloutOutcome,
+    RolloutResult,
+    RolloutState,
     ScaleBy,
     Scaled,
     SetTo,
     SourceStatus,
     SyncStatus,
+    Target,
     Trouble,
     Verb,
+    WaitFor,
     as_json,
     parse_policy,
+    rollout_of,
 )
 from kdm_core.labels import Labels
+from kdm_core.waiting import Verdict
 from unit.adapters.kubernetes.objects import deployment, event_line
 
 WEB: Final = DeploymentRef("shop", "web")
@@ -94,9 +103,15 @@ VALUES: Final = [
     ScaleBy(-1, 1, 10, OnBound.CLAMP),
     Expect("5", 3, "u"),
     Scaled(of_memory(), 1, dry_run=True),
+    DeploymentCondition("False", "ProgressDeadlineExceeded", "m"),
+    Observation(of_memory(), SourceStatus("*", True, True, "5", 0.5)),
+    rollout_of(of_memory()),
+    Target("u", "5", 3),
+    RolloutResult(RolloutOutcome.BLOCKED, Target("u", "5", 3), WaitFor.READY, 5.0, "m", ("w",), of_memory()),
+    Verdict(RolloutOutcome.DONE, warnings=("w",)),
     SELECTOR,
     SELECTOR.requirements[0],
-    Query("shop", SELECTOR, 10, WEB),
+    Query("shop", SELECTOR, 10, WEB, frozenset({RolloutState.STALLED})),
     Page((of_memory(),), WEB, None),
     EVENT,
     Labels(LABELS),
@@ -115,6 +130,9 @@ VALUES: Final = [
     *Verb,
     *Outcome,
     *Trouble,
+    *RolloutState,
+    *RolloutOutcome,
+    *WaitFor,
 ]
 
 
@@ -183,6 +201,7 @@ def test_an_event_as_json() -> None:
         },
         "verb": "scale", "namespace": "shop", "name": "web", "outcome": "success", "dry_run": False,
         "old_replicas": None, "new_replicas": None, "reason": "", "latency_s": 0.0,
+        "change_reason": "",
     }  # fmt: skip
 
 

@@ -142,6 +142,8 @@ def test_every_error_has_a_code_of_its_own() -> None:
         "cluster-overloaded",
         "contended",
         "audit-unavailable",
+        "not-seen-yet",
+        "reason-required",
     }
 
 

@@ -25,6 +25,7 @@ namespaces = ["shop", "shop-*"]
 names = ["web-*"]
 labels = { tier = "web", "app.kubernetes.io/part-of" = "shop" }
 replicas = { min = 2, max = 10, allow_zero = true }
+require_reason = true
 
 [[grant]]
 anyone = true
@@ -55,6 +56,7 @@ def test_reads_everything_a_grant_can_say() -> None:
                 {"tier": "web", "app.kubernetes.io/part-of": "shop"},
                 ReplicaBounds(2, 10, allow_zero=True),
                 "operators",
+                require_reason=True,
             ),
             Grant(Subjects(anyone=True), frozenset({Verb.READ}), Globs(("*",))),
         )
@@ -124,6 +126,11 @@ def test_scaling_is_by_default_to_one_or_more() -> None:
         (grant(replicas="{ min = 0 }"), "grant[0].replicas.min: 0 is not said here: say 'allow_zero = true'"),
         (grant(replicas="{ min = -1 }"), "grant[0].replicas.min: must be an integer from 1 to"),
         (grant(replicas="{ min = 4, max = 3 }"), "grant[0].replicas.max: 3 is less than min, which is 4"),
+        (grant(require_reason='"yes"'), "grant[0].require_reason: must be true or false"),
+        (
+            grant(verbs='["read"]', require_reason="true"),
+            "grant[0].require_reason: has no meaning without the verb 'scale'",
+        ),
         (grant(replicas="{ allow_zero = 1 }"), "grant[0].replicas.allow_zero: must be true or false"),
         (grant(verbs='["read"]', replicas="{ max = 3 }"), "grant[0].replicas: has no meaning without the verb 'scale'"),
         (grant(name="1"), "grant[0].name: must be a string"),
@@ -162,6 +169,7 @@ def render(policy: Policy) -> str:
             bounds = each.replicas
             zero = str(bounds.allow_zero).lower()
             lines.append(f"replicas = {{ min = {bounds.min}, max = {bounds.max}, allow_zero = {zero} }}")
+            lines.append(f"require_reason = {str(each.require_reason).lower()}")
     return "\n".join(lines)
 
 
@@ -174,12 +182,16 @@ def test_reads_back_any_policy(policy: Policy) -> None:
 
 def _meaning(each: Grant) -> tuple[object, ...]:
     bounds = each.replicas if Verb.SCALE in each.verbs else None
-    return each.subjects, each.verbs, each.namespaces, each.names, dict(each.labels), bounds
+    reason = Verb.SCALE in each.verbs and each.require_reason
+    return each.subjects, each.verbs, each.namespaces, each.names, dict(each.labels), bounds, reason
 
 
 _ATOMS = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["*", "read", "scale"])
 _VALUES = _ATOMS | st.lists(_ATOMS, max_size=2) | st.dictionaries(st.text(max_size=3), _ATOMS, max_size=2)
-_KEYS = ("name", "users", "groups", "spiffe", "anyone", "verbs", "namespaces", "names", "labels", "replicas")
+_KEYS = (
+    "name", "users", "groups", "spiffe", "anyone", "verbs", "namespaces", "names", "labels", "replicas",
+    "require_reason",
+)  # fmt: skip
 
 
 @given(st.sampled_from(_KEYS), _VALUES)

@@ -82,13 +82,17 @@ class Client:
 
     async def closed(self) -> bool:
         """Wait for the end of the connection, and return whether it came without another byte."""
-        got = b""
+        return await self.rest() == b""
+
+    async def rest(self) -> bytes:
+        """Return all that comes until the end of the connection."""
+        got, self.buffered = self.buffered, b""
         try:
             while more := await self.read():
                 got += more
         except (ConnectionError, ssl.SSLError):
             pass
-        return got == b"" and self.buffered == b""
+        return got
 
     async def request(
         self, target: str = "/", *, method: str = "GET", body: bytes = b"", headers: str = ""

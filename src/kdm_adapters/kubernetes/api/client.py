@@ -21,7 +21,7 @@ from kdm_adapters.kubernetes.config.access import Access
 from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
 from kdm_adapters.kubernetes.wire.messages import TIMED_OUT, UNANSWERED, UNREACHABLE, Failure
 from kdm_adapters.kubernetes.wire.readers import JSON
-from kdm_core.errors import Copyable
+from kdm_core.copyable import Copyable
 from kdm_core.ports import WatchInstrument
 
 _log = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ class Client:
             yield answer
         finally:
             if answer is not None:
-                _drop(answer)
+                answer.close()
             connections.users -= 1
             if connections.retired and not connections.users:
                 await self._close(connections)
@@ -300,13 +300,3 @@ def _timed_out(progress: Progress, timeout_s: float) -> Failure:
     if progress.has_credentials:
         return Failure(0, UNREACHABLE, f"the cluster cannot be reached: no connection within {timeout_s:g} s")
     return Failure(0, UNREACHABLE, "kdm's credentials for the cluster are still being renewed")
-
-
-def _drop(answer: aiohttp.ClientResponse) -> None:
-    """Let go of an answer. One that is not read to its end takes its connection along, at once.
-
-    A close in good order would wait for the API server's close_notify, and may outlive the event loop.
-    """
-    if answer.connection is not None and answer.connection.transport is not None:
-        answer.connection.transport.abort()
-    answer.close()

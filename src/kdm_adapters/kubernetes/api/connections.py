@@ -32,6 +32,20 @@ class Progress:
         self.connected = False
 
 
+class Answer(aiohttp.ClientResponse):
+    """The answer to a request. One that is not read to its end takes its connection along, at once.
+
+    aiohttp would close such a connection in good order: it would wait for the API server's close_notify, half a minute
+    where the server is gone, and outlive the repository and perhaps the event loop.
+    """
+
+    def close(self) -> None:
+        """Let go of the answer, whether or not it has begun."""
+        if self.connection is not None and self.connection.transport is not None:
+            self.connection.transport.abort()
+        super().close()
+
+
 class Connections:
     """A connection pool. Closes itself once it is retired and idle.
 
@@ -61,6 +75,7 @@ class Connections:
             connector=_connector(access.endpoint),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_READ_BUFFER_BYTES,
+            response_class=Answer,
             trace_configs=[tracing],
             trust_env=False,
         )

@@ -121,8 +121,14 @@ def lookup_error(failure: Failure, ref: DeploymentRef) -> KdmError:
         if early := _early(failure, message):
             return early
         if failure.code < 500 and (failure.foreign or failure.code in {404, *_UNSERVED}):
-            return ClusterUnrecognized(message)
+            return unwritten(ClusterUnrecognized(message))
     return ClusterUnreachable(message)
+
+
+def unwritten(error: KdmError) -> KdmError:
+    """Return an error that says that nothing was written."""
+    error.written = False
+    return error
 
 
 def probe_error(failure: Failure) -> KdmError | None:
@@ -163,9 +169,9 @@ def _rejected(failure: Failure, ref: DeploymentRef, message: str) -> KdmError:  
         case 404 if about.group == "apps" and about.kind in _SCALED and about.name == ref.name:
             return DeploymentNotFound(ref)
         case 404 if not about.name:
-            return ClusterUnrecognized(f"the cluster does not serve the Deployments' scale: {message}")
+            return unwritten(ClusterUnrecognized(f"the cluster does not serve the Deployments' scale: {message}"))
         case code if code in _UNSERVED:
-            return ClusterUnrecognized(f"the cluster does not serve the Deployments' scale: {message}")
+            return unwritten(ClusterUnrecognized(f"the cluster does not serve the Deployments' scale: {message}"))
         case 409 if failure.reason == "AlreadyExists":
             return _refused(failure, ref)
         case 409 if about.name and about.kind not in _SCALED:

@@ -34,7 +34,7 @@ from kdm_adapters.kubernetes.config.minting import Minting
 from kdm_adapters.kubernetes.config.redaction import Redactor
 from kdm_adapters.side_thread import Stalled
 from kdm_core import regular_file
-from kdm_core.errors import Copyable
+from kdm_core.copyable import Copyable
 
 __all__ = ["ClusterConfig", "Credentials", "CredentialsError", "InvalidClusterConfig"]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 
-from kdm_adapters.cache.own_writes import older
 from kdm_adapters.kubernetes.watch.health import Health
 from kdm_adapters.kubernetes.watch.plan import Plan
 from kdm_adapters.kubernetes.watch.rules import Phase, Situation
 from kdm_core.model import Trouble
+from kdm_core.versions import older
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +26,13 @@ class History:
     Attributes:
         resource_version: The newest version seen, "" before the first.
         progress: Whether something arrived since the last list.
+        on_reached: Called with each version that is reached.
     """
 
     def __init__(self, source: str, plan: Plan, health: Health) -> None:
         self.resource_version = ""
         self.progress = False
+        self.on_reached: Callable[[str], None] = lambda _version: None
         self._source = source
         self._plan = plan
         self._health = health
@@ -106,7 +109,9 @@ class History:
         self._plan.request.from_zero = False
         if not older(resource_version, self.resource_version):
             self.resource_version = resource_version
+            self.on_reached(resource_version)
 
     def published(self, resource_version: str) -> None:
         """Note that a complete state of this version is published."""
         self.resource_version, self.progress = resource_version, False
+        self.on_reached(resource_version)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Literal
 
-from kdm_adapters.cache.own_writes import Before, older
+from kdm_adapters.cache.own_writes import Before
 from kdm_adapters.cache.published import Published
 from kdm_adapters.cache.store import Store
 from kdm_adapters.kubernetes.watch.actions import Action, Ended, ListPage, Message, Opened, TimeUp, WatchList
@@ -29,6 +29,7 @@ from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable
 from kdm_core.model import Deployment, DeploymentRef, SourceStatus, Trouble
 from kdm_core.ports import WatchInstrument
+from kdm_core.versions import older
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ class WatchState:
         instrument: Counts what happens.
         rng: For jitter.
         on_synced: Called when the first complete state is published.
+
+    Attributes:
+        published: What is shown to readers.
+        history: How far the source has come.
     """
 
     def __init__(
@@ -58,23 +63,23 @@ class WatchState:
         self.namespace = namespace
         self.source = namespace or "*"
         self._store = store
-        self._published = Published(store, namespace)
+        self.published = Published(store, namespace)
         self._tuning = tuning or Tuning()
         self._instrument = instrument or WatchInstrument()
         self._on_synced = on_synced
         self._health = Health()
         rng = rng or Random()  # noqa: S311 - jitter, not cryptography
         self._plan = Plan(self.source, store, self._tuning, self._instrument, rng)
-        self._history = History(self.source, self._plan, self._health)
+        self.history = History(self.source, self._plan, self._health)
         self._start("initial", "the first list has not been read yet")
 
     # What to do
 
     def next_action(self, now: float) -> Action:
         """Return what to do next. Unless that is to wait, it has begun: report what happens to ``apply``."""
-        action = self._plan.next_action(self._history.resource_version, now)
+        action = self._plan.next_action(self.history.resource_version, now)
         if isinstance(action, WatchList) or (isinstance(action, ListPage) and not action.continue_token):
-            self._published.list_begins(newest=not action.resource_version)
+            self.published.list_begins(newest=not action.resource_version)
         return action
 
     @property
@@ -106,12 +111,12 @@ class WatchState:
     @property
     def resource_version(self) -> str:
         """The newest version seen, "" before the first."""
-        return self._history.resource_version
+        return self.history.resource_version
 
     @property
     def unproven(self) -> str:
         """The version that the open watch was resumed from, while it is not known to be the cluster's past; or ""."""
-        return self._history.unproven
+        return self.history.unproven
 
     def status(self, now: float, stale_after_s: float = math.inf) -> SourceStatus:
         """Return how far this source can be trusted.
@@ -120,7 +125,7 @@ class WatchState:
             now: Seconds on the watch's clock.
             stale_after_s: Past which age it is stale, in seconds.
         """
-        return self._health.status(self.source, self._history.resource_version, now, stale_after_s)
+        return self._health.status(self.source, self.history.resource_version, now, stale_after_s)
 
     # What is reported from outside of the request under way
 
@@ -132,15 +137,15 @@ class WatchState:
             unproven: What ``unproven`` was before that read was sent.
             now: Seconds on the watch's clock.
         """
-        self._history.newest(resource_version, unproven, now)
+        self.history.newest(resource_version, unproven, now)
 
     def newest_unknown(self, why: str) -> None:
         """Note that the newest version cannot be read. Until it can, the watch is not known to be any good."""
-        self._history.newest_unknown(why)
+        self.history.newest_unknown(why)
 
     def before(self, ref: DeploymentRef) -> Before:
         """Return what is known before a request is sent that concerns a Deployment. Pass it on with the answer."""
-        return self._published.before(ref.namespace, ref.name, self._history.resource_version)
+        return self.published.before(ref.namespace, ref.name, self.history.resource_version)
 
     def overlay(self, written: Deployment, before: Before, now: float) -> None:
         """Show a write's result at once, before the watch brings it.
@@ -153,8 +158,8 @@ class WatchState:
             before: What was known when the write was sent.
             now: Seconds on the watch's clock.
         """
-        if not self._published.write(written, before, self._history.resource_version):
-            self._history.went_back(f"a write was answered with resourceVersion {written.resource_version}", now)
+        if not self.published.write(written, before, self.history.resource_version):
+            self.history.went_back(f"a write was answered with resourceVersion {written.resource_version}", now)
 
     def looked_up(self, found: Deployment, before: Before, now: float) -> None:
         """Take note of a Deployment that the cluster has and that was not held. It may be new, or have been missed.
@@ -173,10 +178,10 @@ class WatchState:
         Followers see what was held disappear. A request under way is dropped, and so is the answer to a write that was
         sent before.
         """
-        self._published.clear()
+        self.published.clear()
         self._health.reset()
         self._plan.reset()
-        self._history.resource_version = ""
+        self.history.resource_version = ""
         self._start("reset", "the cluster's address has changed, its Deployments have not been read yet")
 
     def stop(self) -> None:
@@ -206,7 +211,7 @@ class WatchState:
             case Opened():
                 self._on_opened(now)
             case Failure():
-                self._on_failure(message, self._plan.refused(message, progress=self._history.progress), now)
+                self._on_failure(message, self._plan.refused(message, progress=self.history.progress), now)
             case Ended():
                 self._on_ended(message, now)
             case TimeUp():
@@ -217,7 +222,7 @@ class WatchState:
         if self._plan.phase is Phase.WATCH:
             self._health.freshness.following(now)
             if not self._plan.request.unproven:
-                self._history.prove()
+                self.history.prove()
             elif not self.connected:
                 self._health.explain("the watch is open, but may be ahead of the cluster", Trouble.INTERRUPTED)
 
@@ -227,16 +232,16 @@ class WatchState:
         if staging is not None:
             if staging.take(event.kind, deployment):
                 self._plan.patience.added(now)
-        elif self._history.fits(deployment.resource_version, now):
-            if not self._published.event(event.kind, deployment):
+        elif self.history.fits(deployment.resource_version, now):
+            if not self.published.event(event.kind, deployment):
                 self._plan.follow(Situation.MISSED, now)
-            self._history.advance(deployment.resource_version, initial=event.kind == "ADDED")
+            self.history.advance(deployment.resource_version, initial=event.kind == "ADDED")
 
     def _on_bookmark(self, bookmark: Bookmark, now: float) -> None:
         self._count("BOOKMARK")
         if self._plan.listing.staging is None:
-            if self._history.fits(bookmark.resource_version, now):
-                self._history.advance(bookmark.resource_version)
+            if self.history.fits(bookmark.resource_version, now):
+                self.history.advance(bookmark.resource_version)
         elif bookmark.initial_events_end and self._publish(bookmark.resource_version, now):
             self._health.freshness.following(now)
             self._health.connect()
@@ -248,8 +253,8 @@ class WatchState:
             self._plan.listing.staging.keep((undecodable,))
             return
         self._plan.follow(Situation.UNDECODABLE, now)
-        if undecodable.resource_version and self._history.fits(undecodable.resource_version, now):
-            self._history.advance(undecodable.resource_version)
+        if undecodable.resource_version and self.history.fits(undecodable.resource_version, now):
+            self.history.advance(undecodable.resource_version)
 
     def _on_page(self, page: Page, now: float) -> None:
         self._report_undecodable(page.undecodable)
@@ -315,14 +320,14 @@ class WatchState:
         """Make the staged state the published one. Returns False where it is older than what was asked for."""
         listing = self._plan.listing
         mode: Literal["list", "watch-list"] = "list" if self._plan.phase is Phase.LIST else "watch-list"
-        if older(resource_version, self._history.resource_version):
+        if older(resource_version, self.history.resource_version):
             if listing.asked:
                 self._plan.follow(Situation.STATE_OLDER, now)
                 return False
             _log.warning("%s: the state went back from %s to %s", self.source, self.resource_version, resource_version)
         staging = listing.staging or Staging(self._store)
-        self._published.replace(staging.objects, resource_version)
-        self._history.published(resource_version)
+        self.published.replace(staging.objects, resource_version)
+        self.history.published(resource_version)
         self._instrument.listed(self.source, mode, listing.reason, listing.finish(now))
         self._health.freshness.proven(now)
         self._plan.schedule.done()

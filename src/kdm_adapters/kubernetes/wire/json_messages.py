@@ -45,12 +45,20 @@ class _Spec(msgspec.Struct, gc=False, frozen=True):
     paused: bool | None = None
 
 
+class _Condition(msgspec.Struct, gc=False, frozen=True):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
 class _Status(msgspec.Struct, gc=False, frozen=True):
     replicas: int = 0
     updated: int = msgspec.field(default=0, name="updatedReplicas")
     ready: int = msgspec.field(default=0, name="readyReplicas")
     available: int = msgspec.field(default=0, name="availableReplicas")
     observed_generation: int = msgspec.field(default=0, name="observedGeneration")
+    conditions: list[_Condition] | None = None
 
 
 class _Object(msgspec.Struct, gc=False, frozen=True):
@@ -196,6 +204,7 @@ class JsonDecoder:
             bool(spec.paused),
             bytes(metadata.labels),
             _read_labels,
+            [(each.type, each.status, each.reason, each.message) for each in status.conditions or ()],
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from kdm_adapters.kubernetes.wire.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Subject, Undecodable
 from kdm_adapters.kubernetes.wire.protobuf_fields import Fields, Kind, Malformed, Wanted, entries
-from kdm_adapters.kubernetes.wire.records import SHARED, ProtocolError, Records
+from kdm_adapters.kubernetes.wire.records import SHARED, Condition, ProtocolError, Records
 from kdm_adapters.kubernetes.wire.statuses import foreign, is_status, status
 from kdm_adapters.kubernetes.wire.words import shown
 from kdm_core.model import Deployment
@@ -25,6 +25,7 @@ _TYPE_META: Final = Fields({2: _BYTES})  # kind
 _STATUS_META: Final = Fields({1: _BYTES, 2: _BYTES})  # apiVersion, kind
 _WATCH_EVENT: Final = Fields({1: _BYTES, 2: {1: _BYTES}})  # type, object.raw
 _MAP_ENTRY: Final = Fields({1: _BYTES, 2: _BYTES})  # key, value
+_CONDITION: Final = Fields({1: _BYTES, 2: _BYTES, 4: _BYTES, 5: _BYTES})  # type, status, reason, message
 _LIST_META: Final = Fields({2: _BYTES, 3: _BYTES})  # resourceVersion, continue
 _CAUSE: Final = Fields({1: _BYTES, 2: _BYTES})  # reason, message
 
@@ -33,8 +34,8 @@ _DEPLOYMENT: Final[Wanted] = {
     1: {3: _BYTES, 1: _BYTES, 5: _BYTES, 6: _BYTES, 7: _INT, 11: _REPEATED},
     # replicas, paused
     2: {1: _OPTIONAL_INT, 7: _INT},
-    # replicas, updatedReplicas, readyReplicas, availableReplicas, observedGeneration
-    3: {2: _INT, 3: _INT, 7: _INT, 4: _INT, 1: _INT},
+    # replicas, updatedReplicas, readyReplicas, availableReplicas, observedGeneration, conditions
+    3: {2: _INT, 3: _INT, 7: _INT, 4: _INT, 1: _INT, 6: _REPEATED},
 }
 # metadata.resourceVersion, metadata.annotations
 _BOOKMARK: Final[Wanted] = {1: {6: _BYTES, 12: _REPEATED}}
@@ -55,6 +56,9 @@ _STATUS_OBJECT: Final = Fields({1: _BYTES, 2: _STATUS})
 _ENDS_INITIAL_EVENTS: Final = (INITIAL_EVENTS_END, "true")
 _KINDS: Final = {b"\n\x07apps/v1\x12\nDeployment": "Deployment"}
 """What nearly every object's ``TypeMeta`` is, to the byte."""
+
+_AVAILABLE: Final = b"\n\x09Available"
+"""What the one condition begins with that nearly every object has, and nobody here needs."""
 
 _CHANGES: Final = {b"ADDED": "ADDED", b"MODIFIED": "MODIFIED", b"DELETED": "DELETED"}
 
@@ -103,7 +107,7 @@ class ProtobufDecoder:
         (
             namespace, name, uid, resource_version, generation, labels,
             desired, paused,
-            current, updated, ready, available, observed_generation,
+            current, updated, ready, available, observed_generation, conditions,
         ) = fields  # fmt: skip
         return self._records.deployment(
             kind,
@@ -117,6 +121,7 @@ class ProtobufDecoder:
             bool(paused),
             labels,
             self._read_labels,
+            [_condition(entry) for entry in entries(conditions) if not entry.startswith(_AVAILABLE)],
         )
 
     def _read_labels(self, repeated: bytes) -> Mapping[str, str]:
@@ -206,6 +211,11 @@ def _bookmark(body: bytes) -> Bookmark:
 def _pair(entry: bytes) -> tuple[str, str]:
     key, value = _MAP_ENTRY.read(entry)
     return key.decode(), value.decode()
+
+
+def _condition(entry: bytes) -> Condition:
+    kind, status, reason, message = _CONDITION.read(entry)
+    return kind.decode(), status.decode(), reason.decode(), message.decode()
 
 
 def _undecodable(fields: list[Any], detail: str) -> Undecodable:

@@ -5,18 +5,25 @@ Nothing here knows a wire format: the same object as JSON and as Protocol Buffer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from kdm_adapters.kubernetes.wire.words import plain
 from kdm_core.labels import NO_LABELS, Labels
-from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
+from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
 
 SHARED: Final = 1024
 """How many strings, label maps and counts are remembered for sharing, each. When full, they are forgotten."""
 
 MAX_OBJECT_BYTES: Final = 32 * 2**20
 """Longest object accepted, in bytes. etcd stores objects of at most 1.5 MiB; their JSON is a few times that."""
+
+
+MAX_CONDITION_CHARS: Final = 512
+"""How much of a condition's message is kept, in characters: a quota that is exceeded needs some 150."""
+
+Condition = tuple[str, str, str, str]
+"""A condition as it comes: type, status, reason and message."""
 
 
 class ProtocolError(Exception):
@@ -37,6 +44,7 @@ class Records:
         self._known = known
         self._strings: dict[str, str] = {}
         self._labels: dict[bytes, Mapping[str, str]] = {}
+        self._conditions: dict[tuple[str, str, str], DeploymentCondition] = {}
         self._replicas: dict[tuple[int, int, int, int, int], ReplicaStatus] = {}
 
     def deployment(
@@ -52,6 +60,7 @@ class Records:
         paused: bool,
         labels: bytes,
         read_labels: Callable[[bytes], Mapping[str, str]],
+        conditions: Iterable[Condition] = (),
     ) -> Deployment:
         """Return a Deployment of these fields.
 
@@ -67,6 +76,7 @@ class Records:
             paused: Whether it is paused.
             labels: Its labels, undecoded.
             read_labels: Decodes them, unless the same ones came recently.
+            conditions: Of its status, in their order.
 
         Raises:
             ValueError: It is not a Deployment, or not a valid one.
@@ -76,6 +86,12 @@ class Records:
         if not (name and namespace and uid and resource_version):
             raise ValueError("it lacks a namespace, name, uid or resourceVersion")
         held = self._known(namespace, name)
+        progressing = replica_failure = None
+        for named, status, reason, message in conditions:  # the first of a kind counts, as it does for kubectl
+            if named == "Progressing" and progressing is None:
+                progressing = self._condition(status, reason, "" if status == "True" else message)
+            elif named == "ReplicaFailure" and replica_failure is None:
+                replica_failure = self._condition(status, reason, message if status == "True" else "")
         return Deployment(
             DeploymentRef(self._string(namespace), self._string(name)) if held is None else held.ref,
             uid if held is None or held.uid != uid else held.uid,
@@ -85,6 +101,8 @@ class Records:
             self._counts(*counts),
             paused,
             self._label_map(labels, read_labels, held),
+            progressing,
+            replica_failure,
         )
 
     def _string(self, value: str) -> str:
@@ -104,6 +122,16 @@ class Records:
             if len(self._replicas) >= SHARED:
                 self._replicas.clear()
             shared = self._replicas[key] = ReplicaStatus(*key)
+        return shared
+
+    def _condition(self, status: str, reason: str, message: str) -> DeploymentCondition:
+        key = (status, reason, message)
+        shared = self._conditions.get(key)
+        if shared is None:
+            if len(self._conditions) >= SHARED:
+                self._conditions.clear()
+            words = plain(message, MAX_CONDITION_CHARS) if message else ""
+            shared = self._conditions[key] = DeploymentCondition(plain(status, 40), plain(reason, 200), words)
         return shared
 
     def _label_map(

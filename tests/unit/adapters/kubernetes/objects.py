@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
+from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
 
 NAMESPACE = "shop"
+PROGRESSING = DeploymentCondition("True", "NewReplicaSetAvailable")
 
 
 def deployment(
@@ -21,6 +22,8 @@ def deployment(
     ready: int = 0,
     generation: int = 1,
     labels: Mapping[str, str] | None = None,
+    progressing: DeploymentCondition | None = PROGRESSING,
+    replica_failure: DeploymentCondition | None = None,
 ) -> Deployment:
     """Return a Deployment as a repository would."""
     return Deployment(
@@ -31,6 +34,8 @@ def deployment(
         observed_generation=generation,
         replicas=ReplicaStatus(desired, ready, ready, ready, ready),
         labels=labels or {},
+        progressing=progressing,
+        replica_failure=replica_failure,
     )
 
 
@@ -67,11 +72,23 @@ def api_object(held: Deployment, **metadata: Any) -> dict[str, Any]:
                 "updatedReplicas": replicas.updated,
                 "readyReplicas": replicas.ready,
                 "availableReplicas": replicas.available,
-                "conditions": [{"type": "Available", "status": "True"}],
+                "conditions": conditions(held),
             }.items()
             if value
         },
     }
+
+
+def conditions(held: Deployment) -> list[dict[str, str]]:
+    """Return a Deployment's conditions as its controller writes them."""
+    minimum = "Deployment has minimum availability."
+    found = [{"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable", "message": minimum}]
+    kept = {"Progressing": held.progressing, "ReplicaFailure": held.replica_failure}
+    return found + [
+        {"type": kind, "status": each.status, "reason": each.reason, "message": each.message or "all is well"}
+        for kind, each in kept.items()
+        if each is not None
+    ]
 
 
 def event_line(kind: str, held: Deployment, **metadata: Any) -> bytes:

@@ -16,7 +16,7 @@ from kdm_http.server.context import ListenerContext
 from kdm_http.server.limits import ClientQuota, Limits
 from kdm_http.server.serve import ServerEvents, TlsFiles
 from kdm_http.server.uvicorn_seam import ServerState
-from kdm_http.tls.handshake import Handshake
+from kdm_http.tls.handshake import Handshake, HandshakeObject
 from kdm_http.tls.rejection import Reason
 from kdm_http.tls.reload import ServerTls
 from unit.http.credentials import Credentials, Leaf
@@ -32,9 +32,8 @@ class Verified:
     certificate: bytes
     session_reused: bool = False
 
-    def getpeercert(self, binary_form: bool = False) -> bytes:
-        assert binary_form
-        return self.certificate
+    def get_unverified_chain(self) -> list[bytes]:
+        return [self.certificate]
 
 
 @pytest.fixture
@@ -52,8 +51,8 @@ def context(files: TlsFiles) -> ListenerContext:
     return ListenerContext("api", LIMITS, events, clock, ClientQuota(LIMITS, lambda: 0.0), ServerState(), tls)
 
 
-def end(leaf: Leaf, *, reused: bool = False) -> ssl.SSLObject:
-    return cast("ssl.SSLObject", Verified(leaf.certificate.public_bytes(Encoding.DER), reused))
+def end(leaf: Leaf, *, reused: bool = False) -> HandshakeObject:
+    return cast("HandshakeObject", Verified(leaf.certificate.public_bytes(Encoding.DER), reused))
 
 
 @pytest.fixture
@@ -79,13 +78,23 @@ def test_a_good_client_is_known_by_its_certificate(
     assert alice.revalidate() is None
 
 
-def test_a_certificate_that_is_not_for_clients_is_turned_away_after_the_handshake(
+def test_a_certificate_that_is_not_for_clients_is_refused_and_has_no_share(
     client: Callable[[], Any], credentials: Credentials
 ) -> None:
-    rejection = client().identify(end(credentials.server_only))
+    refused = client()
+    rejection = refused.identify(end(credentials.server_only))
     assert rejection.reason is Reason.WRONG_PURPOSE
-    assert (rejection.established, rejection.user, rejection.address) == (True, "", "127.0.0.1:1")
+    assert (rejection.established, rejection.user, rejection.address) == (False, "", "127.0.0.1:1")
     assert rejection.fingerprint
+    refused.join()
+    answers = [refused.over_quota() for _ in range(10)]
+    assert {(answer.status, answer.close) for answer in answers} == {(401, True)}
+    assert (refused.peer, refused.revalidate()) == (None, None)
+    refused.leave()
+    alice = client()  # whose name it bears
+    assert alice.identify(end(credentials.alice)) is None
+    alice.join()
+    assert [alice.over_quota() for _ in range(2)] == [None, None]
 
 
 async def test_a_client_that_was_revoked_is_turned_away_once_the_list_is_in_use(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from kdm_http.server.endless import Endless
 from kdm_http.server.leaving import LEAVE_S, LINGER_S, Leaving
 from unit.http.server.manual_clock import ManualClock
 
@@ -12,6 +15,8 @@ AGE_S, REQUEST_S, GRACE_S = 3600.0, 30.0, 10.0
 
 class Ended:
     """A connection that only notes how it is ended."""
+
+    transport = asyncio.Transport()
 
     def __init__(self) -> None:
         self.busy = False
@@ -29,6 +34,9 @@ class Ended:
     def abort(self) -> None:
         self.done.append("cut")
 
+    def revalidate(self) -> None:
+        """Its client is good."""
+
 
 @pytest.fixture
 def clock() -> ManualClock:
@@ -42,7 +50,7 @@ def connection() -> Ended:
 
 @pytest.fixture
 def leaving(clock: ManualClock, connection: Ended) -> Leaving:
-    leaving = Leaving(clock, connection, age_s=AGE_S, request_s=REQUEST_S, grace_s=GRACE_S)
+    leaving = Leaving(clock, connection, Endless(clock, connection), age_s=AGE_S, request_s=REQUEST_S, grace_s=GRACE_S)
     leaving.open()
     return leaving
 
@@ -65,7 +73,7 @@ def test_an_idle_connection_lingers_before_it_is_closed(
 
 
 def test_it_lingers_no_longer_than_half_the_grace_period(connection: Ended, clock: ManualClock) -> None:
-    leaving = Leaving(clock, connection, age_s=AGE_S, request_s=REQUEST_S, grace_s=0.2)
+    leaving = Leaving(clock, connection, Endless(clock, connection), age_s=AGE_S, request_s=REQUEST_S, grace_s=0.2)
     leaving.open()
     leaving.begin()
     clock.advance(0.1)
@@ -159,7 +167,7 @@ def test_a_connection_that_is_gone_leaves_no_timer(
 
 def test_a_connection_that_was_never_open_gets_no_timer(connection: Ended, clock: ManualClock) -> None:
     """Such as one whose client is turned away right after its handshake."""
-    leaving = Leaving(clock, connection, age_s=AGE_S, request_s=REQUEST_S, grace_s=GRACE_S)
+    leaving = Leaving(clock, connection, Endless(clock, connection), age_s=AGE_S, request_s=REQUEST_S, grace_s=GRACE_S)
     leaving.begin()
     leaving.continue_if_done()
     assert clock.waiting == 0

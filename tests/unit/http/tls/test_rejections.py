@@ -1,8 +1,12 @@
-"""Each client that must not get in: the exact alert it is sent, and what the operator is told."""
+"""Each client that must not get in: the exact alert or answer it is sent, and what the operator sees.
+
+What OpenSSL refuses gets its alert. What OpenSSL accepts and kdm refuses gets a 401 that says why, and nothing else.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from kdm_http.tls.handshake import HandshakeContext
+from kdm_http.server.limits import Limits
 from kdm_http.tls.rejection import Reason
 from unit.http.client import Client
 from unit.http.credentials import Credentials, Leaf, craft
@@ -27,34 +31,53 @@ CASES: dict[str, tuple[Callable[[Credentials], Leaf | None], str, Reason]] = {
     "expired": (lambda c: c.expired, "certificate_expired", Reason.EXPIRED),
     "not yet valid": (lambda c: c.early, "bad_certificate", Reason.NOT_YET_VALID),
     "serverAuth only": (lambda c: c.server_only, "unsupported_certificate", Reason.WRONG_PURPOSE),
-    "no EKU": (lambda c: craft(c.authority, usages=None), "bad_certificate", Reason.NO_PURPOSE),
+    "the CA itself": (lambda c: Leaf.of(c.authority.pair), "unsupported_certificate", Reason.WRONG_PURPOSE),
     "RSA-1024": (lambda c: craft(c.authority, rsa_bits=1024), "bad_certificate", Reason.WEAK),
-    "CA as leaf": (lambda c: craft(c.authority, ca=True), "bad_certificate", Reason.CA_AS_CLIENT),
-    "the CA itself": (lambda c: Leaf.of(c.authority.pair), "bad_certificate", Reason.CA_AS_CLIENT),
+}
+
+REFUSED: dict[str, tuple[Callable[[Credentials], Leaf], Reason, str]] = {
+    "no EKU": (
+        lambda c: craft(c.authority, usages=None),
+        Reason.NO_PURPOSE,
+        "the certificate has no extended key usage: clientAuth is required",
+    ),
+    "CA as leaf": (
+        lambda c: craft(c.authority, ca=True),
+        Reason.CA_AS_CLIENT,
+        "a CA's certificate is not a client's",
+    ),
     "no common name": (
         lambda c: craft(c.authority, names=[(NameOID.ORGANIZATION_NAME, "devs")]),
-        "bad_certificate",
         Reason.NO_IDENTITY,
+        "the certificate has 0 common names, not one",
     ),
     "two common names": (
         lambda c: craft(c.authority, names=[(CN, "alice"), (CN, "root")]),
-        "bad_certificate",
         Reason.NO_IDENTITY,
+        "the certificate has 2 common names, not one",
     ),
     "a line break in the name": (
         lambda c: craft(c.authority, names=[(CN, "alice\nroot")]),
-        "bad_certificate",
         Reason.NO_IDENTITY,
+        "a name in the certificate's subject is empty or not printable",
     ),
     "malformed SPIFFE ID": (
         lambda c: craft(c.authority, sans=[x509.UniformResourceIdentifier("spiffe://Example.org/x")]),
-        "bad_certificate",
         Reason.NO_IDENTITY,
+        "malformed X.509-SVID: an X.509-SVID has a key usage",
+    ),
+    "a common name that looks like a SPIFFE ID": (
+        lambda c: craft(c.authority, names=[(CN, "spiffe://example.org/x")]),
+        Reason.NO_IDENTITY,
+        "a common name cannot be a SPIFFE ID: that takes a URI SAN",
     ),
 }
+"""What OpenSSL accepts and kdm does not: how it is made, why it is refused, and what is said of it."""
+
+VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=["1.3", "1.2"])
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=["1.3", "1.2"])
+@VERSIONS
 @pytest.mark.parametrize("case", CASES)
 async def test_a_bad_client_gets_its_alert(
     case: str, version: ssl.TLSVersion, start: Any, connect: Any, credentials: Credentials
@@ -77,6 +100,151 @@ async def test_a_bad_client_gets_its_alert(
         assert rejection.subject == leaf.certificate.subject.rfc4514_string().replace("\n", "\\n")
         assert rejection.fingerprint == leaf.certificate.fingerprint(hashes.SHA256()).hex()
     assert server.served == []
+
+
+@VERSIONS
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_client_that_openssl_accepts_and_kdm_refuses_gets_a_401_that_says_why(
+    case: str, version: ssl.TLSVersion, start: Any, connect: Any, credentials: Credentials
+) -> None:
+    """It is logged, counted and audited when the handshake is complete, answered once, closed, and never served."""
+    make, reason, detail = REFUSED[case]
+    leaf = make(credentials)
+    server = await start(minimum_tls_version=ssl.TLSVersion.TLSv1_2)
+    client = await connect(server, identity=leaf, version=version)
+    await client.handshake()
+
+    rejection = await server.rejection()
+    assert (rejection.reason, rejection.detail, rejection.established) == (reason, detail, False)
+    assert rejection.address == "{}:{}".format(*client.writer.get_extra_info("sockname"))
+    assert rejection.subject == leaf.certificate.subject.rfc4514_string().replace("\n", "\\n")
+    assert rejection.fingerprint == leaf.certificate.fingerprint(hashes.SHA256()).hex()
+    assert rejection.user == ""
+
+    answer = await client.request(headers="x-request-id: mine\r\n")
+    assert answer.status == 401
+    assert answer.json == {"error": f"the client certificate is refused ({reason.value}): {detail}"}
+    assert answer.headers["connection"] == "close"
+    assert answer.headers["www-authenticate"] == "ClientCertificate"
+    assert answer.headers["x-request-id"] == "mine"
+    assert await client.closed()
+    assert server.served == []
+    assert server.events.refusals == [401]
+    assert server.events.rejections.empty()
+
+
+class Everything:
+    """An application that counts every way to reach it."""
+
+    def __init__(self) -> None:
+        self.reached: list[object] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        del receive, send
+        if scope["type"] != "http":
+            raise RuntimeError("no lifespan here")
+        self.reached.append(scope)
+
+    def answer_at_once(self, *request: object) -> None:
+        self.reached.append(request)
+
+
+REQUESTS: dict[str, bytes] = {
+    "a plain read": b"GET /deployments HTTP/1.1\r\nhost: kdm\r\n\r\n",
+    "HEAD": b"HEAD /deployments HTTP/1.1\r\nhost: kdm\r\n\r\n",
+    "OPTIONS of the server": b"OPTIONS * HTTP/1.1\r\nhost: kdm\r\n\r\n",
+    "an upgrade": b"GET / HTTP/1.1\r\nhost: kdm\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+    "prior knowledge of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a write": b"POST / HTTP/1.1\r\nhost: kdm\r\ncontent-length: 2\r\n\r\n{}",
+    "half a write": b"POST / HTTP/1.1\r\nhost: kdm\r\ncontent-length: 200000\r\n\r\n{",
+    "a write that waits": b"POST / HTTP/1.1\r\nhost: kdm\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n",
+    "HTTP/1.0": b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n",
+    "two at once": b"GET / HTTP/1.1\r\nhost: kdm\r\n\r\n" * 2,
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "a tunnel": b"CONNECT kdm:443 HTTP/1.1\r\nhost: kdm\r\n\r\n",
+    "too large a header": b"GET / HTTP/1.1\r\nhost: kdm\r\nx: " + b"x" * 20_000 + b"\r\n\r\n",
+    "no HTTP": b"\0\1\2 what is this?\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", REQUESTS)
+async def test_whatever_a_refused_client_sends_it_gets_one_401_and_reaches_no_application(
+    what: str, start: Any, connect: Any, credentials: Credentials
+) -> None:
+    app = Everything()
+    server = await start(app=app)
+    client = await connect(server, identity=craft(credentials.authority, usages=None))
+    await client.handshake()
+    await client.send(REQUESTS[what])
+
+    head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+    assert b"\r\nconnection: close" in head
+    assert body == b"" if what == "HEAD" else json.loads(body).keys() == {"error"}
+    assert app.reached == []
+    assert server.events.refusals == [401]
+    assert (await server.rejection()).reason is Reason.NO_PURPOSE
+    assert server.events.rejections.empty()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nhost:"], ids=["nothing", "half a header"])
+async def test_a_refused_client_that_does_not_ask_is_closed_in_the_ordinary_time(
+    sent: bytes, start: Any, connect: Any, credentials: Credentials
+) -> None:
+    """Of what it showed there is a record all the same."""
+    server = await start(limits=Limits(idle_s=0.2, header_s=0.3))
+    client = await connect(server, identity=craft(credentials.authority, usages=None))
+    await client.handshake()
+    if sent:
+        await client.send(sent)
+
+    assert (await client.rest()).startswith(b"HTTP/1.1 401 ") == bool(sent)
+    assert (await server.rejection()).reason is Reason.NO_PURPOSE
+    assert server.events.rejections.empty()
+    await client.close()
+    await server.events.until_open(0)
+
+
+async def test_a_refused_client_takes_nothing_from_the_user_whose_name_it_bears(
+    start: Any, connect: Any, credentials: Credentials
+) -> None:
+    """Neither a connection nor a request of the quota."""
+    server = await start(limits=Limits(connections_per_identity=1, requests_burst=1, requests_per_s=0.001))
+    impostors = [
+        await connect(server, identity=craft(credentials.authority, names=[(CN, "alice")], usages=None))
+        for _ in range(3)
+    ]
+    for impostor in impostors[:2]:
+        assert (await impostor.request()).status == 401
+    await impostors[2].handshake()
+
+    assert (await (await connect(server)).request()).status == 200
+
+
+async def test_a_refused_client_stays_refused_through_a_reload_and_is_reported_once(
+    start: Any, connect: Any, credentials: Credentials
+) -> None:
+    server = await start(crl=True)
+    refused = craft(credentials.authority, usages=None)
+    client = await connect(server, identity=refused)
+    await client.handshake()
+    assert (await server.rejection()).reason is Reason.NO_PURPOSE
+    server.replace(server.crl, credentials.crl(refused))
+    await server.reloaded()
+    await server.reloaded()
+
+    assert (await client.request()).status == 401
+    assert server.events.rejections.empty()
+
+
+async def test_a_stop_waits_for_no_refused_client(start: Any, connect: Any, credentials: Credentials) -> None:
+    server = await start()
+    client = await connect(server, identity=craft(credentials.authority, usages=None))
+    await client.handshake()
+    await server.rejection()
+    await server.stop()
+
+    assert await client.closed()
 
 
 async def test_a_revoked_client_is_told_so(start: Any, connect: Any, credentials: Credentials) -> None:
@@ -118,7 +286,7 @@ async def test_no_ticket_is_given(start: Any, connect: Any) -> None:
     assert client.tls.session is None or not client.tls.session.has_ticket
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=["1.3", "1.2"])
+@VERSIONS
 async def test_a_session_does_not_outlive_a_revocation(
     version: ssl.TLSVersion, start: Any, credentials: Credentials
 ) -> None:
@@ -150,26 +318,14 @@ async def test_a_resumed_tls_1_2_session_is_judged_by_the_time_of_now(start: Any
     await second.handshake()
 
     assert second.tls.session_reused
+    answer = await second.request()
+    assert answer.status == 401
+    assert "the client certificate is refused (expired)" in answer.json["error"]
     assert await second.closed()
     assert (await server.rejection()).reason is Reason.EXPIRED
     assert server.served == ["/"]
     await first.close()
     await second.close()
-
-
-async def test_a_refusal_by_code_does_not_rest_on_the_alert(
-    start: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, credentials: Credentials
-) -> None:
-    """Without the standard library's message hook there is no alert, and still not a byte is served."""
-    monkeypatch.setattr(HandshakeContext, "watch_certificates", lambda *_: None)
-    server = await start()
-    client = await connect(server, identity=craft(credentials.authority, usages=None))
-    await client.handshake()
-    await client.send(b"GET / HTTP/1.1\r\nhost: kdm\r\n\r\n")
-
-    assert await client.closed()
-    assert (await server.rejection()).reason is Reason.NO_PURPOSE
-    assert server.served == []
 
 
 async def test_a_client_that_ignores_its_alert_is_closed(start: Any, connect: Any, credentials: Credentials) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import socket
 import ssl
+import threading
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -284,3 +287,47 @@ async def test_a_cluster_that_cannot_be_reached_is_told_by_kind(tmp_path: Path, 
     assert caught.value.failure.reason == UNREACHABLE
     assert server.removeprefix("https://").partition(":")[0] not in str(caught.value)
     await asking.close()
+
+
+@LOOPS
+@pytest.mark.parametrize(
+    "sends",
+    [None, b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"],
+    ids=["no handshake", "nothing", "a part"],
+)
+def test_a_connection_without_a_whole_answer_does_not_outlive_the_loop(
+    loop: Loop, tmp_path: Path, sends: bytes | None
+) -> None:
+    """A close in good order would wait half a minute for a server that is gone, and be left to the collector."""
+    asked, over = threading.Event(), threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        accepted, _ = listener.accept()
+        with accepted:
+            if sends is not None:
+                accepted = server_tls().wrap_socket(accepted, server_side=True)
+            with accepted:
+                accepted.recv(65536)
+                accepted.sendall(sends or b"")
+                asked.set()
+                over.wait(DEADLINE_S)  # reads no more: no close_notify is ever answered
+
+    async def work(port: int) -> None:
+        cluster = client(tmp_path, f"https://127.0.0.1:{port}")
+        asking = asyncio.create_task(ask(cluster))
+        await asyncio.to_thread(asked.wait, DEADLINE_S)
+        asking.cancel()
+        await asyncio.wait([asking])
+        await cluster.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        server = threading.Thread(target=serve, args=(listener,))
+        server.start()
+        try:
+            run(loop, work(listener.getsockname()[1]))
+            gc.collect()
+        finally:
+            over.set()
+            server.join()
+    assert [str(each.message) for each in caught] == []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kdm_adapters.cache.own_writes import older, written_over
+from kdm_adapters.cache.own_writes import written_over
 from kdm_adapters.kubernetes.watch.actions import ListPage, Opened, WatchFrom, WatchList
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Page
+from kdm_core.versions import older
 from unit.adapters.kubernetes.objects import deployment
 from unit.adapters.kubernetes.watch.state_machine_driver import EXPIRED, LISTS, TOO_LARGE, Driver
 

@@ -74,6 +74,13 @@ def deployment_spec(told: Mapping[str, Any]) -> bytes:
     )
 
 
+def condition(told: Mapping[str, Any]) -> bytes:
+    """Return a ``DeploymentCondition``."""
+    moment = number(1, 1_767_225_600) + number(2, 0)
+    fields = ((1, "type"), (2, "status"), (4, "reason"), (5, "message"))
+    return b"".join(text(at, told.get(key, "")) for at, key in fields) + text(6, moment) + text(7, moment)
+
+
 def deployment_status(told: Mapping[str, Any]) -> bytes:
     """Return a ``DeploymentStatus``."""
     return (
@@ -82,7 +89,7 @@ def deployment_status(told: Mapping[str, Any]) -> bytes:
         + number(3, told.get("updatedReplicas", 0))
         + number(4, told.get("availableReplicas", 0))
         + number(5, 0)
-        + b"".join(text(6, text(1, each["type"]) + text(2, each["status"])) for each in told.get("conditions", ()))
+        + b"".join(text(6, condition(each)) for each in told.get("conditions", ()))
         + number(7, told.get("readyReplicas", 0))
     )
 

@@ -14,8 +14,8 @@ from kdm_adapters.kubernetes.wire.json_framing import JsonList
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Undecodable
 from kdm_adapters.kubernetes.wire.protobuf_framing import ProtobufList
 from kdm_adapters.kubernetes.wire.readers import PROTOBUF, Readers, failure
-from kdm_adapters.kubernetes.wire.records import ProtocolError
-from kdm_core.model import Deployment
+from kdm_adapters.kubernetes.wire.records import MAX_CONDITION_CHARS, ProtocolError
+from kdm_core.model import Deployment, DeploymentCondition
 from unit.adapters.kubernetes.objects import api_object, deployment
 from unit.adapters.kubernetes.wire.wire_formats import FORMATS, ProtobufFormat, WireFormat, pages, read
 
@@ -26,6 +26,13 @@ either_format = pytest.mark.parametrize("wire", FORMATS, ids=["json", "protobuf"
 
 names = st.text(st.characters(codec="utf-8"), max_size=8)
 counts = st.integers(-(2**31), 2**31 - 1) | st.integers(0, 3)
+conditions = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["Available", "Progressing", "ReplicaFailure"]) | names,
+        "status": st.sampled_from(["True", "False", "Unknown"]) | names,
+    },
+    optional={"reason": names, "message": names | st.text(st.characters(codec="utf-8"), min_size=100)},
+)
 objects = st.fixed_dictionaries(
     {
         "metadata": st.fixed_dictionaries(
@@ -42,6 +49,7 @@ objects = st.fixed_dictionaries(
             optional={
                 **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), counts),
                 "observedGeneration": st.integers(0, 2**63 - 1),
+                "conditions": st.lists(conditions, max_size=4),
             },
         ),
     }
@@ -173,3 +181,42 @@ def test_of_a_long_list_little_is_held_at_a_time(wire: WireFormat) -> None:
         assert isinstance(reader, JsonList | ProtobufList)
         most = max(most, len(reader._rest) if isinstance(reader, JsonList) else reader._unread.size)
     assert most < 4096
+
+
+@either_format
+def test_the_two_conditions_that_matter_are_read(wire: WireFormat) -> None:
+    stalled = DeploymentCondition("False", "ProgressDeadlineExceeded", 'ReplicaSet "web-1" has timed out progressing.')
+    failing = DeploymentCondition("True", "FailedCreate", 'pods "web-1-x" is forbidden: exceeded quota: small')
+    held = deployment("web", 12, progressing=stalled, replica_failure=failing)
+    assert read(wire, wire.event("MODIFIED", held)) == [Event("MODIFIED", held)]
+
+
+@either_format
+def test_a_deployment_without_conditions_has_none(wire: WireFormat) -> None:
+    item = api_object(WEB)
+    del item["status"]["conditions"]
+    (told,) = read(wire, wire.item("ADDED", item))
+    assert (told.deployment.progressing, told.deployment.replica_failure) == (None, None)
+
+
+@either_format
+def test_what_is_well_costs_no_message_and_is_shared(wire: WireFormat) -> None:
+    told = read(wire, wire.event("ADDED", WEB) + wire.event("ADDED", deployment("api", 13)))
+    assert told[0].deployment.progressing is told[1].deployment.progressing
+    assert told[0].deployment.progressing == DeploymentCondition("True", "NewReplicaSetAvailable", "")
+
+
+@either_format
+def test_a_condition_is_on_one_line_of_bounded_length(wire: WireFormat) -> None:
+    item = api_object(WEB)
+    long = "exceeded\nquota\x1b[31m " + "x" * 5000
+    item["status"]["conditions"] = [
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": long},
+        {"type": "ReplicaFailure", "status": "False", "reason": "Another", "message": "the first of a kind counts"},
+    ]
+    (told,) = read(wire, wire.item("ADDED", item))
+    failure_ = told.deployment.replica_failure
+    assert (failure_.status, failure_.reason) == ("True", "FailedCreate")
+    assert failure_.message.startswith("exceeded quota")
+    assert failure_.message.isprintable()
+    assert len(failure_.message) <= MAX_CONDITION_CHARS + 3

@@ -1,0 +1,248 @@
+"""What API v2 shows: the bodies of its answers. Counts of zero are written out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from kdm_core import Deployment, ReplicaStatus, RolloutOutcome, RolloutResult, RolloutState, WaitFor, rollout_of
+from kdm_core.names import MAX_REPLICAS
+
+Count = Annotated[int, Meta(ge=0, le=MAX_REPLICAS)]
+"""A replica count."""
+
+
+class Body(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """A part of an answer."""
+
+
+class Replicas(Body, frozen=True):
+    """A Deployment's replica counts: how many are desired, and how many there are of which kind."""
+
+    desired: Count
+    current: Count
+    updated: Count
+    ready: Count
+    available: Count
+
+    @classmethod
+    def of(cls, counts: ReplicaStatus) -> Self:
+        """Show counts."""
+        return cls(
+            desired=counts.desired,
+            current=counts.current,
+            updated=counts.updated,
+            ready=counts.ready,
+            available=counts.available,
+        )
+
+
+class RolloutNow(Body, frozen=True):
+    """Where a Deployment stands on its way to the desired count, in kind and in words."""
+
+    state: RolloutState
+    message: str
+
+
+class Bounds(Body, frozen=True):
+    """Counts that the caller may ask for: from min to max, and zero where it is allowed."""
+
+    min: Count
+    max: Count
+    allow_zero: bool
+
+
+class Access(Body, frozen=True):
+    """What the caller may do to a Deployment."""
+
+    verbs: list[str]
+    bounds: list[Bounds]
+
+
+class DeploymentBody(Body, frozen=True):
+    """One Deployment."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    observed_generation: int
+    labels: Mapping[str, str]
+    paused: bool
+    replicas: Replicas
+    rollout: RolloutNow
+    access: Access | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, deployment: Deployment, access: Access | UnsetType = UNSET) -> Self:
+        """Show a Deployment.
+
+        Args:
+            deployment: The Deployment.
+            access: What the caller may do to it, where it asks for that.
+        """
+        rollout = rollout_of(deployment)
+        return cls(
+            namespace=deployment.ref.namespace,
+            name=deployment.ref.name,
+            uid=deployment.uid,
+            resource_version=deployment.resource_version,
+            generation=deployment.generation,
+            observed_generation=deployment.observed_generation,
+            labels=deployment.labels,
+            paused=deployment.paused,
+            replicas=Replicas.of(deployment.replicas),
+            rollout=RolloutNow(state=rollout.state, message=rollout.message),
+            access=access,
+        )
+
+
+class ListMetadata(Body, frozen=True):
+    """What is said of a list."""
+
+    resource_version: str
+    """How far the cluster has been seen."""
+    continue_: str | None = msgspec.field(name="continue")
+    """The token of the next page; null on the last one."""
+    remaining_item_count: int | None
+    """How many come after this page; null where they were not counted, because some are left out."""
+    age_seconds: int
+    stale: bool
+    consistent: bool
+    """Whether nothing has changed since the first page, as far as that is known."""
+
+
+class DeploymentList(Body, frozen=True):
+    """A list of Deployments, by namespace, then name. It is not made as such: its items may be encoded already."""
+
+    metadata: ListMetadata
+    items: list[DeploymentBody]
+
+
+class DesiredReplicas(Body, frozen=True):
+    """The count that is desired."""
+
+    desired: Count
+
+
+class ReplicasBody(Body, frozen=True):
+    """What can be set: the count that is desired. How many Pods there are is said by the Deployment itself."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    replicas: DesiredReplicas
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Self:
+        """Show a Deployment's desired count."""
+        return cls(
+            namespace=deployment.ref.namespace,
+            name=deployment.ref.name,
+            uid=deployment.uid,
+            generation=deployment.generation,
+            replicas=DesiredReplicas(desired=deployment.replicas.desired),
+        )
+
+
+class TargetBody(Body, frozen=True):
+    """What a wait is for: a count that was written."""
+
+    uid: str
+    resource_version: str
+    replicas: Count
+
+
+class RolloutBody(Body, frozen=True):
+    """What came of waiting for the Pods to follow."""
+
+    outcome: RolloutOutcome
+    for_: WaitFor = msgspec.field(name="for")
+    message: str
+    warnings: list[str]
+    elapsed_seconds: float
+    replicas: Replicas | None
+    """The newest counts that the cluster has reported; null where there is no such Deployment."""
+    target: TargetBody
+    resume: str | None
+    """Where to go on waiting for the same; null where that makes no sense."""
+
+    @classmethod
+    def of(cls, result: RolloutResult, resume: str | None) -> Self:
+        """Show what came of waiting."""
+        target, found = result.target, result.deployment
+        return cls(
+            outcome=result.outcome,
+            for_=result.wait_for,
+            message=result.message,
+            warnings=list(result.warnings),
+            elapsed_seconds=round(result.elapsed_s, 3),
+            replicas=None if found is None else Replicas.of(found.replicas),
+            target=TargetBody(uid=target.uid, resource_version=target.resource_version, replicas=target.desired),
+            resume=resume,
+        )
+
+
+class WrittenReplicas(Body, frozen=True):
+    """The count before a write, where it is known, and after it."""
+
+    previous: Count | None
+    desired: Count
+
+
+class WrittenBody(Body, frozen=True):
+    """What came of a write."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    replicas: WrittenReplicas
+    changed: bool
+    dry_run: bool
+    warnings: list[str]
+    rollout: RolloutBody | None
+    """What came of waiting; null where that was not asked for."""
+
+
+class User(Body, frozen=True):
+    """Who asks, as the client certificate proves it."""
+
+    name: str
+    groups: list[str]
+
+
+class Features(Body, frozen=True):
+    """Which optional features are on."""
+
+    rollout: bool
+    idempotency_key: bool
+    watch: bool
+    owners: bool
+    parking: bool
+    bulk: bool
+    history: bool
+
+
+class LimitsBody(Body, frozen=True):
+    """The limits of what can be asked for. Times are in seconds, sizes in bytes."""
+
+    max_replicas: Count
+    max_wait_seconds: int
+    max_body_bytes: int
+    max_reason_length: int
+    idempotency_key_seconds: int
+
+
+class About(Body, frozen=True):
+    """What answers, and who asks."""
+
+    version: str
+    user: User
+    features: Features
+    limits: LimitsBody

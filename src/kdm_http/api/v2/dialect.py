@@ -1,0 +1,127 @@
+"""API v2's form of errors: application/problem+json, as RFC 9457 has it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from litestar.exceptions import HTTPException
+
+from kdm_core import (
+    Contended,
+    Deployment,
+    Expect,
+    Forbidden,
+    InvalidReplicas,
+    KdmError,
+    NamespaceNotWatched,
+    OutOfBounds,
+    PreconditionFailed,
+    WriteConflict,
+)
+from kdm_http.api.errors import BadRequest, Problem, Refused
+from kdm_http.api.route import Dialect
+from kdm_http.api.v2.problems import KINDS, PATH, STATUSES
+from kdm_http.api.v2.tags import tag_of_replicas
+
+_REQUEST_CODES: Final = {400: "invalid-request", 401: "unauthenticated", 415: "unsupported-media-type"}
+_ROUTER_CODES: Final = {404: "no-such-route", 405: "method-not-allowed", 413: "body-too-large"}
+_NO_ROUTE: Final = "no such route; the API is described at /api/v2/openapi.json"
+
+
+def error_body(problem: Problem) -> dict[str, Any]:
+    """Return the body of an error."""
+    code = _code_of(problem)
+    kind = KINDS[code]
+    error = problem.error
+    body: dict[str, Any] = {
+        "type": PATH + code,
+        "title": kind.title,
+        "status": problem.status,
+        "detail": _NO_ROUTE if code == "no-such-route" else problem.message,
+        "code": code,
+        "requestId": problem.request_id,
+        "retryable": kind.retryable,
+    }
+    if problem.write:
+        body["written"] = _written(error)
+    return body | _members(error)
+
+
+def timeout_error(seconds: float) -> Refused:
+    """Return the error of a request that took too long."""
+    return Refused(
+        "request-timeout",
+        504,
+        f"no answer within {seconds:.0f} s; a write may have happened: read before trying again",
+        written=None,
+        retry_after_s=1,
+    )
+
+
+V2: Final = Dialect("v2", STATUSES, error_body, b"application/problem+json", timeout_error)
+
+
+def _code_of(problem: Problem) -> str:
+    error = problem.error
+    if isinstance(error, KdmError):
+        return error.code if error.code in STATUSES else "error"
+    if isinstance(error, Refused):
+        return error.code
+    if isinstance(error, BadRequest):
+        return _REQUEST_CODES[error.status]
+    if isinstance(error, HTTPException) and problem.status < 500:
+        return _ROUTER_CODES.get(problem.status, "invalid-request")
+    return "error"
+
+
+def _written(error: Exception) -> bool | None:
+    if isinstance(error, KdmError | Refused):
+        return error.written
+    return False if isinstance(error, BadRequest | HTTPException) else None
+
+
+def _members(error: Exception) -> dict[str, Any]:
+    """Return what a program wants to know of an error besides its code."""
+    members: dict[str, Any] = {}
+    match error:
+        case BadRequest(allowed=allowed) if allowed is not None:
+            members["allowed"] = list(allowed)
+        case InvalidReplicas():
+            members["bounds"] = {"min": 0, "max": error.maximum}
+        case OutOfBounds():
+            members["bounds"] = {"min": error.minimum, "max": error.maximum}
+            members |= {"current": {"replicas": error.current}, "result": error.result}
+        case NamespaceNotWatched():
+            members["allowed"] = list(error.watched)
+        case Forbidden():
+            members["verb"] = error.verb.value
+        case Contended():
+            members["attempts"] = error.attempts
+        case PreconditionFailed() if error.current is not None:
+            members["current"] = _current(error.current)
+        case WriteConflict():
+            members = _conflict(error.expected, error.current)
+    return members
+
+
+def _conflict(expected: Expect | None, current: Deployment | None) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    if expected is not None:
+        wanted = {
+            "currentReplicas": expected.replicas,
+            "resourceVersion": expected.resource_version,
+            "uid": expected.uid,
+        }
+        members["expected"] = {name: value for name, value in wanted.items() if value is not None}
+    if current is not None:
+        members["current"] = _current(current)
+    return members
+
+
+def _current(found: Deployment) -> dict[str, Any]:
+    return {
+        "replicas": found.replicas.desired,
+        "resourceVersion": found.resource_version,
+        "uid": found.uid,
+        "etag": tag_of_replicas(found).decode(),
+    }

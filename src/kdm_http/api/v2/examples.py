@@ -1,0 +1,89 @@
+"""Examples of API v2's bodies, for its description."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from kdm_http.api.v2.asked import Adjust, SetReplicas
+from kdm_http.api.v2.bodies import About, DeploymentBody, DeploymentList, ReplicasBody, RolloutBody, WrittenBody
+
+Json = dict[str, Any]
+
+_UID: Final = "8f3c2d5e-0b6f-4c55-9a0e-1d2f3a4b5c6d"
+_COUNTS: Final = {"desired": 5, "current": 5, "updated": 5, "ready": 4, "available": 4}
+_WHICH: Final = {"namespace": "shop", "name": "web", "uid": _UID}
+
+_DEPLOYMENT: Final = {
+    **_WHICH,
+    "resourceVersion": "48213",
+    "generation": 7,
+    "observedGeneration": 7,
+    "labels": {"tier": "web"},
+    "paused": False,
+    "replicas": _COUNTS,
+    "rollout": {"state": "settling", "message": "5 Pods desired, 5 created, 4 ready, 4 available"},
+}
+_ROLLOUT: Final = {
+    "outcome": "done",
+    "for": "available",
+    "message": "",
+    "warnings": [],
+    "elapsedSeconds": 4.2,
+    "replicas": {"desired": 5, "current": 5, "updated": 5, "ready": 5, "available": 5},
+    "target": {"uid": _UID, "resourceVersion": "48250", "replicas": 5},
+    "resume": None,
+}
+
+EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
+    About: {
+        "version": "0.2.0",
+        "user": {"name": "alice", "groups": ["platform"]},
+        "features": {
+            "rollout": True,
+            "idempotencyKey": True,
+            "watch": True,
+            "owners": False,
+            "parking": False,
+            "bulk": False,
+            "history": False,
+        },
+        "limits": {
+            "maxReplicas": 1000,
+            "maxWaitSeconds": 600,
+            "maxBodyBytes": 65536,
+            "maxReasonLength": 256,
+            "idempotencyKeySeconds": 900,
+        },
+    },
+    DeploymentBody: _DEPLOYMENT,
+    DeploymentList: {
+        "metadata": {
+            "resourceVersion": "48213",
+            "continue": None,
+            "remainingItemCount": 0,
+            "ageSeconds": 2,
+            "stale": False,
+            "consistent": True,
+        },
+        "items": [_DEPLOYMENT],
+    },
+    ReplicasBody: {**_WHICH, "generation": 7, "replicas": {"desired": 5}},
+    RolloutBody: _ROLLOUT,
+    WrittenBody: {
+        **_WHICH,
+        "resourceVersion": "48250",
+        "replicas": {"previous": 3, "desired": 5},
+        "changed": True,
+        "dryRun": False,
+        "warnings": [],
+        "rollout": _ROLLOUT,
+    },
+    SetReplicas: {"replicas": 5, "currentReplicas": 3, "reason": "sale"},
+    Adjust: {"delta": -2, "min": 1, "max": 10, "onBound": "clamp", "reason": "night"},
+}
+"""One of each body."""
+
+PROBLEM: Final[Json] = {"requestId": "4f2c9a1be07d3386"}
+"""What the examples of errors have in common."""

@@ -1,0 +1,65 @@
+"""API v2's rows of the table of routes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kdm_http.api.route import Route
+from kdm_http.api.v2.bodies import About, DeploymentBody, DeploymentList, ReplicasBody, RolloutBody, WrittenBody
+from kdm_http.api.v2.dialect import V2
+from kdm_http.api.v2.reads import (
+    get_about,
+    get_deployment,
+    get_problem,
+    get_replicas,
+    list_deployments,
+    list_problems,
+)
+from kdm_http.api.v2.rollouts import get_rollout
+from kdm_http.api.v2.writes import adjust, set_replicas
+
+BASE: Final = "/api/v2"
+_OF_NAMESPACE: Final = f"{BASE}/namespaces/{{namespace}}/deployments"
+_ONE: Final = f"{_OF_NAMESPACE}/{{name}}"
+
+_FILTERS: Final = ("labelSelector", "state", "limit", "continue")
+_VERSION: Final = ("resourceVersion", "wait")
+_WRITE: Final = ("dryRun", "wait", "for")
+_TARGET: Final = ("wait", "for", "uid", "resourceVersion", "replicas")
+
+
+def _list(template: str, operation: str) -> Route:
+    return Route(
+        "GET",
+        template,
+        V2,
+        operation,
+        list_deployments,
+        DeploymentList,
+        tagged=True,
+        query=(*_FILTERS, *_VERSION, "watch"),
+        at_once_query=_FILTERS,
+    )
+
+
+ROUTES: Final = (
+    Route("GET", BASE, V2, "About", get_about, About, query=()),
+    _list(f"{BASE}/deployments", "ListDeployments"),
+    _list(_OF_NAMESPACE, "ListNamespace"),
+    Route(
+        "GET",
+        _ONE,
+        V2,
+        "GetDeployment",
+        get_deployment,
+        DeploymentBody,
+        query=("access", *_VERSION),
+        at_once_query=("access",),
+    ),
+    Route("GET", f"{_ONE}/replicas", V2, "GetReplicas", get_replicas, ReplicasBody, query=()),
+    Route("PUT", f"{_ONE}/replicas", V2, "SetReplicas", set_replicas, WrittenBody, query=_WRITE, replayable=True),
+    Route("POST", f"{_ONE}/adjust", V2, "Adjust", adjust, WrittenBody, query=_WRITE, replayable=True),
+    Route("GET", f"{_ONE}/rollout", V2, "GetRollout", get_rollout, RolloutBody, query=_TARGET),
+    Route("GET", "/problems", V2, "ListProblems", list_problems, query=()),
+    Route("GET", "/problems/{code}", V2, "GetProblem", get_problem, query=()),
+)

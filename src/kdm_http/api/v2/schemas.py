@@ -1,0 +1,135 @@
+"""The schemas of API v2's bodies, for its description: what msgspec makes of them, and what it cannot know.
+
+They are written so that generated clients have what a person would write by hand: types with names of their own, and
+nothing in a request that must be given but need not be. Hence no ``default`` in a request's body: generators of
+TypeScript take such a field for one that is always there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from kdm_core.names import MAX_REPLICAS
+from kdm_core.scaling import MAX_REASON_LENGTH
+from kdm_http.api.v2.asked import Adjust, SetReplicas
+from kdm_http.api.v2.bodies import (
+    DeploymentBody,
+    LimitsBody,
+    ReplicasBody,
+    RolloutBody,
+    RolloutNow,
+    TargetBody,
+    WrittenBody,
+)
+from kdm_http.api.v2.parameters import Json, reference
+from kdm_http.api.v2.problems import KINDS
+
+_NAMES: Final[dict[type[msgspec.Struct], str]] = {
+    DeploymentBody: "Deployment",
+    LimitsBody: "Limits",
+    ReplicasBody: "Scale",
+    RolloutBody: "RolloutResult",
+    RolloutNow: "RolloutStatus",
+    TargetBody: "RolloutTarget",
+    WrittenBody: "WriteResult",
+}
+"""What generated clients call a body, where its class here is called otherwise."""
+
+_REQUESTS: Final = (SetReplicas, Adjust)
+_COUNT: Final = {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS}
+_STRING: Final = {"type": "string"}
+
+
+def schema_name(shape: type[msgspec.Struct]) -> str:
+    """Return what a body is called among the schemas."""
+    return _NAMES.get(shape, shape.__name__)
+
+
+def schemas(shapes: Iterable[type[msgspec.Struct]], max_replicas: int) -> dict[str, Json]:
+    """Return every schema by its name.
+
+    Args:
+        shapes: The bodies of answers.
+        max_replicas: The largest count a caller may ask for.
+    """
+    ordered = [*sorted(shapes, key=lambda each: each.__name__), *_REQUESTS]
+    _, made = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    said = _fields(max_replicas)
+    for request in _REQUESTS:
+        for field, schema in made[request.__name__]["properties"].items():
+            schema.pop("default", None)
+            schema.update(said[field])
+            if "anyOf" in schema and schema["anyOf"][0].get("type") == "integer":
+                schema["anyOf"][0] |= _COUNT
+    named = msgspec.json.encode(made).decode()
+    for shape, name in _NAMES.items():
+        old = shape.__name__
+        named = named.replace(f'/{old}"', f'/{name}"').replace(f'"{old}":', f'"{name}":')
+        named = named.replace(f'"title":"{old}"', f'"title":"{name}"')
+    return {**msgspec.json.decode(named.replace("``", "`")), **_problem(), "DryRun": {**_STRING, "enum": ["All"]}}
+
+
+def _fields(max_replicas: int) -> dict[str, Json]:
+    """Return what is said of each field of a request; the limits are the core's, which msgspec does not check."""
+    count: Json = {"minimum": 0, "maximum": max_replicas}
+    reason: Json = {"maxLength": MAX_REASON_LENGTH, "pattern": "^[ -~]*$"}
+    return {
+        "replicas": {**count, "description": "The desired count."},
+        "delta": {
+            "minimum": -MAX_REPLICAS,
+            "maximum": MAX_REPLICAS,
+            "description": "How many more, or fewer.",
+        },
+        "min": {**count, "description": "The smallest count that may result; 0 by default."},
+        "max": {"description": "The largest count that may result; by default what kdm allows."},
+        "onBound": {"description": "What to do where the result would be out of bounds; `reject` by default."},
+        "currentReplicas": {"description": "Write only if this is the desired count before."},
+        "resourceVersion": {"description": "Write only if the Deployment is at this version."},
+        "uid": {"description": "Write only if the Deployment is this object."},
+        "reason": {**reason, "description": "Why, for the audit trail."},
+        "override": {"enum": [False], "description": "Whether to write although an owner will change it back."},
+    }
+
+
+def _problem() -> dict[str, Json]:
+    """Return the schemas of an error: RFC 9457's members, kdm's own, and those that a code needs."""
+    current: Json = {"replicas": _COUNT, "resourceVersion": _STRING, "uid": _STRING, "etag": _STRING}
+    expected: Json = {"currentReplicas": _COUNT, "resourceVersion": _STRING, "uid": _STRING}
+    properties: Json = {
+        "type": {**_STRING, "format": "uri-reference", "description": "The page of this problem."},
+        "title": _STRING,
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {**_STRING, "description": "What went wrong, for a person."},
+        "code": {
+            "anyOf": [reference("schemas", "ProblemCode"), _STRING],
+            "description": "What went wrong, for a program. Later versions of kdm may have more.",
+        },
+        "requestId": _STRING,
+        "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
+        "written": {
+            "type": ["boolean", "null"],
+            "description": "Of a write: whether it was stored; null where that is not known.",
+        },
+        "expected": reference("schemas", "ProblemExpected"),
+        "current": reference("schemas", "ProblemCurrent"),
+        "allowed": {"type": "array", "items": _STRING, "description": "What is allowed."},
+        "bounds": reference("schemas", "ProblemBounds"),
+        "result": {"type": "integer", "description": "The count that the change would have led to."},
+        "verb": {**_STRING, "description": "What the caller may not do."},
+        "attempts": {"type": "integer", "description": "How often the write was tried."},
+    }
+    required = ["type", "title", "status", "detail", "code", "requestId", "retryable"]
+    return {
+        "Problem": {"type": "object", "properties": properties, "required": required},
+        "ProblemCode": {**_STRING, "enum": list(KINDS)},
+        "ProblemCurrent": _object("The Deployment as it is.", current, ["replicas"]),
+        "ProblemExpected": _object("What the request expected of the Deployment.", expected, []),
+        "ProblemBounds": _object("The smallest and the largest count.", {"min": _COUNT, "max": _COUNT}, ["min", "max"]),
+    }
+
+
+def _object(description: str, properties: Json, required: list[str]) -> Json:
+    return {"type": "object", "description": description, "properties": properties, "required": required}

@@ -1,0 +1,77 @@
+"""Entity tags of API v2, and the conditions of a write that name them (RFC 9110, sections 8.8.3 and 13.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from kdm_core import Deployment, PreconditionFailed
+
+_TAGS: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"').findall
+
+
+def tag_of_deployment(deployment: Deployment, seen: str = "") -> bytes:
+    """Return the tag of one Deployment: it changes with every change of the object.
+
+    Args:
+        deployment: The Deployment.
+        seen: What else the answer shows, as a digest; "" for nothing.
+    """
+    more = f"-{seen}" if seen else ""
+    return f'"{deployment.uid}-{deployment.resource_version}{more}"'.encode()
+
+
+def tag_of_replicas(deployment: Deployment) -> bytes:
+    """Return the tag of what ``/replicas`` shows. Its Pods' status does not change it.
+
+    The generation counts every change of the spec. It is not known for certain until the watch has delivered a write
+    of kdm's own, so the count is part of the tag: two states with different counts never have the same.
+    """
+    return f'"{deployment.uid}-{deployment.generation}-{deployment.replicas.desired}"'.encode()
+
+
+def write_condition(fields: Iterable[tuple[bytes, bytes]]) -> Callable[[Deployment], None] | None:
+    """Return the conditions of a write to ``/replicas``; None where there are none, or they hold for any Deployment.
+
+    ``If-Match: *`` holds for any: without a Deployment, the write is a 404. Weak tags never match in ``If-Match``.
+
+    Args:
+        fields: The request's header fields, with names in lower case.
+
+    Returns:
+        Raises PreconditionFailed for a Deployment that does not meet them.
+    """
+    wanted, unwanted = (_values(fields, name) for name in (b"if-match", b"if-none-match"))
+    strong = {tag for weak, tag in _TAGS(wanted or "") if not weak}
+    known = {tag for _, tag in _TAGS(unwanted or "")}
+    if wanted in {None, "*"} and unwanted is None:
+        return None
+
+    def check(found: Deployment) -> None:
+        tag = tag_of_replicas(found).decode().strip('"')
+        if wanted is not None and wanted != "*" and tag not in strong:
+            error = PreconditionFailed(
+                f"Deployment '{found.ref}' has changed: its replicas have the entity tag \"{tag}\" now, and If-Match "
+                "names another"
+            )
+            error.current, error.maybe_later = found, any(_may_come(each, found) for each in strong)
+            raise error
+        if unwanted is not None and (unwanted == "*" or tag in known):
+            error = PreconditionFailed(f"If-None-Match names the replicas of Deployment '{found.ref}' as they are")
+            error.current = found
+            raise error
+
+    return check
+
+
+def _values(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    values = [value.decode("latin-1").strip() for each, value in fields if each == name]
+    return ", ".join(values) if values else None
+
+
+def _may_come(tag: str, found: Deployment) -> bool:
+    """Whether a tag may be that of a state newer than the one found: the cache may be behind the client."""
+    of_object, _, _ = tag.rpartition("-")
+    uid, _, generation = of_object.rpartition("-")
+    return uid != found.uid or not generation.isdecimal() or int(generation) >= found.generation

@@ -1,0 +1,61 @@
+"""The description's patterns of parameters: who checks by them sends only what kdm takes, and may send all of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdm_core import LabelSelector, RolloutState
+from kdm_http.api.replays import key_of
+from kdm_http.api.v2.asked import members_of
+from kdm_http.api.v2.durations import duration
+from kdm_http.api.v2.parameters import PARAMETERS
+
+READERS: Final[dict[str, Callable[[str], Any]]] = {
+    "wait": lambda text: duration("wait", text),
+    "labelSelector": LabelSelector.parse,
+    "state": lambda text: members_of({"state": text}, "state", RolloutState),
+    "Idempotency-Key": lambda text: key_of([text.encode()]),
+}
+TAKEN: Final = {
+    "wait": ["0", "0s", "500ms", "2.5s", "60s", "120s", "600s", "1m30s", "2m", "10m"],
+    "labelSelector": [
+        "", "app", "!legacy", "app=web", "app==web", "app!=web", "app=", "tier in (web,api),!legacy",
+        "app.kubernetes.io/name notin (a, b)", "size>5", " a = b , c ",
+    ],
+    "state": ["settled", "stalled,blocked"],
+    "Idempotency-Key": ['"5b0c"', "5b0c", '"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
+    "If-Match": ["*", '"8f3c-7-3"', '"a", "b"'],
+    "If-None-Match": ["*", 'W/"8f3c-7"', '"a","b"'],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_whatever_fits_the_description_is_taken(name: str) -> None:
+    @settings(max_examples=50, deadline=None)
+    @given(st.from_regex(PARAMETERS[name]["schema"]["pattern"], fullmatch=True, alphabet=st.characters(codec="ascii")))
+    def check(text: str) -> None:
+        READERS[name](text)
+
+    check()
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in TAKEN.items() for text in texts])
+def test_what_kdm_takes_fits_the_description(name: str, text: str) -> None:
+    assert re.search(PARAMETERS[name]["schema"]["pattern"], text)
+    if name in READERS:
+        READERS[name](text)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_each_example_fits_its_own_description(name: str) -> None:
+    schema, example = PARAMETERS[name]["schema"], PARAMETERS[name]["example"]
+    if "pattern" in schema:
+        assert re.search(schema["pattern"], example)
+    if "enum" in schema:
+        assert example in schema["enum"]
