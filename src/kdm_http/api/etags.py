@@ -27,8 +27,8 @@ def is_known(tag: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bool:
     """Return whether a request's ``If-None-Match`` names a tag (RFC 9110, section 13.1.2).
 
     Args:
-        tag: The entity tag, strong or weak: here the comparison is weak (RFC 9110, section 13.1.2). Empty for none, which
-            no request can name.
+        tag: The entity tag, strong or weak: here the comparison is weak (RFC 9110, section 13.1.2). Empty for none,
+            which no request can name.
         fields: The request's header fields, with names in lower case.
     """
     # Our tags have neither quotes nor commas within: in a list they are found nowhere but as a member, weak or strong.

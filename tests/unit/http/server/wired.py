@@ -62,9 +62,8 @@ class Transport:
     def __init__(self, leaf: Leaf) -> None:
         self.written = b""
         self.closed = False
-        self._tls = SimpleNamespace(
-            getpeercert=lambda **_: leaf.certificate.public_bytes(Encoding.DER), session_reused=False
-        )
+        der = leaf.certificate.public_bytes(Encoding.DER)
+        self._tls = SimpleNamespace(get_unverified_chain=lambda: [der], session_reused=False)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._tls if name == "ssl_object" else default
