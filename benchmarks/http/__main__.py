@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.http import alone, chart, report
 from benchmarks.http.cluster import one_by_one, seed
-from benchmarks.http.contestants import ALL, KDM, Services
+from benchmarks.http.contestants import ALL, BARE, KDM, Services
 from benchmarks.http.cores import Layout
 from benchmarks.http.load import Generator, Load
 from benchmarks.http.serving import LIST, SCENARIOS, Bench, samples
@@ -43,7 +43,7 @@ def main() -> int:
     run.set_defaults(command=_run)
     run.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="what to measure; default: all")
     run.add_argument("--profile", type=Path, metavar="DIRECTORY", help="record there where kdm spends its time")
-    run.add_argument("--contestants", nargs="+", choices=ALL, default=ALL)
+    run.add_argument("--contestants", nargs="+", choices=(*ALL, BARE), default=ALL)
     run.add_argument("--scenarios", nargs="+", choices=[each.name for each in SCENARIOS], default=None, metavar="NAME")
     run.add_argument("--objects", type=int, default=10_000, help="Deployments")
     run.add_argument("--most-objects", type=int, default=50_000, help="Deployments while they change")

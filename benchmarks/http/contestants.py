@@ -22,19 +22,21 @@ from integration.controlplane.process import Process
 from integration.edge.pki import Pki
 from kdm_cli.settings import IGNORED_PREFIXES, PREFIX
 
-__all__ = ["ALL", "GO", "INFORMER", "KDM", "RAW", "READS_THROUGH", "Certificates", "Server", "Services"]
+__all__ = ["ALL", "BARE", "GO", "INFORMER", "KDM", "RAW", "READS_THROUGH", "Certificates", "Server", "Services"]
 
 KDM = "kdm"
 GO = "Go, client-go"
 INFORMER = "Litestar, kubernetes.informer"
 READS_THROUGH = "Litestar, reads through"
 RAW = "raw ASGI"
+BARE = "bare TLS"
 ALL = (KDM, RAW, GO, INFORMER, READS_THROUGH)
 """The limit next to kdm: what is compared most is measured closest in time."""
 
 ROOT = Path(__file__).parents[2]
 GO_SOURCE = ROOT / "benchmarks" / "peers" / "go"
 MODULES = {
+    BARE: "benchmarks.peers.bare",
     RAW: "benchmarks.peers.raw_asgi",
     INFORMER: "benchmarks.peers.informer",
     READS_THROUGH: "benchmarks.peers.reads_through",
@@ -210,7 +212,7 @@ class Services:
             program = ["env", f"PYTHONPATH={ROOT / 'src'}", str(python), "-m", "kdm_cli", "serve"]
             return [*program, *(f"--{key}={value}" for key, value in options.items())]
         options = {"cert": own.certificate, "key": own.key, "client-ca": own.ca}
-        if name == RAW:
+        if name in {RAW, BARE}:
             options |= {"one": self._directory / "one", "many": self._directory / "many", "client-crl": own.crl}
         else:
             options |= {"kubeconfig": kubeconfig}

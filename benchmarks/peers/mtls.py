@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-__all__ = ["parser", "serve"]
+__all__ = ["context", "parser", "serve"]
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -23,22 +23,23 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def context(arguments: argparse.Namespace) -> ssl.SSLContext:
+    """Make the TLS that all services have, of what `parser` read."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    made.num_tickets = 0
+    made.verify_mode = ssl.CERT_REQUIRED
+    made.load_cert_chain(arguments.cert, arguments.key)
+    made.load_verify_locations(arguments.client_ca)
+    if arguments.client_crl:
+        made.load_verify_locations(arguments.client_crl)
+        made.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    return made
+
+
 def serve(app: Callable[..., Any], arguments: argparse.Namespace) -> None:
     """Serve on a free loopback port until SIGTERM; print the URL as soon as connections are accepted."""
-
-    def context(_: uvicorn.Config, __: object) -> ssl.SSLContext:
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.minimum_version = ssl.TLSVersion.TLSv1_3
-        made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
-        made.num_tickets = 0
-        made.verify_mode = ssl.CERT_REQUIRED
-        made.load_cert_chain(arguments.cert, arguments.key)
-        made.load_verify_locations(arguments.client_ca)
-        if arguments.client_crl:
-            made.load_verify_locations(arguments.client_crl)
-            made.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-        return made
-
     config = uvicorn.Config(
         app,
         port=0,
@@ -47,7 +48,7 @@ def serve(app: Callable[..., Any], arguments: argparse.Namespace) -> None:
         log_level="warning",
         access_log=False,
         ssl_certfile=str(arguments.cert),
-        ssl_context_factory=context,
+        ssl_context_factory=lambda _config, _default: context(arguments),
     )
     _Announcing(config).run()
 

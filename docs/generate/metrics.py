@@ -22,7 +22,7 @@ def families() -> Iterator[Metric]:
     status = SyncStatus(synced=True, connected=True, resource_version="1", age_s=0.0, sources=(source,))
     instrument.observe(lambda: status)
     container.api()
-    traffic.request(Answered("GET", "/deployments", 200, 0.0, "alice"))
+    traffic.requests.count(Answered("GET", "/deployments", 200, 0.0, "alice"))
     traffic.reloaded({"server": datetime.max.replace(tzinfo=UTC)})
     yield from instrument.registry.collect()
 

@@ -34,14 +34,12 @@ from kdm_core import (
     ServiceInstrument,
     WatchInstrument,
 )
-from kdm_http.api.answered import Observe
 from kdm_http.api.app import create_app
 from kdm_http.api.stream.streams import StreamLimits
 from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.server.application import Application
 from kdm_http.server.serve import ServerConfig, TlsFiles
 from kdm_http.telemetry.edge_metrics import EdgeMetrics
-from kdm_http.telemetry.feature_metrics import FeatureMetrics
 from kdm_http.telemetry.stream_metrics import StreamMetrics
 
 if TYPE_CHECKING:
@@ -120,21 +118,21 @@ def _api(
     registry: CollectorRegistry,
     tracing: Tracing | None,
 ) -> Application:
-    observers: list[Observe] = [traffic.request, FeatureMetrics(registry).count]
     limits = StreamLimits(settings.limits.streams, settings.limits.streams_per_identity)
     make = partial(
         create_app,
         service,
+        counter=traffic.requests,
         log_requests=settings.log_requests,
         stream_limits=limits,
         stream_events=StreamMetrics(registry),
     )
     if tracing is None:
-        return make(observers=observers)
+        return make()
     from kdm_http.telemetry.tracing import Traced  # noqa: PLC0415 - OpenTelemetry may not be installed
 
     traced = Traced(tracing.tracer)
-    traced.app = make(observers=[*observers, traced.observe])
+    traced.app = make(observers=[traced.observe])
     return traced
 
 

@@ -196,7 +196,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
 
     def get(self, ref: DeploymentRef) -> Deployment:
         """See the port."""
-        self._sources.check_readable(ref.namespace)
+        sources = self._sources
+        if not (sources.open and sources.synced):  # seen at once: this is the most frequent call of all
+            sources.check_readable(ref.namespace)
         found = self._store.get(ref.namespace, ref.name)
         if found is None:
             raise DeploymentNotFound(ref)

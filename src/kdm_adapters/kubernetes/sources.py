@@ -29,6 +29,7 @@ class Sources:
 
     Attributes:
         synced: Whether every source is.
+        open: Whether nothing but that decides what can be read: all namespaces are watched, and stale ones are served.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Sources:
         clock: Callable[[], float],
     ) -> None:
         self.synced = False
+        self.open = None in views and not refuse_stale
         self._views = views
         self._namespaces = None if None in views else tuple(each for each in views if each is not None)
         self._stale_after_s = stale_after_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -41,6 +41,23 @@ class Answered(NamedTuple):
 
 
 Observe = Callable[[Answered], None]
+
+
+class Slot(Protocol):
+    """Counts answers that differ in nothing but how long they took."""
+
+    def add(self, seconds: float) -> None:
+        """Count one, which took so many seconds."""
+
+
+class Counter(Protocol):
+    """An observer that wants to know nothing but numbers."""
+
+    def count(self, answered: Answered) -> None:
+        """Count an answer."""
+
+    def slot(self, answered: Answered) -> Slot:
+        """Return where further answers like this one are counted: it was counted itself."""
 
 
 def log(answered: Answered) -> None:

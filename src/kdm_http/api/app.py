@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEven
 
 from kdm_core import DeploymentService
 from kdm_http.api import answered
-from kdm_http.api.answered import Answered, Observe
+from kdm_http.api.answered import Answered, Counter, Observe
 from kdm_http.api.calls import Calls
 from kdm_http.api.dispatch import Answer, Dispatcher
 from kdm_http.api.errors import MAX_BODY_BYTES
@@ -42,13 +42,16 @@ class Api:
 
     Args:
         dispatcher: Calls the endpoints.
+        counter: Counts every answer; None for nobody.
         observers: Called with every answer.
         streams: Stopped at the end.
     """
 
-    def __init__(self, dispatcher: Dispatcher, observers: Sequence[Observe], streams: Streams) -> None:
-        self.answer_at_once = FastPath(ROUTES, dispatcher, observers, ALWAYS)
-        self._observers = observers
+    def __init__(
+        self, dispatcher: Dispatcher, counter: Counter | None, observers: Sequence[Observe], streams: Streams
+    ) -> None:
+        self.answer_at_once = FastPath(ROUTES, dispatcher, observers, ALWAYS, counter)
+        self._observers = [*([] if counter is None else [counter.count]), *observers]
         calls = Calls(dispatcher)
         self._litestar = Litestar(
             [_handler(route, calls) for route in ROUTES],
@@ -94,7 +97,7 @@ class Api:
             if peer is None:
                 await _UNPROVEN.answer(scope, receive, send_noted)  # type: ignore[arg-type] # two typings of ASGI
             elif path == "*":  # RFC 9110, section 9.3.7: only OPTIONS has it, and it asks whether anybody is there
-                await _send((204, b"", b""), send_with_headers)
+                await _send(Answer(204, b"", b""), send_with_headers)
             else:
                 await self._litestar(scope, receive, send_with_headers)
         finally:
@@ -110,6 +113,7 @@ class Api:
 def create_app(
     service: DeploymentService,
     *,
+    counter: Counter | None = None,
     observers: Sequence[Observe] = (),
     log_requests: bool = False,
     stream_limits: StreamLimits = NO_MORE_THAN,
@@ -120,7 +124,8 @@ def create_app(
 
     Args:
         service: The use cases. Its repository is started and stopped by whoever made it.
-        observers: Called with every answer, once.
+        counter: Counts every answer; None for nobody.
+        observers: Called with every answer, once. With one, answers are not remembered.
         log_requests: Whether to log one line for each request.
         stream_limits: How many streams there may be.
         stream_events: Counts streams.
@@ -137,7 +142,8 @@ def create_app(
         events=stream_events,
         pace=stream_pace,
     )
-    return Api(Dispatcher(service, streams), [*observers, *([answered.log] if log_requests else [])], streams)
+    observers = [*observers, *([answered.log] if log_requests else [])]
+    return Api(Dispatcher(service, streams), counter, observers, streams)
 
 
 def _handler(route: Route, calls: Calls) -> HTTPRouteHandler:
@@ -164,10 +170,9 @@ def _final(status: int, state: Mapping[str, Any]) -> int:
 
 
 async def _send(answer: Answer, send: Send) -> None:
-    status, head, body = answer
-    headers = [(name, value) for name, _, value in (line.partition(b": ") for line in head.splitlines())]
-    await send(HTTPResponseStartEvent(type="http.response.start", status=status, headers=headers))
-    await send(HTTPResponseBodyEvent(type="http.response.body", body=body, more_body=False))
+    headers = [(name, value) for name, _, value in (line.partition(b": ") for line in answer.own_head.splitlines())]
+    await send(HTTPResponseStartEvent(type="http.response.start", status=answer.status, headers=headers))
+    await send(HTTPResponseBodyEvent(type="http.response.body", body=answer.body, more_body=False))
 
 
 def _exact(headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> Iterator[tuple[bytes, bytes]]:

@@ -27,12 +27,14 @@ def is_known(tag: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bool:
     """Return whether a request's ``If-None-Match`` names a tag (RFC 9110, section 13.1.2).
 
     Args:
-        tag: The entity tag, strong or weak: here the comparison is weak (RFC 9110, section 13.1.2).
+        tag: The entity tag, strong or weak: here the comparison is weak (RFC 9110, section 13.1.2). Empty for none,
+            which no request can name.
         fields: The request's header fields, with names in lower case.
     """
     # Our tags have neither quotes nor commas within: in a list they are found nowhere but as a member, weak or strong.
     opaque = tag.removeprefix(b"W/")
-    return any(opaque in value or value.strip() == b"*" for name, value in fields if name == b"if-none-match")
+    conditions = [value for name, value in fields if name == b"if-none-match"] if tag else []
+    return any(opaque in value or value.strip() == b"*" for value in conditions)
 
 
 def write_condition(fields: Iterable[tuple[bytes, bytes]]) -> Callable[[Deployment], None] | None:

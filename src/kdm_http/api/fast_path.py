@@ -13,8 +13,9 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from kdm_core import Caller
-from kdm_http.api.answered import Answered, Observe
+from kdm_http.api.answered import Answered, Counter, Observe
 from kdm_http.api.dispatch import Dispatcher
+from kdm_http.api.remembered_reads import RememberedReads
 from kdm_http.api.route import Request, Route
 from kdm_http.request_id import request_id_of
 from kdm_http.server.application import Fields, Ready
@@ -87,17 +88,26 @@ class FastPath:
     Args:
         routes: The table.
         dispatcher: Calls the endpoints.
-        observers: Called with every answer.
+        observers: Called with every answer. Where there is one, no answer is remembered.
         always: Header fields that every answer has.
+        counter: Counts the answers; None for nobody.
     """
 
     def __init__(
-        self, routes: Iterable[Route], dispatcher: Dispatcher, observers: Iterable[Observe], always: Fields
+        self,
+        routes: Iterable[Route],
+        dispatcher: Dispatcher,
+        observers: Iterable[Observe],
+        always: Fields,
+        counter: Counter | None = None,
     ) -> None:
         self._find = PlainTargets(routes).find
         self._answer = dispatcher.answer
-        self._observers = tuple(observers)
-        self._tail = b"".join(b"%b: %b\r\n" % each for each in always) + b"x-request-id: %b\r\n\r\n"
+        self._tail = b"".join(b"%b: %b\r\n" % each for each in always) + b"x-request-id: "
+        self._reads = None
+        if counter is not None and not observers:
+            self._reads = RememberedReads(dispatcher.service, dispatcher, counter, self._tail)
+        self._observers = (*([] if counter is None else [counter.count]), *observers)
 
     def __call__(self, method: bytes, target: bytes, fields: Fields, peer: Peer) -> Ready | None:
         """Answer, or return None; see :data:`~kdm_http.server.application.AnswerAtOnce`."""
@@ -110,11 +120,17 @@ class FastPath:
         route, parameters, query_parameters, path, query = meaning
         identifier, identity = request_id_of(fields), peer.identity
         request = Request(parameters, query_parameters, fields)
-        status, head, body = self._answer(route, Caller(identity, identifier), request)
+        answer = self._answer(route, Caller(identity, identifier), request)
         seconds = monotonic() - started
         answered = Answered(
-            method.decode(), route.template, status, seconds, identity.user, path, query, fields, identifier
+            method.decode(), route.template, answer.status, seconds, identity.user, path, query, fields, identifier
         )
         for observe in self._observers:
             observe(answered)
-        return Ready(status, head + self._tail % identifier.encode(), body)
+        ready = Ready(
+            answer.status, b"%b%b%b\r\n\r\n" % (answer.own_head, self._tail, identifier.encode()), answer.body
+        )
+        if self._reads is None or answer.found is None:
+            return ready
+        again, matters = self._reads.remember(answer.found, answered, fields)
+        return ready._replace(again=again, matters=matters)

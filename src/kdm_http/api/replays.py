@@ -155,8 +155,7 @@ class Replays:
                 "differ; use a new key",
             )
         if record is not None:
-            status, head, body = record.answer
-            return status, head + _REPLAYED, body
+            return record.answer._replace(head=record.answer.head + _REPLAYED)
         if running is not None:
             raise Refused(
                 "idempotency-key-in-flight",
@@ -208,8 +207,8 @@ class Replays:
 
 def _is_final(answer: Answer) -> bool:
     """Whether an answer is given again: not one that says that nothing was written, and that the same may succeed."""
-    status, _, body = answer
+    status = answer.status
     if status < 400:
         return True
-    problem = msgspec.json.decode(body, type=dict[str, object])
+    problem = msgspec.json.decode(answer.body, type=dict[str, object])
     return problem["written"] is not False or not (problem["retryable"] or status in {400, 413, 415})

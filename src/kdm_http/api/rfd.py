@@ -9,7 +9,7 @@ import msgspec
 from kdm_core import Caller, Deployment, DeploymentService, Query, Scaled, SetTo, Verb
 from kdm_http.api.etags import write_condition
 from kdm_http.api.requests import replica_count
-from kdm_http.api.route import Listing, Request
+from kdm_http.api.route import Found, Listing, Request
 
 
 def listing(
@@ -19,6 +19,14 @@ def listing(
     namespace = request.query.get("namespace", service.namespace)
     page = service.list(Query(namespace), caller)
     return Listing(page.deployments, show, namespace, page.whole)
+
+
+def found(
+    service: DeploymentService, caller: Caller, request: Request, show: Callable[[Deployment], msgspec.Struct]
+) -> Found:
+    """Return the Deployment that is named."""
+    namespace = request.query.get("namespace", service.namespace)
+    return Found(service.find(request.path["name"], namespace, caller), show, namespace)
 
 
 async def written(service: DeploymentService, caller: Caller, request: Request) -> Scaled:

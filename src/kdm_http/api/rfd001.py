@@ -9,7 +9,7 @@ import msgspec
 from kdm_core import Caller, Deployment, DeploymentService
 from kdm_http.api import rfd
 from kdm_http.api.health import Healthy, get_health
-from kdm_http.api.route import AskedCount, Count, Dialect, Listing, Name, Request, Route
+from kdm_http.api.route import AskedCount, Count, Dialect, Found, Listing, Name, Request, Route
 
 RFD001: Final = Dialect("rfd001")
 
@@ -38,9 +38,9 @@ def list_deployments(service: DeploymentService, caller: Caller, request: Reques
     return rfd.listing(service, caller, request, ReplicaCount.of)
 
 
-def get_replicas(service: DeploymentService, caller: Caller, request: Request) -> ReplicaCount:
+def get_replicas(service: DeploymentService, caller: Caller, request: Request) -> Found:
     """Return how many replicas a Deployment is asked to run."""
-    return ReplicaCount.of(service.find(request.path["name"], request.query.get("namespace"), caller))
+    return rfd.found(service, caller, request, ReplicaCount.of)
 
 
 async def set_replicas(service: DeploymentService, caller: Caller, request: Request) -> UpdatedReplicaCount:

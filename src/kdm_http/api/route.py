@@ -103,6 +103,24 @@ class Enclosed(NamedTuple):
     fields: bytes
 
 
+class Found(NamedTuple):
+    """One Deployment, for an answer that follows from it alone, and so can be given again while it is the same.
+
+    Attributes:
+        deployment: What was found.
+        show: How the dialect shows it.
+        namespace: Where it was looked for; "*" for everywhere.
+        tag: The entity tag of the answer, as the field ``ETag`` has it; empty for none.
+        varying: Returns the header fields that change with time, as they are sent; None where there are none.
+    """
+
+    deployment: Deployment
+    show: Callable[[Deployment], msgspec.Struct]
+    namespace: str
+    tag: bytes = b""
+    varying: Callable[[], bytes] | None = None
+
+
 class Reply(NamedTuple):
     """What to show, and what to say of it.
 
@@ -110,7 +128,6 @@ class Reply(NamedTuple):
         content: What is shown: encoded already where it is bytes.
         status: The HTTP status.
         retry_after_s: When to try again, in seconds; 0 leaves the field out.
-        etag: The entity tag; a client that has it gets a 304. Empty for none.
         fields: Header fields as they are sent, each with the end of its line.
         media_type: Of the content.
     """
@@ -118,7 +135,6 @@ class Reply(NamedTuple):
     content: msgspec.Struct | bytes
     status: int = 200
     retry_after_s: int = 0
-    etag: bytes = b""
     fields: bytes = b""
     media_type: bytes = b"application/json"
 
@@ -130,9 +146,9 @@ class Stream(NamedTuple):
 
 
 Endpoint = Callable[[DeploymentService, Caller, Request], Any]
-"""Returns a struct, a :class:`Listing`, a :class:`Reply` or a :class:`Stream`, or an awaitable of one, or a query whose
-changes are to be streamed; raises what went wrong. A plain function may return an awaitable, a stream or a query only
-where something is asked for that is not in ``at_once_query``."""
+"""Returns a struct, a :class:`Listing`, :class:`Found`, :class:`Reply` or :class:`Stream`, or an awaitable of one, or a
+query whose changes are to be streamed; raises what went wrong. A plain function may return an awaitable, a stream or a
+query only where something is asked for that is not in ``at_once_query``."""
 
 
 @frozen(eq=False)

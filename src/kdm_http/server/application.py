@@ -12,6 +12,22 @@ from kdm_http.tls.peer import Peer
 Fields = list[tuple[bytes, bytes]]
 """Header fields: names in lower case, and values."""
 
+SomeFields = tuple[tuple[bytes, bytes], ...]
+"""A few of them."""
+
+
+class Again(Protocol):
+    """Gives the response to one request line again, to one identity, as long as it is still the right one."""
+
+    def answer(self, matters: SomeFields, started_s: float, default_head: bytes) -> bytes | None:
+        """Return a whole response, and count it; None if what it follows from has changed.
+
+        Args:
+            matters: Those of the request's header fields that the response depends on.
+            started_s: When the request came, in monotonic seconds.
+            default_head: The header fields that every response begins with.
+        """
+
 
 class Ready(NamedTuple):
     """A response.
@@ -20,11 +36,16 @@ class Ready(NamedTuple):
         status: The HTTP status.
         head: Its header fields as they are sent, with the empty line after them.
         body: Its body.
+        again: Gives the response to the same request line again; None where that cannot be known beforehand.
+        matters: The header fields that it depends on. A request with the same ones, and other fields of no meaning,
+            gets the same response.
     """
 
     status: int
     head: bytes
     body: bytes
+    again: Again | None = None
+    matters: SomeFields = ()
 
 
 AnswerAtOnce = Callable[[bytes, bytes, Fields, Peer], Ready | None]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from kdm_http.server.context import ListenerContext
+from kdm_http.server.limits import Share
 from kdm_http.server.responses import Refusal
 from kdm_http.tls.context import Material
 from kdm_http.tls.handshake import Handshake, HandshakeObject
@@ -26,6 +27,7 @@ class Client:
         peer: Whom the certificate names; None before ``identify``, for a client that it refuses, and on a plain
             listener.
         refusal: What each request is answered with, where ``identify`` refused the client; None otherwise.
+        share: What its user holds of the server; None where the connection is not counted as one of the user's.
     """
 
     __slots__ = (
@@ -33,11 +35,11 @@ class Client:
         "_context",
         "_good_until",
         "_handshake",
-        "_joined",
         "_known",
         "_verified_by",
         "peer",
         "refusal",
+        "share",
     )
 
     def __init__(self, context: ListenerContext, handshake: Handshake, verified_by: Material | None) -> None:
@@ -56,7 +58,7 @@ class Client:
         self._known = NOBODY
         self._began = context.now()
         self._good_until = _NEVER
-        self._joined = False
+        self.share: Share | None = None
 
     def identify(self, tls: HandshakeObject) -> Rejection | None:
         """Read the certificate that the client proved to own, after OpenSSL accepted it.
@@ -108,13 +110,30 @@ class Client:
     def join(self) -> None:
         """Count the connection as one of the user's."""
         if self.peer is not None:
-            self._joined = self._context.quota.join(self.peer.identity.user)
+            self.share = self._context.quota.join(self.peer.identity.user)
 
     def leave(self) -> None:
         """Stop counting the connection."""
-        if self._joined and self.peer is not None:
-            self._joined = False
-            self._context.quota.leave(self.peer.identity.user)
+        if self.share is not None:
+            self._context.quota.leave(self.share)
+            self.share = None
+
+    def admits_at_once(self, now_s: float) -> bool:
+        """Return whether a request would be let in without another look at the certificate. Takes nothing yet.
+
+        Args:
+            now_s: The time, in monotonic seconds.
+        """
+        context, share = self._context, self.share
+        if (
+            share is None
+            or context.tls is None
+            or self._verified_by is not context.tls.material
+            or context.now() >= self._good_until
+        ):
+            return False
+        share.fill(now_s)
+        return share.tokens >= 1
 
     def over_quota(self) -> Refusal | None:
         """Count a request, and return the error for a client that asks for more than its share; None for the others.
@@ -123,10 +142,10 @@ class Client:
         """
         if self.peer is None:
             return self.refusal
-        if not self._joined:
+        if self.share is None:
             many = self._context.limits.connections_per_identity
             return Refusal(429, f"more than {many} connections of one identity", close=True, retry_after_s=1)
-        retry_after_s = self._context.quota.acquire(self.peer.identity.user)
+        retry_after_s = self._context.quota.acquire(self.share)
         if retry_after_s:
             rate = self._context.limits.requests_per_s
             return Refusal(429, f"more than {rate:g} requests a second of one identity", retry_after_s=retry_after_s)

@@ -6,6 +6,7 @@ Each concern is a part that knows nothing of the others:
 - ``deadlines``: how long the connection may wait
 - ``header_budget``: how large a header may be
 - ``plain_reads``: what is answered without the application
+- ``known_requests``: what is answered again without being parsed
 - ``http_cycles``: what is under way, and where an error finds its place
 - ``leaving``: how the connection ends in good order
 - ``endless``: how a response without an end learns of it
@@ -23,8 +24,9 @@ from kdm_http.server.deadlines import Deadlines, OneShot, Phase
 from kdm_http.server.endless import Endless
 from kdm_http.server.header_budget import HeaderBudget
 from kdm_http.server.http_cycles import HttpCycles, Place
+from kdm_http.server.known_requests import KnownRequests
 from kdm_http.server.leaving import Leaving
-from kdm_http.server.plain_reads import FRAMING, PlainReads, to_wire
+from kdm_http.server.plain_reads import FRAMING, is_plain, to_wire
 from kdm_http.server.request_head import MALFORMED, BadHead, check, check_request_line
 from kdm_http.server.responses import Refusal, body_too_slow, closing_unless_read, header_too_large, header_too_slow
 from kdm_http.server.uvicorn_seam import ASGI3Application, Config, RequestResponseCycle, ServerState, UvicornConnection
@@ -70,14 +72,12 @@ class Connection(UvicornConnection):
         self._deadlines = Deadlines(self.loop, context.allowed_s, self._expire)
         self._unread = OneShot(self.loop)
         self._budget = HeaderBudget(limits.header_bytes, limits.header_fields)
-        self._plain_reads = PlainReads()
+        self._known = KnownRequests(context, self._client)
         self._cycles = HttpCycles(self)
         self._endless = Endless(self.loop, self)
         ends = {"age_s": limits.connection_age_s, "request_s": limits.request_s, "grace_s": limits.grace_s}
         self._leaving = Leaving(self.loop, self, self._endless, **ends)
-        self._opened = self._hung_up = False
-        self._may_answer_at_once = False
-        self._answered = False
+        self._opened = self._hung_up = self._answered = False
 
     # The connection
 
@@ -96,6 +96,7 @@ class Connection(UvicornConnection):
         if client.peer is not None:
             self.app_state = {**self.app_state, "peer": client.peer, "endless": self._endless}
             client.join()
+            self._known.join()
         self._leaving.open()
         self._deadlines.enter(_IDLE)
 
@@ -107,6 +108,7 @@ class Connection(UvicornConnection):
         self._handshake.hung_up = None
         for timer in (self._deadlines, self._leaving, self._unread, self._endless):
             timer.cancel()
+        self._known.leave()
         self._client.leave()
         if self._opened:
             self._context.events.connection_closed(self._context.name)
@@ -180,16 +182,22 @@ class Connection(UvicornConnection):
     # Requests
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, within the header's limits."""
+        """Answer a request that is known; parse the others, within the limits of a header."""
         if self.finished:
             return
         budget, deadlines = self._budget, self._deadlines
         was_idle = deadlines.phase is _IDLE
-        self._may_answer_at_once = True
+        if was_idle and not self.flow.write_paused and not self._leaving.begun:
+            response = self._known.answer(data)
+            if response is not None:
+                self.transport.write(response)
+                deadlines.enter(_IDLE)
+                return
         budget.begin_piece(data)
         super().data_received(data)
         if not budget.end_piece(deadlines.phase is _HEADER, was_idle):
             self.on_parse_error()
+        self._known.note_one(data, whole=was_idle and deadlines.phase is _IDLE and budget.messages == 1)
 
     def on_message_begin(self) -> None:
         """Begin a request. uvicorn makes its scope now; here ``call`` does."""
@@ -238,23 +246,15 @@ class Connection(UvicornConnection):
     def _answer_at_once(self, method: bytes, version: str) -> bool:
         """Answer without the application, if that can be, and return whether it was done."""
         answer_at_once, peer = self._context.answer_at_once, self._client.peer
-        if (
-            answer_at_once is None
-            or peer is None
-            or not self._may_answer_at_once
-            or self._leaving.begun
-            or self.busy
-            or not self.parser.should_keep_alive()
-            or not self._plain_reads.include(method, version, self.headers)
-        ):
+        # One for each piece of data, so that a client that does not read is noticed.
+        may = self._budget.messages <= 1 and self.parser.should_keep_alive() and not (self._leaving.begun or self.busy)
+        if answer_at_once is None or peer is None or not may or not is_plain(method, version, self.headers):
             return False
         ready = answer_at_once(method, self.url, self.headers, peer)
         if ready is None:
             return False
-        # One for each piece of data: so a client that asks on and on, but does not read, is noticed.
-        self._may_answer_at_once = False
         self._answered = True
-        self.server_state.total_requests += 1
+        self._known.answered(b"%b %b HTTP/%b" % (method, self.url, version.encode()), ready)
         self.transport.writelines(to_wire(ready, method, self._context.default_head))
         return True
 

@@ -13,6 +13,7 @@ from attrs import define, field
 
 from kdm_http.server.application import AnswerAtOnce
 from kdm_http.server.events import ServerEvents
+from kdm_http.server.known_lines import KnownLines
 from kdm_http.server.limits import ClientQuota, Limits
 from kdm_http.server.uvicorn_seam import ServerState
 from kdm_http.tls.peer import Peer
@@ -35,6 +36,7 @@ class ListenerContext:
         state: The server's connections, tasks and default header fields, as uvicorn keeps them.
         tls: The TLS in use; None on a plain listener.
         answer_at_once: Answers requests that need no application; None where there is none.
+        known_lines: The request lines that were answered before.
         emptied: Set while there is no connection.
         default_head: The header fields that every response begins with, as they are sent.
         allowed_s: How long a connection may be in each phase, in seconds, in the order of ``deadlines.Phase``.
@@ -48,6 +50,7 @@ class ListenerContext:
     state: ServerState
     tls: ServerTls | None = None
     answer_at_once: AnswerAtOnce | None = None
+    known_lines: KnownLines = field(factory=KnownLines)
     emptied: asyncio.Event = field(factory=asyncio.Event)
     default_head: bytes = b""
     allowed_s: tuple[float, float, float, float] = field(init=False)

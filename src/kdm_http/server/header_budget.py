@@ -21,6 +21,7 @@ class HeaderBudget:
 
     Attributes:
         exceeded: Whether a request has gone over its limit.
+        messages: How many requests began in the data being parsed.
         piece: The data being parsed, after the header's earlier data: it holds the whole request line.
     """
 
@@ -29,11 +30,11 @@ class HeaderBudget:
         "_earlier",
         "_max_bytes",
         "_max_fields",
-        "_messages",
         "_piece_bytes",
         "_received",
         "_trailer",
         "exceeded",
+        "messages",
         "piece",
     )
 
@@ -52,18 +53,18 @@ class HeaderBudget:
         self._received = 0  # bytes of the earlier pieces that hold nothing but this header
         self._all_counted = True  # whether there was no earlier piece that holds something else too
         self._piece_bytes = 0
-        self._messages = 0  # that began in this piece
+        self.messages = 0
         self._trailer = 0
 
     def begin_piece(self, data: bytes) -> None:
         """Note the data that the parser is about to be given."""
         self._piece_bytes = len(data)
-        self._messages = 0
+        self.messages = 0
         self.piece = self._earlier + data if self._earlier else data
 
     def begin_message(self) -> None:
         """Note that a request begins."""
-        self._messages += 1
+        self.messages += 1
         self._all_counted = True
         self._received = self._trailer = 0
 
@@ -108,7 +109,7 @@ class HeaderBudget:
             return True
         self._earlier = self.piece[-self._max_bytes :]
         self.piece = b""
-        if self._messages <= was_idle:
+        if self.messages <= was_idle:
             self._received += self._piece_bytes
         else:  # a part of it was the requests before
             self._all_counted = False

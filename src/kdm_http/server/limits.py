@@ -50,47 +50,63 @@ class Limits:
     grace_s: float = field(default=10.0, validator=gt(0))
 
 
-@define
-class _Share:
-    """What one user holds: connections, and a token bucket of requests."""
+@define(eq=False)
+class Share:
+    """What one user holds: connections, and a token bucket of requests.
+
+    Attributes:
+        tokens: How many requests are left, as of the last ``fill``. A request costs one.
+    """
 
     tokens: float
-    filled_at: float
+    _filled_at: float
+    _most: float
+    _per_s: float
     connections: int = 0
+
+    def fill(self, now: float) -> None:
+        """Add what was earned until now, in monotonic seconds."""
+        self.tokens += (now - self._filled_at) * self._per_s
+        if self.tokens > self._most:  # noqa: PLR1730 - min() would cost a call for each request
+            self.tokens = self._most
+        self._filled_at = now
 
 
 class ClientQuota:
-    """How much of the server each user may still take. Belongs to one event loop; holds nothing for users who left."""
+    """How much of the server each user may still take. Belongs to one event loop; holds nothing for users who left.
+
+    Attributes:
+        monotonic: Returns the time, in seconds.
+    """
 
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
+        self.monotonic = monotonic
         self._limits = limits
-        self._monotonic = monotonic
-        self._by_user: dict[str, _Share] = {}
+        self._by_user: dict[str, Share] = {}
 
-    def join(self, user: str) -> bool:
-        """Count a new connection of this user, and return whether it is within the limit. ``leave`` it if so."""
+    def join(self, user: str) -> Share | None:
+        """Count a new connection of this user, and return its share; None beyond the limit. ``leave`` it if so."""
         share = self._by_user.get(user)
         if share is None:
-            share = self._by_user[user] = _Share(self._limits.requests_burst, self._monotonic())
+            limits = self._limits
+            most = float(limits.requests_burst)
+            share = self._by_user[user] = Share(most, self.monotonic(), most, limits.requests_per_s)
         if share.connections >= self._limits.connections_per_identity:
-            return False
+            return None
         share.connections += 1
-        return True
+        return share
 
-    def leave(self, user: str) -> None:
+    def leave(self, share: Share) -> None:
         """Count one connection less."""
-        self._by_user[user].connections -= 1
+        share.connections -= 1
 
-    def acquire(self, user: str) -> int:
-        """Take one request from the user's bucket.
+    def acquire(self, share: Share) -> int:
+        """Take one request from a user's bucket.
 
         Returns:
             0 when there was one; otherwise after how many whole seconds there will be one (for Retry-After).
         """
-        share = self._by_user.get(user)
-        if share is None:
-            return 1
-        self._fill(share)
+        share.fill(self.monotonic())
         if share.tokens >= 1:
             share.tokens -= 1
             return 0
@@ -99,12 +115,6 @@ class ClientQuota:
     def forget_quiet(self) -> None:
         """Drop the users who have no connection and a full bucket. Called every second."""
         for user, share in list(self._by_user.items()):
-            self._fill(share)
+            share.fill(self.monotonic())
             if share.connections == 0 and share.tokens >= self._limits.requests_burst:
                 del self._by_user[user]
-
-    def _fill(self, share: _Share) -> None:
-        now = self._monotonic()
-        earned = (now - share.filled_at) * self._limits.requests_per_s
-        share.tokens = min(float(self._limits.requests_burst), share.tokens + earned)
-        share.filled_at = now

@@ -17,45 +17,28 @@ JOINED_BYTES: Final = 16 * 1024
 
 _NOT_PLAIN: Final = FRAMING | {b"expect", b"upgrade"}
 _METHODS: Final = frozenset({b"GET", b"HEAD"})
-_STATUS_LINES: Final = {each.value: b"HTTP/1.1 %d %b\r\n" % (each, each.phrase.encode()) for each in HTTPStatus}
+STATUS_LINES: Final = {each.value: b"HTTP/1.1 %d %b\r\n" % (each, each.phrase.encode()) for each in HTTPStatus}
 
 
-class PlainReads:
-    """Recognises plain reads on one connection: GET and HEAD of HTTP/1.1, without a body, expectation or upgrade.
+def is_plain(method: bytes, version: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return whether a request is a plain read: GET or HEAD of HTTP/1.1, without a body, expectation or upgrade.
 
-    It remembers the last Host that was valid, since a connection's requests usually have the same.
+    Args:
+        method: The method.
+        version: "1.1" or "1.0". The response to the latter would have to say that the connection stays open.
+        fields: The header fields, with names in lower case and without blanks around the values.
     """
-
-    __slots__ = ("_good_host",)
-
-    def __init__(self) -> None:
-        """Start with no Host remembered."""
-        self._good_host = b""
-
-    def include(self, method: bytes, version: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Return whether a request is a plain read.
-
-        Args:
-            method: The method.
-            version: "1.1" or "1.0". The response to the latter would have to say that the connection stays open.
-            fields: The header fields, with names in lower case and without blanks around the values.
-        """
-        if method not in _METHODS or version != "1.1":
-            return False
-        found: bytes | None = None
-        for name, value in fields:
-            if name == b"host":
-                if found is not None:
-                    return False
-                found = value
-            elif name in _NOT_PLAIN:
+    if method not in _METHODS or version != "1.1":
+        return False
+    host: bytes | None = None
+    for name, value in fields:
+        if name == b"host":
+            if host is not None:
                 return False
-        if found is None or found == self._good_host:
-            return found is not None
-        if not is_host(found):
+            host = value
+        elif name in _NOT_PLAIN:
             return False
-        self._good_host = found
-        return True
+    return host is not None and is_host(host)
 
 
 def to_wire(ready: Ready, method: bytes, default_head: bytes) -> list[bytes]:
@@ -66,9 +49,9 @@ def to_wire(ready: Ready, method: bytes, default_head: bytes) -> list[bytes]:
         method: The request's method. The response to HEAD has no body.
         default_head: The header fields that every response begins with.
     """
-    status, head, body = ready
+    status, head, body = ready[:3]
     if method == b"HEAD":
         body = b""
     if len(body) > JOINED_BYTES:
-        return [_STATUS_LINES[status], default_head, head, body]
-    return [b"".join((_STATUS_LINES[status], default_head, head, body))]
+        return [STATUS_LINES[status], default_head, head, body]
+    return [b"".join((STATUS_LINES[status], default_head, head, body))]

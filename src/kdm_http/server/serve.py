@@ -53,8 +53,7 @@ class ServerError(Exception):
     """The server cannot start; the message says why, on one line. See also ``BindError``, ``TlsConfigurationError``."""
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+_utc_now: Final = functools.partial(datetime.now, UTC)
 
 
 @frozen

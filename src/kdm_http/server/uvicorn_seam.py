@@ -67,7 +67,6 @@ ATTRIBUTES: Final[Mapping[str, Mapping[str, str]]] = {
         "connections": "the protocols of the connections",
         "default_headers": "fields that every response begins with",
         "tasks": "the running calls of the application",
-        "total_requests": "how many requests were answered",
     },
     "Config": {"encoded_headers": "configured default fields", "lifespan_class": "runs the ASGI lifespan"},
     "Lifespan": {"should_exit": "whether the application failed to start", "state": "what it left for the scopes"},

@@ -36,14 +36,16 @@ class EdgeMetrics(ServerEvents):
     Args:
         registry: Where the metrics are registered.
         audit: Where clients that were turned away are recorded; None for nowhere.
+
+    Attributes:
+        requests: The counter of the API's answers; see :func:`kdm_http.api.app.create_app`.
     """
 
     def __init__(self, registry: CollectorRegistry, audit: AuditSink | None = None) -> None:
         self._audit = audit
         self._clients: dict[str, float] = {}  # when each user's newest certificate ends, the last seen last
-        requests = RequestMetrics()
-        registry.register(requests)
-        self.request = requests.count  # an observer; see kdm_http.api.app.create_app
+        self.requests = RequestMetrics()
+        registry.register(self.requests)
         connections = Gauge("kdm_connections", "Open connections.", ["listener"], registry=registry)
         opened = Counter(
             "kdm_connections_opened",

@@ -5,12 +5,9 @@ Dialect, route and method are counted by :mod:`kdm_http.telemetry.request_metric
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from kdm_http.api.answered import Answered
 from kdm_http.api.routes import DIALECT_OF
@@ -27,35 +24,33 @@ _FEATURES: Final[tuple[Feature, ...]] = ("namespace", "all-namespaces", "head", 
 _ALL_NAMESPACES: Final = (b"namespace=*", b"namespace=%2A", b"namespace=%2a")
 
 
-class FeatureMetrics(Collector):
-    """Counts which features the requests of the dialects use.
+def features_of(answered: Answered) -> tuple[Feature, ...]:
+    """Return the features that a request used, one as often as its header has the field."""
+    method, _, _, _, _, _, query, fields, _, _ = answered
+    used: list[Feature] = [_FIELDS[name] for name, _ in fields if name in _FIELDS]
+    if query and query.startswith(b"namespace="):
+        used.append("all-namespaces" if query in _ALL_NAMESPACES else "namespace")
+    if method == "HEAD":
+        used.append("head")
+    return tuple(used)
 
-    Args:
-        registry: Where the metric is registered.
-    """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+class FeatureMetrics:
+    """Counts which features the requests of the dialects use."""
+
+    def __init__(self) -> None:
         self._uses: dict[tuple[str, Feature], int] = {
             (dialect, feature): 0 for dialect in DIALECT_OF.values() for feature in _FEATURES
         }
-        registry.register(self)
 
-    def count(self, answered: Answered) -> None:
-        """Count the features of a request: an observer. One that no route matched is of no dialect."""
-        method, route, _, _, _, _, query, fields, _, _ = answered
+    def count(self, route: str, features: tuple[Feature, ...], times: int = 1) -> None:
+        """Count requests that used the same features. Those that no route matched are of no dialect."""
         dialect = DIALECT_OF.get(route)
-        if dialect is None:
-            return
-        uses = self._uses
-        if query and query.startswith(b"namespace="):
-            uses[dialect, "all-namespaces" if query in _ALL_NAMESPACES else "namespace"] += 1
-        if method == "HEAD":
-            uses[dialect, "head"] += 1
-        for name, _ in fields:
-            if name in _FIELDS:
-                uses[dialect, _FIELDS[name]] += 1
+        if dialect is not None:
+            for feature in features:
+                self._uses[dialect, feature] += times
 
-    def collect(self) -> Iterator[Metric]:
+    def family(self) -> Metric:
         """Return the family as it is now."""
         family = CounterMetricFamily(
             "kdm_http_feature_uses_total",
@@ -64,4 +59,4 @@ class FeatureMetrics(Collector):
         )
         for labels, count in self._uses.items():
             family.add_metric(labels, count)
-        yield family
+        return family

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Final
 
@@ -23,7 +23,7 @@ from kdm_core.scaling import MAX_REASON_LENGTH
 from kdm_core.version import installed_version
 from kdm_http.api.errors import MAX_BODY_BYTES, BadRequest, Refused
 from kdm_http.api.replays import KEPT_S
-from kdm_http.api.route import Enclosed, Listing, Reply, Request
+from kdm_http.api.route import Enclosed, Found, Listing, Reply, Request
 from kdm_http.api.v2 import problems
 from kdm_http.api.v2.asked import boolean, count, members_of, ref_of
 from kdm_http.api.v2.bodies import (
@@ -81,18 +81,17 @@ def list_deployments(
     return _list(service, caller, request)
 
 
-def get_deployment(service: DeploymentService, caller: Caller, request: Request) -> Reply | Awaitable[Reply]:
+def get_deployment(service: DeploymentService, caller: Caller, request: Request) -> Found | Awaitable[Found]:
     """Return one Deployment."""
     if "resourceVersion" in request.query or "wait" in request.query:
         return _get_later(service, caller, request)
     return _get(service, caller, request)
 
 
-def get_replicas(service: DeploymentService, caller: Caller, request: Request) -> Reply:
+def get_replicas(service: DeploymentService, caller: Caller, request: Request) -> Found:
     """Return how many replicas are desired. Its entity tag is what a write's If-Match can name."""
     found = service.get(ref_of(request), caller)
-    fresh = freshness(service, found.ref.namespace)
-    return Reply(ReplicasBody.of(found), etag=tag_of_replicas(found), fields=fresh.field)
+    return _found(service, found, ReplicasBody.of, tag_of_replicas(found))
 
 
 def list_problems(_: DeploymentService, __: Caller, ___: Request) -> Reply:
@@ -114,7 +113,7 @@ async def _list_later(service: DeploymentService, caller: Caller, request: Reque
     return _list(service, caller, request)
 
 
-async def _get_later(service: DeploymentService, caller: Caller, request: Request) -> Reply:
+async def _get_later(service: DeploymentService, caller: Caller, request: Request) -> Found:
     await _seen(service, request, ref_of(request))
     return _get(service, caller, request)
 
@@ -185,14 +184,20 @@ def _list(service: DeploymentService, caller: Caller, request: Request) -> Listi
     return Listing(page.deployments, DeploymentBody.of, namespace, page.whole, enclose)
 
 
-def _get(service: DeploymentService, caller: Caller, request: Request) -> Reply:
+def _get(service: DeploymentService, caller: Caller, request: Request) -> Found:
     found = service.get(ref_of(request), caller)
-    fresh = freshness(service, found.ref.namespace)
     if not boolean(request.query, "access"):
-        return Reply(DeploymentBody.of(found), etag=tag_of_deployment(found), fields=fresh.field)
-    access = _access(service, caller, found)
+        return _found(service, found, DeploymentBody.of, tag_of_deployment(found))
+    access = _access(service, caller, found)  # as long as the policy is the same
     seen = blake2b(_encode(access), digest_size=6).hexdigest()
-    return Reply(DeploymentBody.of(found, access), etag=tag_of_deployment(found, seen), fields=fresh.field)
+    return _found(service, found, lambda same: DeploymentBody.of(same, access), tag_of_deployment(found, seen))
+
+
+def _found(
+    service: DeploymentService, found: Deployment, show: Callable[[Deployment], msgspec.Struct], tag: bytes
+) -> Found:
+    namespace = found.ref.namespace
+    return Found(found, show, namespace, tag, lambda: freshness(service, namespace).field)
 
 
 def _access(service: DeploymentService, caller: Caller, found: Deployment) -> Access:

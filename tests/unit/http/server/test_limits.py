@@ -306,17 +306,20 @@ def test_a_share_refills_and_is_forgotten() -> None:
     """Tokens come back with time, up to the burst; a user who left costs nothing."""
     clock = [0.0]
     quota = ClientQuota(Limits(requests_burst=2, requests_per_s=2.0, connections_per_identity=1), lambda: clock[0])
-    assert quota.join("alice")
-    assert not quota.join("alice")
-    assert [quota.acquire("alice") for _ in range(3)] == [0, 0, 1]
+    share = quota.join("alice")
+    assert share is not None
+    assert quota.join("alice") is None
+    assert [quota.acquire(share) for _ in range(3)] == [0, 0, 1]
     clock[0] += 0.5
-    assert [quota.acquire("alice") for _ in range(2)] == [0, 1]
-    quota.leave("alice")
+    assert [quota.acquire(share) for _ in range(2)] == [0, 1]
+    quota.leave(share)
     quota.forget_quiet()
-    assert quota.acquire("alice") != 0
+    assert quota.join("alice") is share
+    assert quota.acquire(share) != 0
+    quota.leave(share)
     clock[0] += 10
     quota.forget_quiet()
-    assert quota.join("alice")
+    assert quota.join("alice") is not share
 
 
 @pytest.mark.parametrize("name", ["handshake_s", "header_bytes", "connections", "requests_per_s"])

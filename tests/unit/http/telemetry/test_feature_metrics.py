@@ -12,9 +12,15 @@ from prometheus_client import CollectorRegistry
 
 from kdm_core import LOCAL, DeploymentService
 from kdm_http.api.app import create_app
-from kdm_http.telemetry.feature_metrics import FeatureMetrics
+from kdm_http.telemetry.request_metrics import RequestMetrics
 
 PEER: Any = SimpleNamespace(identity=LOCAL.identity, not_after=datetime.max.replace(tzinfo=UTC))
+
+
+def uses(registry: CollectorRegistry) -> list[Any]:
+    """What the metric of features says, and no other one."""
+    (family,) = (each for each in registry.collect() if each.name == "kdm_http_feature_uses")
+    return list(family.samples)
 
 
 class Deployed:
@@ -22,14 +28,15 @@ class Deployed:
 
     def __init__(self, service: DeploymentService) -> None:
         self.registry = CollectorRegistry()
-        self.app = create_app(service, observers=[FeatureMetrics(self.registry).count])
+        metrics = RequestMetrics()
+        self.registry.register(metrics)
+        self.app = create_app(service, counter=metrics)
 
     def used(self, dialect: str) -> dict[str, float]:
         """Features and how many requests used them, those with none left out."""
-        (family,) = self.registry.collect()
         return {
             sample.labels["feature"]: sample.value
-            for sample in family.samples
+            for sample in uses(self.registry)
             if sample.labels["dialect"] == dialect and sample.value
         }
 
@@ -54,10 +61,10 @@ def deployed(service: DeploymentService) -> Deployed:
 
 
 async def test_every_feature_is_there_from_the_start(deployed: Deployed) -> None:
-    (family,) = deployed.registry.collect()
-    assert {sample.value for sample in family.samples} == {0}
-    assert {sample.labels["dialect"] for sample in family.samples} == {"rfd001", "rfd156", "v2"}
-    assert "all-namespaces" in {sample.labels["feature"] for sample in family.samples}
+    samples = uses(deployed.registry)
+    assert {sample.value for sample in samples} == {0}
+    assert {sample.labels["dialect"] for sample in samples} == {"rfd001", "rfd156", "v2"}
+    assert "all-namespaces" in {sample.labels["feature"] for sample in samples}
 
 
 async def test_plain_requests_use_no_feature(deployed: Deployed) -> None:

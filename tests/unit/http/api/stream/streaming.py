@@ -67,7 +67,7 @@ async def stage(start: Any) -> AsyncIterator[Callable[..., Any]]:
             traffic = EdgeMetrics(registry)
             app = create_app(
                 service,
-                observers=[traffic.request],
+                counter=traffic.requests,
                 stream_limits=streams or StreamLimits(total=1000, per_user=1000),
                 stream_events=StreamMetrics(registry),
                 stream_pace=pace or Pace(tick_s=0.01, gather_s=0.0, heartbeat_ticks=10**9, bookmark_ticks=10**9),

@@ -135,7 +135,7 @@ class Clock:
 
 def answering(body: bytes = b"{}", status: int = 200) -> Callable[[], Awaitable[Answer]]:
     async def write() -> Answer:
-        return status, b"", body
+        return Answer(status, b"", body)
 
     return write
 
@@ -145,8 +145,8 @@ def keyed(user: str, key: str) -> Keyed:
 
 
 async def is_replayed(replays: Replays, user: str, key: str) -> bool:
-    _, head, _ = await replays.answer(keyed(user, key), answering())
-    return b"replayed" in head
+    answer = await replays.answer(keyed(user, key), answering())
+    return b"replayed" in answer.head
 
 
 async def test_an_answer_is_kept_for_15_minutes() -> None:
@@ -215,7 +215,7 @@ async def test_a_write_goes_on_and_is_kept_when_nobody_waits_for_it() -> None:
     async def write() -> Answer:
         entered.set()
         await release.wait()
-        return 200, b"", b"{}"
+        return Answer(200, b"", b"{}")
 
     waiting = asyncio.ensure_future(replays.answer(keyed("alice", "one"), write))
     await entered.wait()

@@ -68,9 +68,9 @@ async def test_a_token_is_good_for_another_kdm(stage: Stage) -> None:
     async with MemoryDeploymentRepository(cluster=stage.cluster) as other:
         route = next(each for each in ROUTES if each.template == LIST)
         request = Request({}, {"limit": "5", "continue": token}, [])
-        status, _, body = Dispatcher(DeploymentService(other)).answer(route, LOCAL, request)
-    assert status == 200
-    assert [each["name"] for each in msgspec.json.decode(body)["items"]][-1] == "web"
+        answer = Dispatcher(DeploymentService(other)).answer(route, LOCAL, request)
+    assert answer.status == 200
+    assert [each["name"] for each in msgspec.json.decode(answer.body)["items"]][-1] == "web"
 
 
 @pytest.mark.parametrize("change", ["labelSelector=app", "state=settled", "namespace"])
