@@ -45,6 +45,7 @@ LOCKS = {
     "dashboard.txt": ["--group", "dashboard"],
     "hadolint.txt": ["--group", "hadolint"],
     "outside.txt": ["--group", "outside", "--constraints", "requirements/dev.txt"],
+    "clients.txt": ["--group", "clients", "--constraints", "requirements/dev.txt"],
     "sslyze.txt": ["--group", "sslyze"],
     "chart.txt": ["--group", "chart"],
 }

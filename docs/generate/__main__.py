@@ -15,13 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from docs.generate import code, commands, errors, metrics, operations, settings, v2, watch
+from docs.generate import code, commands, errors, files, metrics, operations, settings, v2, watch
 
 DOCS: Final = Path(__file__).parents[1]
 MAKERS: Final[dict[str, Callable[[str], str]]] = {
     "class": code.describe_class,
     "errors": errors.describe_errors,
     "exceptions": errors.describe_exceptions,
+    "file": files.show_file,
     "function": code.describe_function,
     "help": commands.describe_help,
     "limits": settings.describe_limits,

@@ -52,10 +52,10 @@ def describe_operation(operation_id: str) -> str:
     if "requestBody" in operation:
         content = operation["requestBody"]["content"]["application/json"]
         schema = _resolved(content["schema"])
-        lines += ["The body:", "", "| field | required | type |", "|---|---|---|"]
+        lines += ["The body:", "", "| field | required | type | what |", "|---|---|---|---|"]
         for name, each in schema["properties"].items():
             required = "yes" if name in schema["required"] else ""
-            lines.append(f"| `{name}` | {required} | {_type(each)} |")
+            lines.append(f"| `{name}` | {required} | {_type(each)} | {each['description']} |")
         lines += ["", "No other field is allowed.", ""]
     statuses = ", ".join(operation["responses"])
     lines.append(f"Answers: {statuses}; see [problems](problems.md).")

@@ -19,6 +19,8 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from kdm_adapters.kubernetes.api.connections import Answer
+
 __all__ = ["ApiGateway", "administrator", "page"]
 
 _MESSAGES = {
@@ -40,11 +42,8 @@ async def administrator(kubeconfig: str) -> AsyncIterator[aiohttp.ClientSession]
         pem.flush()
         context.load_cert_chain(pem.name)
     connector = aiohttp.TCPConnector(ssl=context, limit=0)
-    async with aiohttp.ClientSession(cluster["server"], connector=connector) as session:
-        try:
-            yield session
-        finally:
-            await connector.close(abort_ssl=True)
+    async with aiohttp.ClientSession(cluster["server"], connector=connector, response_class=Answer) as session:
+        yield session
 
 
 class ApiGateway:
@@ -88,6 +87,9 @@ class ApiGateway:
             yield self
         finally:
             self.cut_watches()
+            if self._site is not None:
+                await self._site.stop()
+            await asyncio.sleep(0)  # whatever was accepted until now is the server's own, and ends with it
             await runner.cleanup()
 
     async def leave(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import subprocess
@@ -88,3 +89,18 @@ def test_no_module_of_src_is_longer_than_a_person_reads_at_once() -> None:
         if (lines := len(path.read_text().splitlines())) > 350
     }
     assert not long
+
+
+def test_packages_of_node_are_locked_by_their_hashes_and_by_no_place_they_come_from() -> None:
+    """A lock that names a registry's host would send whoever has a mirror to that host."""
+    directory = REPOSITORY / "tests" / "integration" / "clients"
+    wanted = json.loads((directory / "package.json").read_text())
+    lock = json.loads((directory / "package-lock.json").read_text())
+    root = lock["packages"].pop("")
+    for kind in ("dependencies", "devDependencies"):
+        assert root[kind] == wanted[kind]
+        assert all(re.fullmatch(r"\d+\.\d+\.\d+", each) for each in wanted[kind].values())
+    for name, package in lock["packages"].items():
+        assert package["integrity"].startswith("sha512-"), name
+        assert "resolved" not in package, name
+        assert not package.get("hasInstallScript"), name

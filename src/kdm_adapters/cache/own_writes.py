@@ -134,7 +134,9 @@ class OwnWrites:
         self._settled = set()
         for key, written in list(self._written.items()):
             if older(resource_version, written.resource_version):
-                self._beneath[key] = listed.get(key[0], {}).get(key[1])
+                found = listed.get(key[0], {}).get(key[1])
+                if found is not written:  # as it is where the one listed could not be decoded
+                    self._beneath[key] = found
                 listed.setdefault(key[0], {})[key[1]] = written
             else:
                 self.discard(*key)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from attrs import evolve
 
 from kdm_adapters.memory import controllers
-from kdm_adapters.memory.controllers import Controllers, Pace
+from kdm_adapters.memory.controllers import CallLater, Controllers, Pace
 from kdm_core.labels import Labels
 from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
 from kdm_core.names import check_replicas
@@ -25,6 +25,7 @@ class MemoryCluster:
     Args:
         settle: Whether the status follows the spec by itself: on the event loop's next turn, or at once without a loop.
         pace: How fast it does; None for at once.
+        call_later: Calls a function after so many seconds: the clock of the pace. By default it is the event loop's.
 
     Attributes:
         deployments: All there are.
@@ -32,12 +33,14 @@ class MemoryCluster:
         watchers: Called with every change; None for a deletion.
     """
 
-    def __init__(self, *, settle: bool = True, pace: Pace | None = None) -> None:
+    def __init__(
+        self, *, settle: bool = True, pace: Pace | None = None, call_later: CallLater = controllers.call_later
+    ) -> None:
         self.deployments: dict[DeploymentRef, Deployment] = {}
         self.version = 0
         self.watchers: list[Callable[[DeploymentRef, Deployment | None], None]] = []
         self._settle = settle
-        self._controllers = None if pace is None else Controllers(pace, self._take_step)
+        self._controllers = None if pace is None else Controllers(pace, call_later, self._take_step)
         self._quotas: dict[str, int] = {}
         self._broken: set[DeploymentRef] = set()
 

@@ -20,6 +20,11 @@ UPDATED: Final = DeploymentCondition("True", "ReplicaSetUpdated")
 PAUSED: Final = DeploymentCondition("Unknown", "DeploymentPaused", "Deployment is paused")
 
 
+def call_later(seconds: float, call: Callable[[], None]) -> object:
+    """Call a function after so many seconds, on the running event loop."""
+    return asyncio.get_running_loop().call_later(seconds, call)
+
+
 @frozen
 class Pace:
     """How fast controllers work.
@@ -27,12 +32,10 @@ class Pace:
     Attributes:
         observe_s: How long until a new spec is seen, and until Pods are created or removed, in seconds.
         ready_s: How long until one more Pod is ready, in seconds; a fourth of them, where many are missing.
-        call_later: Calls a function after so many seconds; by default on the running event loop.
     """
 
     observe_s: float = 0.3
     ready_s: float = 1.0
-    call_later: CallLater = lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call)
 
     def seconds(self, deployment: Deployment) -> float:
         """Return how long the next step takes."""
@@ -124,11 +127,15 @@ class Controllers:
 
     Args:
         pace: How fast.
+        call_later: Calls a function after so many seconds.
         take_step: Takes the next step of a Deployment, if there is one, and returns it.
     """
 
-    def __init__(self, pace: Pace, take_step: Callable[[DeploymentRef], Deployment | None]) -> None:
+    def __init__(
+        self, pace: Pace, call_later: CallLater, take_step: Callable[[DeploymentRef], Deployment | None]
+    ) -> None:
         self._pace = pace
+        self._call_later = call_later
         self._take_step = take_step
         self._at_work: set[DeploymentRef] = set()
 
@@ -136,7 +143,7 @@ class Controllers:
         """Begin to work on a Deployment, if nobody does."""
         ref = deployment.ref
         if ref not in self._at_work:
-            self._pace.call_later(self._pace.seconds(deployment), lambda: self._work(ref))
+            self._call_later(self._pace.seconds(deployment), lambda: self._work(ref))
             self._at_work.add(ref)
 
     def _work(self, ref: DeploymentRef) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from litestar import Request as LitestarRequest
@@ -44,7 +43,8 @@ class Calls:
 
         try:
             query = query_parameters(scope["query_string"], route.query)
-            _check_version(query, scope["http_version"])
+            if "watch" in query:
+                _check_version(scope["http_version"])
             request = Request(scope["path_params"], query, fields, read)
             key = key_of([value for name, value in fields if name == b"idempotency-key"]) if route.replayable else None
             if key is None:
@@ -82,7 +82,7 @@ class Calls:
             return self._dispatcher.failure(route, caller, error)
 
 
-def _check_version(query: Mapping[str, str], version: str) -> None:
+def _check_version(version: str) -> None:
     """Refuse a stream to HTTP/1.0, whose responses have no end but the connection's."""
-    if "watch" in query and version == "1.0":
+    if version == "1.0":
         raise BadRequest("watch: a stream needs HTTP/1.1")

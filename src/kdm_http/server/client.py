@@ -30,10 +30,20 @@ class Client:
         share: What its user holds of the server; None where the connection is not counted as one of the user's.
     """
 
-    __slots__ = ("_context", "_good_until", "_handshake", "_known", "_verified_by", "peer", "refusal", "share")
+    __slots__ = (
+        "_began",
+        "_context",
+        "_good_until",
+        "_handshake",
+        "_known",
+        "_verified_by",
+        "peer",
+        "refusal",
+        "share",
+    )
 
     def __init__(self, context: ListenerContext, handshake: Handshake, verified_by: Material | None) -> None:
-        """Start with a client that is not identified yet.
+        """Start with a client that is not identified yet: its handshake begins.
 
         Args:
             context: What the listener's connections have in common.
@@ -46,6 +56,7 @@ class Client:
         self._handshake = handshake
         self._verified_by = verified_by
         self._known = NOBODY
+        self._began = context.now()
         self._good_until = _NEVER
         self.share: Share | None = None
 
@@ -64,7 +75,8 @@ class Client:
         if isinstance(known.judged, Peer):
             self.peer = known.judged.at(self._handshake.address)
             if not tls.session_reused:  # else OpenSSL did not look at it
-                self._good_until = material.trust.holds_until(known.chain, self._context.now())
+                # Since OpenSSL looked, the client may have taken its time, and the certificate may have ended.
+                self._good_until = material.trust.holds_until(known.chain, self._began)
             rejection = self.revalidate()
         else:
             rejection = self._rejection(*known.judged)

@@ -16,10 +16,15 @@ class ServerEvents:
     """
 
     def rejected(self, rejection: Rejection) -> None:
-        """A client was turned away: in the handshake, or later because its certificate is no longer good."""
+        """A client was turned away: in the handshake, right after it, or later: its certificate is no longer good."""
 
     def connection_opened(self, listener: str, peer: Peer | None) -> None:
-        """A connection has passed its handshake. ``listener`` is "api" or "ops"; on the latter there is no peer."""
+        """A connection has passed its handshake.
+
+        Args:
+            listener: "api" or "ops".
+            peer: Who the client is; None on the ops listener, and for a client that was refused after the handshake.
+        """
 
     def connection_closed(self, listener: str) -> None:
         """A connection that was reported as opened is closed."""

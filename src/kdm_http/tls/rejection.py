@@ -47,14 +47,14 @@ class Reason(enum.Enum):
 
 @frozen
 class Rejection:
-    """One client turned away: during the handshake, or later because its certificate is no longer good.
+    """One client turned away: in the handshake, right after it, or later because its certificate is no longer good.
 
     Attributes:
         time: When, in UTC.
         address: Where it came from: ``host:port``, or "" where that is not known.
         reason: Why, one of a fixed set.
         detail: Why, in words.
-        established: Whether the handshake had been completed before: the certificate was good once.
+        established: Whether the certificate was good once, and is no longer.
         user: Who it claims to be, where it showed a certificate that names a client. Proven only if ``established``.
         subject: The subject of the certificate it showed (RFC 4514), or "".
         fingerprint: SHA-256 of the certificate it showed, in lower-case hex, or "".

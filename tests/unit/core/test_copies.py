@@ -26,6 +26,7 @@ from kdm_adapters.kubernetes import ClusterConfig, Tuning
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder
 from kdm_adapters.kubernetes.wire.records import Records
 from kdm_adapters.memory.cluster import MemoryCluster
+from kdm_adapters.memory.controllers import Pace
 from kdm_core import (
     LOCAL,
     AuditEvent,
@@ -126,6 +127,7 @@ VALUES: Final = [
     of_memory().replicas,
     ClusterConfig(kubeconfig=Path("config")),
     Tuning(),
+    Pace(),
     *ChangeKind,
     *Verb,
     *Outcome,

@@ -49,6 +49,8 @@ CHANGING: Final = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uid>"),
     (r'"resourceVersion":"[0-9]+"', '"resourceVersion":"<version>"'),
     (r'"continue":"[^"]+"', '"continue":"<token>"'),
+    (r"(?m)^retry: \d+$", "retry: <milliseconds>"),
+    (r"(?m)^id: [0-9a-f]{8}-\d+-[0-9a-f]{16}$", "id: <instance>-<number>-<view>"),
     (r'"elapsedSeconds":[0-9.]+', '"elapsedSeconds":<seconds>'),
     (r"OpenSSL/[\w.]+: error:", "OpenSSL/<version>: error:"),
     (r"try again in \d+ s", "try again in <seconds> s"),

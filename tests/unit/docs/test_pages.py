@@ -164,7 +164,7 @@ def test_every_operation_is_told_with_examples_for_every_client(dialect: str) ->
 
 
 def test_every_status_has_an_example() -> None:
-    """401 is met only behind another server than kdm's own: with that, it is the handshake that fails."""
+    """401 takes a certificate that kdm alone refuses, and there is none among the development ones."""
     page = DOCS / "api" / "errors.md"
     shown = "\n".join(each.shown for each in examples(page)["curl"])
     described = {status for *_, operation in operations() for status in operation["responses"]} - {"200", "304"}

@@ -31,8 +31,8 @@ class Pace:
         tick_s: How often certificates and freshness are looked at, in seconds.
         heartbeat_ticks: After how many ticks each stream gets a comment.
         bookmark_ticks: After how many it gets a bookmark in its place.
-        gather_s: After changes were sent, how long those that follow are gathered and sent together, in seconds. A write
-            to each of many clients costs more than what is written: this bounds how often that is.
+        gather_s: After changes were sent, how long those that follow are gathered and sent together, in seconds. To
+            write to each of many clients costs more than what is written: this bounds how often that is.
         linger_s: How long changes are kept when nobody streams any more, in seconds.
     """
 
@@ -83,6 +83,7 @@ class Hub:
         self._policies = [(0, feed.policy)]  # from which step on each was in force
         self._held: dict[DeploymentRef, Held] = {}
         self._ready: dict[str, bool] = {}  # of each source, whether its present state has been read
+        self._stale: dict[str, bool] = {}  # of each source, whether it may be out of date
         self._following: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._unlisten: Callable[[], None] = lambda: None
@@ -145,6 +146,10 @@ class Hub:
         then = next(policy for since, policy in reversed(self._policies) if since <= number)
         return True if view.policy.reads_alike(view.identity, then) else None
 
+    def backlog(self) -> int:
+        """Return how many changes the slowest client has not looked at."""
+        return max((each.backlog for view in self._views.values() for each in view.watchers), default=0)
+
     async def aclose(self) -> None:
         """Stop following."""
         following = self._following
@@ -165,6 +170,7 @@ class Hub:
         loop = asyncio.get_running_loop()
         self._following = [loop.create_task(self._follow(each)) for each in names]
         self._timer = loop.call_later(self.pace.tick_s, self._tick)
+        self._look_at_freshness()
 
     def _rest(self) -> None:
         for task in self._following:
@@ -244,6 +250,8 @@ class Hub:
         step = Step(before, after, size)
         self.ring.append(step)
         number = self.ring.head
+        if number % max(1, self.pace.steps // 4) == 0:  # those who see none of it keep up, too
+            self._concerned.update(self._views.values())
         for view in self._views.values():
             if view.meaning(number, step) is not None:
                 self._concerned.add(view)
@@ -278,6 +286,7 @@ class Hub:
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self.pace.tick_s, self._tick)
         self.ticks += 1
+        self._look_at_freshness()
         spoken = self.ticks % self.pace.heartbeat_ticks == 0 or self.ticks % self.pace.bookmark_ticks == 0
         for view in tuple(self._views.values()):
             for watcher in tuple(view.watchers):
@@ -290,9 +299,11 @@ class Hub:
         for view in self._views.values():
             view.wake()
 
+    def _look_at_freshness(self) -> None:
+        self._stale = {each.source: each.stale or not each.synced for each in self._feed.sync_status().sources}
+
     def _is_stale(self, namespace: str) -> bool:
-        names = self._sources(namespace)
-        return any((each.stale or not each.synced) for each in self._feed.sync_status().sources if each.source in names)
+        return any(self._stale.get(each, False) for each in self._sources(namespace))
 
     def _sources(self, namespace: str) -> list[str]:
         """Return which sources a namespace is read from."""

@@ -15,6 +15,7 @@ from kdm_core import Identity, Query
 from kdm_http.api.stream import frames
 from kdm_http.api.stream.events import Reset, StreamEvents
 from kdm_http.api.stream.hub import Hub
+from kdm_http.api.stream.view import View
 from kdm_http.server.endless import Endless
 
 FIELDS: Final = [
@@ -34,7 +35,8 @@ class Session:
     """One client that streams. Belongs to one event loop.
 
     It holds a place in the changes, and no changes: a client that reads slowly costs what its connection buffers. When
-    its place is not kept any more it gets the present state again.
+    its place is not kept any more it gets the present state again. One that is made and never called gives its place
+    among the streams back when it is forgotten.
 
     Args:
         hub: What happens.
@@ -48,6 +50,10 @@ class Session:
         reason: Why it ended; "" while it goes on.
     """
 
+    # Of the connection that it answers on.
+    _endless: Endless
+    _view: View
+
     def __init__(
         self,
         hub: Hub,
@@ -58,14 +64,14 @@ class Session:
         left: Callable[[], None],
     ) -> None:
         self.reason = ""
+        self._left = left  # first: it is called in any case
         self._hub = hub
+        self._identity = identity
+        self._query = query
         self._events = events
-        self._left = left
         self._woken = asyncio.Event()
-        self._endless: Endless | None = None
-        self._view = hub.join(identity, query, self)
         self._last_event_id = last_event_id
-        self._generation = self._view.generation
+        self._generation = 0
         self._begun = False
         self._ticks = hub.ticks
         self._stale = False
@@ -79,26 +85,31 @@ class Session:
         """How many changes there are that it has not looked at."""
         return self._hub.ring.head - self._place if self._begun else 0
 
+    @property
+    def _caught_up(self) -> bool:
+        return (
+            self._begun and not self._showing and self._place >= self._hub.released and self._stale == self._view.stale
+        )
+
     def wake(self) -> None:
         """There may be something to send."""
         self._woken.set()
 
     def look(self) -> None:
         """Check whether the client's certificate is still good. If it is not, this wakes."""
-        if self._endless is not None:
-            self._endless.check()
+        self._endless.check()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
         del receive  # the connection says when the client is gone
         state = scope["state"]
         if "head" in state:
-            self.leave()
             await send(HTTPResponseStartEvent(type="http.response.start", status=200, headers=[*FIELDS]))
             await self._write(b"", send, last=True)
+            self._give_back()
             return
-        endless: Endless = state["endless"]
-        self._endless = endless
+        endless = self._endless = state["endless"]
+        self._view = self._hub.join(self._identity, self._query, self)
         endless.begin(self.wake)
         self._events.opened()
         try:
@@ -111,6 +122,8 @@ class Session:
                     await self._woken.wait()
                 elif data:
                     await self._write(data, send)
+                    if self._caught_up:
+                        await self._woken.wait()  # set meanwhile where there is something
                 else:
                     await asyncio.sleep(0)
             self.reason = reason
@@ -118,14 +131,16 @@ class Session:
         finally:
             state["stream"] = self.reason = self.reason or "error"
             endless.done()
-            self.leave()
+            self._hub.leave(self._view, self)
+            self._give_back()
             self._events.closed(self.reason)
 
-    def leave(self) -> None:
-        """Let go of the hub. Called twice, it does nothing more."""
-        self._hub.leave(self._view, self)
+    def _give_back(self) -> None:
+        """Give the place among the streams back, once."""
         left, self._left = self._left, _nobody
         left()
+
+    __del__ = _give_back
 
     @staticmethod
     async def _write(data: bytes, send: Send, *, last: bool = False) -> None:

@@ -57,9 +57,9 @@ class Streams:
         self._hub = Hub(service.feed, encode, pace)
         self._limits = limits
         self._events = events or StreamEvents()
-        self._open: dict[str, set[Session]] = {}
+        self._open: dict[str, int] = {}
         self._total = 0
-        self._events.observe_backlog(self._backlog)
+        self._events.observe_backlog(self._hub.backlog)
 
     def open(self, identity: Identity, query: Query, fields: Fields) -> Session:
         """Open a stream. Whether the client may read what it asks for has been checked.
@@ -72,34 +72,27 @@ class Streams:
         Raises:
             Refused: There is no place for it.
         """
-        mine = self._open.get(identity.user, ())
-        if len(mine) >= self._limits.per_user:
+        mine = self._open.get(identity.user, 0)
+        if mine >= self._limits.per_user:
             self._events.refused("user")
             raise _no_place("too-many-streams", 429, f"more than {self._limits.per_user} streams of one identity")
         if self._total >= self._limits.total:
             self._events.refused("total")
             raise _no_place("no-stream-left", 503, f"more than {self._limits.total} streams in all")
         last_event_id = next((value for name, value in fields if name == b"last-event-id"), b"")
-        session = Session(
-            self._hub, identity, query, last_event_id, self._events, lambda: self._left(identity.user, session)
-        )
-        self._open.setdefault(identity.user, set()).add(session)
+        self._open[identity.user] = mine + 1
         self._total += 1
-        return session
+        return Session(self._hub, identity, query, last_event_id, self._events, lambda: self._left(identity.user))
 
     async def aclose(self) -> None:
         """Stop following what happens."""
         await self._hub.aclose()
 
-    def _left(self, user: str, session: Session) -> None:
-        mine = self._open[user]
-        mine.discard(session)
+    def _left(self, user: str) -> None:
         self._total -= 1
-        if not mine:
+        self._open[user] -= 1
+        if not self._open[user]:
             del self._open[user]
-
-    def _backlog(self) -> int:
-        return max((each.backlog for mine in self._open.values() for each in mine), default=0)
 
 
 def _no_place(code: str, status: int, message: str) -> Refused:

@@ -39,6 +39,10 @@ class Batch(NamedTuple):
 class Watcher(Protocol):
     """A client that streams."""
 
+    @property
+    def backlog(self) -> int:
+        """How many changes there are that it has not looked at."""
+
     def wake(self) -> None:
         """There may be something to see."""
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from kdm_core import DeploymentRef, Expect, OnBound, ScaleBy, SetTo
+from kdm_core import MAX_REPLICAS, DeploymentRef, Expect, OnBound, ScaleBy, SetTo
 from kdm_http.api.errors import BadRequest, Refused
 from kdm_http.api.requests import json_object
 from kdm_http.api.route import Request
@@ -154,11 +154,11 @@ def count(query: Mapping[str, str], name: str, smallest: int) -> int | None:
     """Return a parameter that is a count; None where it is not there.
 
     Raises:
-        BadRequest: It is no integer, or too small, or of more digits than any count has.
+        BadRequest: It is no integer, or too small, or greater than any count.
     """
     text = query.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) >= smallest):
-        raise BadRequest(f"{name}: must be an integer of at least {smallest}, not {text[:40]!r}")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and smallest <= int(text) <= MAX_REPLICAS):
+        raise BadRequest(f"{name}: must be an integer from {smallest} to {MAX_REPLICAS}, not {text[:40]!r}")
     return int(text)

@@ -23,7 +23,7 @@ from kdm_http.api.route import Dialect
 from kdm_http.api.v2.problems import KINDS, PATH, STATUSES
 from kdm_http.api.v2.tags import tag_of_replicas
 
-_REQUEST_CODES: Final = {400: "invalid-request", 401: "unauthenticated", 415: "unsupported-media-type"}
+_REQUEST_CODES: Final = {400: "invalid-request", 415: "unsupported-media-type"}
 _ROUTER_CODES: Final = {404: "no-such-route", 405: "method-not-allowed", 413: "body-too-large"}
 _NO_ROUTE: Final = "no such route; the API is described at /api/v2/openapi.json"
 

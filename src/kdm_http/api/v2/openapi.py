@@ -25,6 +25,7 @@ _READ: Final = (*_ANY, 403, 404, 503)
 _LIST: Final = (*_READ, 410)
 _WRITE: Final = (*_READ, 408, 409, 412, 413, 415, 422, 502)
 _SERVER: Final = {
+    401: "The client certificate cannot be a client's: the message says why.",
     408: "The request came too slowly.",
     429: "This client has too many connections or requests; Retry-After says when to try again.",
     431: "The request's header is too large.",
@@ -66,6 +67,10 @@ class _Operation:
     headers: tuple[str, ...] = ()
 
 
+_WATCH: Final = (
+    "With `watch=true` the answer is a stream of server-sent events (`text/event-stream`) in place of a list. It is no "
+    "parameter here: a client that is made from this document would wait for the end of an answer that has none."
+)
 _TAGGED: Final = ("If-None-Match",)
 _OPERATIONS: Final = {
     "About": _Operation("What answers, who asks, and what can be asked for", "About this kdm and its caller.", _ANY),
@@ -174,12 +179,15 @@ def _operation(route: Route, operation: _Operation) -> Json:
         success["headers"] = {"ETag": _ETAG, "Idempotency-Replayed": _REPLAYED}
     for status in operation.errors:
         responses[str(status)] = reference("responses", _key(status))
+    query = [each for each in route.query if each != "watch"]
     described: Json = {
         "operationId": route.operation[0].lower() + route.operation[1:],
         "tags": ["v2"],
         "summary": operation.summary,
-        "parameters": _references((*route.query, *operation.headers)),
+        "parameters": _references((*query, *operation.headers)),
     }
+    if "watch" in route.query:
+        described["description"] = _WATCH
     if operation.body is not None:
         schema = reference("schemas", schema_name(operation.body))
         content = {"application/json": {"schema": schema, "example": EXAMPLES[operation.body]}}
@@ -198,24 +206,20 @@ def _references(names: Iterable[str]) -> list[Json]:
 
 def _error(status: int) -> Json:
     """Return what is said of a status: each code that it can have."""
+    kinds = [each for each in KINDS.values() if each.status == status]
+    said = [f"- `{each.code}`: {each.meaning}" for each in kinds]
+    content: Json = {}
     if status in _SERVER:
-        response: Json = {
-            "description": _SERVER[status],
-            "content": {"application/json": {"schema": reference("schemas", "Error")}},
+        said.insert(0, _SERVER[status])
+        content["application/json"] = {"schema": reference("schemas", "Error")}
+    if kinds:
+        content["application/problem+json"] = {
+            "schema": reference("schemas", "Problem"),
+            "example": PROBLEM
+            | {"type": f"/problems/{kinds[0].code}", "title": kinds[0].title, "status": status}
+            | {"code": kinds[0].code, "detail": kinds[0].meaning, "retryable": kinds[0].retryable},
         }
-    else:
-        kinds = [each for each in KINDS.values() if each.status == status]
-        response = {
-            "description": "\n".join(f"- `{each.code}`: {each.meaning}" for each in kinds),
-            "content": {
-                "application/problem+json": {
-                    "schema": reference("schemas", "Problem"),
-                    "example": PROBLEM
-                    | {"type": f"/problems/{kinds[0].code}", "title": kinds[0].title, "status": status}
-                    | {"code": kinds[0].code, "detail": kinds[0].meaning, "retryable": kinds[0].retryable},
-                }
-            },
-        }
+    response: Json = {"description": "\n".join(said), "content": content}
     if status in {429, 503}:
         response["headers"] = {"Retry-After": _RETRY_AFTER}
     return response

@@ -118,7 +118,7 @@ class TestPace:
 
     async def test_counts_move_over_some_seconds_and_then_nothing_is_left_to_do(self) -> None:
         timers = Timers()
-        cluster = MemoryCluster(pace=Pace(0.5, 1.0, timers.call_later))
+        cluster = MemoryCluster(pace=Pace(0.5, 1.0), call_later=timers.call_later)
         async with MemoryDeploymentRepository(cluster=cluster) as repository:
             cluster.create(WEB, 3)
             cluster.settle(WEB)
@@ -135,14 +135,14 @@ class TestPace:
 
     async def test_many_pods_come_in_seconds_too(self) -> None:
         timers = Timers()
-        cluster = MemoryCluster(pace=Pace(call_later=timers.call_later))
+        cluster = MemoryCluster(pace=Pace(), call_later=timers.call_later)
         cluster.create(WEB, 1000)
         await timers.advance(30)
         assert cluster.deployments[WEB].replicas == ReplicaStatus(1000, 1000, 1000, 1000, 1000)
 
     async def test_room_that_is_made_is_noticed(self) -> None:
         timers = Timers()
-        cluster = MemoryCluster(pace=Pace(call_later=timers.call_later))
+        cluster = MemoryCluster(pace=Pace(), call_later=timers.call_later)
         cluster.set_quota("shop", 4)
         for ref in (API, WEB):
             cluster.create(ref, 3)
@@ -155,7 +155,7 @@ class TestPace:
 
     async def test_a_deployment_that_goes_is_left_alone(self) -> None:
         timers = Timers()
-        cluster = MemoryCluster(pace=Pace(call_later=timers.call_later))
+        cluster = MemoryCluster(pace=Pace(), call_later=timers.call_later)
         cluster.create(WEB, 3)
         cluster.delete(WEB)
         await timers.advance(10)
@@ -163,7 +163,7 @@ class TestPace:
 
     async def test_the_demo_begins_settled_and_moves_when_it_is_scaled(self) -> None:
         timers = Timers()
-        cluster = MemoryCluster(pace=Pace(call_later=timers.call_later))
+        cluster = MemoryCluster(pace=Pace(), call_later=timers.call_later)
         demo.seed(cluster)
         assert {rollout_of(each).state for each in cluster.deployments.values()} == {RolloutState.SETTLED}
         await timers.advance(10)

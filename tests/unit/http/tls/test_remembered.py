@@ -284,8 +284,9 @@ class Remembering(RuleBasedStateMachine):
         self.ask_all()
 
 
-def test_no_verdict_is_other_than_one_computed_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On fresh and kept connections, whatever was reloaded, revoked or has ended, and whoever came before."""
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """A time that OpenSSL follows too."""
     time, trust_clients = Time(), verifier.trust_clients
 
     def timely(context: ssl.SSLContext, authorities: Sequence[Certificate], lists: Sequence[RevocationList]) -> None:
@@ -294,12 +295,42 @@ def test_no_verdict_is_other_than_one_computed_from_nothing(tmp_path: Path, monk
 
     for module in (verifier, tls_context):
         monkeypatch.setattr(module, "trust_clients", timely)
-    monkeypatch.setattr(known_clients, "REMEMBERED_CLIENTS", REMEMBERED)
+    return time
+
+
+@pytest.fixture
+def machine(tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch) -> type[Remembering]:
     monkeypatch.setattr(Remembering, "time", time, raising=False)
     monkeypatch.setattr(Remembering, "directory", tmp_path, raising=False)
+    return Remembering
+
+
+def test_no_verdict_is_other_than_one_computed_from_nothing(
+    machine: type[Remembering], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On fresh and kept connections, whatever was reloaded, revoked or has ended, and whoever came before."""
+    monkeypatch.setattr(known_clients, "REMEMBERED_CLIENTS", REMEMBERED)
     run_state_machine_as_test(
-        Remembering, settings=settings(max_examples=60, stateful_step_count=12, deadline=None, database=None)
+        machine, settings=settings(max_examples=60, stateful_step_count=12, deadline=None, database=None)
     )
+
+
+def test_a_certificate_that_ends_while_its_client_shakes_hands_is_refused(machine: type[Remembering]) -> None:
+    """OpenSSL looks at it when it comes, and the client may take its time from there on."""
+    running = machine()
+    running.start(with_lists=True)
+    handshake, material = Handshake("127.0.0.1:1"), running.tls.material
+    client = Client(running.context, handshake, material)
+    token = current.set(handshake)
+    end = shake_hands(material.context, CLIENTS["one that ends"])
+    current.reset(token)
+    running.time.pass_on()
+
+    assert isinstance(end, HandshakeObject)
+    rejection = client.identify(end)
+    assert rejection is not None
+    assert rejection.reason is Reason.EXPIRED
+    assert client.peer is None
 
 
 def test_a_client_that_comes_again_is_not_read_again() -> None:

@@ -153,3 +153,42 @@ def test_a_second_write_during_a_list_of_the_newest_state_is_kept() -> None:
     driver.write(written_over(WRITTEN, "12", 8))
     driver.apply(Page((deployment("web", 10, desired=7),), "11"))
     assert driver.held == {"web": "12"}
+
+
+def observed(driver: Driver) -> str:
+    """Return the version of what the source itself has said; "" for nothing."""
+    found = driver.state.published.observed("shop", "web")
+    return "" if found is None else found.resource_version
+
+
+def test_what_is_observed_lies_beneath_an_own_write_until_that_is_delivered() -> None:
+    driver = written()
+    assert (observed(driver), driver.held) == (WEB.resource_version, {"web": "10"})
+    driver.write(written_over(WRITTEN, "11", 8))
+    driver.apply(Event("MODIFIED", deployment("web", 9, desired=2)))
+    assert (observed(driver), driver.held) == ("9", {"web": "11"})
+    driver.apply(Event("MODIFIED", deployment("web", 11, desired=8)))
+    assert (observed(driver), driver.held) == ("11", {"web": "11"})
+
+
+def test_a_list_in_between_is_observed_beneath_an_own_write() -> None:
+    driver = written()
+    driver.apply(Bookmark("6"), EXPIRED)
+    driver.listed(deployment("web", 7, desired=2), rv=8)
+    assert (observed(driver), driver.held) == ("7", {"web": "10"})
+
+
+def test_a_deletion_in_between_is_observed_as_one() -> None:
+    driver = written()
+    driver.apply(Event("DELETED", deployment("web", 8, uid="past")))
+    assert (observed(driver), driver.held) == ("", {"web": "10"})
+
+
+def test_who_follows_is_called_for_a_delivery_that_changes_nothing_shown() -> None:
+    driver = written()
+    calls: list[str] = []
+    driver.store.on_observed = lambda ref: calls.append(ref.name)
+    driver.apply(Event("MODIFIED", WRITTEN))
+    assert calls == ["web"]
+    driver.apply(Event("MODIFIED", WRITTEN))
+    assert calls == ["web"]

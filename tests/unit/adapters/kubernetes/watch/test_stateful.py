@@ -58,7 +58,9 @@ class WatchStateAgainstCluster(RuleBasedStateMachine):
         self.now = 0.0
         self.store = Store()
         self.store.on_change = self.on_change
+        self.store.on_observed = self.on_observed
         self.mirror: dict[str, Deployment] = {}
+        self.observed: dict[str, Deployment | None] = {}  # as whoever follows single Deployments knows it
         self.promised: dict[str, tuple[str, int]] = {}  # by uid: the name, and the version a write returned
         self.answers: list[tuple[Deployment, Before]] = []  # of writes, still on their way
         self.lost: int | None = (
@@ -91,6 +93,10 @@ class WatchStateAgainstCluster(RuleBasedStateMachine):
             del self.mirror[name]
         else:
             self.mirror[name] = changed
+        self.on_observed(changed.ref)
+
+    def on_observed(self, ref: DeploymentRef) -> None:
+        self.observed[ref.name] = self.state.published.observed(ref.namespace, ref.name)
 
     # The cluster changes
 
@@ -304,6 +310,15 @@ class WatchStateAgainstCluster(RuleBasedStateMachine):
         assert [d.ref.name for d in listed] == sorted(self.mirror)
         assert len(self.store) == len(listed)
         assert all(self.store.find(d.ref.name) == (d,) for d in listed)
+
+    @invariant()
+    def followers_of_one_know_what_the_cluster_said_of_it(self) -> None:
+        """And that is never newer than what the source has seen: an own write is not."""
+        seen = int(self.state.resource_version or 0)
+        for name, known in self.observed.items():
+            assert self.state.published.observed(NAMESPACE, name) == known, "nobody was called"
+            if known is not None and self.lost is None and name not in self.ever_poisoned:
+                assert int(known.resource_version) <= seen
 
     @invariant()
     def there_are_no_ghosts(self) -> None:

@@ -16,20 +16,18 @@ import pytest
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import Deployment, DeploymentRef
 from kdm_http.api.stream.hub import Pace
+from unit.http.api.stream.history import History
 from unit.http.api.stream.streaming import Stage, Stream
 
 CUTS = 500
 NAMES = [DeploymentRef("shop", f"d{number}") for number in range(12)]
-Shown = tuple[str, str, str]
-"""What a change is compared by: event, name and version."""
 
 
-class History:
-    """What happened to Deployments that a selector matches, as the cluster has it."""
+class Watched(History):
+    """What happened to Deployments that a selector matches, as the cluster in memory has it."""
 
     def __init__(self, repository: MemoryDeploymentRepository, matches: Callable[[Deployment], bool]) -> None:
-        self.changes: list[Shown] = []
-        self.states: list[dict[str, str]] = [{}]
+        super().__init__()
         self._matches = matches
         self._last: dict[str, Deployment] = {}
         repository.cluster.watchers.append(self._note)
@@ -42,50 +40,9 @@ class History:
         else:
             self._last[ref.name] = now
         if now is not None and self._matches(now):
-            self._add("modified" if was else "added", now)
+            self.add("modified" if was else "added", ref.name, now.resource_version)
         elif was and before is not None:
-            self._add("deleted", before)
-
-    def _add(self, kind: str, shown: Deployment) -> None:
-        self.changes.append((kind, shown.ref.name, shown.resource_version))
-        state = dict(self.states[-1])
-        state[shown.ref.name] = shown.resource_version
-        if kind == "deleted":
-            del state[shown.ref.name]
-        self.states.append(state)
-
-    def check(self, stream: Stream) -> int:
-        """Compare with what a client saw on all its connections. Returns how often it began again, and said so."""
-        # How much of the history the client knows: a state may have been there more than once.
-        known = set(range(1))
-        began_again = 0
-        present: dict[str, str] = {}
-        expected_reset = True
-        for at, event in enumerate(stream.seen):
-            shown = event.json
-            if at in stream.opened_at:
-                present = {}
-            match event.type:
-                case "reset":
-                    assert shown["reason"] in {"too-old", "lagged"}
-                    expected_reset = True
-                    began_again += 1
-                    present = {}
-                case "present":
-                    present[shown["name"]] = shown["resourceVersion"]
-                case "synced":
-                    assert expected_reset, "the state was sent again without a word"
-                    expected_reset = False
-                    known = {n for n in range(min(known), len(self.states)) if self.states[n] == present}
-                    assert known, "it was never so"
-                case "added" | "modified" | "deleted":
-                    assert not expected_reset
-                    change = event.type, shown["name"], shown["resourceVersion"]
-                    following = {n + 1 for n in known if self.changes[n : n + 1] == [change]}
-                    assert following, f"{change} came, not {self.changes[max(known)]}"
-                    known = following
-        assert len(self.changes) in known, "the end is missing"
-        return began_again
+            self.add("deleted", ref.name, before.resource_version)
 
 
 def change(chance: random.Random, stage: Stage) -> None:
@@ -143,7 +100,7 @@ async def test_a_stream_that_is_cut_500_times_has_no_gap_and_no_duplicate(
         pace=Pace(steps=steps, tick_s=0.01, heartbeat_ticks=10**9, bookmark_ticks=10**9), bare=True
     )
     selected = "labelSelector" in target
-    history = History(running.repository, lambda each: not selected or each.labels.get("tier") == "web")
+    history = Watched(running.repository, lambda each: not selected or each.labels.get("tier") == "web")
     stream: Stream = await open_stream(running, target)
     await stream.until("synced")
     for _ in range(CUTS):

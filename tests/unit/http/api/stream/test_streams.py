@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_core import Verb
+from kdm_core import DeploymentService, Identity, Query, Verb
+from kdm_http.api.errors import Refused
 from kdm_http.api.stream.hub import Pace
-from kdm_http.api.stream.streams import StreamLimits
+from kdm_http.api.stream.streams import StreamLimits, Streams
 from kdm_http.server.limits import Limits
 from unit.core.fixtures import grant, policy
 from unit.http.api.stream.streaming import API, JOB, WEB
@@ -386,6 +387,25 @@ async def test_a_bookmark_comes_early_where_much_happens_that_is_not_shown(stage
     assert stream.source.last_event_id != first
 
 
+async def test_who_sees_nothing_of_what_happens_does_not_lag(stage: Any, open_stream: Any) -> None:
+    server = await stage(pace=Pace(steps=64, tick_s=0.01, gather_s=0.0, heartbeat_ticks=10**9, bookmark_ticks=10**9))
+    stream, other = await open_stream(server, TIER), await open_stream(server)
+    await stream.until("synced")
+    await other.until("synced")
+    for replicas in range(100, 400):
+        server.repository.cluster.scale(JOB, replicas)
+        if replicas % 10 == 0:
+            await other.until_shown(JOB, replicas)
+    server.repository.cluster.scale(WEB, 8)
+    await stream.until_shown(WEB, 8)
+    assert set(stream.kinds[2:]) == {"bookmark", "modified"}
+    stream.cut()
+    server.repository.cluster.scale(WEB, 9)
+    await stream.open()
+    await stream.until_shown(WEB, 9)
+    assert "reset" not in stream.kinds
+
+
 async def test_a_state_that_may_be_old_is_said_to_be(stage: Any, open_stream: Any) -> None:
     server = await stage()
     stream = await open_stream(server)
@@ -455,3 +475,17 @@ async def test_what_follows_a_change_closely_is_sent_together(stage: Any, open_s
     shown = [each.json["replicas"]["desired"] for each in (*first, *rest)]
     assert shown == list(range(100, 110)), "none is left out"
     assert len(first) < len(rest)
+
+
+async def test_a_stream_that_is_never_begun_takes_no_place() -> None:
+    """Its request may be cancelled before its answer begins."""
+    async with MemoryDeploymentRepository() as repository:
+        streams = Streams(DeploymentService(repository), lambda _: b"{}", limits=StreamLimits(total=1, per_user=1))
+        for _ in range(3):
+            streams.open(Identity("alice"), Query(), [])
+        kept = streams.open(Identity("alice"), Query(), [])
+        with pytest.raises(Refused):
+            streams.open(Identity("alice"), Query(), [])
+        del kept
+        streams.open(Identity("alice"), Query(), [])
+        await streams.aclose()

@@ -1,0 +1,173 @@
+"""A stream of a real API server's Deployments, cut at random under load, beside what the API server itself tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from unit.http.api.stream.history import History
+from unit.http.api.stream.streaming import Stream
+from unit.http.client import Client
+
+from .api_gateway import administrator
+from .controlplane.access import Cluster
+from .kdm_process import KdmProcess, client_context
+from .workloads import deployment
+
+CUTS: Final = 500
+RATE: Final = 200.0
+"""Changes a second, as far as the machine can."""
+WRITERS: Final = 64
+AT_MOST_S: Final = 240.0
+NAMES: Final = [f"d{number}" for number in range(20)]
+
+
+class Api:
+    """The API server's Deployments of one namespace, without kdm."""
+
+    def __init__(self, session: aiohttp.ClientSession, namespace: str) -> None:
+        self._session = session
+        self._path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        self._versions: dict[str, str] = {}
+        self._noted = asyncio.Event()
+        self.history = History()
+        self.made = 0
+
+    async def watch(self) -> None:
+        """Note everything that happens."""
+        query = {"watch": "true", "resourceVersion": await self._version()}
+        async with self._session.get(self._path, params=query, timeout=aiohttp.ClientTimeout(None)) as answer:
+            async for line in answer.content:
+                event = json.loads(line)
+                name = event["object"]["metadata"]["name"]
+                version = event["object"]["metadata"]["resourceVersion"]
+                if event["type"] == "DELETED":
+                    # As it was last shown: the version of the deletion itself is another.
+                    self.history.add("deleted", name, self._versions.pop(name))
+                else:
+                    self.history.add(event["type"].lower(), name, version)
+                    self._versions[name] = version
+                self._noted.set()
+
+    async def until_quiet(self) -> None:
+        """Wait until the watch has told all that was done."""
+        async with asyncio.timeout(30):
+            while len(self.history.changes) < self.made:
+                self._noted.clear()
+                await self._noted.wait()
+
+    async def change(self, chance: random.Random) -> None:
+        """Do something that changes some Deployment."""
+        name = chance.choice(NAMES)
+        if name not in self._versions:
+            await self._done(self._session.post(self._path, json=deployment(name)))
+        elif chance.random() < 0.05:
+            await self._done(self._session.delete(f"{self._path}/{name}"))
+        else:
+            patch = {"spec": {"replicas": chance.randrange(10**6)}}
+            fields = {"content-type": "application/merge-patch+json"}
+            await self._done(self._session.patch(f"{self._path}/{name}", data=json.dumps(patch), headers=fields))
+
+    async def _done(self, request: Any) -> None:
+        async with request as answer:
+            if answer.status in {404, 409, 429}:  # another writer was quicker, or there are too many
+                return
+            answer.raise_for_status()
+            self.made += 1
+
+    async def _version(self) -> str:
+        async with self._session.get(self._path) as answer:
+            return str((await answer.json())["metadata"]["resourceVersion"])
+
+
+@asynccontextmanager
+async def changing(api: Api) -> AsyncIterator[None]:
+    """Change things meanwhile, ``RATE`` times a second."""
+
+    async def work(number: int) -> None:
+        chance = random.Random(number)  # noqa: S311 - no secret
+        begin = time.monotonic()
+        for done in range(int(AT_MOST_S * RATE)):
+            await asyncio.sleep(max(0.0, begin + done * WRITERS / RATE - time.monotonic()))
+            await api.change(chance)
+
+    tasks = [asyncio.create_task(work(number)) for number in range(WRITERS)]
+    try:
+        yield
+    finally:
+        for each in tasks:
+            each.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [each for each in ended if not isinstance(each, asyncio.CancelledError)] == []
+
+
+async def read(stream: Stream) -> None:
+    """Read on and on."""
+    while data := await stream.chunk():
+        stream.take(data)
+
+
+async def test_a_stream_cut_500_times_under_load_tells_what_the_api_server_tells(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """No gap and no duplicate, and no reset: all of it fits into what kdm keeps."""
+    chance = random.Random(7)  # noqa: S311 - no secret
+    settings = {"REPOSITORY": "kubernetes", "KUBECONFIG": str(cluster.kubeconfig)}
+    kubeconfig = cluster.kubeconfig.read_text()
+    with KdmProcess(settings, tmp_path / "log") as kdm:
+        kdm.wait_ready()
+        where = urlsplit(kdm.url)
+        context = client_context("dev-admin")
+
+        async def connect() -> Client:
+            return await Client.open((where.hostname or "", where.port or 0), context)
+
+        async with administrator(kubeconfig) as session:
+            api = Api(session, namespace)
+            watching = asyncio.create_task(api.watch())
+            stream = Stream(connect, f"/api/v2/namespaces/{namespace}/deployments?watch=true")
+            await stream.open()
+            await stream.until("synced")
+            begin = time.monotonic()
+            async with changing(api), asyncio.timeout(AT_MOST_S):
+                for _ in range(CUTS):
+                    await stream.open()
+                    reading = asyncio.create_task(read(stream))
+                    await asyncio.sleep(chance.random() * 0.05)  # cut at any time
+                    reading.cancel()
+                    await asyncio.wait([reading])
+                    stream.cut()
+            took = time.monotonic() - begin
+            print(f"{api.made} made, {len(api.history.changes)} seen, {watching}")
+            await api.until_quiet()
+            await stream.open()
+            async with asyncio.timeout(30):
+                while stream.seen[-1].json.get("resourceVersion") != last(api) and not done(api, stream):
+                    await stream.next()
+            watching.cancel()
+            await asyncio.wait([watching])
+            assert stream.client is not None
+            writer = stream.client.writer
+            stream.cut()
+            await writer.wait_closed()
+
+    print(f"{CUTS} cuts, {api.made} changes in {took:.0f} s, {len(stream.seen)} events")
+    assert api.history.check(stream) == 0
+    assert api.made > CUTS
+
+
+def last(api: Api) -> str:
+    return api.history.changes[-1][2]
+
+
+def done(api: Api, stream: Stream) -> bool:
+    return {name: each["resourceVersion"] for (_, name), each in stream.state.items()} == api.history.states[-1]
