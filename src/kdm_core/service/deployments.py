@@ -28,6 +28,7 @@ from kdm_core.service.health import Health, SharedProbe
 from kdm_core.service.listing import page_of
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
+from kdm_core.service.repeating import Repeats
 from kdm_core.service.rollouts import CallLater, Rollouts, call_later
 from kdm_core.service.waits import Waits
 from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Write, Writer
@@ -93,6 +94,7 @@ class DeploymentService(Waits):
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
         self._probe = SharedProbe(repository, clock)
+        self.gives_again = Repeats(repository, self._permission, self._instrument).give_again
 
     @property
     def policy(self) -> Policy:
@@ -178,32 +180,6 @@ class DeploymentService(Waits):
                 raise
         self._instrument.read_served("find")
         return found[0]
-
-    def gives_again(self, deployment: Deployment, namespace: str, policy: Policy) -> bool:
-        """Return whether ``find`` would give a caller what it gave it before; if so, count a read.
-
-        It costs less than ``find``: the same policy decides the same about the same Deployment, both as objects.
-
-        Args:
-            deployment: What it gave.
-            namespace: Where it was looked for; "*" for everywhere.
-            policy: The policy at that time.
-        """
-        if policy is not self._permission.policy:
-            return False
-        try:
-            if namespace == ALL_NAMESPACES:
-                found = self._repository.find(deployment.ref.name)
-                if len(found) != 1 or found[0] is not deployment:
-                    return False
-                self._instrument.read_served("find")
-            else:
-                if self._repository.get(deployment.ref) is not deployment:
-                    return False
-                self._instrument.read_served("get")
-        except KdmError:
-            return False
-        return True
 
     def resolve(
         self,
