@@ -100,11 +100,17 @@ def _url(scheme: str, address: tuple[str, int]) -> str:
 def _examples(api: str, ops: str) -> str:
     certs = _relative(dev_directory())
     client = f"--cacert {certs}/dev-ca.pem --cert {certs}/dev-admin.pem --key {certs}/dev-admin-key.pem"
-    body = "-H 'Content-Type: application/json' -d '{\"replicaCount\": 5}'"
+    is_json = "-H 'Content-Type: application/json'"
+    body = f"{is_json} -d '{{\"replicaCount\": 5}}'"
+    wanted = f"{is_json} -d '{{\"replicas\": 5, \"reason\": \"sale\"}}'"
     name = "nginx-deployment"
     return "\n".join(
         [
             "",
+            "API v2:",
+            f"  curl {client} '{api}/api/v2/deployments?labelSelector=tier=edge'",
+            f"  curl {client} {api}/api/v2/namespaces/default/deployments/{name}",
+            f"  curl {client} -X PUT {wanted} '{api}/api/v2/namespaces/default/deployments/{name}/replicas?wait=30s'",
             "RFD 001:",
             f"  curl {client} {api}/deployments",
             f"  curl {client} {api}/deployments/{name}/replicas",
@@ -117,7 +123,7 @@ def _examples(api: str, ops: str) -> str:
             f"  curl {client} {api}/api/v1/health",
             "One of two Deployments of a name, and what machines read:",
             f"  curl {client} '{api}/deployments/api/replicas?namespace=shop'",
-            f"  curl {client} {api}/api/v1/openapi.json",
+            f"  curl {client} {api}/api/v2/openapi.json",
             f"  curl {ops}/readyz",
             "",
             "The development certificates are no secret. Press Ctrl-C to stop.",

@@ -82,7 +82,7 @@ def test_each_printed_curl_line_works_and_sigterm_ends_with_0(
     answers = {line: run_curl(line) for line in curls}
     assert {line: answer.text for line, answer in answers.items() if answer.status_code != 200} == {}
     assert sum("-X POST" in line for line in curls) == 1
-    assert sum("-X PUT" in line for line in curls) == 1
+    assert sum("-X PUT" in line for line in curls) == 2
     assert sum(line.endswith("/health") for line in curls) == 2
     assert sum(line.endswith("/deployments") for line in curls) == 2
     process.send_signal(signal.SIGTERM)
