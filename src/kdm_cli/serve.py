@@ -102,7 +102,7 @@ def _examples(api: str, ops: str) -> str:
     client = f"--cacert {certs}/dev-ca.pem --cert {certs}/dev-admin.pem --key {certs}/dev-admin-key.pem"
     is_json = "-H 'Content-Type: application/json'"
     body = f"{is_json} -d '{{\"replicaCount\": 5}}'"
-    wanted = f"{is_json} -d '{{\"replicas\": 5, \"reason\": \"sale\"}}'"
+    wanted = f'{is_json} -d \'{{"replicas": 5, "reason": "sale"}}\''
     name = "nginx-deployment"
     return "\n".join(
         [
