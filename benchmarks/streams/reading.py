@@ -76,7 +76,11 @@ def arrivals(opened: list[_Stream], sampled: int, goes_on: Callable[[], bool]) -
             if number in noted:
                 came.append((number, time.monotonic(), data))
     poll.close()
-    return [(count, at) for number, at, data in came for count in by_number[number].read(data)]
+    first: dict[tuple[int, int], float] = {}  # what follows of a count is its Pods
+    for number, at, data in came:
+        for count in by_number[number].read(data):
+            first.setdefault((number, count), at)
+    return [(count, at) for (_, count), at in first.items()]
 
 
 def _open(url: str, context: ssl.SSLContext) -> _Stream:
