@@ -86,10 +86,8 @@ class Connection(UvicornConnection):
         super().connection_made(transport)
         context, client = self._context, self._client
         context.emptied.clear()
-        if context.tls is not None:
-            rejection = client.identify(transport.get_extra_info("ssl_object"))
-            if rejection is not None:
-                context.reject(rejection)
+        if context.tls is not None and (rejection := client.identify(transport.get_extra_info("ssl_object"))):
+            context.reject(rejection)
         self._opened = True
         self._handshake.hung_up = self._on_close_notify
         context.events.connection_opened(context.name, client.peer)
@@ -99,6 +97,8 @@ class Connection(UvicornConnection):
             self._known.join()
         self._leaving.open()
         self._deadlines.enter(_IDLE)
+        if context.tls is not None and client.share is None:  # all it can get is an error
+            self._deadlines.hurry(context.limits.header_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release everything."""
@@ -117,8 +117,7 @@ class Connection(UvicornConnection):
 
     def revalidate(self) -> None:
         """Check the client again, and close the connection if it is refused."""
-        rejection = None if self.finished else self._client.revalidate()
-        if rejection is not None:
+        if not self.finished and (rejection := self._client.revalidate()):
             self._reject(rejection)
 
     def _reject(self, rejection: Rejection) -> None:
@@ -138,7 +137,7 @@ class Connection(UvicornConnection):
         """Go on writing."""
         super().resume_writing()
         self._unread.cancel()
-        self._leaving.continue_if_done()
+        self._go_on()
 
     # The end
 
@@ -187,12 +186,10 @@ class Connection(UvicornConnection):
             return
         budget, deadlines = self._budget, self._deadlines
         was_idle = deadlines.phase is _IDLE
-        if was_idle and not self.flow.write_paused and not self._leaving.begun:
-            response = self._known.answer(data)
-            if response is not None:
-                self.transport.write(response)
-                deadlines.enter(_IDLE)
-                return
+        if was_idle and not self.flow.write_paused and not self._leaving.begun and (again := self._known.answer(data)):
+            self.transport.write(again)
+            deadlines.enter(_IDLE)
+            return
         budget.begin_piece(data)
         super().data_received(data)
         if not budget.end_piece(deadlines.phase is _HEADER, was_idle):
@@ -220,6 +217,7 @@ class Connection(UvicornConnection):
     def on_headers_complete(self) -> None:
         """Check the client and the header, and answer the request, give it to the application, or refuse it."""
         self.revalidate()
+        self.finished |= self.transport.is_closing()  # RFC 9112, section 9.6: after the last response nothing is served
         if self.finished:
             return
         self._budget.check(self.url, self.headers)
@@ -250,8 +248,7 @@ class Connection(UvicornConnection):
         may = self._budget.messages <= 1 and self.parser.should_keep_alive() and not (self._leaving.begun or self.busy)
         if answer_at_once is None or peer is None or not may or not is_plain(method, version, self.headers):
             return False
-        ready = answer_at_once(method, self.url, self.headers, peer)
-        if ready is None:
+        if (ready := answer_at_once(method, self.url, self.headers, peer)) is None:
             return False
         self._answered = True
         self._known.answered(b"%b %b HTTP/%b" % (method, self.url, version.encode()), ready)
@@ -299,9 +296,11 @@ class Connection(UvicornConnection):
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for one."""
         super().on_response_complete()
-        last = self._cycles.take_last()
-        if last is not None:
+        if (last := self._cycles.take_last()) is not None:
             self._write_last(last)
+        self._go_on()
+
+    def _go_on(self) -> None:
         self._leaving.continue_if_done()
         if self._deadlines.phase is _RESPONSE and not self.busy and not self.finished:
             self._deadlines.enter(_IDLE)

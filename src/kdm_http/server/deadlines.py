@@ -70,6 +70,12 @@ class Deadlines:
         if deadline < self._wakes_at:
             self._wake_at_deadline()
 
+    def hurry(self, allowed_s: float) -> None:
+        """Let the current phase last no longer than this from now on, in seconds."""
+        self._deadline = min(self._deadline, self._time() + allowed_s)
+        if self._deadline < self._wakes_at:
+            self._wake_at_deadline()
+
     def cancel(self) -> None:
         """Stop, and let go of the connection: it is gone."""
         self._deadline = math.inf

@@ -42,9 +42,10 @@ class KnownLines:
     def __init__(self, most: int = KNOWN_LINES) -> None:
         self._most = most
         self._by_identity: dict[Key, Lines] = {}
+        self._number = 0  # counted, and not added up for each new line: there may be a thousand identities
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_identity.values()))
+        return self._number
 
     def join(self, identity: Identity) -> Lines:
         """Count a connection of an identity, and return its lines. ``leave`` them."""
@@ -58,9 +59,21 @@ class KnownLines:
         lines.connections -= 1
         if not lines.connections:
             del self._by_identity[lines.key]
+            self._forget_all(lines)
 
     def add(self, lines: Lines, line: bytes, again: Again) -> None:
         """Know one line more, or another answer to it."""
-        if line not in lines and len(self) >= self._most:
-            max(self._by_identity.values(), key=len).clear()
+        if line not in lines:
+            if self._number >= self._most:
+                self._forget_all(max(self._by_identity.values(), key=len))
+            self._number += 1
         lines[line] = again
+
+    def forget(self, lines: Lines, line: bytes) -> None:
+        """Forget a line that was known."""
+        del lines[line]
+        self._number -= 1
+
+    def _forget_all(self, lines: Lines) -> None:
+        self._number -= len(lines)
+        lines.clear()

@@ -18,7 +18,10 @@ KNOWN_HEADERS: Final = 4
 """How many headers are known of one connection: a proxy sends the requests of several clients on one."""
 
 LONGEST: Final = 2048
-"""The longest request that is known, in bytes. A listener that allows less for a header knows none."""
+"""The longest request that is known, and the longest body that is given again, in bytes.
+
+A known line and a known header may together be twice as long. A listener that allows less for a header knows none.
+"""
 
 _LINE_END: Final = b"\r\n"
 _HEADER_END: Final = b"\r\n\r\n"
@@ -46,7 +49,7 @@ class KnownRequests:
     def join(self) -> None:
         """Take part in what is known of the client, once that has joined."""
         peer = self._client.peer
-        if peer is not None and self._client.share is not None and self._context.limits.header_bytes >= LONGEST:
+        if peer is not None and self._client.share is not None and self._context.limits.header_bytes >= 2 * LONGEST:
             self._lines = self._context.known_lines.join(peer.identity)
 
     def leave(self) -> None:
@@ -71,9 +74,12 @@ class KnownRequests:
         client, started_s = self._client, self._monotonic()
         if client.share is None or not client.admits_at_once(started_s):
             return None
-        response = again.answer(matters, started_s, self._context.default_head)
+        try:
+            response = again.answer(matters, started_s, self._context.default_head)
+        except Exception:  # noqa: BLE001 - whatever it is, the ordinary way comes across it, logs it and answers
+            response = None
         if response is None:
-            del lines[line]
+            self._context.known_lines.forget(lines, line)
             return None
         client.share.tokens -= 1
         return response
@@ -99,6 +105,7 @@ class KnownRequests:
             or ready.again is None
             or first != line
             or len(data) > LONGEST
+            or len(ready.body) > LONGEST
             or data.find(_HEADER_END) != len(data) - len(_HEADER_END)
         ):
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from kdm_http.tls.certificates import Certificate, RevocationList
@@ -13,6 +13,10 @@ from kdm_http.tls.rejection import Reason, explain
 from kdm_http.tls.verifier import Verifier
 
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+
+CLOCK_LAG: Final = timedelta(seconds=0.1)
+"""How far OpenSSL's clock may be behind: it asks time(2), which Linux answers by the timer's last tick: up to 10 ms.
+So right after the end of a certificate OpenSSL may still find it good, and that verdict must not last."""
 
 REMEMBERED_CLIENTS: Final = 1000
 """How many clients' verdicts are kept, the last asked for: after a reload, a client is checked once."""
@@ -68,9 +72,13 @@ class Trust:
         return reason
 
     def holds_until(self, chain: Sequence[Certificate], now: datetime) -> datetime:
-        """Return the next moment at which the verdict on a client may change: when anything begins or ends."""
-        first = bisect_right(self._dates, now)
-        dates = [date for each in chain for date in (each.not_before, each.not_after) if date > now]
+        """Return the moment from which on a verdict on a client may be another one: when anything begins or ends.
+
+        It may be past, by ``CLOCK_LAG`` at most: then the verdict is good for this moment alone.
+        """
+        since = now - CLOCK_LAG
+        first = bisect_right(self._dates, since)
+        dates = [date for each in chain for date in (each.not_before, each.not_after) if date > since]
         return min(dates + self._dates[first : first + 1], default=FOREVER)
 
     def flaw(self, authority: Certificate) -> str:

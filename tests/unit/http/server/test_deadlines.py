@@ -71,6 +71,24 @@ def test_a_shorter_phase_expires_though_a_longer_one_set_the_timer(
     assert expired == [Phase.HEADER]
 
 
+def test_a_phase_that_is_hurried_expires_sooner_and_never_later(
+    deadlines: Deadlines, clock: ManualClock, expired: list[Phase]
+) -> None:
+    """The next phase has its own time."""
+    deadlines.enter(Phase.HEADER)
+    deadlines.hurry(100)
+    clock.advance(10)
+    assert expired == [Phase.HEADER]
+    deadlines.enter(Phase.IDLE)
+    deadlines.hurry(5)
+    deadlines.enter(Phase.BODY)
+    clock.advance(19)
+    deadlines.enter(Phase.IDLE)
+    deadlines.hurry(5)
+    clock.advance(5)
+    assert expired == [Phase.HEADER, Phase.IDLE]
+
+
 def test_a_thousand_requests_set_few_timers(deadlines: Deadlines, clock: ManualClock, expired: list[Phase]) -> None:
     """Each phase is entered at every request: moving a timer each time would cost more than the request."""
     deadlines.enter(Phase.IDLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from kdm_http.api.dispatch import Dispatcher
 from kdm_http.api.fast_path import FastPath
 from kdm_http.api.rfd156 import RFD156, ReplicaCount
 from kdm_http.api.route import Found, Route
-from kdm_http.server.known_lines import KnownLines
+from kdm_http.server.known_lines import KnownLines, Lines
 from kdm_http.server.known_requests import KNOWN_HEADERS, LONGEST
 from kdm_http.server.limits import Limits
 from unit.http.credentials import Credentials
@@ -171,6 +172,25 @@ def test_who_has_no_more_than_a_fair_share_of_the_lines_loses_none_to_others() -
     assert len(modest) == 40
 
 
+def test_lines_are_counted_right_whatever_comes_and_goes() -> None:
+    again: Any = object()
+    known, chance = KnownLines(most=20), random.Random(1)  # noqa: S311 - any steps will do
+    held: list[Lines] = []
+    for _ in range(2000):
+        match chance.choice(["join", "leave", "add", "add", "add", "forget"]), held:
+            case ("join", _) | (_, []):
+                held.append(known.join(Identity(chance.choice("abc"))))
+            case "leave", _:
+                known.leave(held.pop(chance.randrange(len(held))))
+            case "add", _:
+                known.add(chance.choice(held), b"%d" % chance.randrange(30), again)
+            case _, _:
+                lines = chance.choice(held)
+                if lines:
+                    known.forget(lines, chance.choice(list(lines)))
+        assert len(known) == sum({each.key: len(each) for each in held}.values()) <= 20
+
+
 def test_lines_go_with_the_last_connection_of_their_identity() -> None:
     again: Any = object()
     known = KnownLines()
@@ -268,10 +288,95 @@ async def test_a_server_that_is_leaving_says_so(world: MakeWorld, credentials: C
 
 
 async def test_a_listener_that_allows_less_of_a_header_knows_none(world: MakeWorld, credentials: Credentials) -> None:
-    here = world(Limits(header_bytes=LONGEST - 1))
+    here = world(Limits(header_bytes=2 * LONGEST - 1))
     alice = here.connect(credentials.alice)
     alice.send(LINE + HEADER)
     assert alice.connection._known._lines is None
+
+
+async def test_a_known_line_with_a_known_header_is_no_longer_than_the_listener_allows(
+    world: MakeWorld, repository: MemoryDeploymentRepository, credentials: Credentials
+) -> None:
+    """Each may be as long as a known request, and both together longer than a header that is allowed."""
+    name = "w" * 200
+    repository.cluster.create(DeploymentRef("shop", name), 1)
+    line = LINE.replace(b"/web/", b"/%b/" % name.encode())
+    header = b"Host: kdm\r\nX: %b\r\n\r\n" % (b"x" * (LONGEST - len(OTHER_LINE) - 20))
+    for allowed, status in ((LONGEST, b"431"), (2 * LONGEST, b"200")):
+        alice = world(Limits(header_bytes=allowed)).connect(credentials.alice)
+        assert [alice.send(each)[9:12] for each in (line + HEADER, OTHER_LINE + header)] == [b"200", b"200"]
+        assert alice.send(line + header)[9:12] == status
+
+
+async def test_an_error_that_nobody_foresaw_is_a_500_as_it_is_without_memory(
+    world: MakeWorld,
+    repository: MemoryDeploymentRepository,
+    credentials: Credentials,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the connection goes on."""
+    alice = world().connect(credentials.alice)
+    alice.send(LINE + HEADER)
+
+    def fail(_: DeploymentRef) -> None:
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(repository, "get", fail)
+        assert alice.send(LINE + HEADER).startswith(b"HTTP/1.1 500 ")
+    assert alice.send(LINE + HEADER).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_long_answers_are_given_but_not_kept(
+    world: MakeWorld, repository: MemoryDeploymentRepository, credentials: Credentials
+) -> None:
+    """A Deployment may have labels without number, and each identity has its own lines."""
+    ref = DeploymentRef("shop", "labelled")
+    repository.cluster.create(ref, 1, labels={f"label-{number}": "x" * 60 for number in range(40)})
+    alice = world().connect(credentials.alice)
+    line = b"GET /api/v2/namespaces/shop/deployments/labelled HTTP/1.1\r\n"
+    for each in (line, line.replace(b"/labelled", b"/labelled/replicas")):
+        assert b"200 OK" in alice.send(each + HEADER)
+    lines = alice.connection._known._lines
+    assert lines is not None
+    assert [line.split()[1].rpartition(b"/")[2] for line in lines] == [b"replicas"]
+
+
+async def test_a_connection_whose_last_response_is_written_serves_nothing_more(
+    world: MakeWorld, repository: MemoryDeploymentRepository, credentials: Credentials
+) -> None:
+    """RFC 9112, section 9.6. With TLS, data may come while the rest is on its way to a client that reads slowly."""
+    here = world()
+    alice = here.connect(credentials.alice)
+    alice.send(LINE + HEADER)
+    alice.transport.close()
+    body = b'{"replicas":9}'
+    wire = b"PUT /api/v1/deployments/web/replicas?namespace=shop HTTP/1.1\r\nHost: kdm\r\nContent-Length: %d\r\n\r\n%b"
+    alice.connection.data_received(wire % (len(body), body))
+    await here.settle()
+    assert repository.get(WEB).replicas.desired == 3
+    assert (here.audit.events, alice.connection.finished) == ([], True)
+
+
+async def test_a_connection_is_idle_again_once_a_slow_client_has_read_its_response(
+    world: MakeWorld, credentials: Credentials
+) -> None:
+    """Also where all of it was written before it was read: else the connection would never be closed as idle."""
+    here = world()
+    alice = here.connect(credentials.alice)
+    connection, write = alice.connection, alice.transport.write
+
+    def write_to_full_buffers(data: bytes) -> None:
+        write(data)
+        if data.endswith(b"}"):
+            connection.pause_writing()
+
+    alice.transport.write = write_to_full_buffers  # type: ignore[method-assign]
+    alice.send(b"POST /nowhere HTTP/1.1\r\nHost: kdm\r\nContent-Length: 0\r\n\r\n")
+    await here.settle()
+    assert (connection.busy, connection.idle) == (True, False)
+    connection.resume_writing()
+    assert (connection.busy, connection.idle) == (False, True)
 
 
 async def test_observers_that_want_every_answer_get_every_answer(world: MakeWorld, credentials: Credentials) -> None:

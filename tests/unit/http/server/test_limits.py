@@ -288,6 +288,20 @@ async def test_one_identity_cannot_take_all_connections(start: Any, connect: Any
     assert (await first.request()).status == 200
 
 
+async def test_silent_connections_that_get_nothing_but_an_error_are_closed_early(
+    start: Any, connect: Any, credentials: Credentials
+) -> None:
+    """Beyond the bound of an identity, and with a certificate that kdm refuses: else they could take all there are."""
+    server = await start(limits=Limits(connections_per_identity=1, header_s=SOON, idle_s=60.0))
+    first = await connect(server)
+    assert (await first.request()).status == 200
+    silent = await connect(server), await connect(server, identity=credentials.server_only)
+    for client in silent:
+        await client.handshake()
+        assert await client.closed()
+    assert (await first.request()).status == 200
+
+
 async def test_one_identity_cannot_ask_too_often(start: Any, connect: Any, credentials: Credentials) -> None:
     """The bound is the user's, over all its connections; the connection stays, and others are not concerned."""
     server = await start(limits=Limits(requests_burst=3, requests_per_s=0.01))

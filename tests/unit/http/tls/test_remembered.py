@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -331,6 +331,43 @@ def test_a_certificate_that_ends_while_its_client_shakes_hands_is_refused(machin
     assert rejection is not None
     assert rejection.reason is Reason.EXPIRED
     assert client.peer is None
+
+
+def test_a_verdict_from_before_a_reload_is_not_given_after_it(machine: type[Remembering]) -> None:
+    """Neither on a connection that was checked before, nor on one that was not."""
+    running = machine()
+    running.start(with_lists=True)
+    for _ in range(3):
+        running.connect_one("good")
+
+    def reload(*revoked: int) -> None:
+        running.write(AUTHORITIES, revoked, ALWAYS)
+        running.tls.material = running.tls._load(running.files.read())
+
+    verdicts = []
+    for revoked in ((11,), (10,), (11,), (10, 11)):
+        reload(*revoked)
+        _, client = running.kept[len(verdicts) // 2]
+        rejection = client.revalidate()
+        verdicts.append(rejection and rejection.reason)
+    assert verdicts == [None, Reason.REVOKED, None, Reason.REVOKED]
+
+
+def test_a_verdict_is_not_kept_while_openssl_s_clock_may_be_behind(machine: type[Remembering]) -> None:
+    """OpenSSL takes a certificate that has just ended for a good one: here, as it is still 1970 for OpenSSL.
+
+    A client could ask without a break around the end of its certificate, and have that verdict for good.
+    """
+    running = machine()
+    running.start(with_lists=True)
+    trust = running.tls.material.trust
+    chain = tuple(map(Certificate.read, CLIENTS["one that ends"]))
+    ends = chain[0].not_after
+    just_after, later = ends + timedelta(milliseconds=5), ends + timedelta(seconds=1)
+    assert trust.refusal(chain, just_after) is None
+    running.time.pass_on()
+    assert not just_after < trust.holds_until(chain, just_after)
+    assert trust.refusal(chain, later) is Reason.EXPIRED
 
 
 def test_a_client_that_comes_again_is_not_read_again() -> None:
