@@ -21,7 +21,8 @@ class Limits:
         body_s: From the end of the header to the end of the body, in seconds. The application limits its size.
         request_s: From the end of the header to the beginning of the response, in seconds. Beyond it: 504.
         write_s: How long a client may leave a response unread while the buffers are full, in seconds.
-        idle_s: How long a connection may wait for its first or next request, in seconds.
+        idle_s: How long a connection may wait for its first or next request, in seconds. One that can get nothing but
+            an error (401, or 429 for its number) waits no longer than header_s.
         connection_age_s: After this long, in seconds, a connection serves what it has begun and is closed.
         connections: Connections at a time, in total. Beyond it: closed before the handshake.
         connections_per_identity: Connections at a time of one user. Beyond it: 429 and closed.
