@@ -15,8 +15,11 @@ from kdm_http.tls.rejection import Reason
 REMEMBERED_CLIENTS: Final = 1000
 """How many clients are remembered, the last seen ones."""
 
-REMEMBERED_BYTES: Final = 16 * 1024
+REMEMBERED_BYTES: Final = 8 * 1024
 """The longest chain that is remembered, in bytes: a client may send up to 100 KiB (SSL_MAX_CERT_LIST_DEFAULT)."""
+
+REMEMBERED_CERTIFICATES: Final = 4
+"""How many certificates it may have: each that was read costs some 2 KB besides its bytes, and small ones are 300."""
 
 
 @frozen
@@ -78,6 +81,6 @@ class KnownClients:
 
     def find(self, ders: tuple[bytes, ...]) -> KnownClient:
         """Return what follows from the certificates that a client sent; see ``KnownClient.read``."""
-        if sum(map(len, ders)) > REMEMBERED_BYTES:
+        if len(ders) > REMEMBERED_CERTIFICATES or sum(map(len, ders)) > REMEMBERED_BYTES:
             return KnownClient.read(ders)
         return self._recall(ders)

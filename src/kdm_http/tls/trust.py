@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 from kdm_http.tls.certificates import Certificate, RevocationList
@@ -51,7 +52,7 @@ class Trust:
                 *(date for each in lists for date in (each.begin, each.end) if date is not None),
             }
         )
-        self._verdicts: dict[tuple[bytes, ...], tuple[Reason | None, datetime]] = {}
+        self._verdicts: dict[bytes, tuple[Reason | None, datetime]] = {}  # by a digest: chains may be long
 
     def refusal(self, chain: Sequence[Certificate], now: datetime) -> Reason | None:
         """Return why a client has to be refused, or None if it is good.
@@ -62,11 +63,12 @@ class Trust:
                 holds.
         """
         ders = tuple(certificate.der for certificate in chain)
-        reason, until = self._verdicts.pop(ders, (None, now))
+        digest = sha256(b"".join(ders)).digest()
+        reason, until = self._verdicts.pop(digest, (None, now))
         if now >= until:
             error = self._verifier.error(ders)
             reason, until = explain(error)[0] if error else None, self.holds_until(chain, now)
-        self._verdicts[ders] = reason, until  # as the last one
+        self._verdicts[digest] = reason, until  # as the last one
         if len(self._verdicts) > REMEMBERED_CLIENTS:
             del self._verdicts[next(iter(self._verdicts))]
         return reason

@@ -397,6 +397,22 @@ def test_a_long_chain_is_read_each_time_and_takes_no_memory() -> None:
     padded = (signed("a", strange.common_name(b"x" * known_clients.REMEMBERED_BYTES), "client", 10),)
     assert clients.find(padded) is not clients.find(padded)
     assert clients.find(padded) == KnownClient.read(padded)
+    many = CLIENTS["good"] + CLIENTS["another good one"] * known_clients.REMEMBERED_CERTIFICATES
+    assert clients.find(many) is not clients.find(many)
+    assert clients.find(many) == KnownClient.read(many)
+
+
+def test_the_verdict_on_a_long_chain_takes_no_more_memory_than_that_on_a_short_one(
+    machine: type[Remembering],
+) -> None:
+    """A client may send 100 KiB of certificates that nobody asked for, others in each connection."""
+    running = machine()
+    running.start(with_lists=False)
+    trust = running.tls.material.trust
+    for name in ("good", "another good one", "good, with a certificate too many"):
+        chain = tuple(map(Certificate.read, CLIENTS[name] + (BETWEEN,) * 50))
+        assert [trust.refusal(chain, THEN) for _ in range(2)] == [None, None]
+    assert [len(each) for each in trust._verdicts] == [32, 32, 32]
 
 
 def test_what_is_remembered_of_a_client_holds_no_address() -> None:
