@@ -349,7 +349,7 @@ def test_a_verdict_from_before_a_reload_is_not_given_after_it(machine: type[Reme
         running.write(AUTHORITIES, revoked, ALWAYS)
         running.tls.material = running.tls._load(running.files.read())
 
-    verdicts = []
+    verdicts: list[Reason | None] = []
     for revoked in ((11,), (10,), (11,), (10, 11)):
         reload(*revoked)
         _, client = running.kept[len(verdicts) // 2]
