@@ -354,7 +354,7 @@ def test_a_verdict_from_before_a_reload_is_not_given_after_it(machine: type[Reme
         reload(*revoked)
         _, client = running.kept[len(verdicts) // 2]
         rejection = client.revalidate()
-        verdicts.append(rejection and rejection.reason)
+        verdicts.append(None if rejection is None else rejection.reason)
     assert verdicts == [None, Reason.REVOKED, None, Reason.REVOKED]
 
 
