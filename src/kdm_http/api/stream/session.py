@@ -193,6 +193,7 @@ class Session:
         resumable = hub.resumable(view, number)
         if not resumable:
             return self._reset("too-old" if resumable is False else "policy-changed")
+        self._generation = view.generation
         self._place = self._marked = number
         batch = view.batch(hub.ring, number, hub.released)
         self._place = batch.upto

@@ -13,6 +13,7 @@ Json = dict[str, Any]
 _LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DURATION: Final = r"^(0|([0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h))+)$"
 _VERSION: Final = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+_TAG: Final = '(W/)?"[!#-~]*"'
 _STATES: Final = "|".join(each.value for each in RolloutState)
 
 
@@ -116,7 +117,7 @@ PARAMETERS: Final[dict[str, Json]] = {
         _header(
             "If-Match",
             "Write only if the replicas still have this entity tag, or one of these.",
-            {"type": "string"},
+            {"type": "string", "pattern": f"^({_TAG}(, *{_TAG})*|\\*)$"},
             '"8f3c2d5e-7-3"',
         ),
         _header(

@@ -254,6 +254,23 @@ class TestPolicy:
         server.service.policy = web
         assert (await stream.next()).json == {"reason": "policy-changed"}
 
+    async def test_that_changed_before_a_client_goes_on_is_not_said_again(self, stage: Any, open_stream: Any) -> None:
+        """Another client of the same view has seen it change; whoever comes back under an id of since then has, too."""
+        server = await stage(policy=policy(grant("alice", READ, names="web")))
+        stays = await open_stream(server)
+        await stays.until("synced")
+        server.service.policy = policy(grant("alice", READ, names="job"))
+        comes = await open_stream(server)
+        await comes.until("synced")
+        comes.cut()
+        server.repository.cluster.scale(JOB, 8)
+        seen = len(comes.seen)
+        await comes.open()
+        await comes.until_shown(JOB, 8)
+        server.repository.cluster.scale(JOB, 9)
+        await comes.until_shown(JOB, 9)
+        assert comes.kinds[seen:] == ["modified", "bookmark", "modified"]
+
     async def test_that_shows_nothing_any_more_ends_the_stream(self, stage: Any, open_stream: Any) -> None:
         server = await stage(policy=policy(grant("alice", READ)))
         stream = await open_stream(server)
