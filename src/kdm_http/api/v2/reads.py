@@ -195,10 +195,10 @@ def _list(service: DeploymentService, caller: Caller, request: Request) -> Listi
 def _get(service: DeploymentService, caller: Caller, request: Request) -> Found:
     found = service.get(ref_of(request), caller)
     if not boolean(request.query, "access"):
-        return _found(service, found, DeploymentBody.of, tag_of_deployment(found))
+        return _found(service, found, DeploymentBody.of, tag_of_deployment(found, _encode(DeploymentBody.of(found))))
     access = _access(service, caller, found)  # as long as the policy is the same
-    seen = blake2b(_encode(access), digest_size=6).hexdigest()
-    return _found(service, found, lambda same: DeploymentBody.of(same, access), tag_of_deployment(found, seen))
+    tag = tag_of_deployment(found, _encode(DeploymentBody.of(found, access)))
+    return _found(service, found, lambda same: DeploymentBody.of(same, access), tag)
 
 
 def _found(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from hashlib import blake2b
 from typing import Final, Literal
 
 from kdm_core import Deployment, PreconditionFailed
@@ -18,15 +19,18 @@ Tags = Literal["*"] | list[tuple[str, str]]
 """What a condition names: anything, or tags, each with its mark of weakness."""
 
 
-def tag_of_deployment(deployment: Deployment, seen: str = "") -> bytes:
-    """Return the tag of one Deployment: it changes with every change of the object.
+def tag_of_deployment(deployment: Deployment, body: bytes) -> bytes:
+    """Return the tag of one Deployment: it changes with every change of the object, and of what is shown of it.
+
+    The version alone is not enough. After a write of kdm's own, a read shows the version of the write with the status
+    that was known before it, until the watch brings what the cluster has at that version.
 
     Args:
         deployment: The Deployment.
-        seen: What else the answer shows, as a digest; "" for nothing.
+        body: What the answer shows.
     """
-    more = f"-{seen}" if seen else ""
-    return f'"{deployment.uid}-{deployment.resource_version}{more}"'.encode()
+    shown = blake2b(body, digest_size=6).hexdigest()
+    return f'"{deployment.uid}-{deployment.resource_version}-{shown}"'.encode()
 
 
 def tag_of_replicas(deployment: Deployment) -> bytes:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
+from attrs import evolve
 
+from kdm_adapters.cache.own_writes import written_over
 from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_core import DeploymentService, parse_policy
+from kdm_core import Deployment, DeploymentService, ReplicaStatus, parse_policy
+from kdm_http.api.v2.bodies import DeploymentBody
+from kdm_http.api.v2.tags import tag_of_deployment
 from unit.http.api.v2.staging import ADJUST, REPLICAS, URL, WEB, Stage, problem
+from unit.http.credentials import Leaf
 
 LIST = "/api/v2/namespaces/shop/deployments"
 HIDDEN = "/api/v2/namespaces/kube/deployments"
@@ -21,7 +28,8 @@ HIDDEN = "/api/v2/namespaces/kube/deployments"
 @pytest.mark.parametrize("value", ["", "8f3c-7-3", '"8f3c', '"a" b', "*, *", '*, "a"', '"a"b"', "W/8f3c", "'a'"])
 async def test_a_condition_that_cannot_be_read_is_400_and_writes_nothing(stage: Stage, field: str, value: str) -> None:
     """An If-None-Match that was ignored would write what it was to prevent."""
-    body = problem(await stage.ask("PUT", REPLICAS, {"replicas": 9}, **{field: value}), 400, "invalid-request")
+    headers: dict[str, Any] = {field: value}
+    body = problem(await stage.ask("PUT", REPLICAS, {"replicas": 9}, **headers), 400, "invalid-request")
     assert "entity tags in double quotes" in body["detail"]
     assert body["written"] is False
     assert stage.repository.stored == 0
@@ -151,3 +159,30 @@ async def test_no_page_shows_what_was_in_its_address(stage: Stage) -> None:
     answer = await stage.ask("GET", "/problems/%3Cscript%3Ealert(1)%3C%2Fscript%3E")
     assert answer.status == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("target", [f"{URL}%2Freplicas", f"{URL}%2freplicas", f"{LIST}%2Fweb/replicas"])
+async def test_a_name_with_an_encoded_slash_leads_to_no_other_route(stage: Stage, method: str, target: str) -> None:
+    answer = await stage.ask(method, target, {"replicas": 9} if method == "PUT" else None)
+    assert "encoded slash" in problem(answer, 400, "invalid-request")["detail"]
+    assert stage.repository.stored == 0
+
+
+def test_the_status_that_comes_after_an_own_write_has_another_tag() -> None:
+    """The write's version is shown before the watch brings the status that belongs to it: two answers, two tags."""
+    known = Deployment(WEB, "8f3c", "7", 1, 1, ReplicaStatus(3, 3, 3, 3, 3))
+    shown = written_over(known, "9", 3)
+    delivered = evolve(known, resource_version="9", replicas=ReplicaStatus(3, 3, 3, 1, 1))
+    encode = msgspec.json.Encoder().encode
+    tags = {tag_of_deployment(each, encode(DeploymentBody.of(each))) for each in (shown, delivered)}
+    assert len(tags) == 2
+
+
+async def test_nobody_reads_with_a_certificate_that_expires_while_they_wait(stage: Stage, credentials: Any) -> None:
+    """OpenSSL judges by the system's clock, so this one has three seconds to live."""
+    begin = datetime.now(UTC) - timedelta(days=1) + timedelta(seconds=3)
+    client = await stage.client(identity=Leaf.of(credentials.authority.issue("alice", days=1, now=begin)))
+    await client.handshake()
+    answer = await stage.ask("GET", f"{URL}?resourceVersion=999999&wait=10m", client=client)
+    problem(answer, 504, "not-seen-yet")
