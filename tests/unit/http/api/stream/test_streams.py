@@ -386,6 +386,20 @@ async def test_silence_is_broken_by_comments_and_bookmarks(stage: Any, open_stre
     assert stream.source.comments >= 3
 
 
+async def test_who_sees_nothing_of_large_changes_does_not_begin_again(stage: Any, open_stream: Any) -> None:
+    """A few of them fill what is kept: who sees none of them keeps up, with an id that leads on."""
+    server = await stage(pace=Pace(size=40_000, tick_s=0.01, gather_s=0.0, heartbeat_ticks=10**9, bookmark_ticks=10**9))
+    stream = await open_stream(server, TIER)
+    await stream.until("synced")
+    seen = len(stream.seen)
+    for number in range(200):
+        server.repository.cluster.relabel(JOB, {"number": str(number), **{f"filling-{n}": "x" * 60 for n in range(20)}})
+        await asyncio.sleep(0)
+    server.repository.cluster.scale(WEB, 8)
+    await stream.until_shown(WEB, 8)
+    assert set(stream.kinds[seen:]) == {"bookmark", "modified"}
+
+
 async def test_a_bookmark_comes_early_where_much_happens_that_is_not_shown(stage: Any, open_stream: Any) -> None:
     """Else the client's id would lead nowhere when it needs it."""
     server = await stage(pace=Pace(steps=64, tick_s=0.01, heartbeat_ticks=10**9, bookmark_ticks=10**9))
