@@ -193,7 +193,7 @@ class RolloutResult:
         elapsed_s: How long it took, in seconds.
         message: Why, for a person; "" where it is done. The cluster's own words where it is blocked or stalled.
         warnings: What is not as it should be although it is done, for a person.
-        deployment: The newest state that the cluster has told of; None where there is none.
+        deployment: The newest state that the cluster has reported; None where there is none.
     """
 
     outcome: RolloutOutcome

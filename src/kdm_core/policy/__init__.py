@@ -1,6 +1,6 @@
 """Who may do what, to which Deployments, within which bounds. Pure: no files, no clock.
 
-Everything is denied that no grant allows; the order of grants has no meaning. The file format is told by
+Everything is denied that no grant allows; the order of grants has no meaning. The file format is described by
 :func:`parse_policy`.
 """
 

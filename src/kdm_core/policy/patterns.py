@@ -54,7 +54,7 @@ def check_glob(pattern: str, kind: Kind = "name") -> str:
         kind: What it is to match. Namespaces have no dots and at most 63 characters.
 
     Raises:
-        PolicyError: It could match none; the message says what was probably meant, where that can be told.
+        PolicyError: It could match none; the message says what was probably meant, where that can be guessed.
     """
     if not _can_match(pattern, kind):
         meant = _probably_meant(pattern, kind)

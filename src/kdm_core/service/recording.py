@@ -120,7 +120,7 @@ class Recorder:
         """Record that somebody was not allowed to read.
 
         Args:
-            error: What they were told.
+            error: What they got.
             caller: Who asked.
             namespace: Where, as asked; the error may know better.
             name: Of which Deployment; "" for a list.

@@ -89,7 +89,7 @@ class Waits:
         """Have everybody who waits for a rollout get ``INTERRUPTED``, now and from now on: before a shutdown.
 
         Args:
-            why: What they are told.
+            why: What their result says.
         """
         self._rollouts.stop(why)
 

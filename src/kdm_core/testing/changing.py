@@ -16,7 +16,7 @@ ADDED, MODIFIED, DELETED = ChangeKind.ADDED, ChangeKind.MODIFIED, ChangeKind.DEL
 
 
 class ChangesContract:
-    """A subscriber is told the present state, then what happens, and what it adds up is what reads show."""
+    """A subscriber gets the present state, then what happens, and what it adds up is what reads show."""
 
     async def test_the_present_state_comes_first(self, harness: RepositoryHarness) -> None:
         refs = {DeploymentRef(namespace, "web") for namespace in harness.namespaces}
@@ -25,10 +25,10 @@ class ChangesContract:
         await harness.settle()
         follower = Follower(harness.repository.changes())
 
-        told = await follower.until_synced()
+        got = await follower.until_synced()
         await follower.aclose()
 
-        assert {each.kind for each in told[:-1]} == {PRESENT}
+        assert {each.kind for each in got[:-1]} == {PRESENT}
         assert {each.ref for each in harness.own(follower.state.values())} == refs
         assert follower.state == {each.ref: each for each in harness.repository.list()}
 
@@ -53,11 +53,11 @@ class ChangesContract:
         await follower.until(lambda change: change.kind is DELETED)
         await follower.aclose()
 
-        kinds = [each.kind for each in follower.told[1:]]
+        kinds = [each.kind for each in follower.seen[1:]]
         assert kinds[0] is ADDED
         assert set(kinds[1:-1]) == {MODIFIED}
         assert self._counts(follower, ref) == [1, 2, 0, 5]
-        last = follower.told[-1].deployment
+        last = follower.seen[-1].deployment
         assert last is not None
         assert last.replicas.desired == 5, "a deletion tells what was deleted"
 
@@ -104,7 +104,7 @@ class ChangesContract:
         await follower.until_replicas(here, 7)
         await follower.aclose()
 
-        assert {each.deployment.ref for each in follower.told if each.deployment} == {here}
+        assert {each.deployment.ref for each in follower.seen if each.deployment} == {here}
 
     async def test_subscribers_do_not_share_what_they_are_told(self, harness: RepositoryHarness) -> None:
         ref = DeploymentRef(harness.namespaces[0], "web")
@@ -126,16 +126,16 @@ class ChangesContract:
     async def test_what_was_missed_arrives_as_one_difference(self, harness: RepositoryHarness) -> None:
         """Deletions, too: who only listens learns that what vanished unseen is gone."""
         namespace = harness.namespaces[0]
-        kept, gone, anew, fresh = (DeploymentRef(namespace, name) for name in ("kept", "gone", "anew", "fresh"))
-        for ref in (kept, gone, anew):
+        kept, gone, replaced, fresh = (DeploymentRef(namespace, name) for name in ("kept", "gone", "replaced", "fresh"))
+        for ref in (kept, gone, replaced):
             await harness.seed(ref, 1)
         await harness.settle()
         follower = Follower(harness.repository.changes(namespace))
         await follower.until_synced()
         await harness.break_watch()
         await harness.delete(gone)
-        await harness.delete(anew)
-        await harness.seed(anew, 4)
+        await harness.delete(replaced)
+        await harness.seed(replaced, 4)
         await harness.edit(kept, replicas=2)
         await harness.edit(kept, replicas=3)
         await harness.seed(fresh, 5)
@@ -147,8 +147,9 @@ class ChangesContract:
             await follower.next()
         await follower.aclose()
 
-        assert {ref.name: each.replicas.desired for ref, each in expected.items()} == {"kept": 3, "anew": 4, "fresh": 5}
-        assert [d.ref for each in follower.told if each.kind is DELETED and (d := each.deployment)].count(gone) == 1
+        counts = {ref.name: each.replicas.desired for ref, each in expected.items()}
+        assert counts == {"kept": 3, "replaced": 4, "fresh": 5}
+        assert [d.ref for each in follower.seen if each.kind is DELETED and (d := each.deployment)].count(gone) == 1
 
     async def test_who_falls_behind_begins_anew(self, harness: RepositoryHarness) -> None:
         ref = DeploymentRef(harness.namespaces[0], "web")
@@ -164,13 +165,13 @@ class ChangesContract:
             await harness.edit(ref, replicas=replicas)
         await harness.settle()
         await follower.until(lambda change: change.kind is LAGGED)
-        anew = await follower.until_synced()
+        again = await follower.until_synced()
         while follower.state[ref].replicas.desired != 3 * harness.buffer - 1:
             await follower.next()
 
-        assert {each.kind for each in anew[:-1]} == {PRESENT}
-        assert doomed not in follower.state, "what was not told as present does not exist"
-        kept = len(follower.told) - len(before) - 1 - len(anew)
+        assert {each.kind for each in again[:-1]} == {PRESENT}
+        assert doomed not in follower.state, "what was not sent as present does not exist"
+        kept = len(follower.seen) - len(before) - 1 - len(again)
         assert kept <= 2 * harness.buffer, "before LAGGED and after the present state, each at most a buffer"
         await harness.edit(ref, replicas=0)
         await follower.until_replicas(ref, 0)
@@ -191,7 +192,7 @@ class ChangesContract:
         await slow.aclose()
         await quick.aclose()
 
-        assert LAGGED not in {each.kind for each in quick.told}
+        assert LAGGED not in {each.kind for each in quick.seen}
         assert self._counts(quick, ref) == list(range(last + 1))
 
     async def test_a_closed_subscription_ends_alone(self, harness: RepositoryHarness) -> None:
@@ -245,12 +246,12 @@ class ChangesContract:
         await harness.seed(ref, 1)
         another = harness.another()
         follower = Follower(another.changes(ref.namespace))
-        told = asyncio.create_task(follower.until_synced())
+        syncing = asyncio.create_task(follower.until_synced())
         await asyncio.sleep(0)  # it begins to wait
-        assert not told.done()
+        assert not syncing.done()
 
         async with another:
-            await told
+            await syncing
             await follower.aclose()
 
         assert list(follower.state) == [ref]
@@ -270,6 +271,6 @@ class ChangesContract:
 
     @staticmethod
     def _counts(follower: Follower, ref: DeploymentRef) -> list[int]:
-        """Return the counts a Deployment was told to have, without repetitions: its status may change in between."""
-        counts = [count for each in follower.told if (count := desired(each)) and count[0] == ref]
+        """Return the counts a Deployment was seen to have, without repetitions: its status may change in between."""
+        counts = [count for each in follower.seen if (count := desired(each)) and count[0] == ref]
         return [count for n, (_, count) in enumerate(counts) if n == 0 or counts[n - 1][1] != count]

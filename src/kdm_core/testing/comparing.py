@@ -154,7 +154,7 @@ class CompareContract(Suite):
         (change, *_) = await follower.until_replicas(ref, 9)
         assert change.kind is ChangeKind.MODIFIED
         assert change.deployment is not None
-        assert change.deployment.replicas.desired == 9, "nobody was told of what was only tried"
+        assert change.deployment.replicas.desired == 9, "what was only tried is no change to anybody"
         await follower.aclose()
 
     @needs(Ability.DRY_RUN, Ability.COMPARE)

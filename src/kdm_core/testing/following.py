@@ -1,4 +1,4 @@
-"""Reads ``changes`` as a subscriber does, for tests: with a deadline, and adding up what it is told."""
+"""Reads ``changes`` as a subscriber does, for tests: with a deadline, and adding up what it gets."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ DEADLINE_S = 30.0
 
 
 class Follower:
-    """What a subscriber was told, and what it must therefore believe.
+    """What a subscriber got, and what it must therefore believe.
 
     Args:
         changes: From the repository under test; closed by ``aclose``.
 
     Attributes:
-        told: Every change so far.
+        seen: Every change so far.
         state: The Deployments there are, going by the changes alone.
         synced: Whether that is complete.
     """
 
     def __init__(self, changes: AsyncGenerator[DeploymentChange, None]) -> None:
-        self.told: list[DeploymentChange] = []
+        self.seen: list[DeploymentChange] = []
         self.synced = False
         self._changes = changes
         self._state: dict[DeploymentRef, Deployment] = {}
@@ -42,7 +42,7 @@ class Follower:
         """
         async with asyncio.timeout(DEADLINE_S):
             change = await anext(self._changes)
-        self.told.append(change)
+        self.seen.append(change)
         self._add_up(change)
         return change
 
@@ -58,7 +58,7 @@ class Follower:
         return await self.until(lambda change: change.kind is ChangeKind.SYNCED)
 
     async def until_replicas(self, ref: DeploymentRef, replicas: int) -> list[DeploymentChange]:
-        """Read until a Deployment is told to have that many replicas."""
+        """Read until a Deployment has that many replicas."""
         return await self.until(lambda change: desired(change) == (ref, replicas))
 
     async def aclose(self) -> None:

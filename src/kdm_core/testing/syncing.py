@@ -161,7 +161,7 @@ class SyncContract:
         await harness.seed(ref, 1)
         for turns in range(8):
             another = harness.another()
-            told = asyncio.create_task(self._until_its_end(another.changes()))
+            ending = asyncio.create_task(self._until_its_end(another.changes()))
             leave = asyncio.Event()
             leaving = asyncio.create_task(self._use(another, leave))
             await another.wait_synced(DEADLINE_S)
@@ -174,7 +174,7 @@ class SyncContract:
                     await asyncio.sleep(0)
             async with asyncio.timeout(DEADLINE_S):
                 await asyncio.wait({leaving})
-                await told
+                await ending
             status = another.sync_status()
             assert (status.connected, status.healthy) == (False, False)
             assert status.reason

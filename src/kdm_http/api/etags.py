@@ -15,7 +15,7 @@ from typing import Final
 from kdm_core import Deployment, PreconditionFailed
 
 TAG_BYTES: Final = 8
-"""Of the digest, in bytes: two answers of one URL are told apart, collisions are nothing anybody could gain from."""
+"""Of the digest, in bytes: two answers of one URL are distinguished, collisions are nothing anybody could gain from."""
 
 
 def tag_of(body: bytes) -> bytes:

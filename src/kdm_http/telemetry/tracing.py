@@ -48,8 +48,8 @@ class Tracing:
     def __init__(self, exporter: SpanExporter | None = None) -> None:
         self._exporter = exporter or OTLPSpanExporter()
         named = {"service.name": "kdm", "service.version": installed_version()}
-        told = OTELResourceDetector().detect().attributes
-        self._provider = TracerProvider(resource=Resource.create({**named, **told}), shutdown_on_exit=False)
+        given = OTELResourceDetector().detect().attributes
+        self._provider = TracerProvider(resource=Resource.create({**named, **given}), shutdown_on_exit=False)
         self.tracer: Tracer = self._provider.get_tracer("kdm", installed_version())
 
     async def __aenter__(self) -> Self:

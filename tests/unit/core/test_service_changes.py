@@ -38,7 +38,7 @@ def follow(service: DeploymentService, query: Query | None = None) -> Follower:
 
 
 def told(follower: Follower) -> list[tuple[str, str]]:
-    return [(each.kind.value, each.deployment.ref.name) for each in follower.told if each.deployment]
+    return [(each.kind.value, each.deployment.ref.name) for each in follower.seen if each.deployment]
 
 
 def visible(service: DeploymentService) -> dict[DeploymentRef, Deployment]:
@@ -68,7 +68,7 @@ async def test_what_gets_the_label_is_added_and_what_loses_it_is_deleted_as_it_w
 
     assert {name for _, name in told(follower)} == {"web"}
     assert told(follower)[0] == ("added", "web")
-    last = follower.told[-1].deployment
+    last = follower.seen[-1].deployment
     assert last is not None
     assert last.labels == {"tier": "edge"}, "how it is now is not for them to see"
     assert not follower.state
