@@ -313,7 +313,7 @@ class ClusterOverloaded(Unavailable):
 
 
 class Contended(Unavailable):
-    """Others changed the count so often that a relative change did not get its turn in time. Nothing changed.
+    """Others changed the count so often that the change did not get its turn in time. Nothing changed.
 
     Attributes:
         ref: The Deployment.
@@ -325,9 +325,8 @@ class Contended(Unavailable):
     def __init__(self, ref: DeploymentRef, attempts: int) -> None:
         self.ref = ref
         self.attempts = attempts
-        super().__init__(
-            f"the replica count of Deployment '{ref}' is being changed by others: {attempts} attempts met a conflict"
-        )
+        met = f"{attempts} attempts met a conflict" if attempts else "its turn did not come in time"
+        super().__init__(f"the replica count of Deployment '{ref}' is being changed by others: {met}")
 
 
 class AuditUnavailable(Unavailable):

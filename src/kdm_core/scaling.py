@@ -20,7 +20,7 @@ class OnBound(enum.StrEnum):
     REJECT = "reject"
     """Nothing changes: ``OutOfBounds``."""
     CLAMP = "clamp"
-    """The count becomes the bound. Where that would be a step in the other direction, it stays as it is."""
+    """The count becomes the bound. Where that would be a step that was not asked for, it stays as it is."""
 
 
 @frozen
@@ -95,7 +95,7 @@ class ScaleBy:
         if self.on_bound is OnBound.REJECT:
             raise OutOfBounds(ref, before, wanted, self.min, top)
         bounded = min(max(wanted, self.min), top)
-        return before if (bounded - before) * self.delta < 0 else bounded
+        return before if (bounded - before) * self.delta <= 0 else bounded
 
     def _top(self, maximum: int) -> int:
         return maximum if self.max is None else min(self.max, maximum)
@@ -143,17 +143,23 @@ MAX_REASON_LENGTH: Final = 256
 _UNPRINTED: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Control characters, lone surrogates, and what some take for the end of a line (Unicode's general categories)."""
 
+_REORDERING: Final = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Characters that show those around them in another order (Unicode's bidirectional classes, UAX #9): a line of the
+trail would look as if it said something else. Right-to-left scripts do not need them."""
+
 
 def check_reason(reason: str) -> str:
     """Check the reason that a caller gives for a change. Returns it without white space around it; "" is none.
 
     Raises:
-        InvalidChange: It is too long, or has control characters.
+        InvalidChange: It is too long, or has control characters, or such that reorder those around them.
     """
     stripped = reason.strip()
     if len(stripped) > MAX_REASON_LENGTH:
         raise InvalidChange(f"reason: must have at most {MAX_REASON_LENGTH} characters, it has {len(stripped)}")
-    if any(unicodedata.category(each) in _UNPRINTED for each in stripped):
+    if any(
+        unicodedata.category(each) in _UNPRINTED or unicodedata.bidirectional(each) in _REORDERING for each in stripped
+    ):
         raise InvalidChange("reason: must be one line of text, without control characters")
     return stripped
 

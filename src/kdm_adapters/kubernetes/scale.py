@@ -20,6 +20,7 @@ from kdm_adapters.kubernetes.wire.records import ProtocolError
 from kdm_core.errors import ClusterUnrecognized, DeploymentNotFound, KdmError, WriteConflict, WriteInvalid
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
 from kdm_core.scaling import Expect
+from kdm_core.versions import is_version
 
 FIELD_MANAGER: Final = "kdm"
 """Who owns the count in ``managedFields``."""
@@ -66,9 +67,9 @@ class ScaleWriter:
     async def write(self, ref: DeploymentRef, replicas: int, expect: Expect, *, dry_run: bool) -> Deployment:
         """Send one patch, never twice. See :meth:`kdm_core.ports.DeploymentWriter.set_replicas`."""
         version = expect.resource_version
-        if version is not None and not (version.isdecimal() and version[0] != "0"):
+        if version is not None and (version == "0" or not is_version(version)):
             # To the API server "" and "0" are no precondition at all, and others an internal error.
-            raise WriteConflict(f"Deployment '{ref}' was never at resourceVersion {version!r}")
+            raise WriteConflict(f"Deployment '{ref}' was never at resourceVersion {version!r:.80}")
         epoch = self._client.epoch
         view = self._view(ref.namespace)
         held = self._store.get(ref.namespace, ref.name) or await self._look_up(ref)

@@ -6,15 +6,14 @@ import math
 
 from kdm_core.errors import DeploymentNotFound, Forbidden, InvalidInput, InvalidQuery, KdmError
 from kdm_core.labels import NO_LABELS
-from kdm_core.model import ALL_NAMESPACES, LOCAL, Caller, DeploymentRef, Verb
-from kdm_core.names import check_namespace
+from kdm_core.model import LOCAL, Caller, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
 from kdm_core.rollout import RolloutResult, Target, WaitFor
 from kdm_core.scaling import Scaled
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
 from kdm_core.service.rollouts import FORBIDDEN, Rollouts
-from kdm_core.versions import older
+from kdm_core.versions import is_version, older
 
 
 class Waits:
@@ -94,28 +93,35 @@ class Waits:
         """
         self._rollouts.stop(why)
 
-    async def wait_for_version(self, where: DeploymentRef | str, resource_version: str, timeout_s: float) -> None:
+    async def wait_for_version(
+        self, where: DeploymentRef | str, resource_version: str, timeout_s: float, caller: Caller = LOCAL
+    ) -> None:
         """Wait until reads are at least as new as a version that somebody has seen elsewhere.
 
-        The policy is not asked: whoever waits learns how far the cache is, and nothing of any Deployment.
+        Whoever may read something there learns how far the cache is, and nothing of any Deployment.
 
         Args:
             where: Of one Deployment, of a namespace, or of every watched one ("*").
             resource_version: The version, of Deployments or of anything else in the cluster. A quiet source learns of
                 others' versions once a minute.
             timeout_s: How long to wait at most, in seconds.
+            caller: Who asks.
 
         Raises:
             InvalidName: No namespace can be called that.
-            InvalidQuery: The version is no number.
+            InvalidQuery: It can be no version.
+            Forbidden: The policy lets the caller read nothing at all there.
             NamespaceNotWatched: The namespace lies outside the watched ones.
             NotSeenYet: Reads are not as new in time.
         """
-        if not resource_version.isdecimal() or not resource_version.isascii():
+        if not is_version(resource_version):
             raise InvalidQuery(f"resourceVersion: must be a number, not {resource_version!r:.40}")
-        namespace = where.namespace if isinstance(where, DeploymentRef) else where
-        if namespace != ALL_NAMESPACES:
-            check_namespace(namespace)
+        namespace, name = (where.namespace, where.name) if isinstance(where, DeploymentRef) else (where, "")
+        try:
+            self._permission.check_list(caller.identity, namespace)
+        except Forbidden as error:
+            self._recorder.refusal(error, caller, namespace, name)
+            raise
         if isinstance(where, DeploymentRef) and not self._is_behind(where, resource_version):
             return
         await self._repository.wait_seen(namespace, resource_version, timeout_s)

@@ -101,14 +101,26 @@ class Writer:
             try:
                 if isinstance(change, SetTo) and not write.exactly:
                     return await self._set(write, change.replicas, attempt)
-                async with self._turns.setdefault(ref, asyncio.Lock()):
+                turn = self._turns.setdefault(ref, asyncio.Lock())
+                await self._wait_for(turn, ref)
+                try:
                     return await self._compare_and_set(write, change, attempt)
+                finally:
+                    turn.release()
             except KdmError as error:
                 if write.dry_run:
                     error.written = False
                 if isinstance(error, WriteConflict) and write.expect != ANY:
                     error.expected = write.expect
                 raise
+
+    async def _wait_for(self, turn: asyncio.Lock, ref: DeploymentRef) -> None:
+        """Wait for one's turn; not so long that a caller's deadline comes first, and leaves open what was written."""
+        try:
+            async with asyncio.timeout(self._contention_timeout_s):
+                await turn.acquire()
+        except TimeoutError as error:
+            raise Contended(ref, 0) from error
 
     async def _set(self, write: Write, replicas: int, attempt: Attempt) -> Scaled:
         ref, expect = write.ref, write.expect
@@ -127,6 +139,7 @@ class Writer:
                 written = await self._repository.set_replicas(ref, replicas, expect=expect, dry_run=write.dry_run)
             except WriteConflict as conflict:
                 attempts += 1
+                self._check_again(conflict.current, write, attempt, replicas)
                 if conflict.current is None or expect.unmet(conflict.current) or self._clock() >= until:
                     raise
                 await self._pause(attempts)  # all is as expected: it was the status that somebody wrote
@@ -137,9 +150,9 @@ class Writer:
         ref, expect = write.ref, write.expect
         held = self._permission.known(ref, _SCALE, write.caller.identity, reason=bool(attempt.why))
         fresh = held is None
-        held = held or await self._fetch(ref)
+        held = held or await self._fetch(write, attempt)
         if not fresh and (expect.unmet(held) or self._refuses(held, change, write, attempt)):
-            held = await self._fetch(ref)  # the cache may be behind, and nobody is refused for that
+            held = await self._fetch(write, attempt)  # the cache may be behind, and nobody is refused for that
         if unmet := expect.unmet(held):
             raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
         if write.condition is not None:
@@ -155,7 +168,8 @@ class Writer:
                 written = await self._repository.set_replicas(ref, replicas, expect=exactly, dry_run=write.dry_run)
             except WriteConflict as conflict:
                 attempts += 1
-                held = conflict.current or await self._fetch(ref)
+                self._check_again(conflict.current, write, attempt)
+                held = conflict.current or await self._fetch(write, attempt)
                 if expect.unmet(held):
                     raise  # it is not what the caller expects, and trying again does not change that
                 if write.condition is not None:
@@ -166,13 +180,25 @@ class Writer:
             else:
                 return Scaled(written, attempt.old, write.dry_run)
 
-    async def _fetch(self, ref: DeploymentRef) -> Deployment:
+    async def _fetch(self, write: Write, attempt: Attempt) -> Deployment:
         """Ask the cluster for a Deployment, when nothing is written that could have been stored."""
         try:
-            return await self._repository.fetch(ref)
+            found = await self._repository.fetch(write.ref)
         except KdmError as error:
             error.written = False
             raise
+        self._check_again(found, write, attempt)
+        return found
+
+    def _check_again(
+        self, found: Deployment | None, write: Write, attempt: Attempt, replicas: int | None = None
+    ) -> None:
+        """Check the permission once more, of what the cluster has: its labels may be others than the cache knew.
+
+        An error would show it, and another attempt would write it.
+        """
+        if found is not None:
+            self._permission.check(found, _SCALE, write.caller.identity, replicas, reason=bool(attempt.why))
 
     async def _pause(self, attempts: int) -> None:
         longest_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 1, 10), MAX_PAUSE_S)

@@ -42,6 +42,8 @@ class Calls:
             return await whole_body(asked.body)
 
         try:
+            if not route.dialect.encoded_slashes:
+                _check_slashes(scope["raw_path"])
             query = query_parameters(scope["query_string"], route.query)
             if "watch" in query:
                 _check_version(scope["http_version"])
@@ -80,6 +82,12 @@ class Calls:
         except TimeoutError:
             error = route.dialect.timeout_error(time.monotonic() - started)
             return self._dispatcher.failure(route, caller, error)
+
+
+def _check_slashes(path: bytes) -> None:
+    """Refuse a slash that a client has encoded as a part of a name: to the router it is one as any other."""
+    if b"%2f" in path.lower():
+        raise BadRequest("the path has an encoded slash (%2F): no name has one")
 
 
 def _check_version(version: str) -> None:

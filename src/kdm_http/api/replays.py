@@ -33,6 +33,7 @@ RECORD_BYTES: Final = 600
 """What a record takes besides its answer and its key, in bytes."""
 
 _KEY: Final = re.compile(r'"([!#-\[\]-~]+)"|([!#-\[\]-~]+)').fullmatch
+_RETRY_AFTER: Final = re.compile(rb"^retry-after: [0-9]+\r\n", re.MULTILINE).sub
 _REPLAYED: Final = b"idempotency-replayed: true\r\n"
 
 Name = tuple[str, str, str]
@@ -178,6 +179,7 @@ class Replays:
             del self._under_way[keyed.user, name]
 
     def _keep(self, keyed: Keyed, name: Name, answer: Answer) -> None:
+        answer = answer._replace(head=_RETRY_AFTER(b"", answer.head))  # the same comes again however long one waits
         size = RECORD_BYTES + len(answer[1]) + len(answer[2]) + sum(map(len, name))
         share = self._shares.setdefault(keyed.user, _Share())
         share.records[name] = _Record(keyed.fingerprint, answer, self._clock() + KEPT_S, size)

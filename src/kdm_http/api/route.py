@@ -40,6 +40,8 @@ class Dialect:
         error_type: The media type of that body.
         timeout_error: Makes the error of a request that took too long, given how long it could take, in seconds; None
             where the server answers in the application's place.
+        encoded_slashes: Whether ``%2F`` separates segments of a path as ``/`` does. Where it does, a name that a client
+            has encoded can lead to another route.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Dialect:
     error_body: Callable[[Problem], object] = error_body
     error_type: bytes = b"application/json"
     timeout_error: Callable[[float], Exception] | None = None
+    encoded_slashes: bool = True
 
 
 async def _no_body() -> bytes:

@@ -69,7 +69,9 @@ async def test_without_a_reason_the_trail_is_as_before(
     assert "change_reason" not in json.loads(to_line(audit.events[0]))
 
 
-@pytest.mark.parametrize("reason", ["a\nb", "a\x1b[2Jb", "a\0", "\u2028x\u2028y", "a\x7fb", "\ud800", "x" * 257])
+@pytest.mark.parametrize(
+    "reason", ["a\nb", "a\x1b[2Jb", "a\0", "\u2028x\u2028y", "a\x7fb", "\ud800", "x" * 257, "a\u202eb", "a\u2066b"]
+)
 async def test_a_reason_is_one_line_of_at_most_256_characters(
     repository: MemoryDeploymentRepository, audit: ListedAudit, reason: str
 ) -> None:

@@ -461,10 +461,17 @@ class TestVersions:
         repository.heal_watch()
         await task
 
-    @pytest.mark.parametrize("version", ["", "-1", "abc", "\u0661", "1.5"])
+    @pytest.mark.parametrize("version", ["", "-1", "abc", "\u0661", "1.5", "007", "00", "9" * 65, "9" * 5000])
     async def test_a_version_is_a_number(self, service: DeploymentService, version: str) -> None:
         with pytest.raises(InvalidQuery, match="resourceVersion"):
             await service.wait_for_version(WEB, version, 0)
+
+    async def test_who_may_read_nothing_there_learns_nothing(self, repository: Repository) -> None:
+        service = DeploymentService(repository, policy=policy(grant("alice", Verb.READ, names="web")))
+        await service.wait_for_version(WEB, "1", 0, Caller(ALICE))
+        for where in (WEB, "shop", "*"):
+            with pytest.raises(Forbidden):
+                await service.wait_for_version(where, "1", 0, Caller(MALLORY))
 
     async def test_a_namespace_is_one_that_is_watched(self) -> None:
         async with MemoryDeploymentRepository(namespaces=["shop"]) as repository:

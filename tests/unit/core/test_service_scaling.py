@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -54,6 +55,33 @@ class OthersWrite(MemoryDeploymentRepository):
         return await super().set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
 
 
+class Hangs(MemoryDeploymentRepository):
+    """A cluster whose writes hang until a test lets them go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def set_replicas(
+        self, ref: DeploymentRef, replicas: int, *, expect: Expect = ANY, dry_run: bool = False
+    ) -> Deployment:
+        self.arrived.set()
+        await self.go_on.wait()
+        return await super().set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
+
+
+class Moves(MemoryDeploymentRepository):
+    """A cluster in which a Deployment gets another label, and another count, just before a write arrives."""
+
+    async def set_replicas(
+        self, ref: DeploymentRef, replicas: int, *, expect: Expect = ANY, dry_run: bool = False
+    ) -> Deployment:
+        self.cluster.relabel(ref, {"team": "others"})
+        self.cluster.scale(ref, 7)
+        return await super().set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
+
+
 def stored(repository: MemoryDeploymentRepository, ref: DeploymentRef = WEB) -> int:
     return repository.cluster.deployments[ref].replicas.desired
 
@@ -97,6 +125,9 @@ class TestRelativeChanges:
             (ScaleBy(-1, max=1, on_bound=OnBound.CLAMP), 1),
             (ScaleBy(-1, min=5, on_bound=OnBound.CLAMP), 3),
             (ScaleBy(1, min=5, on_bound=OnBound.CLAMP), 5),
+            # Nothing was asked for: no bound makes a step of it.
+            (ScaleBy(0, max=2, on_bound=OnBound.CLAMP), 3),
+            (ScaleBy(0, min=5, on_bound=OnBound.CLAMP), 3),
         ],
     )
     async def test_stay_within_bounds(
@@ -166,6 +197,20 @@ class TestRelativeChanges:
                 await service.set_replicas(WEB, ScaleBy(1))
             assert stored(repository) == 13
 
+    async def test_whose_turn_does_not_come_say_for_certain_that_nothing_was_written(self, audit: ListedAudit) -> None:
+        """The one before hangs: to wait for it until a deadline would leave open what happened."""
+        async with Hangs() as repository:
+            repository.cluster.create(WEB, 3)
+            service = DeploymentService(repository, audit=audit, contention_timeout_s=0.01)
+            first = asyncio.ensure_future(service.set_replicas(WEB, ScaleBy(1)))
+            await repository.arrived.wait()
+            with pytest.raises(Contended, match="its turn did not come in time") as raised:
+                await service.set_replicas(WEB, ScaleBy(1))
+            assert (raised.value.written, raised.value.retryable) == (False, True)
+            repository.go_on.set()
+            assert (await first).replicas == 4
+            assert (await service.set_replicas(WEB, ScaleBy(1))).replicas == 5
+
     async def test_give_up_when_others_never_stop(self, audit: ListedAudit, clock: Clock) -> None:
         async def sleep(seconds: float) -> None:
             assert 0 <= seconds <= 0.5
@@ -217,10 +262,38 @@ class TestRelativeChanges:
             return
         result = change.result(WEB, current, maximum)
         assert (result - current) * delta >= 0
+        assert delta or result == current
         top = maximum if high is None else min(high, maximum)
         assert result in {current, current + delta, low, top}
         if low <= current <= top:
             assert low <= result <= top
+
+
+class TestWhatMovedToOthers:
+    """A Deployment whose labels take it out of the caller's reach while a write is under way."""
+
+    @pytest.mark.parametrize(
+        ("change", "expect"),
+        [
+            (SetTo(5), Expect(replicas=3)),
+            (ScaleBy(1), ANY),
+            (ScaleBy(1), Expect(replicas=3)),
+            (SetTo(5), Expect(uid="x")),
+        ],
+    )
+    async def test_is_neither_shown_nor_written(
+        self, audit: ListedAudit, change: SetTo | ScaleBy, expect: Expect
+    ) -> None:
+        async with Moves() as repository:
+            repository.cluster.create(WEB, 3, labels={"team": "ours"})
+            mine = policy(grant("alice", Verb.READ, SCALE, team="ours"))
+            service = DeploymentService(repository, policy=mine, audit=audit)
+            with pytest.raises(Forbidden) as raised:
+                await service.set_replicas(WEB, change, expect=expect, caller=Caller(ALICE))
+            assert raised.value.written is False
+            assert "7" not in str(raised.value)
+            assert stored(repository) == 7
+            assert [each.outcome for each in audit.events] == [Outcome.DENIED]
 
 
 class TestExpectations:

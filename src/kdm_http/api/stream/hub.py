@@ -248,9 +248,10 @@ class Hub:
     def _step(self, before: Held | None, after: Held | None) -> None:
         size = 0 if after is None else len(after.data(self._encode))
         step = Step(before, after, size)
+        quarters = self.ring.quarters
         self.ring.append(step)
         number = self.ring.head
-        if number % max(1, self.pace.steps // 4) == 0:  # those who see none of it keep up, too
+        if self.ring.quarters != quarters:  # those who see none of it keep up, too
             self._concerned.update(self._views.values())
         for view in self._views.values():
             if view.meaning(number, step) is not None:

@@ -48,11 +48,15 @@ class Ring:
     Attributes:
         head: The number of the newest step.
         floor: Everything after this number is here.
+        quarters: Counts up each time a quarter of what fits has been added, in steps or in bytes. What was added four
+            quarters ago may be gone.
     """
 
     def __init__(self, steps: int, size: int) -> None:
         self.head = 0
         self.floor = 0
+        self.quarters = 0
+        self._quarter = [0, 0]  # steps and bytes of the present one
         self._slots: list[Step | None] = [None] * steps
         self._most = size
         self._size = 0
@@ -66,6 +70,10 @@ class Ring:
         self._size += step.size
         while self._size > self._most and self.floor < self.head:
             self._drop()
+        number, size = self._quarter = [self._quarter[0] + 1, self._quarter[1] + step.size]
+        if number * 4 >= len(self._slots) or size * 4 >= self._most:
+            self.quarters += 1
+            self._quarter = [0, 0]
 
     def __getitem__(self, number: int) -> Step:
         """Return a step between ``floor`` and ``head``, the former excluded."""

@@ -76,7 +76,7 @@ class Session:
         self._ticks = hub.ticks
         self._stale = False
         self._place = 0  # the step up to which everything has been shown
-        self._marked = 0  # the step whose id was sent last
+        self._marked = 0  # the ring's quarter in which an id was sent last
         self._chunks: Iterator[tuple[bytes, int]] | None = None  # of the present state, while it is sent
         self._showing = False  # whether the present state is due
 
@@ -170,7 +170,7 @@ class Session:
         batch = view.batch(hub.ring, self._place, hub.released)
         self._place = batch.upto
         if batch.events:
-            self._marked = batch.upto
+            self._marked = hub.ring.quarters
             self._events.sent(batch.events)
             return batch.data
         if self._place < hub.released:
@@ -178,7 +178,7 @@ class Session:
         if self._stale != view.stale:
             self._stale = view.stale
             return self._event(frames.STALE if view.stale else frames.FRESH, {})
-        if self._place - self._marked > hub.pace.steps // 2:  # or its id would soon lead nowhere
+        if hub.ring.quarters - self._marked >= 2:  # or its id would soon lead nowhere
             return self._bookmark()
         return self._heartbeat()
 
@@ -193,7 +193,8 @@ class Session:
         resumable = hub.resumable(view, number)
         if not resumable:
             return self._reset("too-old" if resumable is False else "policy-changed")
-        self._place = self._marked = number
+        self._generation = view.generation
+        self._place, self._marked = number, hub.ring.quarters
         batch = view.batch(hub.ring, number, hub.released)
         self._place = batch.upto
         self._events.sent(batch.events)
@@ -220,7 +221,7 @@ class Session:
             self._events.sent([frames.PRESENT] * number)
             return data
         self._chunks, self._showing, self._stale = None, False, False
-        self._marked = self._place
+        self._marked = self._hub.ring.quarters
         return self._event(frames.SYNCED, self._freshness(), self._view.cursor(self._place))
 
     def _heartbeat(self) -> bytes | None:
@@ -232,7 +233,7 @@ class Session:
         return frames.COMMENT if before // pace.heartbeat_ticks != now // pace.heartbeat_ticks else None
 
     def _bookmark(self) -> bytes:
-        self._marked = self._place
+        self._marked = self._hub.ring.quarters
         return self._event(frames.BOOKMARK, self._freshness(), self._view.cursor(self._place))
 
     def _freshness(self) -> dict[str, object]:

@@ -93,10 +93,13 @@ async def body_of(request: Request, shape: type[S]) -> S:
     names = [each.encode_name for each in msgspec.structs.fields(shape)]
     if unknown := sorted(document.keys() - set(names)):
         raise BadRequest(f"unknown field {unknown[0][:80]!r}: {rule}", allowed=names)
+    for name, value in document.items():
+        if isinstance(value, str) and not _is_text(value):
+            raise BadRequest(f"{name}: has half a surrogate pair, which is no character: {rule}")
     try:
         body = msgspec.convert(document, shape, strict=True)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"{error}: {rule}") from error
+        raise BadRequest(f"{str(error)[:200]}: {rule}") from error
     if isinstance(body, Written) and body.override:
         raise Refused(
             "not-supported",
@@ -104,6 +107,15 @@ async def body_of(request: Request, shape: type[S]) -> S:
             "override: this kdm does not look at owners, so there is nothing to override; leave it out",
         )
     return body
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a string can be written as UTF-8: JSON's escapes can say what cannot (RFC 8259, section 8.2)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def boolean(query: Mapping[str, str], name: str) -> bool:

@@ -58,7 +58,7 @@ def timeout_error(seconds: float) -> Refused:
     )
 
 
-V2: Final = Dialect("v2", STATUSES, error_body, b"application/problem+json", timeout_error)
+V2: Final = Dialect("v2", STATUSES, error_body, b"application/problem+json", timeout_error, encoded_slashes=False)
 
 
 def _code_of(problem: Problem) -> str:

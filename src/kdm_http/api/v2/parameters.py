@@ -12,7 +12,8 @@ Json = dict[str, Any]
 
 _LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DURATION: Final = r"^(0|([0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h))+)$"
-_VERSION: Final = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+_VERSION: Final = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})$"}
+_TAG: Final = '(W/)?"[!#-~]*"'
 _STATES: Final = "|".join(each.value for each in RolloutState)
 
 
@@ -96,7 +97,7 @@ PARAMETERS: Final[dict[str, Json]] = {
         _query(
             "uid",
             "The object that was written; with `resourceVersion` and `replicas`.",
-            {"type": "string", "maxLength": 128},
+            {"type": "string", "minLength": 1, "maxLength": 128},
             "8f3c2d5e",
         ),
         _query(
@@ -116,14 +117,14 @@ PARAMETERS: Final[dict[str, Json]] = {
         _header(
             "If-Match",
             "Write only if the replicas still have this entity tag, or one of these.",
-            {"type": "string"},
+            {"type": "string", "pattern": f"^({_TAG}(, *{_TAG})*|\\*)$"},
             '"8f3c2d5e-7-3"',
         ),
         _header(
             "If-None-Match",
             "What the client has: if it is still so, the answer is a 304 without a body.",
             {"type": "string"},
-            '"8f3c2d5e-48213"',
+            '"8f3c2d5e-48213-0a1b2c3d4e5f"',
         ),
     )
 }

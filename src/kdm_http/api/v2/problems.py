@@ -105,8 +105,8 @@ EDGE: Final = (
         "request-timeout",
         504,
         "Request timeout",
-        "kdm did not answer in time. A write may have happened: read before trying again, or send it again with the "
-        "same Idempotency-Key.",
+        "kdm did not answer in time. A write may have happened: read before trying again. Under the same "
+        "Idempotency-Key this answer comes again, and nothing is written twice: once you have read, use a new key.",
         retryable=True,
     ),
 )

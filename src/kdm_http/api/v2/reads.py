@@ -15,6 +15,7 @@ from kdm_core import (
     DeploymentRef,
     DeploymentService,
     LabelSelector,
+    NotSeenYet,
     Query,
     RolloutState,
 )
@@ -43,6 +44,7 @@ from kdm_http.api.v2.pages import VERSION, Continue, digest_of
 from kdm_http.api.v2.tags import tag_of_deployment, tag_of_replicas
 
 _encode = msgspec.json.Encoder().encode
+_PLAIN_PAGE: Final = b"content-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
 _STREAMED: Final = ("labelSelector", "state", "watch")
 
 
@@ -96,7 +98,7 @@ def get_replicas(service: DeploymentService, caller: Caller, request: Request) -
 
 def list_problems(_: DeploymentService, __: Caller, ___: Request) -> Reply:
     """Return the page that lists all problems."""
-    return Reply(problems.index(), media_type=b"text/html; charset=utf-8")
+    return _page(problems.index())
 
 
 def get_problem(_: DeploymentService, __: Caller, request: Request) -> Reply:
@@ -105,31 +107,37 @@ def get_problem(_: DeploymentService, __: Caller, request: Request) -> Reply:
     if kind is None:
         code = request.path["code"][:80]
         raise Refused("no-such-problem", 404, f"there is no problem {code!r}; {problems.PATH} lists them")
-    return Reply(problems.page(kind), media_type=b"text/html; charset=utf-8")
+    return _page(problems.page(kind))
+
+
+def _page(html: bytes) -> Reply:
+    return Reply(html, fields=_PLAIN_PAGE, media_type=b"text/html; charset=utf-8")
 
 
 async def _list_later(service: DeploymentService, caller: Caller, request: Request) -> Listing:
-    await _seen(service, request, request.path.get("namespace", ALL_NAMESPACES))
+    await _seen(service, caller, request, request.path.get("namespace", ALL_NAMESPACES))
     return _list(service, caller, request)
 
 
 async def _get_later(service: DeploymentService, caller: Caller, request: Request) -> Found:
-    await _seen(service, request, ref_of(request))
+    await _seen(service, caller, request, ref_of(request))
     return _get(service, caller, request)
 
 
-async def _seen(service: DeploymentService, request: Request, where: str | DeploymentRef) -> None:
+async def _seen(service: DeploymentService, caller: Caller, request: Request, where: str | DeploymentRef) -> None:
     """Wait until reads are as new as the query asks for."""
     version = request.query.get("resourceVersion")
     wait_s = duration("wait", request.query.get("wait", "0"))
     if version is None:
         return
-    waiting = service.wait_for_version(where, version, wait_s)
-    if request.patience is None:
-        await waiting
-        return
-    request.patience.extend(wait_s)
-    await request.patience.wait_for(waiting)
+    patience = request.patience
+    assert patience is not None  # noqa: S101 - what waits is not called on the fast path
+    patience.extend(wait_s)
+    wait_s = max(0.0, min(wait_s, patience.valid_s))  # nobody reads with a certificate that expired meanwhile
+    why = await patience.wait_for(service.wait_for_version(where, version, wait_s, caller))
+    if why is not None:
+        said = "kdm is stopping" if why == "stopping" else "the client is gone"
+        raise NotSeenYet(f"resourceVersion {version} was not seen: {said}")
 
 
 def _watch(service: DeploymentService, caller: Caller, request: Request) -> Query:
@@ -187,10 +195,10 @@ def _list(service: DeploymentService, caller: Caller, request: Request) -> Listi
 def _get(service: DeploymentService, caller: Caller, request: Request) -> Found:
     found = service.get(ref_of(request), caller)
     if not boolean(request.query, "access"):
-        return _found(service, found, DeploymentBody.of, tag_of_deployment(found))
+        return _found(service, found, DeploymentBody.of, tag_of_deployment(found, _encode(DeploymentBody.of(found))))
     access = _access(service, caller, found)  # as long as the policy is the same
-    seen = blake2b(_encode(access), digest_size=6).hexdigest()
-    return _found(service, found, lambda same: DeploymentBody.of(same, access), tag_of_deployment(found, seen))
+    tag = tag_of_deployment(found, _encode(DeploymentBody.of(found, access)))
+    return _found(service, found, lambda same: DeploymentBody.of(same, access), tag)
 
 
 def _found(

@@ -16,6 +16,7 @@ from kdm_core import (
     Target,
     WaitFor,
 )
+from kdm_core.versions import is_version
 from kdm_http.api.errors import BadRequest
 from kdm_http.api.route import Reply, Request
 from kdm_http.api.v2.asked import count, one_of, ref_of
@@ -105,7 +106,9 @@ def _target(request: Request) -> Target | None:
         raise BadRequest(f"{missing}: is missing; {', '.join(_TARGET)} go together, as a write's answer has them")
     replicas = count(query, "replicas", 0)
     version = query["resourceVersion"]
-    if not (version.isascii() and version.isdecimal()):
+    if not query["uid"]:
+        raise BadRequest(f"uid: must not be empty; {', '.join(_TARGET)} go together, as a write's answer has them")
+    if not is_version(version):
         raise BadRequest(f"resourceVersion: must be a number, not {version[:40]!r}")
     assert replicas is not None  # noqa: S101 - it is there
     return Target(query["uid"], version, replicas)

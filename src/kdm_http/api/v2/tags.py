@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from hashlib import blake2b
+from typing import Final, Literal
 
 from kdm_core import Deployment, PreconditionFailed
+from kdm_http.api.errors import BadRequest
 
-_TAGS: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"').findall
+_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+
+MAX_GENERATION_DIGITS: Final = 19
+"""A generation is an int64."""
+
+Tags = Literal["*"] | list[tuple[str, str]]
+"""What a condition names: anything, or tags, each with its mark of weakness."""
 
 
-def tag_of_deployment(deployment: Deployment, seen: str = "") -> bytes:
-    """Return the tag of one Deployment: it changes with every change of the object.
+def tag_of_deployment(deployment: Deployment, body: bytes) -> bytes:
+    """Return the tag of one Deployment: it changes with every change of the object, and of what is shown of it.
+
+    The version alone is not enough. After a write of kdm's own, a read shows the version of the write with the status
+    that was known before it, until the watch brings what the cluster has at that version.
 
     Args:
         deployment: The Deployment.
-        seen: What else the answer shows, as a digest; "" for nothing.
+        body: What the answer shows.
     """
-    more = f"-{seen}" if seen else ""
-    return f'"{deployment.uid}-{deployment.resource_version}{more}"'.encode()
+    shown = blake2b(body, digest_size=6).hexdigest()
+    return f'"{deployment.uid}-{deployment.resource_version}-{shown}"'.encode()
 
 
 def tag_of_replicas(deployment: Deployment) -> bytes:
@@ -41,11 +52,14 @@ def write_condition(fields: Iterable[tuple[bytes, bytes]]) -> Callable[[Deployme
 
     Returns:
         Raises PreconditionFailed for a Deployment that does not meet them.
+
+    Raises:
+        BadRequest: One cannot be read. To ignore it could write what it was to prevent.
     """
-    wanted, unwanted = (_values(fields, name) for name in (b"if-match", b"if-none-match"))
-    strong = {tag for weak, tag in _TAGS(wanted or "") if not weak}
-    known = {tag for _, tag in _TAGS(unwanted or "")}
-    if wanted in {None, "*"} and unwanted is None:
+    wanted, unwanted = _tags(fields, "If-Match"), _tags(fields, "If-None-Match")
+    strong = {tag for weak, tag in wanted or () if not weak} if wanted != "*" else set()
+    known = {tag for _, tag in unwanted or ()} if unwanted != "*" else set()
+    if wanted in (None, "*") and unwanted is None:
         return None
 
     def check(found: Deployment) -> None:
@@ -65,13 +79,27 @@ def write_condition(fields: Iterable[tuple[bytes, bytes]]) -> Callable[[Deployme
     return check
 
 
-def _values(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    values = [value.decode("latin-1").strip() for each, value in fields if each == name]
-    return ", ".join(values) if values else None
+def _tags(fields: Iterable[tuple[bytes, bytes]], name: str) -> Tags | None:
+    """Return what a condition names; None where it is not there."""
+    lower = name.lower().encode()
+    values = [value.decode("latin-1").strip() for each, value in fields if each == lower]
+    if not values:
+        return None
+    text = ", ".join(values)
+    if text == "*":
+        return "*"
+    tags: list[tuple[str, str]] = _TAG.findall(text)
+    if not tags or _TAG.sub("", text).strip(" \t,"):
+        raise BadRequest(
+            f'{name}: must be * alone, or entity tags in double quotes, such as "8f3c2d5e-7-3", not {text[:80]!r}'
+        )
+    return tags
 
 
 def _may_come(tag: str, found: Deployment) -> bool:
     """Whether a tag may be that of a state newer than the one found: the cache may be behind the client."""
     of_object, _, _ = tag.rpartition("-")
     uid, _, generation = of_object.rpartition("-")
-    return uid != found.uid or not generation.isdecimal() or int(generation) >= found.generation
+    if uid != found.uid:
+        return True
+    return generation.isdecimal() and len(generation) <= MAX_GENERATION_DIGITS and int(generation) >= found.generation

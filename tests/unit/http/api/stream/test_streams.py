@@ -254,6 +254,23 @@ class TestPolicy:
         server.service.policy = web
         assert (await stream.next()).json == {"reason": "policy-changed"}
 
+    async def test_that_changed_before_a_client_goes_on_is_not_said_again(self, stage: Any, open_stream: Any) -> None:
+        """Another client of the same view has seen it change; whoever comes back under an id of since then has, too."""
+        server = await stage(policy=policy(grant("alice", READ, names="web")))
+        stays = await open_stream(server)
+        await stays.until("synced")
+        server.service.policy = policy(grant("alice", READ, names="job"))
+        comes = await open_stream(server)
+        await comes.until("synced")
+        comes.cut()
+        server.repository.cluster.scale(JOB, 8)
+        seen = len(comes.seen)
+        await comes.open()
+        await comes.until_shown(JOB, 8)
+        server.repository.cluster.scale(JOB, 9)
+        await comes.until_shown(JOB, 9)
+        assert comes.kinds[seen:] == ["modified", "bookmark", "modified"]
+
     async def test_that_shows_nothing_any_more_ends_the_stream(self, stage: Any, open_stream: Any) -> None:
         server = await stage(policy=policy(grant("alice", READ)))
         stream = await open_stream(server)
@@ -367,6 +384,20 @@ async def test_silence_is_broken_by_comments_and_bookmarks(stage: Any, open_stre
     assert bookmark.last_event_id
     await stream.until("bookmark")
     assert stream.source.comments >= 3
+
+
+async def test_who_sees_nothing_of_large_changes_does_not_begin_again(stage: Any, open_stream: Any) -> None:
+    """A few of them fill what is kept: who sees none of them keeps up, with an id that leads on."""
+    server = await stage(pace=Pace(size=40_000, tick_s=0.01, gather_s=0.0, heartbeat_ticks=10**9, bookmark_ticks=10**9))
+    stream = await open_stream(server, TIER)
+    await stream.until("synced")
+    seen = len(stream.seen)
+    for number in range(200):
+        server.repository.cluster.relabel(JOB, {"number": str(number), **{f"filling-{n}": "x" * 60 for n in range(20)}})
+        await asyncio.sleep(0)
+    server.repository.cluster.scale(WEB, 8)
+    await stream.until_shown(WEB, 8)
+    assert set(stream.kinds[seen:]) == {"bookmark", "modified"}
 
 
 async def test_a_bookmark_comes_early_where_much_happens_that_is_not_shown(stage: Any, open_stream: Any) -> None:

@@ -67,6 +67,7 @@ class Held(MemoryDeploymentRepository):
         self.hold = False
         self.arrived = asyncio.Event()
         self.release = asyncio.Event()
+        self.awaited = asyncio.Event()
         self.stored = 0
 
     async def set_replicas(self, ref: DeploymentRef, replicas: int, **how: Any) -> Deployment:
@@ -75,6 +76,10 @@ class Held(MemoryDeploymentRepository):
             await self.release.wait()
         self.stored += 1
         return await super().set_replicas(ref, replicas, **how)
+
+    async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
+        self.awaited.set()  # whoever waits for this runs when the version is waited for
+        await super().wait_seen(namespace, resource_version, timeout_s)
 
 
 class Watched(DeploymentService):

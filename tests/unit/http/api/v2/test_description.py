@@ -23,8 +23,8 @@ from kdm_http.api.v2.openapi import describe_all
 from kdm_http.api.v2.problems import KINDS
 
 DOCUMENT = "/api/v2/openapi.json"
-NOT_IN_A_SCHEMA = ["2xx", "400", "403", "404", "409", "410", "412", "422", "504"]
-"""What a request that fits the schema can be answered with: no schema says which tokens and bounds go together."""
+NOT_IN_A_SCHEMA = ["2xx", "304", "400", "403", "404", "409", "410", "412", "422", "504"]
+"""What a request that fits the schema can be answered with: no schema says which tokens, tags and counts fit."""
 
 
 async def afresh(scope: Any, receive: Any, send: Any) -> None:
