@@ -43,20 +43,27 @@ class Api:
         self.made = 0
 
     async def watch(self) -> None:
-        """Note everything that happens."""
-        query = {"watch": "true", "resourceVersion": await self._version()}
-        async with self._session.get(self._path, params=query, timeout=aiohttp.ClientTimeout(None)) as answer:
-            async for line in answer.content:
-                event = json.loads(line)
-                name = event["object"]["metadata"]["name"]
-                version = event["object"]["metadata"]["resourceVersion"]
-                if event["type"] == "DELETED":
-                    # As it was last shown: the version of the deletion itself is another.
-                    self.history.add("deleted", name, self._versions.pop(name))
-                else:
-                    self.history.add(event["type"].lower(), name, version)
-                    self._versions[name] = version
-                self._noted.set()
+        """Note everything that happens. A watch that is slow on a busy machine is ended by the API server: go on."""
+        version = await self._version()
+        while True:
+            query = {"watch": "true", "resourceVersion": version}
+            async with self._session.get(self._path, params=query, timeout=aiohttp.ClientTimeout(None)) as answer:
+                answer.raise_for_status()
+                async for line in answer.content:
+                    version = self._note(json.loads(line))
+
+    def _note(self, event: dict[str, Any]) -> str:
+        """Note one event, and return its version."""
+        metadata: dict[str, str] = event["object"]["metadata"]
+        name, version = metadata["name"], metadata["resourceVersion"]
+        if event["type"] == "DELETED":
+            # As it was last shown: the version of the deletion itself is another.
+            self.history.add("deleted", name, self._versions.pop(name))
+        else:
+            self.history.add(event["type"].lower(), name, version)
+            self._versions[name] = version
+        self._noted.set()
+        return version
 
     async def until_quiet(self) -> None:
         """Wait until the watch has told all that was done."""
@@ -147,7 +154,6 @@ async def test_a_stream_cut_500_times_under_load_tells_what_the_api_server_tells
                     await asyncio.wait([reading])
                     stream.cut()
             took = time.monotonic() - begin
-            print(f"{api.made} made, {len(api.history.changes)} seen, {watching}")
             await api.until_quiet()
             await stream.open()
             async with asyncio.timeout(30):
