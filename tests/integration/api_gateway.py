@@ -21,6 +21,8 @@ from aiohttp import web
 
 from kdm_adapters.kubernetes.api.connections import Answer
 
+from .proxy import TURNS_UNTIL_SERVED
+
 __all__ = ["ApiGateway", "administrator", "page"]
 
 _MESSAGES = {
@@ -87,9 +89,8 @@ class ApiGateway:
             yield self
         finally:
             self.cut_watches()
-            if self._site is not None:
-                await self._site.stop()
-            await asyncio.sleep(0)  # whatever was accepted until now is the server's own, and ends with it
+            for _ in range(TURNS_UNTIL_SERVED):  # whatever was accepted until now is the server's own, and ends with it
+                await asyncio.sleep(0)
             await runner.cleanup()
 
     async def leave(self) -> None:

@@ -34,6 +34,9 @@ IN_FLIGHT_CHUNKS = 16  # a network buffers about this much
 CONNECT_TIMEOUT_S = 5.0
 CONTROL_TIMEOUT_S = 10.0  # longer: a cut waits for a connection that is being made
 SLICES_PER_S = 20  # how evenly a throttled stream flows
+TURNS_UNTIL_SERVED = 8
+"""How many turns of its loop asyncio takes at most from accept(2) to the function that serves, twice: one each for the
+connection's task, its transport, `connection_made`, and the function's own task."""
 LINGER_S = 5.0  # how long a half-closed peer has to close its half
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of zero: close() sends RST, see socket(7)
 
@@ -180,11 +183,15 @@ class Proxy:
             return
         self._started.set_result(server.sockets[0].getsockname()[1])
         await self._stopping.wait()
-        server.close()
-        await asyncio.sleep(0)  # whom we accepted a moment ago is served first
+        for listener in server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        for _ in range(TURNS_UNTIL_SERVED):  # whom we accepted a moment ago is served first
+            await asyncio.sleep(0)
+        server.close()  # not before: asyncio drops a connection, unclosed, whose server was closed meanwhile
         for connection in self._connections:
             connection.end(reset=True)
         await asyncio.gather(*self._connections.values())
+        await asyncio.sleep(0)  # what was aborted is closed on the next turn
 
     async def _serve(self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
         serving = asyncio.current_task()
