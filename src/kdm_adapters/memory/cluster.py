@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from attrs import evolve
 
 from kdm_adapters.memory import controllers
-from kdm_adapters.memory.controllers import CallLater, Controllers, Pace
+from kdm_adapters.memory.controllers import Controllers, Pace
 from kdm_core.labels import Labels
 from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
 from kdm_core.names import check_replicas
+from kdm_core.timers import CallLater, call_later
 
 
 class MemoryCluster:
@@ -33,9 +34,7 @@ class MemoryCluster:
         watchers: Called with every change; None for a deletion.
     """
 
-    def __init__(
-        self, *, settle: bool = True, pace: Pace | None = None, call_later: CallLater = controllers.call_later
-    ) -> None:
+    def __init__(self, *, settle: bool = True, pace: Pace | None = None, call_later: CallLater = call_later) -> None:
         self.deployments: dict[DeploymentRef, Deployment] = {}
         self.version = 0
         self.watchers: list[Callable[[DeploymentRef, Deployment | None], None]] = []

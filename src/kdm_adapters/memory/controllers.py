@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -10,19 +9,12 @@ from attrs import evolve, frozen
 
 from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
 from kdm_core.rollout import DEADLINE_EXCEEDED, RolloutState, state_of
-
-CallLater = Callable[[float, Callable[[], None]], object]
-"""Calls a function after so many seconds."""
+from kdm_core.timers import CallLater
 
 # The words are those of the controllers (pkg/controller/deployment and replicaset in Kubernetes).
 AVAILABLE: Final = DeploymentCondition("True", "NewReplicaSetAvailable")
 UPDATED: Final = DeploymentCondition("True", "ReplicaSetUpdated")
 PAUSED: Final = DeploymentCondition("Unknown", "DeploymentPaused", "Deployment is paused")
-
-
-def call_later(seconds: float, call: Callable[[], None]) -> object:
-    """Call a function after so many seconds, on the running event loop."""
-    return asyncio.get_running_loop().call_later(seconds, call)
 
 
 @frozen

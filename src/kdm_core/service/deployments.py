@@ -29,9 +29,10 @@ from kdm_core.service.listing import page_of
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
 from kdm_core.service.repeating import Repeats
-from kdm_core.service.rollouts import CallLater, Rollouts, call_later
+from kdm_core.service.rollouts import Rollouts
 from kdm_core.service.waits import Waits
 from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Write, Writer
+from kdm_core.timers import CallLater, call_later
 
 DEFAULT_MAX_REPLICAS: Final = 1000
 """The largest count a caller may ask for unless configured otherwise: guards against typos."""

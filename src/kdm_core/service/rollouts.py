@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final
 
 from attrs import define, field
 
@@ -17,26 +17,11 @@ from kdm_core.model import Deployment, DeploymentRef, Identity, Observation, Tro
 from kdm_core.ports import DeploymentObserver
 from kdm_core.rollout import RolloutOutcome, RolloutResult, Target, WaitFor
 from kdm_core.service.permission import Permission
+from kdm_core.timers import CallLater, Timer, call_later
 from kdm_core.waiting import RolloutWait, Verdict
 
 FORBIDDEN: Final = Verdict(RolloutOutcome.INTERRUPTED, "the policy does not let the caller read the Deployment")
 _EXPIRED: Final = Verdict(RolloutOutcome.INTERRUPTED, "the caller's certificate has expired")
-
-
-class Timer(Protocol):
-    """Something that was asked to happen later."""
-
-    def cancel(self) -> None:
-        """See that it does not."""
-
-
-CallLater = Callable[[float, Callable[[], None]], Timer]
-"""Calls a function after so many seconds, on the event loop's thread."""
-
-
-def call_later(seconds: float, call: Callable[[], None]) -> Timer:
-    """Call a function after so many seconds, on the running event loop."""
-    return asyncio.get_running_loop().call_later(seconds, call)
 
 
 @define(eq=False)
