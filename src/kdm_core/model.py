@@ -222,6 +222,15 @@ class SyncStatus:
         """Whether there is anything to read: a complete state of one source at least."""
         return self.synced or any(each.synced for each in self.sources)
 
+    def of(self, namespace: str) -> SourceStatus:
+        """Return how far reads of one namespace can be trusted; "*" for all that are watched, taken together."""
+        for each in self.sources:
+            if each.source in (namespace, ALL_NAMESPACES):
+                return each
+        return SourceStatus(
+            namespace, self.synced, self.connected, self.resource_version, self.age_s, self.stale, self.reason
+        )
+
 
 @frozen
 class Identity:

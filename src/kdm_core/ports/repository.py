@@ -18,7 +18,6 @@ from kdm_core.model import (
     DeploymentChange,
     DeploymentRef,
     Observation,
-    SourceStatus,
     SyncStatus,
 )
 from kdm_core.scaling import ANY, Expect
@@ -198,7 +197,7 @@ class DeploymentObserver(DeploymentReader, DeploymentFeed):
         Raises:
             NamespaceNotWatched: Its namespace lies outside the watched ones.
         """
-        source = _source(self.sync_status(), ref.namespace)
+        source = self.sync_status().of(ref.namespace)
         try:
             return Observation(self.get(ref), source)
         except NamespaceNotWatched:
@@ -253,7 +252,7 @@ class DeploymentObserver(DeploymentReader, DeploymentFeed):
                 raise not_seen_yet(self.sync_status(), namespace, resource_version) from None
 
     def _has_seen(self, namespace: str, resource_version: str) -> bool:
-        seen = _source(self.sync_status(), namespace).resource_version
+        seen = self.sync_status().of(namespace).resource_version
         return bool(seen) and not older(seen, resource_version)
 
 
@@ -302,19 +301,9 @@ class DeploymentRepository(DeploymentObserver, DeploymentWriter):
 
 def not_seen_yet(status: SyncStatus, namespace: str, resource_version: str) -> NotSeenYet:
     """Return the error that says how far a namespace has been seen, "*" for all of them."""
-    seen = _source(status, namespace).resource_version or "none"
+    seen = status.of(namespace).resource_version or "none"
     where = "the watched namespaces" if namespace == ALL_NAMESPACES else f"namespace '{namespace}'"
     return NotSeenYet(f"the cache of {where} is at resourceVersion {seen}, and not at {resource_version} yet")
-
-
-def _source(status: SyncStatus, namespace: str) -> SourceStatus:
-    """Return how far a namespace can be trusted."""
-    for each in status.sources:
-        if each.source == namespace or (each.source == ALL_NAMESPACES and namespace != ALL_NAMESPACES):
-            return each
-    return SourceStatus(
-        namespace, status.synced, status.connected, status.resource_version, status.age_s, status.stale, status.reason
-    )
 
 
 async def _call_on_changes(

@@ -34,12 +34,8 @@ def freshness(service: DeploymentService, namespace: str = ALL_NAMESPACES) -> Fr
         service: What serves them.
         namespace: The namespace; "*" for every watched one.
     """
-    status = service.sync_status()
-    if namespace != ALL_NAMESPACES:
-        for each in status.sources:
-            if each.source in {namespace, ALL_NAMESPACES}:
-                return Freshness(_whole(each.age_s), each.stale, each.resource_version)
-    return Freshness(_whole(status.age_s), status.stale, status.resource_version)
+    source = service.sync_status().of(namespace)
+    return Freshness(_whole(source.age_s), source.stale, source.resource_version)
 
 
 def _whole(age_s: float) -> int:
