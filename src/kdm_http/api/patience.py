@@ -13,8 +13,8 @@ from kdm_http.tls.peer import Peer
 
 T = TypeVar("T")
 
-Interruption = Literal["stopping", "gone"]
-"""Why a wait ended before its time: the server stops, or the client is gone."""
+Interruption = Literal["kdm is stopping", "the client is gone"]
+"""Why a wait ended before its time, for a person."""
 
 
 class Patience:
@@ -62,7 +62,7 @@ class Patience:
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 return working.result()
-            return "stopping" if self._stopping is not None and self._stopping.is_set() else "gone"
+            return "kdm is stopping" if self._stopping is not None and self._stopping.is_set() else "the client is gone"
         finally:
             for each in everything:
                 each.cancel()

@@ -180,7 +180,7 @@ class Replays:
 
     def _keep(self, keyed: Keyed, name: Name, answer: Answer) -> None:
         answer = answer._replace(head=_RETRY_AFTER(b"", answer.head))  # the same comes again however long one waits
-        size = RECORD_BYTES + len(answer[1]) + len(answer[2]) + sum(map(len, name))
+        size = RECORD_BYTES + len(answer.head) + len(answer.body) + sum(map(len, name))
         share = self._shares.setdefault(keyed.user, _Share())
         share.records[name] = _Record(keyed.fingerprint, answer, self._clock() + KEPT_S, size)
         share.size += size

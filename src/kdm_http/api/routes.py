@@ -5,7 +5,7 @@ Router, fast path, OpenAPI, Allow, entity tags and the labels of metrics and tra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Final
 
@@ -23,22 +23,17 @@ from kdm_http.api.v2.openapi import describe_all
 def get_description(service: DeploymentService, _: Caller, request: Request) -> msgspec.Raw:
     """Describe this API."""
     namespace_is_valid(request)
-    return _encoded_description(service.max_replicas)
+    return _encoded(openapi.describe, service.max_replicas)
 
 
 def get_whole_description(service: DeploymentService, _: Caller, __: Request) -> msgspec.Raw:
     """Describe all versions of this API."""
-    return _encoded_whole_description(service.max_replicas)
+    return _encoded(describe_all, service.max_replicas)
 
 
 @cache  # a process has one service
-def _encoded_whole_description(max_replicas: int) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(describe_all(ROUTES, max_replicas)))
-
-
-@cache
-def _encoded_description(max_replicas: int) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(openapi.describe(ROUTES, max_replicas)))
+def _encoded(describe: Callable[[Iterable[Route], int], openapi.Json], max_replicas: int) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(describe(ROUTES, max_replicas)))
 
 
 ROUTES: Final = (

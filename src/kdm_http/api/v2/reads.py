@@ -136,8 +136,7 @@ async def _seen(service: DeploymentService, caller: Caller, request: Request, wh
     wait_s = max(0.0, min(wait_s, patience.valid_s))  # nobody reads with a certificate that expired meanwhile
     why = await patience.wait_for(service.wait_for_version(where, version, wait_s, caller))
     if why is not None:
-        said = "kdm is stopping" if why == "stopping" else "the client is gone"
-        raise NotSeenYet(f"resourceVersion {version} was not seen: {said}")
+        raise NotSeenYet(f"resourceVersion {version} was not seen: {why}")
 
 
 def _watch(service: DeploymentService, caller: Caller, request: Request) -> Query:

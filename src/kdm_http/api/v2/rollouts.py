@@ -68,9 +68,8 @@ async def wait_for_rollout(
     result = await patience.wait_for(waiting)
     if isinstance(result, RolloutResult):
         return result
-    why = "kdm is stopping" if result == "stopping" else "the client is gone"
     aim = target.target if isinstance(target, Scaled) else target or Target.of(service.get(ref, caller))
-    return RolloutResult(RolloutOutcome.INTERRUPTED, aim, wait_for, time.monotonic() - began, why)
+    return RolloutResult(RolloutOutcome.INTERRUPTED, aim, wait_for, time.monotonic() - began, result)
 
 
 def resume_at(ref: DeploymentRef, result: RolloutResult, wait_s: float) -> str | None:
