@@ -22,10 +22,10 @@ def operations() -> Iterator[tuple[str, str, Json, Json]]:
                 yield method, path, item, item[method]
 
 
-def resolved(value: Any) -> Any:
-    """Follow a reference within the document."""
+def resolved(value: Any, document: Json = API) -> Any:
+    """Follow a reference within a document."""
     while isinstance(value, dict) and "$ref" in value:
-        target: Any = API
+        target: Any = document
         for step in value["$ref"].removeprefix("#/").split("/"):
             target = target[step]
         value = target

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Final
 
+from docs.generate.operations import resolved
 from kdm_core import DEFAULT_MAX_REPLICAS
 from kdm_http.api.routes import ROUTES
 from kdm_http.api.v2.openapi import describe_all
@@ -42,7 +43,7 @@ def describe_operation(operation_id: str) -> str:
     )
     operation = item[method]
     lines = [f"**`{method.upper()} {path}`**", ""]
-    parameters = [_resolved(each) for each in (*item.get("parameters", ()), *operation.get("parameters", ()))]
+    parameters = [resolved(each, API) for each in (*item.get("parameters", ()), *operation.get("parameters", ()))]
     if parameters:
         lines += ["| parameter | in | example | what |", "|---|---|---|---|"]
         for each in parameters:
@@ -51,7 +52,7 @@ def describe_operation(operation_id: str) -> str:
         lines.append("")
     if "requestBody" in operation:
         content = operation["requestBody"]["content"]["application/json"]
-        schema = _resolved(content["schema"])
+        schema = resolved(content["schema"], API)
         lines += ["The body:", "", "| field | required | type | what |", "|---|---|---|---|"]
         for name, each in schema["properties"].items():
             required = "yes" if name in schema["required"] else ""
@@ -62,19 +63,10 @@ def describe_operation(operation_id: str) -> str:
     return "\n".join(lines)
 
 
-def _resolved(value: Any) -> Any:
-    while isinstance(value, dict) and "$ref" in value:
-        target: Any = API
-        for step in value["$ref"].removeprefix("#/").split("/"):
-            target = target[step]
-        value = target
-    return value
-
-
 def _type(schema: Json) -> str:
-    schema = _resolved(schema)
+    schema = resolved(schema, API)
     if "anyOf" in schema:
-        schema = _resolved(schema["anyOf"][0])
+        schema = resolved(schema["anyOf"][0], API)
     if "enum" in schema:
         return " or ".join(f"`{json.dumps(each)}`" for each in schema["enum"])
     if "minimum" in schema:
