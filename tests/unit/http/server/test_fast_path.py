@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_core import AuditEvent, AuditSink, DeploymentRef, DeploymentService, Outcome
+from kdm_core import DeploymentRef, DeploymentService, Outcome
 from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
 from kdm_http.api.answered import Answered
 from kdm_http.api.app import Api, create_app
 from kdm_http.server.limits import Limits
+from unit.core.fixtures import ListedAudit
 from unit.http.client import DEADLINE_S, Client, Response
 
 POLICY = """
@@ -80,24 +81,11 @@ FIELDS = [
 ]
 
 
-class Kept(AuditSink):
-    """Keeps what is audited."""
-
-    def __init__(self) -> None:
-        self.events: list[AuditEvent] = []
-
-    def check(self) -> None:
-        """It can always be recorded."""
-
-    def record(self, event: AuditEvent) -> None:
-        self.events.append(event)
-
-
 class Side:
     """One of two servers of the same Deployments, and all it let others know."""
 
     def __init__(self, repository: MemoryDeploymentRepository, policy: Policy | None = None) -> None:
-        self.audit = Kept()
+        self.audit = ListedAudit()
         self.observed: list[tuple[str, str, int, str]] = []
         self.answered: list[Answered] = []
         service = DeploymentService(repository, policy=policy or parse_policy(POLICY), audit=self.audit)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from kdm_core import AuditEvent, AuditSink, DeploymentRepository, DeploymentService, Policy
+from kdm_core import DeploymentRepository, DeploymentService, Policy
 from kdm_http.api.app import Api, create_app
 from kdm_http.server.connection import Connection
 from kdm_http.server.context import ListenerContext
@@ -27,23 +27,11 @@ from kdm_http.tls.handshake import Handshake
 from kdm_http.tls.rejection import Reason
 from kdm_http.tls.reload import ServerTls
 from kdm_http.tls.trust import Trust
+from unit.core.fixtures import ListedAudit
 from unit.http.credentials import Credentials, Leaf
 from unit.http.running import Clock
 
 DATE = b"date: today\r\n"
-
-
-class Kept(AuditSink):
-    """Keeps what is audited."""
-
-    def __init__(self) -> None:
-        self.events: list[AuditEvent] = []
-
-    def check(self) -> None:
-        """It can always be recorded."""
-
-    def record(self, event: AuditEvent) -> None:
-        self.events.append(event)
 
 
 class Monotonic:
@@ -110,7 +98,7 @@ class World:
     ) -> None:
         self.files = files
         self.limits = limits or Limits()
-        self.clock, self.monotonic, self.audit = Clock(), Monotonic(), Kept()
+        self.clock, self.monotonic, self.audit = Clock(), Monotonic(), ListedAudit()
         self.metrics = RequestMetrics()
         self.service = DeploymentService(repository, policy=policy, audit=self.audit)
         self.app: Api = create_app(

@@ -14,31 +14,19 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import CollectorRegistry
 
-from kdm_core import AuditEvent, AuditSink, Outcome, Verb
+from kdm_core import Outcome, Verb
 from kdm_http.server.serve import TlsConfigurationError
 from kdm_http.telemetry.edge_metrics import EdgeMetrics
 from kdm_http.tls.pem import write_blocks
 from kdm_http.tls.rejection import Reason
 from kdm_http.tls.verifier import CLIENT_HELLO, certificate_message
+from unit.core.fixtures import ListedAudit
 from unit.http.client import Client
 from unit.http.credentials import Credentials
 from unit.http.running import DEADLINE_S, Running
 from unit.http.tls import strange
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-
-
-class Trail(AuditSink):
-    """An audit trail in memory."""
-
-    def __init__(self) -> None:
-        self.events: list[AuditEvent] = []
-
-    def check(self) -> None:
-        """It always takes more."""
-
-    def record(self, event: AuditEvent) -> None:
-        self.events.append(event)
 
 
 def issuer_of(credentials: Credentials, trusted: bool) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
@@ -129,7 +117,7 @@ async def test_a_client_whose_name_cannot_be_read_is_in_the_audit_trail(
     assert "malformed" in response.json["error"]
     assert b"Ren" not in response.body
     rejection = await server.rejection()
-    trail, registry = Trail(), CollectorRegistry()
+    trail, registry = ListedAudit(), CollectorRegistry()
     EdgeMetrics(registry, trail).rejected(rejection)
 
     assert registry.get_sample_value("kdm_clients_rejected_total", {"reason": "malformed"}) == 1

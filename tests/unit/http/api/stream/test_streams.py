@@ -15,7 +15,7 @@ from kdm_http.api.stream.hub import Pace
 from kdm_http.api.stream.streams import StreamLimits, Streams
 from kdm_http.server.limits import Limits
 from unit.core.fixtures import grant, policy
-from unit.http.api.stream.streaming import API, JOB, WEB
+from unit.http.api.stream.streaming import API, JOB, WEB, Stream
 from unit.http.credentials import Leaf
 
 READ = Verb.READ
@@ -130,8 +130,10 @@ async def test_an_id_of_another_identity_leads_nowhere(stage: Any, open_stream: 
     assert set(bob.state) == {("shop", "web")}
 
 
-async def test_what_is_not_kept_any_more_is_said(stage: Any, open_stream: Any) -> None:
+async def left_behind(stage: Any, open_stream: Any) -> Stream:
+    """Cut a stream, and let more happen than is kept for it."""
     server = await stage(pace=Pace(steps=4, tick_s=0.01))
+    stream: Stream
     stream, other = await open_stream(server), await open_stream(server)
     await stream.until("synced")
     await other.until("synced")
@@ -139,6 +141,11 @@ async def test_what_is_not_kept_any_more_is_said(stage: Any, open_stream: Any) -
     for replicas in range(10, 20):
         server.repository.cluster.scale(WEB, replicas)
     await other.until_shown(WEB, 19)
+    return stream
+
+
+async def test_what_is_not_kept_any_more_is_said(stage: Any, open_stream: Any) -> None:
+    stream = await left_behind(stage, open_stream)
     await stream.open()
     assert (await stream.next()).json == {"reason": "too-old"}
     await stream.until("synced")
@@ -161,14 +168,7 @@ async def test_who_was_away_while_nobody_followed_is_told_so(stage: Any, open_st
 
 async def test_a_cut_within_the_present_state_leads_to_the_whole_of_it(stage: Any, open_stream: Any) -> None:
     """A reset has the client forget its id, or it would come back with the old one and half a state."""
-    server = await stage(pace=Pace(steps=4, tick_s=0.01))
-    stream, other = await open_stream(server), await open_stream(server)
-    await stream.until("synced")
-    await other.until("synced")
-    stream.cut()
-    for replicas in range(10, 20):
-        server.repository.cluster.scale(WEB, replicas)
-    await other.until_shown(WEB, 19)
+    stream = await left_behind(stage, open_stream)
     await stream.open()
     await stream.until("reset")
     await stream.until("present")

@@ -12,8 +12,6 @@ import pytest
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_core import (
-    AuditEvent,
-    AuditSink,
     Deployment,
     DeploymentRef,
     DeploymentRepository,
@@ -23,6 +21,7 @@ from kdm_core import (
 )
 from kdm_http.api.answered import Answered
 from kdm_http.api.app import create_app
+from unit.core.fixtures import ListedAudit
 from unit.http.client import Client, Response
 from unit.http.running import Running
 
@@ -44,19 +43,6 @@ verbs = ["read", "scale"]
 namespaces = ["shop"]
 replicas = {max = 20}
 """
-
-
-class Kept(AuditSink):
-    """Keeps what is audited."""
-
-    def __init__(self) -> None:
-        self.events: list[AuditEvent] = []
-
-    def check(self) -> None:
-        """It can always be recorded."""
-
-    def record(self, event: AuditEvent) -> None:
-        self.events.append(event)
 
 
 class Held(MemoryDeploymentRepository):
@@ -99,7 +85,7 @@ class Stage:
 
     def __init__(self, repository: Held, connect: Callable[..., Awaitable[Client]]) -> None:
         self.repository = repository
-        self.audit = Kept()
+        self.audit = ListedAudit()
         self.answered: list[Answered] = []
         self.service = Watched(repository, policy=parse_policy(POLICY), audit=self.audit)
         self.server: Running
