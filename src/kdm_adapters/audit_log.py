@@ -224,7 +224,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _is_torn(path: Path) -> bool:
-    """Return whether a file does not end with a whole line, for somebody died or ran out of disk while writing it."""
+    """Return whether a file does not end with a whole line: a process died, or ran out of disk, while writing it."""
     try:
         with path.open("rb", buffering=0) as file:
             file.seek(-1, os.SEEK_END)
