@@ -1,4 +1,4 @@
-"""Who last set a Deployment's replica count, and when."""
+"""To whom a Deployment's count is owed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from attrs import frozen
 
 @frozen(weakref_slot=False)
 class LastChange:
-    """The newest write that set a Deployment's replica count, as far as the cluster and kdm know.
+    """The newest change of a Deployment's count, as the cluster has it, and what kdm knows of it besides.
 
     Attributes:
-        at: When, in seconds since the epoch, UTC. The cluster keeps one time for all that a manager wrote: it can be
-            that of a newer write by the same manager to another field.
-        manager: The field manager, as the cluster names it, such as ``kubectl`` or ``kube-controller-manager``.
-        actor: Who asked for it through kdm; "" where it did not come through kdm, or kdm has started since.
-        reason: Why, in the actor's words; "" where none was given.
+        at: When, in seconds since 1970 (the API server notes whole seconds).
+        manager: Who changed it, as the cluster knows them: the field manager, such as ``kubectl`` or ``kdm``.
+        actor: Who asked kdm for it; "" where that was not this kdm.
+        reason: Why, in the actor's own words; "" where none was given.
     """
 
     at: int

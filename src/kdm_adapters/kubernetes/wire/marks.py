@@ -16,12 +16,12 @@ TRACKING_ID: Final = "argocd.argoproj.io/tracking-id"
 TRACKING_ID_BYTES: Final = TRACKING_ID.encode()
 
 _FLUX: Final = (
-    ("kustomize.toolkit.fluxcd.io/name", "kustomize-controller", OwnerType.KUSTOMIZATION),
-    ("helm.toolkit.fluxcd.io/name", "helm-controller", OwnerType.HELM_RELEASE),
+    ("kustomize.toolkit.fluxcd.io/name", "kustomize-controller", "Kustomization", OwnerType.KUSTOMIZATION),
+    ("helm.toolkit.fluxcd.io/name", "helm-controller", "HelmRelease", OwnerType.HELM_RELEASE),
 )
-"""Flux's labels on what it applies, and the field managers of its controllers (https://fluxcd.io/flux/components)."""
+"""Flux's labels on what it applies, the field managers of its controllers, and which of its kinds they are for."""
 
-_FLUX_MANAGERS: Final = frozenset(manager for _, manager, _ in _FLUX)
+_FLUX_MANAGERS: Final = frozenset(manager for _, manager, _, _ in _FLUX)
 _ARGO_MANAGERS: Final = frozenset({"argocd-controller", "argocd-application-controller"})
 """Argo CD's field manager with server-side apply, and without it."""
 
@@ -71,18 +71,17 @@ def owners(marks: Marks, labels: Mapping[str, str], namespace: str, name: str) -
     """
     found: list[Owner] = []
     if marks.controller is not None:
-        kind, its_name = marks.controller
-        found.append(Owner(kind, its_name, type=OwnerType.OPERATOR))
+        found.append(Owner(*marks.controller, type=OwnerType.OPERATOR))
     if marks.tracking_id:
         application, _, tracked = marks.tracking_id.partition(":")
         if application and tracked == f"apps/Deployment:{namespace}/{name}":
             found.append(Owner("Application", application, type=OwnerType.ARGO_CD))
-    for label, manager, kind_of_owner in _FLUX:
+    for label, manager, kind, type_ in _FLUX:
         if label in labels:
             holds = any(each.manager == manager for each in marks.writes)
-            found.append(Owner(kind_of_owner.kind, labels[label], type=kind_of_owner, holds=holds))
+            found.append(Owner(kind, labels[label], type=type_, holds=holds))
     for manager in dict.fromkeys(each.manager for each in marks.writes if _will_apply_again(each)):
-        found.append(Owner(OwnerType.APPLIER.kind, manager, type=OwnerType.APPLIER, holds=True))
+        found.append(Owner("FieldManager", manager, type=OwnerType.APPLIER, holds=True))
     return tuple(found)
 
 

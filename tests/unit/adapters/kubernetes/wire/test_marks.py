@@ -103,11 +103,14 @@ def _owners(whole: V1Deployment) -> list[Owner]:
     app, _, rest = (meta.annotations or {}).get(TRACKING_ID, "").partition(":")
     if app and rest == "apps/Deployment:shop/web":
         found.append(Owner("Application", app, type=ARGO_CD))
-    flux = {"kustomize-controller": (KUSTOMIZE_LABEL, KUSTOMIZATION), "helm-controller": (HELM_LABEL, HELM_RELEASE)}
-    for manager, (label, type_) in flux.items():
+    flux = {
+        "kustomize-controller": (KUSTOMIZE_LABEL, "Kustomization", KUSTOMIZATION),
+        "helm-controller": (HELM_LABEL, "HelmRelease", HELM_RELEASE),
+    }
+    for manager, (label, kind, type_) in flux.items():
         if label in (meta.labels or {}):
             holds = any(each.manager == manager for each in holders)
-            found.append(Owner(type_.kind, meta.labels[label], type=type_, holds=holds))
+            found.append(Owner(kind, meta.labels[label], type=type_, holds=holds))
     client_side = {"kubectl-client-side-apply", "helm"}
     appliers = [each.manager for each in holders if each.operation == "Apply" or each.manager in client_side]
     return found + [
