@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 
 from kdm_core.owners import Owner, OwnerType
 
-
 TRACKING_ID: Final = "argocd.argoproj.io/tracking-id"
-"""Argo CD's annotation: ``<application>:<group>/<kind>:<namespace>/<name>`` (its documentation, "Resource Tracking")."""
+"""Argo CD's annotation: ``<application>:<group>/<kind>:<namespace>/<name>`` (its manual, "Resource Tracking")."""
 TRACKING_ID_BYTES: Final = TRACKING_ID.encode()
 
 _FLUX: Final = (
@@ -80,9 +79,8 @@ def owners(marks: Marks, labels: Mapping[str, str], namespace: str, name: str) -
         if label in labels:
             holds = any(each.manager == manager for each in marks.writes)
             found.append(Owner(kind, labels[label], type=type_, holds=holds))
-    for manager in dict.fromkeys(each.manager for each in marks.writes if _will_apply_again(each)):
-        found.append(Owner("FieldManager", manager, type=OwnerType.APPLIER, holds=True))
-    return tuple(found)
+    appliers = dict.fromkeys(each.manager for each in marks.writes if _will_apply_again(each))
+    return (*found, *(Owner("FieldManager", manager, type=OwnerType.APPLIER, holds=True) for manager in appliers))
 
 
 def _will_apply_again(write: Write) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 
 from kdm_adapters.kubernetes.wire.json_marks import holds_replicas
 from kdm_adapters.kubernetes.wire.marks import TRACKING_ID_BYTES, Write
-from kdm_adapters.kubernetes.wire.protobuf_fields import Fields, Kind, entries
+from kdm_adapters.kubernetes.wire.protobuf_fields import Fields, Kind, entries, extent
 
 _INT, _OPTIONAL_INT, _BYTES = Kind.INT, Kind.OPTIONAL_INT, Kind.BYTES
 
@@ -31,11 +31,16 @@ def writes(managed_fields: bytes) -> tuple[Write, ...]:
         ValueError: It is not such a field.
     """
     found: tuple[Write, ...] = ()
-    for entry in entries(managed_fields):
-        if _SPEC in entry and _REPLICAS in entry:  # most have but one of them
-            manager, operation, at, fields = _MANAGED_FIELDS.read(entry)
+    spec = managed_fields.find(_SPEC)
+    begin = end = 0
+    while spec >= 0:
+        while end <= spec:
+            _, begin, end = extent(managed_fields, end)
+        if managed_fields.find(_REPLICAS, spec, end) >= 0:
+            manager, operation, at, fields = _MANAGED_FIELDS.read(managed_fields[begin:end])
             if at is not None and holds_replicas(fields):
                 found = (*found, Write(manager.decode(), operation.decode(), at))
+        spec = managed_fields.find(_SPEC, end)
     return found
 
 

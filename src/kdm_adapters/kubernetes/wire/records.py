@@ -66,7 +66,7 @@ class Records:
         self._managers: dict[str, str] = {}
         self._last_changes: dict[tuple[str, int], LastChange] = {}
 
-    def deployment(
+    def deployment(  # noqa: PLR0917 - by position, for it is called for each object
         self,
         kind: str,
         namespace: str,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubernetes.client import ApiClient, V1Deployment
+from kubernetes.client import ApiClient
 
 from kdm_adapters.kubernetes.wire.readers import Readers
 from kdm_core.attribution import LastChange
@@ -25,13 +25,13 @@ KUSTOMIZE_LABEL = "kustomize.toolkit.fluxcd.io/name"
 HELM_LABEL = "helm.toolkit.fluxcd.io/name"
 TRACKING_ID = "argocd.argoproj.io/tracking-id"
 
-HOLDING = {"f:spec": {"f:replicas": {}}}
+HOLDING: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
 managers = st.sampled_from(
     ["kdm", "kubectl", "kubectl-client-side-apply", "helm", "kustomize-controller", "helm-controller"]
 ) | words.filter(str.isprintable)
 times = st.datetimes().map(lambda at: at.replace(year=2000 + at.year % 60)).map("{:%Y-%m-%dT%H:%M:%SZ}".format)
-fields = st.recursive(
+fields: st.SearchStrategy[Any] = st.recursive(
     st.just({}),
     lambda inner: st.dictionaries(
         st.sampled_from(["f:spec", "f:replicas", "f:status", "f:metadata", 'k:{"name":"a"}', ".", "f:x"]),
@@ -40,7 +40,7 @@ fields = st.recursive(
     ),
     max_leaves=12,
 )
-entries = st.fixed_dictionaries(
+entries: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "manager": managers,
         "operation": st.sampled_from(["Apply", "Update"]),
@@ -57,14 +57,14 @@ references = st.fixed_dictionaries(
 tracking_ids = st.sampled_from(
     ["app:apps/Deployment:shop/web", "ns_app:apps/Deployment:shop/web", "app:apps/Deployment:shop/other", ":", ""]
 )
-annotations = st.dictionaries(st.just(TRACKING_ID), tracking_ids | words) | st.dictionaries(words, words, max_size=3)
+tracked = st.dictionaries(st.just(TRACKING_ID), tracking_ids | words) | st.dictionaries(words, words, max_size=3)
 labels = st.dictionaries(st.sampled_from([KUSTOMIZE_LABEL, HELM_LABEL, "app", TRACKING_ID]), words, max_size=3)
-metadata = st.fixed_dictionaries(
+metadata: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "managedFields": st.lists(entries, max_size=5),
         "ownerReferences": st.lists(references, max_size=3),
-        "annotations": annotations,
+        "annotations": tracked,
         "labels": labels,
     },
 )
@@ -82,22 +82,22 @@ def test_the_same_marks_are_found_in_both_formats_as_a_full_decode_finds(told: d
     assert [each.owners for each in without] == [(), ()], "nobody asked"
 
 
-def _decoded(item: dict[str, Any]) -> V1Deployment:
+def _decoded(item: dict[str, Any]) -> Any:
     """Decode the whole object with the Kubernetes client's models."""
     return ApiClient().deserialize(json.dumps(item), "V1Deployment", "application/json")
 
 
-def _holders(whole: V1Deployment) -> list[Any]:
+def _holders(whole: Any) -> list[Any]:
     entries = [each for each in whole.metadata.managed_fields or [] if each.time is not None]
     return [each for each in entries if "f:replicas" in (each.fields_v1 or {}).get("f:spec", {})]
 
 
-def _last_change(whole: V1Deployment) -> LastChange | None:
+def _last_change(whole: Any) -> LastChange | None:
     found = sorted(_holders(whole), key=lambda each: each.time)  # stable: the last of equals is the last in the list
     return LastChange(int(found[-1].time.timestamp()), " ".join(found[-1].manager.split())) if found else None
 
 
-def _owners(whole: V1Deployment) -> list[Owner]:
+def _owners(whole: Any) -> list[Owner]:
     meta, holders = whole.metadata, _holders(whole)
     found = [Owner(each.kind, each.name, type=OPERATOR) for each in meta.owner_references or [] if each.controller][:1]
     app, _, rest = (meta.annotations or {}).get(TRACKING_ID, "").partition(":")
@@ -181,7 +181,7 @@ def _entry(manager: str, time: str, held: dict[str, Any], **more: str) -> dict[s
 @either_format
 def test_a_time_or_field_that_makes_no_sense_costs_no_deployment(wire: WireFormat) -> None:
     """Marks are hints: the count is read all the same."""
-    nowhere = {"x": {"f:replicas": {}}, "f:spec": {}}
+    nowhere: dict[str, Any] = {"x": {"f:replicas": {}}, "f:spec": {}}
     without_time = _entry("kdm", "2026-11-26T17:00:00Z", HOLDING)
     del without_time["time"]
     for told in (
