@@ -38,7 +38,8 @@ from kdm_core import (
 )
 from kdm_core.errors import ERRORS
 from kdm_http.api.errors import Problem as Answered
-from kdm_http.api.errors import Refused, problem_of as answer_of
+from kdm_http.api.errors import Refused
+from kdm_http.api.errors import problem_of as answer_of
 from kdm_http.api.v2.dialect import V2
 from kdm_http.api.v2.problems import EDGE as EDGE_KINDS
 
