@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kdm_core.attribution import LastChange
     from kdm_core.errors import (
         ERRORS,
         AmbiguousName,
@@ -65,9 +66,12 @@ if TYPE_CHECKING:
         Verb,
     )
     from kdm_core.names import MAX_REPLICAS
+    from kdm_core.owners import Effect, Owner
+    from kdm_core.parked import Parked
     from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
     from kdm_core.ports import (
         AuditSink,
+        DeploymentAnnotator,
         DeploymentFeed,
         DeploymentObserver,
         DeploymentReader,
@@ -107,6 +111,7 @@ __all__ = [
     "ClusterUnrecognized",
     "Contended",
     "Deployment",
+    "DeploymentAnnotator",
     "DeploymentChange",
     "DeploymentCondition",
     "DeploymentFeed",
@@ -117,6 +122,7 @@ __all__ = [
     "DeploymentRepository",
     "DeploymentService",
     "DeploymentWriter",
+    "Effect",
     "Expect",
     "Forbidden",
     "Health",
@@ -129,13 +135,16 @@ __all__ = [
     "InvalidSelector",
     "KdmError",
     "LabelSelector",
+    "LastChange",
     "NamespaceNotWatched",
     "NotSeenYet",
     "Observation",
     "OnBound",
     "OutOfBounds",
     "Outcome",
+    "Owner",
     "Page",
+    "Parked",
     "Policy",
     "PolicyError",
     "PreconditionFailed",
@@ -170,7 +179,7 @@ __all__ = [
 
 _PARTS = (
     "errors", "model", "scaling", "rollout", "queries", "selectors", "names", "json_values", "policy", "ports",
-    "service",
+    "service", "owners", "parked", "attribution",
 )  # fmt: skip
 
 
