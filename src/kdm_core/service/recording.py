@@ -28,6 +28,7 @@ class Attempt:
         old: The count before, where known.
         new: The count asked for, where known.
         why: The caller's reason.
+        park_id: The batch that is parked or restored; "" where none is.
         goes_on: Whether it goes on under another attempt, which then is the one to be recorded.
     """
 
@@ -35,6 +36,7 @@ class Attempt:
     old: int | None = None
     new: object = None
     why: str = ""
+    park_id: str = ""
     goes_on: bool = False
 
 
@@ -63,7 +65,14 @@ class Recorder:
 
     @contextmanager
     def attempt(
-        self, caller: Caller, namespace: str, name: str, change: Change | None, *, dry_run: bool = False
+        self,
+        caller: Caller,
+        namespace: str,
+        name: str,
+        change: Change | None,
+        *,
+        dry_run: bool = False,
+        verb: Verb = Verb.SCALE,
     ) -> Iterator[Attempt]:
         """Record what comes of an attempt to write, whatever that is.
 
@@ -73,6 +82,7 @@ class Recorder:
             name: On which Deployment.
             change: What is asked for.
             dry_run: Whether it is a trial.
+            verb: What is tried.
 
         Yields:
             The attempt, to be completed.
@@ -103,7 +113,7 @@ class Recorder:
                         time=datetime.now(UTC),
                         request_id=caller.request_id,
                         actor=caller.identity,
-                        verb=Verb.SCALE,
+                        verb=verb,
                         namespace=attempt.namespace,
                         name=name,
                         old_replicas=attempt.old,
@@ -113,6 +123,7 @@ class Recorder:
                         latency_s=latency_s,
                         dry_run=dry_run,
                         change_reason=attempt.why,
+                        park_id=attempt.park_id,
                     )
                 )
 
