@@ -6,10 +6,26 @@ Depends on the standard library and attrs alone. Usable on its own::
     service.get(DeploymentRef("shop", "web")).replicas.desired
 """
 
+from kdm_core.bulk import (
+    Bulk,
+    BulkItem,
+    BulkProgress,
+    BulkResult,
+    BulkWait,
+    Halt,
+    ItemOutcome,
+    ItemResult,
+    OnError,
+    Plan,
+    Planned,
+    Selection,
+)
 from kdm_core.errors import (
     ERRORS,
     AmbiguousName,
     AuditUnavailable,
+    BulkRefused,
+    BulkTooLarge,
     CacheNotSynced,
     CacheStale,
     ChangedSinceParked,
@@ -31,10 +47,12 @@ from kdm_core.errors import (
     NothingToPark,
     NotParked,
     NotSeenYet,
+    NotTried,
     OutOfBounds,
     ParkingFull,
     ParkingOff,
     ParkingRecordUnreadable,
+    PlanChanged,
     PolicyError,
     PreconditionFailed,
     ReasonRequired,
@@ -79,7 +97,7 @@ from kdm_core.ports import (
 )
 from kdm_core.queries import Page, Query
 from kdm_core.rollout import Rollout, RolloutOutcome, RolloutResult, RolloutState, Target, WaitFor, rollout_of
-from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, SetTo
+from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, ScaleTimes, SetTo
 from kdm_core.selectors import EVERYTHING, LabelSelector
 from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
 
@@ -96,6 +114,13 @@ __all__ = [
     "AuditEvent",
     "AuditSink",
     "AuditUnavailable",
+    "Bulk",
+    "BulkItem",
+    "BulkProgress",
+    "BulkRefused",
+    "BulkResult",
+    "BulkTooLarge",
+    "BulkWait",
     "CacheNotSynced",
     "CacheStale",
     "Caller",
@@ -120,6 +145,7 @@ __all__ = [
     "DeploymentWriter",
     "Expect",
     "Forbidden",
+    "Halt",
     "Health",
     "Identity",
     "InvalidChange",
@@ -128,20 +154,27 @@ __all__ = [
     "InvalidQuery",
     "InvalidReplicas",
     "InvalidSelector",
+    "ItemOutcome",
+    "ItemResult",
     "KdmError",
     "LabelSelector",
     "NamespaceNotWatched",
     "NotParked",
     "NotSeenYet",
+    "NotTried",
     "NothingToPark",
     "Observation",
     "OnBound",
+    "OnError",
     "OutOfBounds",
     "Outcome",
     "Page",
     "ParkingFull",
     "ParkingOff",
     "ParkingRecordUnreadable",
+    "Plan",
+    "PlanChanged",
+    "Planned",
     "Policy",
     "PolicyError",
     "PreconditionFailed",
@@ -153,7 +186,9 @@ __all__ = [
     "RolloutResult",
     "RolloutState",
     "ScaleBy",
+    "ScaleTimes",
     "Scaled",
+    "Selection",
     "ServiceInstrument",
     "SetTo",
     "SourceStatus",

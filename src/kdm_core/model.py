@@ -305,6 +305,7 @@ class AuditEvent:
         reason: Why, for a person; "" on success.
         latency_s: How long it took, in seconds.
         change_reason: Why the caller wanted it, in the caller's own words; "" where none was given.
+        batch: The id of the batch that it belongs to; "" where it was asked for on its own.
     """
 
     time: datetime
@@ -320,3 +321,4 @@ class AuditEvent:
     latency_s: float = 0.0
     dry_run: bool = False
     change_reason: str = ""
+    batch: str = ""

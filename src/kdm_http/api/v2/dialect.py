@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from litestar.exceptions import HTTPException
 
 from kdm_core import (
+    BulkRefused,
+    BulkTooLarge,
     Contended,
     Deployment,
     Expect,
@@ -15,11 +18,13 @@ from kdm_core import (
     KdmError,
     NamespaceNotWatched,
     OutOfBounds,
+    PlanChanged,
     PreconditionFailed,
     WriteConflict,
 )
-from kdm_http.api.errors import BadRequest, Problem, Refused
+from kdm_http.api.errors import BadRequest, Problem, Refused, problem_of
 from kdm_http.api.route import Dialect
+from kdm_http.api.v2.bulk_bodies import refused_item
 from kdm_http.api.v2.problems import KINDS, PATH, STATUSES
 from kdm_http.api.v2.tags import tag_of_replicas
 
@@ -44,7 +49,7 @@ def error_body(problem: Problem) -> dict[str, Any]:
     }
     if problem.write:
         body["written"] = _written(error)
-    return body | _members(error)
+    return body | _members(error) | _of_batch(error, problem)
 
 
 def timeout_error(seconds: float) -> Refused:
@@ -102,6 +107,22 @@ def _members(error: Exception) -> dict[str, Any]:
         case WriteConflict():
             members = _conflict(error.expected, error.current)
     return members
+
+
+def _of_batch(error: Exception, problem: Problem) -> dict[str, Any]:
+    match error:
+        case BulkTooLarge():
+            return {"total": error.total, "bounds": {"min": 1, "max": error.limit}}
+        case PlanChanged():
+            return {"plan": error.tag}
+        case BulkRefused():
+            show = partial(_of_item, request_id=problem.request_id)
+            return {"plan": error.plan.tag, "items": [refused_item(each, show) for each in error.plan.refused]}
+    return {}
+
+
+def _of_item(error: Exception, request_id: str) -> dict[str, Any]:
+    return error_body(problem_of(error, STATUSES, request_id, write=True))
 
 
 def _conflict(expected: Expect | None, current: Deployment | None) -> dict[str, Any]:
