@@ -75,9 +75,9 @@ _WATCH: Final = (
     "parameter here: a client that is made from this document would wait for the end of an answer that has none."
 )
 _PROGRESS: Final = (
-    "With `Accept: text/event-stream` the answer is a stream of server-sent events: `started`, an `item` as each is over, "
-    "with `wait` a `rollout` as each is, and in the end `done` with what would have been the answer, or `error` with a "
-    "problem. A request that fails before it has begun is answered with its status, as without it."
+    "With `Accept: text/event-stream` the answer is a stream of server-sent events: `started`, an `item` as each is "
+    "over, with `wait` a `rollout` as each is, and in the end `done` with what would have been the answer, or `error` "
+    "with a problem. A request that fails before it has begun is answered with its status, as without it."
 )
 _TAGGED: Final = ("If-None-Match",)
 _OPERATIONS: Final = {
