@@ -151,9 +151,9 @@ class Plan:
     override: bool = False
 
     @cached_property
-    def refused(self) -> tuple[Planned, ...]:
-        """The items that are refused."""
-        return tuple(each for each in self.items if each.refusal is not None)
+    def refused(self) -> tuple[tuple[DeploymentRef, KdmError], ...]:
+        """The items that are refused, each with why."""
+        return tuple((each.ref, each.refusal) for each in self.items if each.refusal is not None)
 
     @cached_property
     def changing(self) -> tuple[Planned, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kdm_core.errors.general import InvalidInput, KdmError, PreconditionFailed, Unavailable
 
 if TYPE_CHECKING:
-    from kdm_core.bulk import Plan
+    from kdm_core.model import DeploymentRef
 
 
 class BulkTooLarge(InvalidInput):
@@ -32,18 +33,18 @@ class BulkRefused(KdmError):
     ``items`` says which are refused, and why. Leave them out, or say that the others are to be done all the same.
 
     Attributes:
-        plan: What was asked for, item by item.
+        items: Which are refused, each with why.
+        total: How many items the batch has.
     """
 
     code = "bulk-refused"
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        refused = plan.refused
-        first = refused[0]
+    def __init__(self, items: Sequence[tuple[DeploymentRef, KdmError]], total: int) -> None:
+        self.items = tuple(items)
+        self.total = total
+        first, why = self.items[0]
         super().__init__(
-            f"{len(refused)} of {len(plan.items)} items are refused, so nothing was changed; "
-            f"the first is '{first.ref}': {first.refusal}"
+            f"{len(self.items)} of {total} items are refused, so nothing was changed; the first is '{first}': {why}"
         )
 
 

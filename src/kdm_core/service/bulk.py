@@ -58,7 +58,7 @@ class Batches:
         if if_plan is not None and plan.tag not in if_plan:
             raise await batch.refused(PlanChanged(plan.tag))
         if plan.refused and plan.on_error is OnError.ABORT and not dry_run:
-            raise await batch.refused(BulkRefused(plan))
+            raise await batch.refused(BulkRefused(plan.refused, len(plan.items)))
         return await batch.run(wait)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from kdm_core import BulkResult, DeploymentRef, ItemOutcome, ItemResult, Plan, Planned, RolloutResult
+from kdm_core import BulkResult, DeploymentRef, ItemOutcome, ItemResult, Plan, RolloutResult
 from kdm_http.api.v2.bodies import Body, Count, RolloutBody
 
 ShowError = Callable[[Exception], dict[str, Any]]
@@ -121,15 +121,3 @@ class ItemRolloutBody(Body, frozen=True):
     namespace: str
     name: str
     rollout: RolloutBody
-
-
-def refused_item(planned: Planned, show_error: ShowError) -> dict[str, Any]:
-    """Show an item in the error of a batch that was refused as a whole."""
-    assert planned.refusal is not None  # noqa: S101 - the caller has chosen those
-    return {
-        "namespace": planned.ref.namespace,
-        "name": planned.ref.name,
-        "uid": planned.uid or None,
-        "from": planned.before,
-        "error": show_error(planned.refusal),
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Final
 
 from litestar.exceptions import HTTPException
@@ -29,7 +28,6 @@ from kdm_core import (
 )
 from kdm_http.api.errors import BadRequest, Problem, Refused, problem_of
 from kdm_http.api.route import Dialect
-from kdm_http.api.v2.bulk_bodies import refused_item
 from kdm_http.api.v2.problems import KINDS, PATH, STATUSES
 from kdm_http.api.v2.tags import tag_of_replicas
 
@@ -143,8 +141,8 @@ def _of_batch(error: Exception, problem: Problem) -> dict[str, Any]:
         case PlanChanged():
             return {"plan": error.tag}
         case BulkRefused():
-            show = partial(_of_item, request_id=problem.request_id)
-            return {"plan": error.plan.tag, "items": [refused_item(each, show) for each in error.plan.refused]}
+            items = [_ref(ref) | {"error": _of_item(why, problem.request_id)} for ref, why in error.items]
+            return {"total": error.total, "items": items}
     return {}
 
 

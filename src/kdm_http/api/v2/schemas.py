@@ -156,7 +156,7 @@ def _problem() -> dict[str, Json]:
         "selector": {**_STRING, "description": "The label selector that cannot be read."},
         "problem": {**_STRING, "description": "What is wrong with the label selector."},
         "attempts": {"type": "integer", "description": "How often the write was tried."},
-        "total": {"type": "integer", "description": "How many Deployments were chosen."},
+        "total": {"type": "integer", "description": "How many Deployments the batch has."},
         "plan": {**_STRING, "description": "What the plan of this moment is known by."},
         "items": {
             "type": "array",
@@ -167,8 +167,6 @@ def _problem() -> dict[str, Json]:
     item: Json = {
         "namespace": _STRING,
         "name": _STRING,
-        "uid": {"type": ["string", "null"]},
-        "from": {"type": ["integer", "null"]},
         "error": reference("schemas", "Problem"),
     }
     required = ["type", "title", "status", "detail", "code", "requestId", "retryable"]
