@@ -29,6 +29,7 @@ class Attempt:
         old: The count before, where known.
         new: The count asked for, where known.
         why: The caller's reason.
+        park_id: The batch that is parked or restored; "" where none is.
         goes_on: Whether it goes on under another attempt, which then is the one to be recorded.
     """
 
@@ -36,6 +37,7 @@ class Attempt:
     old: int | None = None
     new: object = None
     why: str = ""
+    park_id: str = ""
     goes_on: bool = False
 
 
@@ -72,6 +74,7 @@ class Recorder:
         *,
         dry_run: bool = False,
         batch: str = "",
+        verb: Verb = Verb.SCALE,
     ) -> Iterator[Attempt]:
         """Record what comes of an attempt to write, whatever that is.
 
@@ -82,6 +85,7 @@ class Recorder:
             change: What is asked for.
             dry_run: Whether it is a trial.
             batch: The id of the batch that it belongs to; "" for none.
+            verb: What is tried.
 
         Yields:
             The attempt, to be completed.
@@ -112,7 +116,7 @@ class Recorder:
                         time=datetime.now(UTC),
                         request_id=caller.request_id,
                         actor=caller.identity,
-                        verb=Verb.SCALE,
+                        verb=verb,
                         namespace=attempt.namespace,
                         name=name,
                         old_replicas=attempt.old,
@@ -123,6 +127,7 @@ class Recorder:
                         dry_run=dry_run,
                         change_reason=attempt.why,
                         batch=batch,
+                        park_id=attempt.park_id,
                     )
                 )
 
