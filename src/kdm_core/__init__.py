@@ -13,10 +13,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kdm_core.attribution import LastChange
+    from kdm_core.bulk import (
+        Bulk,
+        BulkItem,
+        BulkProgress,
+        BulkResult,
+        BulkWait,
+        Halt,
+        ItemOutcome,
+        ItemResult,
+        OnError,
+        Plan,
+        Planned,
+        Selection,
+    )
     from kdm_core.errors import (
         ERRORS,
         AmbiguousName,
         AuditUnavailable,
+        BulkRefused,
+        BulkTooLarge,
         CacheNotSynced,
         CacheStale,
         ChangedSinceParked,
@@ -38,10 +54,12 @@ if TYPE_CHECKING:
         NothingToPark,
         NotParked,
         NotSeenYet,
+        NotTried,
         OutOfBounds,
         ParkingFull,
         ParkingOff,
         ParkingRecordUnreadable,
+        PlanChanged,
         PolicyError,
         PreconditionFailed,
         ReasonRequired,
@@ -89,7 +107,7 @@ if TYPE_CHECKING:
     )
     from kdm_core.queries import Page, Query
     from kdm_core.rollout import Rollout, RolloutOutcome, RolloutResult, RolloutState, Target, WaitFor, rollout_of
-    from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, SetTo
+    from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, ScaleTimes, SetTo
     from kdm_core.selectors import EVERYTHING, LabelSelector
     from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
 
@@ -106,6 +124,13 @@ __all__ = [
     "AuditEvent",
     "AuditSink",
     "AuditUnavailable",
+    "Bulk",
+    "BulkItem",
+    "BulkProgress",
+    "BulkRefused",
+    "BulkResult",
+    "BulkTooLarge",
+    "BulkWait",
     "CacheNotSynced",
     "CacheStale",
     "Caller",
@@ -132,6 +157,7 @@ __all__ = [
     "Effect",
     "Expect",
     "Forbidden",
+    "Halt",
     "Health",
     "Identity",
     "InvalidChange",
@@ -140,15 +166,19 @@ __all__ = [
     "InvalidQuery",
     "InvalidReplicas",
     "InvalidSelector",
+    "ItemOutcome",
+    "ItemResult",
     "KdmError",
     "LabelSelector",
     "LastChange",
     "NamespaceNotWatched",
     "NotParked",
     "NotSeenYet",
+    "NotTried",
     "NothingToPark",
     "Observation",
     "OnBound",
+    "OnError",
     "OutOfBounds",
     "Outcome",
     "Owner",
@@ -157,6 +187,9 @@ __all__ = [
     "ParkingFull",
     "ParkingOff",
     "ParkingRecordUnreadable",
+    "Plan",
+    "PlanChanged",
+    "Planned",
     "Policy",
     "PolicyError",
     "PreconditionFailed",
@@ -168,7 +201,9 @@ __all__ = [
     "RolloutResult",
     "RolloutState",
     "ScaleBy",
+    "ScaleTimes",
     "Scaled",
+    "Selection",
     "ServiceInstrument",
     "SetTo",
     "SourceStatus",
@@ -204,6 +239,7 @@ _PARTS = (
     "owners",
     "parked",
     "attribution",
+    "bulk",
 )
 
 

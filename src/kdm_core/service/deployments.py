@@ -22,6 +22,8 @@ from kdm_core.policy import ALLOW_ALL, Policy
 from kdm_core.ports import AuditSink, DeploymentRepository, ServiceInstrument
 from kdm_core.queries import Page, Query
 from kdm_core.scaling import ANY, Change, Expect, Scaled
+from kdm_core.service.batch import Hands
+from kdm_core.service.bulk import Batches, Bulks
 from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
 from kdm_core.service.listing import page_of
@@ -41,7 +43,7 @@ _READ: Final = Verb.READ
 _ALL: Final = Query()
 
 
-class DeploymentService(LookUp, Waits):
+class DeploymentService(LookUp, Bulks, Waits):
     """What callers may ask of kdm. One instance serves every caller; use it on its repository's event loop.
 
     Reads are synchronous and answered from memory.
@@ -94,6 +96,8 @@ class DeploymentService(LookUp, Waits):
         )
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
+        hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout)
+        self._batches = Batches(repository, self._permission, hands, max_replicas=self._max_replicas)
         self._probe = SharedProbe(repository, clock)
         self.gives_again = Repeats(repository, self._permission, self._instrument).give_again
 
