@@ -4,78 +4,88 @@ Depends on the standard library and attrs alone. Usable on its own::
 
     service = DeploymentService(repository)
     service.get(DeploymentRef("shop", "web")).replicas.desired
+
+Each name is imported when it is first used, so that a program that needs the errors alone does not load the rest.
 """
 
-from kdm_core.errors import (
-    ERRORS,
-    AmbiguousName,
-    AuditUnavailable,
-    CacheNotSynced,
-    CacheStale,
-    ClusterOverloaded,
-    ClusterTimeout,
-    ClusterUnreachable,
-    ClusterUnrecognized,
-    Contended,
-    DeploymentNotFound,
-    Forbidden,
-    InvalidChange,
-    InvalidInput,
-    InvalidName,
-    InvalidQuery,
-    InvalidReplicas,
-    InvalidSelector,
-    KdmError,
-    NamespaceNotWatched,
-    NotSeenYet,
-    OutOfBounds,
-    PolicyError,
-    PreconditionFailed,
-    ReasonRequired,
-    Unavailable,
-    WriteConflict,
-    WriteForbidden,
-    WriteInvalid,
-    WriteRejected,
-)
-from kdm_core.json_values import as_json
-from kdm_core.model import (
-    ALL_NAMESPACES,
-    LOCAL,
-    AuditEvent,
-    Caller,
-    ChangeKind,
-    Deployment,
-    DeploymentChange,
-    DeploymentCondition,
-    DeploymentRef,
-    Identity,
-    Observation,
-    Outcome,
-    ReplicaStatus,
-    SourceStatus,
-    SyncStatus,
-    Trouble,
-    Verb,
-)
-from kdm_core.names import MAX_REPLICAS
-from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
-from kdm_core.ports import (
-    AuditSink,
-    DeploymentFeed,
-    DeploymentObserver,
-    DeploymentReader,
-    DeploymentRepository,
-    DeploymentWriter,
-    ServiceInstrument,
-    WatchInstrument,
-    WrappedRepository,
-)
-from kdm_core.queries import Page, Query
-from kdm_core.rollout import Rollout, RolloutOutcome, RolloutResult, RolloutState, Target, WaitFor, rollout_of
-from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, SetTo
-from kdm_core.selectors import EVERYTHING, LabelSelector
-from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kdm_core.attribution import LastChange
+    from kdm_core.errors import (
+        ERRORS,
+        AmbiguousName,
+        AuditUnavailable,
+        CacheNotSynced,
+        CacheStale,
+        ClusterOverloaded,
+        ClusterTimeout,
+        ClusterUnreachable,
+        ClusterUnrecognized,
+        Contended,
+        DeploymentNotFound,
+        Forbidden,
+        InvalidChange,
+        InvalidInput,
+        InvalidName,
+        InvalidQuery,
+        InvalidReplicas,
+        InvalidSelector,
+        KdmError,
+        NamespaceNotWatched,
+        NotSeenYet,
+        OutOfBounds,
+        PolicyError,
+        PreconditionFailed,
+        ReasonRequired,
+        Unavailable,
+        WriteConflict,
+        WriteForbidden,
+        WriteInvalid,
+        WriteRejected,
+    )
+    from kdm_core.json_values import as_json
+    from kdm_core.model import (
+        ALL_NAMESPACES,
+        LOCAL,
+        AuditEvent,
+        Caller,
+        ChangeKind,
+        Deployment,
+        DeploymentChange,
+        DeploymentCondition,
+        DeploymentRef,
+        Identity,
+        Observation,
+        Outcome,
+        ReplicaStatus,
+        SourceStatus,
+        SyncStatus,
+        Trouble,
+        Verb,
+    )
+    from kdm_core.names import MAX_REPLICAS
+    from kdm_core.owners import Effect, Owner
+    from kdm_core.parked import Parked
+    from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
+    from kdm_core.ports import (
+        AuditSink,
+        DeploymentAnnotator,
+        DeploymentFeed,
+        DeploymentObserver,
+        DeploymentReader,
+        DeploymentRepository,
+        DeploymentWriter,
+        ServiceInstrument,
+        WatchInstrument,
+        WrappedRepository,
+    )
+    from kdm_core.queries import Page, Query
+    from kdm_core.rollout import Rollout, RolloutOutcome, RolloutResult, RolloutState, Target, WaitFor, rollout_of
+    from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, SetTo
+    from kdm_core.selectors import EVERYTHING, LabelSelector
+    from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
 
 __all__ = [
     "ALLOW_ALL",
@@ -101,6 +111,7 @@ __all__ = [
     "ClusterUnrecognized",
     "Contended",
     "Deployment",
+    "DeploymentAnnotator",
     "DeploymentChange",
     "DeploymentCondition",
     "DeploymentFeed",
@@ -111,6 +122,7 @@ __all__ = [
     "DeploymentRepository",
     "DeploymentService",
     "DeploymentWriter",
+    "Effect",
     "Expect",
     "Forbidden",
     "Health",
@@ -123,13 +135,16 @@ __all__ = [
     "InvalidSelector",
     "KdmError",
     "LabelSelector",
+    "LastChange",
     "NamespaceNotWatched",
     "NotSeenYet",
     "Observation",
     "OnBound",
     "OutOfBounds",
     "Outcome",
+    "Owner",
     "Page",
+    "Parked",
     "Policy",
     "PolicyError",
     "PreconditionFailed",
@@ -161,3 +176,22 @@ __all__ = [
     "parse_policy",
     "rollout_of",
 ]
+
+_PARTS = (
+    "errors", "model", "scaling", "rollout", "queries", "selectors", "names", "json_values", "policy", "ports",
+    "service", "owners", "parked", "attribution",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for part in _PARTS:
+            found = vars(import_module(f"kdm_core.{part}"))
+            if name in found:
+                globals()[name] = found[name]
+                return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

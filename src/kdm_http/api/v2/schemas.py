@@ -96,7 +96,15 @@ def _fields(max_replicas: int) -> dict[str, Json]:
 
 def _problem() -> dict[str, Json]:
     """Return the schemas of an error: RFC 9457's members, kdm's own, and those that a code needs."""
-    current: Json = {"replicas": _COUNT, "resourceVersion": _STRING, "uid": _STRING, "etag": _STRING}
+    current: Json = {
+        "namespace": _STRING,
+        "name": _STRING,
+        "generation": {"type": "integer"},
+        "replicas": _COUNT,
+        "resourceVersion": _STRING,
+        "uid": _STRING,
+        "etag": _STRING,
+    }
     expected: Json = {"currentReplicas": _COUNT, "resourceVersion": _STRING, "uid": _STRING}
     properties: Json = {
         "type": {**_STRING, "format": "uri-reference", "description": "The page of this problem."},
@@ -119,6 +127,16 @@ def _problem() -> dict[str, Json]:
         "bounds": reference("schemas", "ProblemBounds"),
         "result": {"type": "integer", "description": "The count that the change would have led to."},
         "verb": {**_STRING, "description": "What the caller may not do."},
+        "user": {**_STRING, "description": "Who may not do it."},
+        "target": {**_STRING, "description": "On what the caller may not do it, for a person."},
+        "namespace": {**_STRING, "description": "The namespace that the problem is about."},
+        "name": {**_STRING, "description": "The name of the Deployment that the problem is about."},
+        "namespaces": {"type": "array", "items": _STRING, "description": "The namespaces that have one of this name."},
+        "what": {**_STRING, "description": "Of what the name is that cannot be one."},
+        "value": {**_STRING, "description": "What cannot be right, cut where it is very long."},
+        "rule": {**_STRING, "description": "What a name must be."},
+        "selector": {**_STRING, "description": "The label selector that cannot be read."},
+        "problem": {**_STRING, "description": "What is wrong with the label selector."},
         "attempts": {"type": "integer", "description": "How often the write was tried."},
     }
     required = ["type", "title", "status", "detail", "code", "requestId", "retryable"]
