@@ -11,6 +11,7 @@ from typing import Final
 from kdm_cli import certs as certs_command
 from kdm_cli import extras, settings
 from kdm_cli import policy as policy_command
+from kdm_cli import ui as ui_command
 from kdm_core.version import installed_version
 
 _UNUSED: Final = ("pydantic", "pydantic_settings", "rich")
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     serve.set_defaults(handler=_serve)
     certs_command.register(commands)
     policy_command.register(commands)
+    ui_command.register(commands)
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.handler(arguments)

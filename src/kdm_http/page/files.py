@@ -12,7 +12,7 @@ from functools import cache
 from hashlib import blake2b
 from html import escape
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from attrs import frozen
 
@@ -45,6 +45,22 @@ REVALIDATED: Final = b"private, no-cache"
 _ROOT: Final = Path(__file__).parent / "static"
 
 
+class Form(NamedTuple):
+    """One form of a file.
+
+    Attributes:
+        body: Its bytes.
+        encoding: How they are compressed; empty for not at all.
+        tag: Its entity tag, as the field ``ETag`` has it (RFC 9110, section 8.8.3.3).
+        fields: Header fields of every answer with it, also where the browser has it.
+    """
+
+    body: bytes
+    encoding: bytes
+    tag: bytes
+    fields: Mapping[bytes, bytes]
+
+
 @frozen
 class Asset:
     """One file.
@@ -69,9 +85,17 @@ class Asset:
         # The same bytes give the same file, at whatever time they are compressed.
         return cls(body, gzip.compress(body, 9, mtime=0), MEDIA_TYPES[Path(name).suffix], _digest(body), cache_control)
 
-    def tag(self, *, compressed: bool) -> bytes:
-        """Return the strong entity tag of one of its two forms (RFC 9110, section 8.8.3.3)."""
-        return b'"%b%b"' % (self.digest.encode(), b"-gzip" if compressed else b"")
+    def form(self, accept_encoding: bytes) -> Form:
+        """Return the form for a browser that accepts such codings: each has a strong tag of its own.
+
+        Args:
+            accept_encoding: The request's Accept-Encoding; empty where it has none.
+        """
+        tag = self.digest.encode()
+        fields = {**GUARDS, b"cache-control": self.cache_control, b"vary": b"accept-encoding"}
+        if takes_gzip(accept_encoding.decode("latin-1")):
+            return Form(self.gzipped, b"gzip", b'"%b-gzip"' % tag, fields)
+        return Form(self.body, b"", b'"%b"' % tag, fields)
 
 
 @frozen
@@ -92,6 +116,15 @@ class Page:
     def wire_bytes(self) -> int:
         """How much a browser that has nothing yet is sent, in bytes, without header fields."""
         return sum(len(each.gzipped) for each in (self.index, *self.assets.values()))
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Return whether a value of Accept-Encoding allows gzip by its name (RFC 9110, section 12.5.3)."""
+    for each in accept_encoding.lower().split(","):
+        coding, _, weight = each.partition(";")
+        if coding.strip() == "gzip":
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
 
 
 @cache

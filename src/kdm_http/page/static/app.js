@@ -43,9 +43,16 @@ function act(what, record) {
 
 // What is chosen
 
+const NEEDS = {
+  parked: ["parking", "This kdm does not offer parking."],
+  owned: ["owners", "This kdm does not look at owners, autoscalers among them."],
+};
+const offered = (tile) => !NEEDS[tile] || about.features[NEEDS[tile][0]] !== false;
+
 const tiles = Object.fromEntries(TILES.map((tile) => {
   const number = h("b", {}, "0");
-  const element = h("button", { type: "button", class: "tile", "data-tile": tile, onclick: () => go({ tile: state.tile === tile ? "all" : tile }) }, number, h("span", {}, NAMES[tile]));
+  const choose = () => (offered(tile) ? go({ tile: state.tile === tile ? "all" : tile }) : announce(NEEDS[tile][1]));
+  const element = h("button", { type: "button", class: "tile", "data-tile": tile, onclick: choose }, number, h("span", {}, NAMES[tile]));
   return [tile, { element, number }];
 }));
 const batches = button("Parked batches", () => go({ open: "parked" }, { push: true }), { class: "quiet", id: "batches" });
@@ -102,6 +109,7 @@ let scrolled = false;
 for (const event of ["scroll", "resize"]) addEventListener(event, () => { scrolled = true; }, { passive: true });
 
 function frame() {
+  requestAnimationFrame(frame);
   const now = Date.now();
   const slowly = now - slow > SLOW_MS;
   const ticking = slowly || everything;
@@ -112,12 +120,16 @@ function frame() {
   if (ticking || keys.size || scrolled || table.stale) drawAll(keys, now);
   scrolled = false;
   side.draw();
-  requestAnimationFrame(frame);
 }
 
 function drawAll(keys, now) {
   const shown = table.draw(keys);
-  for (const [tile, { number }] of Object.entries(tiles)) say(number, count(store.counts[tile]));
+  for (const [tile, { element, number }] of Object.entries(tiles)) {
+    const there = offered(tile);
+    say(number, there ? count(store.counts[tile]) : "–");
+    mark(element, "aria-disabled", there ? null : "true");
+    mark(element, "title", there ? null : NEEDS[tile][1]);
+  }
   const total = store.records.size;
   const rows = table.rows.length;
   const held = table.holding ? " · the order is held while you are here" : "";
@@ -244,6 +256,7 @@ async function learn() {
   const { name, groups } = about.user;
   say(byId("who"), [name, ...groups].map((each) => plain(each, 80)).join(" · "));
   mark(byId("who"), "title", `kdm ${about.version}`);
+  everything = true;
   drawActions();
 }
 

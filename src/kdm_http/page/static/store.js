@@ -50,6 +50,7 @@ export class Store {
   changed = new Set(); // the keys of rows to draw again
   ready = false; // whether all that is present has come once
   series = new Map();
+  own = new Map(); // the newest count that this page wrote, by key: {desired, actor, reason}
   #round = 0;
 
   /** Take an event of the stream. Returns its name. */
@@ -106,6 +107,7 @@ export class Store {
     else this.namespaces.delete(record.namespace);
     this.#count(record, -1);
     this.series.delete(record.key);
+    this.own.delete(record.key);
     this.changed.add(record.key);
     this.version += 1;
   }
@@ -143,7 +145,8 @@ export class Store {
     series.samples.push(sampleOf(record));
     if (series.samples.length > SAMPLES) series.samples.shift();
     if (old.desired === record.desired) return;
-    const { actor = "", manager = "", reason = "" } = record.change ?? {};
+    const own = this.own.get(record.key);
+    const { actor = "", manager = "", reason = "" } = own?.desired === record.desired ? own : record.change ?? {};
     series.changes.unshift({ at: Date.now(), previous: old.desired, desired: record.desired, actor, manager, reason });
     series.changes.length = Math.min(series.changes.length, 20);
   }

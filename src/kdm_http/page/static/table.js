@@ -13,31 +13,31 @@ export const COLUMNS = [
 ];
 
 function row() {
-  const part = {};
+  const cells = {};
   const cell = (name, ...children) => h("div", { role: "cell", class: `c-${name}` }, ...children);
-  part.pick = h("input", { type: "checkbox", "data-do": "pick", tabindex: -1 });
-  part.namespace = h("bdi", { class: "ns" });
-  part.name = h("bdi", { class: "nm" });
-  part.open = h("button", { type: "button", class: "open", "data-do": "open", tabindex: -1 }, part.namespace, " / ", part.name);
-  part.less = h("button", { type: "button", "data-do": "less", tabindex: -1 }, "−");
-  part.want = h("button", { type: "button", class: "want", "data-do": "set", tabindex: -1 });
-  part.more = h("button", { type: "button", "data-do": "more", tabindex: -1 }, "+");
-  part.fill = h("i");
-  part.available = h("span", { class: "counts" });
-  part.mark = h("i", { class: "mark", "aria-hidden": "true" });
-  part.state = h("bdi");
-  part.act = h("button", { type: "button", class: "plain", "data-do": "act", tabindex: -1, hidden: true });
-  part.owner = h("span", { class: "owner" });
-  part.change = h("bdi");
+  cells.pick = h("input", { type: "checkbox", "data-do": "pick", tabindex: -1 });
+  cells.namespace = h("bdi", { class: "ns" });
+  cells.name = h("bdi", { class: "nm" });
+  cells.open = h("button", { type: "button", class: "open", "data-do": "open", tabindex: -1 }, cells.namespace, " / ", cells.name);
+  cells.less = h("button", { type: "button", "data-do": "less", tabindex: -1 }, "−");
+  cells.want = h("button", { type: "button", class: "want", "data-do": "set", tabindex: -1 });
+  cells.more = h("button", { type: "button", "data-do": "more", tabindex: -1 }, "+");
+  cells.fill = h("i");
+  cells.available = h("span", { class: "counts" });
+  cells.mark = h("i", { class: "mark", "aria-hidden": "true" });
+  cells.state = h("bdi");
+  cells.act = h("button", { type: "button", class: "plain", "data-do": "act", tabindex: -1, hidden: true });
+  cells.owner = h("span", { class: "owner" });
+  cells.change = h("bdi");
   const element = h(
     "div", { role: "row", class: "row" },
-    cell("pick", part.pick), cell("name", part.open),
-    cell("desired", h("span", { class: "step" }, part.less, part.want, part.more)),
-    cell("available", h("span", { class: "bar", "aria-hidden": "true" }, part.fill), part.available),
-    cell("state", part.mark, part.state, part.act), cell("owner", part.owner), cell("change", part.change),
+    cell("pick", cells.pick), cell("name", cells.open),
+    cell("desired", h("span", { class: "step" }, cells.less, cells.want, cells.more)),
+    cell("available", h("span", { class: "bar", "aria-hidden": "true" }, cells.fill), cells.available),
+    cell("state", cells.mark, cells.state, cells.act), cell("owner", cells.owner), cell("change", cells.change),
   );
-  part.tabs = [part.pick, part.open, part.less, part.want, part.more, part.act];
-  return Object.assign(element, { part, record: null, index: -1 });
+  cells.tabs = [cells.pick, cells.open, cells.less, cells.want, cells.more, cells.act];
+  return Object.assign(element, { cells, record: null, index: -1 });
 }
 
 export class Table {
@@ -154,55 +154,55 @@ export class Table {
   }
 
   #fill(element, record) {
-    const { part } = element;
+    const { cells } = element;
     const { writes } = this.#with;
     const { key } = record;
     if (element.record?.key !== key) {
-      say(part.namespace, plain(record.namespace, 70));
-      say(part.name, plain(record.name, 260));
+      say(cells.namespace, plain(record.namespace, 70));
+      say(cells.name, plain(record.name, 260));
       for (const [button, label] of [
-        [part.pick, `Select ${key}`], [part.open, `${key}: open`], [part.less, `One less: ${key}`], [part.more, `One more: ${key}`],
+        [cells.pick, `Select ${key}`], [cells.open, `${key}: open`], [cells.less, `One less: ${key}`], [cells.more, `One more: ${key}`],
       ]) mark(button, "aria-label", label);
-      mark(part.open, "title", key);
+      mark(cells.open, "title", key);
     }
     element.record = record;
     const entry = writes.of(key);
     const wanted = entry?.busy ? entry.next ?? entry.target : record.desired;
-    say(part.want, count(wanted));
-    mark(part.want, "aria-label", `Desired: ${wanted}. Set the count of ${key}`);
-    for (const [button, by] of [[part.less, -1], [part.more, 1]]) {
+    say(cells.want, count(wanted));
+    mark(cells.want, "aria-label", `Desired: ${wanted}. Set the count of ${key}`);
+    for (const [button, by] of [[cells.less, -1], [cells.more, 1]]) {
       const why = writes.whyNot(record, wanted + by);
       mark(button, "aria-disabled", why ? "true" : null);
       mark(button, "title", why || null);
     }
     const [words, mood] = stateOf(record);
     const share = record.desired ? Math.min(1, record.available / record.desired) : 0;
-    part.fill.style.transform = `scaleX(${share})`;
-    say(part.available, availableOf(record));
-    say(part.state, entry?.words ?? words);
-    mark(part.state, "title", entry?.words ?? words);
+    cells.fill.style.transform = `scaleX(${share})`;
+    say(cells.available, availableOf(record));
+    say(cells.state, entry?.words ?? words);
+    mark(cells.state, "title", entry?.words ?? words);
     mark(element, "data-mood", entry?.mood ?? mood);
     mark(element, "data-bar", mood);
     mark(element, "data-busy", entry?.busy ? "true" : null);
-    part.act.hidden = !entry?.act;
-    say(part.act, entry?.act?.[0] ?? "");
+    cells.act.hidden = !entry?.act;
+    say(cells.act, entry?.act?.[0] ?? "");
     const [owner] = record.owners;
-    say(part.owner, owner ? plain(ownerOf(owner), 60) + (record.owners.length > 1 ? ` +${record.owners.length - 1}` : "") : "");
-    mark(part.owner, "title", owner ? record.owners.map(effectOf).map((each) => plain(each)).join("; ") : null);
+    say(cells.owner, owner ? plain(ownerOf(owner), 60) + (record.owners.length > 1 ? ` +${record.owners.length - 1}` : "") : "");
+    mark(cells.owner, "title", owner ? record.owners.map(effectOf).map((each) => plain(each)).join("; ") : null);
     this.#date(element);
     const chosen = this.selected.has(key);
-    part.pick.checked = chosen;
+    cells.pick.checked = chosen;
     mark(element, "data-selected", chosen ? "true" : null);
     mark(element, "data-gone", record.gone ? "true" : null);
     const here = key === this.current || (!this.current && element.index === 0);
-    for (const each of part.tabs) each.tabIndex = here ? 0 : -1;
+    for (const each of cells.tabs) each.tabIndex = here ? 0 : -1;
     mark(element, "data-current", key === this.current ? "true" : null);
   }
 
-  #date({ part, record }) {
+  #date({ cells, record }) {
     const change = changeOf(record.change);
-    say(part.change, change);
-    mark(part.change, "title", change || null);
+    say(cells.change, change);
+    mark(cells.change, "title", change || null);
   }
 
   #click(event) {
@@ -253,7 +253,7 @@ export class Table {
     const before = this.current;
     this.current = this.rows[index].key;
     this.draw(new Set([before, this.current]));
-    this.#live.get(this.current)?.part.open.focus({ preventScroll: true });
+    this.#live.get(this.current)?.cells.open.focus({ preventScroll: true });
   }
 
   #measure() {

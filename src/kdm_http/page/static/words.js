@@ -74,7 +74,7 @@ export function changeOf(change, now = Date.now()) {
 
 export function boundsOf(bounds) {
   if (!bounds?.length) return "You may read this one, not scale it.";
-  const parts = bounds.map(({ min, max, allowZero }) => `${allowZero && min > 0 ? "0 or " : ""}${count(min)} to ${count(max)}`);
+  const parts = bounds.map(({ min, max, allowZero }) => `${allowZero && min > 1 ? "0 or " : ""}${count(allowZero && min === 1 ? 0 : min)} to ${count(max)}`);
   return `The policy allows ${parts.join(", or ")}.`;
 }
 

@@ -74,9 +74,11 @@ export class Writes {
 
   /** Write one count. Returns whether it was written. */
   async send(record, base, wanted, { reason = "", override = false } = {}) {
+    const { store } = this.#with;
     const entry = { phase: "sending", base, target: wanted, mood: "warn", busy: true };
     entry.words = `${count(base)} → ${count(wanted)}, sending …`;
     this.#set(record.key, entry);
+    store.own.set(record.key, { desired: wanted, actor: "you", reason });
     const body = { replicas: wanted, currentReplicas: base };
     if (reason) body.reason = reason;
     if (override) body.override = true;
@@ -93,7 +95,8 @@ export class Writes {
 
   /** Say why nothing was written. */
   fail(record, problem) {
-    const { announce, plan } = this.#with;
+    const { announce, plan, store } = this.#with;
+    store.own.delete(record.key);
     const words = refusalOf(problem);
     this.#set(record.key, { phase: "over", words, mood: "bad", code: problem.code });
     announce(`${record.key}: ${words}`);
