@@ -2,7 +2,7 @@
 
 Whoever may connect to a port of this machine is not yet its user, and a browser sends requests for any page it shows.
 So everything here needs a cookie that is given once, for the token of the printed address; the Host must be this
-server's own name, which a page elsewhere cannot have (DNS rebinding); and what is not for this page's origin is refused.
+server's own name, which a page elsewhere cannot have (DNS rebinding); and a call that is not this page's is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 import msgspec
-from litestar.types import Receive, Scope, Send
+from litestar.types import Receive, Send
 
 from kdm_cli.upstream import Upstream
 from kdm_http.api.errors import MAX_BODY_BYTES, Refused
@@ -98,9 +98,8 @@ class Loopback:
         self._page = page
         self._upstream = upstream
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI specifies."""
-        assert scope["type"] == "http"  # noqa: S101 - no other is offered
         fields, path, method = scope["headers"], scope["path"], scope["method"]
         hosts = _values(fields, b"host")
         if len(hosts) != 1 or not self._gate.is_ours(hosts[0]):
@@ -121,7 +120,9 @@ class Loopback:
     async def _open(self, token: str, method: str, send: Send) -> None:
         cookie = self._gate.exchange(token) if method == "GET" else None
         if cookie is None:
-            await _text(send, 403, "This address was used before, or was never right. Start `kdm ui` again for a new one.")
+            await _text(
+                send, 403, "This address was used before, or was never right. Start `kdm ui` again for a new one."
+            )
             return
         # Not a redirect: where a page elsewhere had the link, the browser would not send a strict cookie along with it.
         fields = {b"set-cookie": cookie.encode(), b"refresh": b"0; url=%b" % BASE.encode()}
@@ -181,7 +182,11 @@ class Loopback:
         started = False
         try:
             async with self._upstream.stream(method, target, fields, body) as answer:
-                head = {name.encode(): value.encode("latin-1") for name, value in answer.headers.items() if name in _ANSWERED}
+                head = {
+                    name.encode(): value.encode("latin-1")
+                    for name, value in answer.headers.items()
+                    if name in _ANSWERED
+                }
                 await _start(send, answer.status_code, {**head, b"x-content-type-options": b"nosniff"})
                 started = True
                 async for piece in answer.aiter_raw():
@@ -219,7 +224,8 @@ async def _refuse(send: Send, path: str, status: int, code: str, message: str, *
 
 
 async def _text(send: Send, status: int, text: str, fields: Mapping[bytes, bytes] | None = None) -> None:
-    body = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>kdm</title>\n<p>{escape(text)}</p>\n</html>\n'
+    head = '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>kdm</title>\n'
+    body = f"{head}<p>{escape(text)}</p>\n</html>\n"
     always = {**GUARDS, b"cache-control": b"no-store", b"content-type": b"text/html; charset=utf-8"}
     await _answer(send, status, {**always, **(fields or {})}, body.encode())
 

@@ -74,7 +74,7 @@ def show(access: object, *, name: str = "", port: int = 0) -> int:
     gate = Gate(port)
     app = Loopback(gate, page(name or url.host), upstream)
     config = Config(
-        app,  # type: ignore[arg-type]  # two typings of ASGI
+        app,
         lifespan="off",
         access_log=False,  # the token is in an address
         log_config=None,

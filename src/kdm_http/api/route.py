@@ -168,8 +168,8 @@ class Stream(NamedTuple):
 
 Endpoint = Callable[[DeploymentService, Caller, Request], Any]
 """Returns a struct, a :class:`Listing`, :class:`Found`, :class:`Reply`, :class:`File` or :class:`Stream`, or an
-awaitable of one, or a query whose changes are to be streamed; raises what went wrong. A plain function may return an awaitable, a stream or a
-query only where something is asked for that is not in ``at_once_query``."""
+awaitable of one, or a query whose changes are to be streamed; raises what went wrong. A plain function may return an
+awaitable, a stream or a query only where something is asked for that is not in ``at_once_query``."""
 
 
 @frozen(eq=False)

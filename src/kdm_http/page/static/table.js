@@ -257,7 +257,7 @@ export class Table {
   }
 
   #measure() {
-    this.#height = this.#narrow.matches ? 84 : 44;
+    this.#height = this.#narrow.matches ? 96 : 44;
     this.#seen = -1;
     this.#ordered = 0;
     for (const element of this.#live.values()) element.index = -1;
