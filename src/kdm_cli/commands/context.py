@@ -89,7 +89,7 @@ def add(
     cert: Path | None,
     key: Path | None,
     namespace: str,
-    force: bool,  # noqa: FBT001 - click's way
+    force: bool,
 ) -> None:
     """Write a context down. The first one becomes the current one.
 

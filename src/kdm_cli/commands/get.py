@@ -14,7 +14,7 @@ from kdm_cli.commands import following, options
 from kdm_cli.commands.options import FORMATS, Place
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.output import formats
-from kdm_cli.output.text import coloured, printable, table, warn
+from kdm_cli.output.text import coloured, table, warn
 
 
 @click.command()
@@ -24,7 +24,7 @@ from kdm_cli.output.text import coloured, printable, table, warn
 @options.output(*FORMATS)
 @click.option("-w", "--watch", is_flag=True, help="Then go on, with a line for each change, until Ctrl-C.")
 @options.place(several=True)
-def get(names: tuple[str, ...], selector: str, state: str, form: str, watch: bool, place: Place) -> int:  # noqa: FBT001
+def get(names: tuple[str, ...], selector: str, state: str, form: str, watch: bool, place: Place) -> int:
     """Show Deployments: all of the namespace, those of a selector, or those that are named.
 
     NAME may be NAMESPACE/NAME. With several contexts a column says which one a row is of.

@@ -73,9 +73,9 @@ def undo(
     wait: str | None,
     wait_for: str,
     reason: str,
-    override: bool,  # noqa: FBT001 - click's way, as below
-    dry_run: bool,  # noqa: FBT001
-    yes: bool,  # noqa: FBT001
+    override: bool,
+    dry_run: bool,
+    yes: bool,
     form: str,
     place: Place,
 ) -> int:

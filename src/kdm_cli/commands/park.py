@@ -39,13 +39,13 @@ def park(
     names: tuple[str, ...],
     selector: str,
     park_id: str | None,
-    listing: bool,  # noqa: FBT001 - click's way, as below
+    listing: bool,
     wait: str | None,
     wait_for: str,
     reason: str,
-    override: bool,  # noqa: FBT001
-    dry_run: bool,  # noqa: FBT001
-    yes: bool,  # noqa: FBT001
+    override: bool,
+    dry_run: bool,
+    yes: bool,
     form: str,
     place: Place,
 ) -> int:
@@ -93,9 +93,9 @@ def restore(
     wait: str | None,
     wait_for: str,
     reason: str,
-    override: bool,  # noqa: FBT001 - click's way, as below
-    dry_run: bool,  # noqa: FBT001
-    yes: bool,  # noqa: FBT001
+    override: bool,
+    dry_run: bool,
+    yes: bool,
     form: str,
     place: Place,
 ) -> int:

@@ -62,9 +62,9 @@ def scale(
     wait_for: str,
     reason: str,
     current_replicas: int | None,
-    override: bool,  # noqa: FBT001 - click's way, as below
-    dry_run: bool,  # noqa: FBT001
-    yes: bool,  # noqa: FBT001
+    override: bool,
+    dry_run: bool,
+    yes: bool,
     form: str,
     place: Place,
 ) -> int:

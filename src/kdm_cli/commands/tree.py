@@ -67,7 +67,7 @@ def _is_there(name: str) -> bool:
     return name in COMMANDS and importlib.util.find_spec(COMMANDS[name].partition(":")[0]) is not None
 
 
-def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's way
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         from kdm_core.version import installed_version  # noqa: PLC0415 - which no other command needs
 
