@@ -25,6 +25,11 @@ class Resource:
         """Return the path of the objects of a namespace, or of all for None."""
         return f"{self.api}/{self.plural}" if namespace is None else f"{self.api}/namespaces/{namespace}/{self.plural}"
 
+    def source(self, namespace: str | None) -> str:
+        """Return what a watch is called: by its namespace, or "*" for all; with the kind where it is another one."""
+        where = namespace or "*"
+        return where if self.plural == "deployments" else f"{self.plural}/{where}"
+
 
 DEPLOYMENTS: Final = Resource("/apis/apps/v1", "deployments", "Deployment")
 AUTOSCALERS: Final = Resource("/apis/autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")

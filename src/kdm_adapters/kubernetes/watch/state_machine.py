@@ -49,8 +49,6 @@ class WatchState(Generic[W]):
         on_synced: Called when the first complete state is published.
 
     Attributes:
-        resource: Which kind of objects.
-        source: What the source is called.
         published: What is shown to readers.
         history: How far the source has come.
     """
@@ -68,15 +66,14 @@ class WatchState(Generic[W]):
     ) -> None:
         self.namespace = namespace
         self.resource = resource
-        self.source = source_of(resource, namespace)
+        self.source = resource.source(namespace)
         self._store = store
         self.published = Published(store, namespace)
         self._tuning = tuning or Tuning()
         self._instrument = instrument or WatchInstrument()
         self._on_synced = on_synced
         self._health = Health()
-        rng = rng or Random()  # noqa: S311 - jitter, not cryptography
-        self._plan = Plan(self.source, store, self._tuning, self._instrument, rng)
+        self._plan = Plan(self.source, store, self._tuning, self._instrument, rng or Random())  # noqa: S311 - jitter
         self.history = History(self.source, self._plan, self._health)
         self._start("initial", "the first list has not been read yet")
 
@@ -350,12 +347,4 @@ class WatchState(Generic[W]):
     def _report_undecodable(self, undecodable: Iterable[Undecodable]) -> None:
         for each in undecodable:
             self._instrument.event_undecodable(self.source)
-            _log.warning(
-                "%s: left out what could not be decoded: %s '%s/%s' at resourceVersion '%s': %s",
-                self.source, self.resource.kind, each.namespace, each.name, each.resource_version, each.detail,
-            )  # fmt: skip
-
-
-def source_of(resource: Resource, namespace: str | None) -> str:
-    """Return what a source is called: its namespace, or "*" for all of them; with the kind where that is another."""
-    return namespace or "*" if resource is DEPLOYMENTS else f"{resource.plural}/{namespace or '*'}"
+            _log.warning("%s: left out what could not be decoded: %s %s", self.source, self.resource.kind, each)

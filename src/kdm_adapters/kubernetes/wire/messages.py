@@ -43,6 +43,9 @@ class Undecodable(NamedTuple):
     name: str = ""
     uid: str = ""
 
+    def __str__(self) -> str:
+        return f"'{self.namespace}/{self.name}' at resourceVersion '{self.resource_version}': {self.detail}"
+
 
 class Page(NamedTuple, Generic[W]):
     """A page of a list, or a part of one. ``undecodable`` are the items that could not be understood."""
