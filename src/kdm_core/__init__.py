@@ -56,6 +56,8 @@ if TYPE_CHECKING:
         NotSeenYet,
         NotTried,
         OutOfBounds,
+        OverrideForbidden,
+        OwnerConflict,
         ParkingFull,
         ParkingOff,
         ParkingRecordUnreadable,
@@ -90,7 +92,7 @@ if TYPE_CHECKING:
         Verb,
     )
     from kdm_core.names import MAX_REPLICAS
-    from kdm_core.owners import Effect, Owner
+    from kdm_core.owners import Effect, Judgement, Owner, OwnerType, judge
     from kdm_core.parked import Parked
     from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
     from kdm_core.ports import (
@@ -168,6 +170,7 @@ __all__ = [
     "InvalidSelector",
     "ItemOutcome",
     "ItemResult",
+    "Judgement",
     "KdmError",
     "LabelSelector",
     "LastChange",
@@ -181,7 +184,10 @@ __all__ = [
     "OnError",
     "OutOfBounds",
     "Outcome",
+    "OverrideForbidden",
     "Owner",
+    "OwnerConflict",
+    "OwnerType",
     "Page",
     "Parked",
     "ParkingFull",
@@ -220,6 +226,7 @@ __all__ = [
     "WriteInvalid",
     "WriteRejected",
     "as_json",
+    "judge",
     "parse_policy",
     "rollout_of",
 ]

@@ -176,6 +176,7 @@ class Batch:
             self._dry_run,
             None,
             self._reason,
+            override=self._plan.override,
             batch=self._id,
         )
         try:

@@ -13,6 +13,7 @@ from kdm_core.model import ALL_NAMESPACES, Caller, Deployment, DeploymentRef, Ve
 from kdm_core.ports import DeploymentRepository
 from kdm_core.queries import Query
 from kdm_core.service.listing import page_of
+from kdm_core.service.owning import heed
 from kdm_core.service.permission import Permission
 
 _SCALE = Verb.SCALE
@@ -117,10 +118,11 @@ class Planner:
                 raise _conflict(planned, held, unmet)
             after = planned.change.result(held.ref, held.replicas.desired, self._max_replicas)
             self._permission.check(held, _SCALE, identity, after, reason=reason)
+            owners = heed(self._permission, held, after, identity, override=bulk.override, reason=reason)
         except KdmError as error:
             return evolve(planned, refusal=error)
         expect = evolve(planned.expect, replicas=held.replicas.desired, uid=held.uid)
-        return evolve(planned, after=after, expect=expect)
+        return evolve(planned, after=after, expect=expect, warnings=tuple(each.message for each in owners))
 
 
 def _conflict(planned: Planned, held: Deployment, unmet: str) -> WriteConflict:

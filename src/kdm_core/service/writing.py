@@ -16,12 +16,14 @@ from kdm_core.errors import (
     Forbidden,
     KdmError,
     OutOfBounds,
+    OwnerConflict,
     PreconditionFailed,
     WriteConflict,
 )
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
+from kdm_core.service.owning import heed, reverted
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
 
@@ -51,6 +53,8 @@ class Write:
     condition: Condition | None
     reason: str
     exactly: bool = False
+    override: bool = False
+    heed_owners: bool = True
     batch: str = ""
 
 
@@ -134,6 +138,8 @@ class Writer:
             if held is None:
                 raise DeploymentNotFound(ref)  # the cluster may have it, but there is nothing to judge by
             write.condition(held)
+        if held is not None:
+            self._heed(held, replicas, write, attempt)
         self._recorder.check()
         until = self._clock() + self._contention_timeout_s
         attempts = 0
@@ -147,7 +153,8 @@ class Writer:
                     raise
                 await self._pause(attempts)  # all is as expected: it was the status that somebody wrote
             else:
-                return Scaled(written, attempt.old if expect.replicas is None else expect.replicas, write.dry_run)
+                previous = attempt.old if expect.replicas is None else expect.replicas
+                return Scaled(written, previous, write.dry_run, attempt.owners)
 
     async def _compare_and_set(self, write: Write, change: Change, attempt: Attempt) -> Scaled:
         ref, expect = write.ref, write.expect
@@ -181,7 +188,7 @@ class Writer:
                     raise Contended(ref, attempts) from conflict
                 await self._pause(attempts)
             else:
-                return Scaled(written, attempt.old, write.dry_run)
+                return Scaled(written, attempt.old, write.dry_run, attempt.owners)
 
     async def _fetch(self, write: Write, attempt: Attempt) -> Deployment:
         """Ask the cluster for a Deployment, when nothing is written that could have been stored."""
@@ -213,7 +220,7 @@ class Writer:
             self._judge(held, change, write, attempt)
             if write.condition is not None:
                 write.condition(held)
-        except (OutOfBounds, Forbidden):
+        except (OutOfBounds, Forbidden, OwnerConflict):
             return True
         except PreconditionFailed as error:
             return error.maybe_later
@@ -225,4 +232,12 @@ class Writer:
         self._permission.check(held, _SCALE, identity, reason=reason)
         replicas = change.result(held.ref, held.replicas.desired, self._max_replicas)
         self._permission.check(held, _SCALE, identity, replicas, reason=reason)
+        self._heed(held, replicas, write, attempt)
         return replicas
+
+    def _heed(self, held: Deployment, replicas: int, write: Write, attempt: Attempt) -> None:
+        """Note what the owners do to a count, and refuse what would not last."""
+        if write.heed_owners and held.owners:
+            identity, reason = write.caller.identity, bool(attempt.why)
+            attempt.owners = heed(self._permission, held, replicas, identity, override=write.override, reason=reason)
+            attempt.overridden = reverted(attempt.owners) if replicas != held.replicas.desired else ()

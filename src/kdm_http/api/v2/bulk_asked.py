@@ -144,12 +144,6 @@ async def bulk_of(request: Request) -> Bulk:
         body = msgspec.convert(document, ScaleMany, strict=True)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{str(error)[:200]}: {_RULE}") from error
-    if body.override:
-        raise Refused(
-            "not-supported",
-            400,
-            "override: this kdm does not look at owners, so there is nothing to override; leave it out",
-        )
     return body.bulk
 
 
