@@ -225,9 +225,22 @@ __all__ = [
 ]
 
 _PARTS = (
-    "errors", "model", "scaling", "rollout", "queries", "selectors", "names", "json_values", "policy", "ports",
-    "service", "bulk", "owners", "parked", "attribution",
-)  # fmt: skip
+    "errors",
+    "model",
+    "scaling",
+    "rollout",
+    "queries",
+    "selectors",
+    "names",
+    "json_values",
+    "policy",
+    "ports",
+    "service",
+    "owners",
+    "parked",
+    "attribution",
+    "bulk",
+)
 
 
 def __getattr__(name: str) -> object:

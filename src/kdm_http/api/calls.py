@@ -18,6 +18,7 @@ from kdm_http.api.relay import relayed
 from kdm_http.api.replays import Keyed, Replays, fingerprint_of, key_of
 from kdm_http.api.requests import query_parameters, whole_body
 from kdm_http.api.route import Request, Route, Stream
+from kdm_http.api.same_origin import check_same_origin
 
 _CONDITIONS = (b"if-match", b"if-none-match")
 
@@ -44,6 +45,8 @@ class Calls:
             return await whole_body(asked.body)
 
         try:
+            if route.method != "GET":
+                check_same_origin(fields, b"https")
             if not route.dialect.encoded_slashes:
                 _check_slashes(scope["raw_path"])
             query = query_parameters(scope["query_string"], route.query)

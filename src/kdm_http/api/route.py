@@ -145,6 +145,24 @@ class Reply(NamedTuple):
     media_type: bytes = b"application/json"
 
 
+class File(NamedTuple):
+    """A file, for an answer with an entity tag.
+
+    Attributes:
+        body: Its bytes, compressed or not.
+        media_type: Of the bytes before they were compressed.
+        tag: Its entity tag, as the field ``ETag`` has it.
+        fields: Header fields as they are sent, each with the end of its line: also where the client has the file.
+        encoding: How the bytes are compressed; empty for not at all.
+    """
+
+    body: bytes
+    media_type: bytes
+    tag: bytes
+    fields: bytes
+    encoding: bytes = b""
+
+
 class Stream(NamedTuple):
     """An answer that takes its time: an ASGI application sends it."""
 
@@ -152,9 +170,9 @@ class Stream(NamedTuple):
 
 
 Endpoint = Callable[[DeploymentService, Caller, Request], Any]
-"""Returns a struct, a :class:`Listing`, :class:`Found`, :class:`Reply` or :class:`Stream`, or an awaitable of one, or a
-query whose changes are to be streamed; raises what went wrong. A plain function may return an awaitable, a stream or a
-query only where something is asked for that is not in ``at_once_query``."""
+"""Returns a struct, a :class:`Listing`, :class:`Found`, :class:`Reply`, :class:`File` or :class:`Stream`, or an
+awaitable of one, or a query whose changes are to be streamed; raises what went wrong. A plain function may return an
+awaitable, a stream or a query only where something is asked for that is not in ``at_once_query``."""
 
 
 @frozen(eq=False)
