@@ -68,6 +68,7 @@ from kdm_core.model import (
 from kdm_core.names import MAX_REPLICAS
 from kdm_core.owners import Effect, Owner
 from kdm_core.parked import Parked
+from kdm_core.parking import ParkedDeployment, ParkedState, Parking, ParkingStatus
 from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
 from kdm_core.ports import (
     AuditSink,
@@ -77,6 +78,7 @@ from kdm_core.ports import (
     DeploymentReader,
     DeploymentRepository,
     DeploymentWriter,
+    ParkingLot,
     ServiceInstrument,
     WatchInstrument,
     WrappedRepository,
@@ -148,9 +150,14 @@ __all__ = [
     "Owner",
     "Page",
     "Parked",
+    "ParkedDeployment",
+    "ParkedState",
+    "Parking",
     "ParkingFull",
+    "ParkingLot",
     "ParkingOff",
     "ParkingRecordUnreadable",
+    "ParkingStatus",
     "Policy",
     "PolicyError",
     "PreconditionFailed",
