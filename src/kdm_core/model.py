@@ -318,6 +318,7 @@ class AuditEvent:
         reason: Why, for a person; "" on success.
         latency_s: How long it took, in seconds.
         change_reason: Why the caller wanted it, in the caller's own words; "" where none was given.
+        batch: The id of the batch that it belongs to; "" where it was asked for on its own.
         park_id: The batch that was parked or restored with it; "" for anything else.
     """
 
@@ -334,4 +335,5 @@ class AuditEvent:
     latency_s: float = 0.0
     dry_run: bool = False
     change_reason: str = ""
+    batch: str = ""
     park_id: str = ""

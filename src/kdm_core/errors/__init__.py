@@ -1,5 +1,6 @@
 """What can go wrong, as a caller of the domain meets it. No error knows HTTP or Kubernetes."""
 
+from kdm_core.errors.bulk import BulkRefused, BulkTooLarge, NotTried, PlanChanged
 from kdm_core.errors.codes import ERRORS
 from kdm_core.errors.general import (
     AmbiguousName,
@@ -45,6 +46,8 @@ __all__ = [
     "ERRORS",
     "AmbiguousName",
     "AuditUnavailable",
+    "BulkRefused",
+    "BulkTooLarge",
     "CacheNotSynced",
     "CacheStale",
     "ChangedSinceParked",
@@ -65,11 +68,13 @@ __all__ = [
     "NamespaceNotWatched",
     "NotParked",
     "NotSeenYet",
+    "NotTried",
     "NothingToPark",
     "OutOfBounds",
     "ParkingFull",
     "ParkingOff",
     "ParkingRecordUnreadable",
+    "PlanChanged",
     "PolicyError",
     "PreconditionFailed",
     "ReasonRequired",

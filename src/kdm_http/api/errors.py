@@ -36,6 +36,9 @@ STATUS: Final[Mapping[str, int]] = {
     "parking-record-unreadable": 409,
     "write-conflict": 409,
     "precondition-failed": 412,
+    "plan-changed": 412,
+    "bulk-refused": 422,
+    "bulk-too-large": 422,
     "parking-full": 422,
     "write-rejected": 422,
     "write-invalid": 422,
@@ -49,6 +52,7 @@ STATUS: Final[Mapping[str, int]] = {
     "cache-stale": 503,
     "cluster-overloaded": 503,
     "cluster-unreachable": 503,
+    "not-tried": 503,
     "cluster-timeout": 504,
     "not-seen-yet": 504,
 }
