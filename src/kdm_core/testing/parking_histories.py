@@ -253,7 +253,8 @@ class Action:
 
 
 _WEIGHTS = {
-    "step": 60, "park": 10, "restore": 8, "wake": 3, "kill": 4, "scale": 4, "touch": 4, "look": 3, "create": 1, "delete": 1,
+    "step": 60, "park": 10, "restore": 8, "wake": 3, "kill": 4, "scale": 4, "touch": 4, "look": 3,
+    "create": 1, "delete": 1,
 }  # fmt: skip
 """Of a hundred actions; a call takes five steps or more."""
 
