@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
 from typing import Final
 
 DISTRIBUTION: Final = "kdm-service"
@@ -40,7 +39,7 @@ def needed_for(what: str, extra: str) -> Iterator[None]:
         ) from error
 
 
-class _Absent(MetaPathFinder):
+class _Absent:
     """Finds that packages are not installed."""
 
     def __init__(self, packages: Sequence[str]) -> None:
@@ -59,7 +58,7 @@ def hidden(*packages: str) -> Iterator[None]:
         packages: Their names. One that is loaded already is still found.
     """
     absent = _Absent(packages)
-    sys.meta_path.insert(0, absent)
+    sys.meta_path.insert(0, absent)  # type: ignore[arg-type]  # importlib.abc would take 50 ms to import
     try:
         yield
     finally:

@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve both RFDs' APIs over mutual TLS. Each setting is a flag or an environment variable.",
     )
     settings.add_flags(serve)
+    serve.add_argument(
+        "--dev-context",
+        metavar="NAME",
+        help="with --dev: write a context of this name for the commands that ask a kdm, if the name is free",
+    )
     serve.set_defaults(handler=_serve)
     certs.register(commands)
     policy.register(commands)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import rich_click as click
 
 from kdm_cli.client.api import Kdm
-from kdm_cli.client.problems import Problem
 from kdm_cli.commands import options
 from kdm_cli.commands.options import Place
 from kdm_cli.exits import CommandError, Exit, of_several
@@ -65,8 +64,6 @@ def health(form: str, place: Place) -> int:
             found.append((context.name, Kdm(context).health()))
             exits.append(Exit.DONE)
         except CommandError as error:
-            if not several and not isinstance(error, Problem):
-                raise
             found.append((context.name, {"status": "unhealthy", "error": str(error)}))
             exits.append(error.exit)
     if form != "table":

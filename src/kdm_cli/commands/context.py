@@ -89,7 +89,7 @@ def add(
     cert: Path | None,
     key: Path | None,
     namespace: str,
-    force: bool,  # noqa: FBT001 - click's way
+    force: bool,
 ) -> None:
     """Write a context down. The first one becomes the current one.
 
@@ -104,14 +104,18 @@ def add(
         raise targets.usage("--client goes with --from: which client of that directory")
     if not (server and ca and cert and key):
         raise targets.usage("give --from DIR, or all of --server, --ca, --cert and --key")
-    absolute = (each.expanduser().absolute() for each in (ca, cert, key))
-    for path in (ca, cert, key):
-        if not path.expanduser().is_file():
-            raise targets.usage(f"{path}: no such file")
+    ca, cert, key = (_existing(each) for each in (ca, cert, key))
     place = targets.namespace_of(namespace) if namespace else DEFAULT_NAMESPACE
-    made = Context(name, contexts.server_url(server, "--server"), *absolute, place)
+    made = Context(name, contexts.server_url(server, "--server"), ca, cert, key, place)
     is_current = Contexts.of_user().add(made, replace=force)
     print(f"added {name}" + (", the current context" if is_current else f"; `kdm context use {name}` makes it current"))
+
+
+def _existing(path: Path) -> Path:
+    """Return the absolute path of a file."""
+    if not path.expanduser().is_file():
+        raise targets.usage(f"{path}: no such file")
+    return path.expanduser().absolute()
 
 
 def _files_of(directory: Path, client: str | None) -> tuple[Path, Path, Path]:

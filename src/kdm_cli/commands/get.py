@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import rich_click as click
@@ -14,7 +13,7 @@ from kdm_cli.commands import following, options
 from kdm_cli.commands.options import FORMATS, Place
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.output import formats
-from kdm_cli.output.text import coloured, printable, table, warn
+from kdm_cli.output.text import coloured, table, warn
 
 
 @click.command()
@@ -24,7 +23,7 @@ from kdm_cli.output.text import coloured, printable, table, warn
 @options.output(*FORMATS)
 @click.option("-w", "--watch", is_flag=True, help="Then go on, with a line for each change, until Ctrl-C.")
 @options.place(several=True)
-def get(names: tuple[str, ...], selector: str, state: str, form: str, watch: bool, place: Place) -> int:  # noqa: FBT001
+def get(names: tuple[str, ...], selector: str, state: str, form: str, watch: bool, place: Place) -> int:
     """Show Deployments: all of the namespace, those of a selector, or those that are named.
 
     NAME may be NAMESPACE/NAME. With several contexts a column says which one a row is of.
@@ -48,6 +47,8 @@ def _list(place: Place, selector: str, state: str, form: str) -> int:
             return error
 
     if several:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only for several
+
         with ThreadPoolExecutor(len(place.contexts)) as pool:
             answers = list(pool.map(ask, range(len(place.contexts))))
     else:
@@ -72,9 +73,7 @@ def _list(place: Place, selector: str, state: str, form: str) -> int:
     return of_several([*(error.exit for error in failed), *([Exit.DONE] * len(lists))])
 
 
-def _print_lists(
-    lists: list[tuple[str, dict[str, Any]]], form: str, *, several: bool, namespaces: bool
-) -> None:
+def _print_lists(lists: list[tuple[str, dict[str, Any]]], form: str, *, several: bool, namespaces: bool) -> None:
     items = [(context, item) for context, answer in lists for item in answer["items"]]
     if form in {"json", "yaml"}:
         print(formats.dumped(formats.merged(lists, several=several), form))
@@ -132,5 +131,3 @@ def _print_values(found: list[tuple[str, dict[str, Any]]], form: str, *, several
     values = {context: items[0] if one else items for context, items in by_context.items()}
     if values:
         print(formats.dumped(values if several else next(iter(values.values())), form))
-
-

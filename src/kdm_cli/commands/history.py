@@ -40,7 +40,9 @@ def history(name: str | None, limit: int | None, since: str | None, form: str, p
         return Exit.DONE
     rows = [_row(item) for item in found["items"]]
     if rows:
-        print("\n".join(table(["AGO", "NAME", "FROM", "TO", "BY", "REASON", "BATCH"], rows, colours=coloured(sys.stdout))))
+        print(
+            "\n".join(table(["AGO", "NAME", "FROM", "TO", "BY", "REASON", "BATCH"], rows, colours=coloured(sys.stdout)))
+        )
     warn(f"{'' if rows else 'no changes seen; '}watching since {found['since']}")
     return Exit.DONE
 
@@ -73,9 +75,9 @@ def undo(
     wait: str | None,
     wait_for: str,
     reason: str,
-    override: bool,  # noqa: FBT001 - click's way, as below
-    dry_run: bool,  # noqa: FBT001
-    yes: bool,  # noqa: FBT001
+    override: bool,
+    dry_run: bool,
+    yes: bool,
     form: str,
     place: Place,
 ) -> int:
