@@ -15,8 +15,8 @@ from kdm_cli.exits import CommandError
 def lines(name: str, server: str, certificates: Path) -> list[str]:
     """Write a context down, and return commands that use it.
 
-    A context that leads elsewhere is left alone: the next free name is taken, ``dev-2`` for example. The context that is
-    the current one stays it.
+    A context that leads elsewhere is left alone: the next free name is taken, ``dev-2`` for example. The current
+    context stays the current one.
 
     Args:
         name: The context's name, if it is free.
@@ -25,8 +25,8 @@ def lines(name: str, server: str, certificates: Path) -> list[str]:
     """
     try:
         contexts = Contexts.of_user()
-        files = (certificates / each for each in ("dev-ca.pem", "dev-admin.pem", "dev-admin-key.pem"))
-        made = Context(_free(contexts, name, certificates), server, *files)
+        ca, cert, key = (certificates / each for each in ("dev-ca.pem", "dev-admin.pem", "dev-admin-key.pem"))
+        made = Context(_free(contexts, name, certificates), server, ca, cert, key)
         is_current = contexts.add(made, replace=True)
     except ModuleNotFoundError as error:
         return [f"  pip install 'kdm-service[cli]' brings the command ({error.name} is missing)"]

@@ -58,7 +58,7 @@ def hidden(*packages: str) -> Iterator[None]:
         packages: Their names. One that is loaded already is still found.
     """
     absent = _Absent(packages)
-    sys.meta_path.insert(0, absent)  # type: ignore[arg-type]  # importlib.abc would take 50 ms to import
+    sys.meta_path.insert(0, absent)
     try:
         yield
     finally:

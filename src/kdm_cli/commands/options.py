@@ -68,7 +68,7 @@ def place(*, several: bool = False, everywhere: bool = True) -> Callable[[Callab
             help=f"The context to use{many}. Default: $KDM_CONTEXT, or the current one.",
         ),
         click.option("--server", metavar="URL", help="kdm's URL, in the place of the context's."),
-        click.option("--ca", metavar="FILE", type=click.Path(), help="The CA of the server's certificate."),
+        click.option("--ca", metavar="FILE", type=click.Path(), help="The CA of kdm's certificate."),
         click.option("--cert", metavar="FILE", type=click.Path(), help="The client certificate."),
         click.option("--key", metavar="FILE", type=click.Path(), help="The client certificate's key."),
         click.option("-n", "--namespace", metavar="NS", shell_complete=completing.namespaces, help="The namespace."),

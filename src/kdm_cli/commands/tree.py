@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "restore": f"{_HERE}.park:restore",
     "history": f"{_HERE}.history:history",
     "undo": f"{_HERE}.history:undo",
-    "ui": "kdm_cli.ui:ui",
+    "ui": f"{_HERE}.ui:ui",
     "whoami": f"{_HERE}.about:whoami",
     "health": f"{_HERE}.about:health",
     "context": f"{_HERE}.context:context",

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdm_cli.client.mirror import Mirror, target_of
+from kdm_cli.targets import Target
 
 BODY = st.builds(
     lambda name, count: {"namespace": "shop", "name": name, "n": count}, st.sampled_from("abc"), st.integers(0, 3)
@@ -25,7 +26,8 @@ def test_after_each_whole_state_it_holds_exactly_that_and_what_it_told_adds_up(
     rounds: list[tuple[bool, list[dict[str, Any]], list[dict[str, Any]]]],
 ) -> None:
     """A listener that applies what it is told holds the same; a state that was cut off half-way changes nothing."""
-    mirror, listener = Mirror(), {}
+    mirror = Mirror()
+    listener: dict[Target, dict[str, Any]] = {}
     for cut, whole, later in rounds:
         mirror.apply("reset", {"reason": "lagged"})
         for body in state(whole).values():
