@@ -73,6 +73,8 @@ class Desk:
             kdm.abort()
         for thread in self._threads:
             thread.join(JOIN_S)
+        for kdm in self._asking:
+            kdm.close()
         os.close(self._wake)
 
     def put(self, news: News) -> None:

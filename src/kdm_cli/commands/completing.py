@@ -36,7 +36,8 @@ def park_ids(ctx: click.Context, _: click.Parameter, typed: str) -> list[Complet
     """Offer the ids of what is parked."""
 
     def ask() -> list[dict[str, Any]]:
-        return list(_kdm(ctx).parked(None)["batches"])
+        with contextlib.closing(_kdm(ctx)) as kdm:
+            return list(kdm.parked(None)["batches"])
 
     return [CompletionItem(each["parkId"]) for each in soon(ask) if each["parkId"].startswith(typed)]
 
@@ -76,8 +77,8 @@ def _names(ctx: click.Context, typed: str) -> dict[str, int]:
 
 def _ask(ctx: click.Context, *, everywhere: bool) -> list[dict[str, Any]]:
     def ask() -> list[dict[str, Any]]:
-        kdm = _kdm(ctx)
-        return list(kdm.list(None if everywhere else kdm.context.namespace)["items"])
+        with contextlib.closing(_kdm(ctx)) as kdm:
+            return list(kdm.list(None if everywhere else kdm.context.namespace)["items"])
 
     return soon(ask)
 

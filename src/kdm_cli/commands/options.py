@@ -43,9 +43,15 @@ class Place(NamedTuple):
         """The namespace that is meant; None for all."""
         return None if self.everywhere else self.context.namespace
 
-    def kdm(self) -> Kdm:
-        """Return the one kdm to ask."""
-        return Kdm(self.context)
+    def kdm(self, context: Context | None = None) -> Kdm:
+        """Return a kdm to ask, whose connection is closed at the end of the command.
+
+        Args:
+            context: Which; None for the one there is.
+        """
+        kdm = Kdm(context or self.context)
+        click.get_current_context().call_on_close(kdm.close)
+        return kdm
 
     def target(self, text: str) -> targets.Target:
         """Read a name."""

@@ -135,12 +135,13 @@ class Asked:
             self.served.do(lambda: setattr(self.repository.faults, name, False))
 
 
-def context_file(path: Path, served: Served, **others: str) -> None:
-    """Write a context ``alice`` and one ``bob``; and some that differ in their URL.
+def context_file(path: Path, served: Served, *more: Served, **others: str) -> None:
+    """Write a context ``alice`` and one ``bob``; ``alice-2`` and so on for more kdm; and some of other URLs.
 
     Args:
         path: The file.
         served: The kdm.
+        more: More of them.
         others: URLs by the names of more contexts.
     """
     credentials = served.credentials
@@ -152,10 +153,11 @@ def context_file(path: Path, served: Served, **others: str) -> None:
             f'server = "{access.server}"\nca = "{access.ca}"\ncert = "{access.cert}"\nkey = "{access.key}"',
         ]
     access = served.access(credentials.alice, name="alice")
-    for name, url in others.items():
+    places = [(f"alice-{number}", each.access(name="alice")) for number, each in enumerate(more, 2)]
+    for name, each in [*places, *((name, access._replace(server=url)) for name, url in others.items())]:
         lines += [
             f"[contexts.{name}]",
-            f'server = "{url}"\nca = "{access.ca}"\ncert = "{access.cert}"\nkey = "{access.key}"',
+            f'server = "{each.server}"\nca = "{each.ca}"\ncert = "{each.cert}"\nkey = "{each.key}"',
         ]
     path.write_text("\n".join(lines) + "\n")
 
