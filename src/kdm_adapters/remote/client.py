@@ -278,6 +278,8 @@ class Client:
             response = self._ask(connection, method, target, sent, content)
             try:
                 read = b"" if method == "HEAD" else response.read(MAX_ANSWER_BYTES)
+                if response.length and method != "HEAD":
+                    raise http.client.IncompleteRead(b"", response.length)
             except (OSError, http.client.HTTPException) as error:
                 raise of_asking(error, self.access, self._address.authority, read=method in _SAFE) from error
             done = response.isclosed() and not response.will_close
