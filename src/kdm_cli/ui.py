@@ -24,10 +24,9 @@ def show(access: object, *, name: str = "", port: int = 0) -> int:
     """
     import httpx  # noqa: PLC0415 - as above
 
-    from kdm_cli.loopback import OPEN, Gate, Loopback  # noqa: PLC0415
+    from kdm_cli.loopback import OPEN, Gate, Loopback, server_of  # noqa: PLC0415
     from kdm_cli.upstream import Access, Upstream  # noqa: PLC0415
     from kdm_http.page.files import page  # noqa: PLC0415
-    from kdm_http.server.uvicorn_seam import Config, Server  # noqa: PLC0415
 
     assert isinstance(access, Access)  # noqa: S101 - its module is not imported with this one
     url = httpx.URL(access.server)
@@ -44,22 +43,13 @@ def show(access: object, *, name: str = "", port: int = 0) -> int:
     port = listening.getsockname()[1]
     gate = Gate(port)
     app = Loopback(gate, page(name or url.host), upstream)
-    config = Config(
-        app,
-        lifespan="off",
-        access_log=False,  # the token is in an address
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=1,
-    )
     # Never an argument of another program, such as a browser's: the token would be in the list of processes.
     print(f"kdm ui shows {access.server} on this machine. Open, once:\n\n  http://{HOST}:{port}{OPEN}{gate.token}\n")
     print("Whoever has this address may do what your certificate may. Press Ctrl-C to stop.", flush=True)
 
     async def serve() -> None:
         try:
-            await Server(config).serve(sockets=[listening])
+            await server_of(app).serve(sockets=[listening])
         finally:
             await upstream.aclose()
 
