@@ -36,7 +36,7 @@ from kdm_core.model import (
     SyncStatus,
 )
 from kdm_core.names import check_name, check_namespace, check_replicas
-from kdm_core.ports import DeploymentRepository, WatchInstrument, not_seen_yet
+from kdm_core.ports import DeploymentRepository, OnSeen, WatchInstrument, not_seen_yet
 from kdm_core.scaling import ANY, Expect
 
 STALE_AFTER_S: Final = 150.0
@@ -107,7 +107,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         self._store = Store()
         self._changes = Broadcaster(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
-        self._followed = Followed()
+        self._followed = Followed(self._seen)
         self._store.on_change = self._on_change
         self._store.on_observed = self._followed.changed
         self._readers = Readers(self._store.get)
@@ -269,6 +269,10 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._sources.check_watched(ref.namespace)
         return self._followed.add(ref, on_change)
 
+    def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
+        """See the port."""
+        return self._followed.add_to_all(on_seen, [each.ref for each in self._store.list()])
+
     async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
         """See the port. Where several namespaces are watched, each has to come that far by itself."""
         if namespace != ALL_NAMESPACES:
@@ -280,6 +284,9 @@ class KubernetesDeploymentRepository(DeploymentRepository):
                         await self._awaited[source].wait(resource_version)
         if not self._sources.have_seen(namespace, resource_version):
             raise not_seen_yet(self.sync_status(), namespace, resource_version)
+
+    def _seen(self, ref: DeploymentRef) -> Deployment | None:
+        return self._sources.view(ref.namespace).published.observed(ref.namespace, ref.name)
 
     def _check_ref(self, ref: DeploymentRef) -> None:
         check_name(ref.name)

@@ -36,7 +36,7 @@ from kdm_core.model import (
     SyncStatus,
 )
 from kdm_core.names import check_namespace, check_replicas
-from kdm_core.ports import DeploymentRepository, WatchInstrument, not_seen_yet
+from kdm_core.ports import DeploymentRepository, OnSeen, WatchInstrument, not_seen_yet
 from kdm_core.scaling import ANY, Expect
 
 
@@ -106,7 +106,7 @@ class MemoryDeploymentRepository(DeploymentRepository):
             each: asyncio.Event() for each in (ALL_NAMESPACES, *(source.name for source in self._sources))
         }
         self._subscribers: set[Subscriber] = set()
-        self._followed = Followed()
+        self._followed = Followed(self._seen)
         self._awaited = AwaitedVersions()
         # Of our own writes that the watch has not delivered: what it delivered last.
         self._beneath: dict[DeploymentRef, Deployment | None] = {}
@@ -221,12 +221,16 @@ class MemoryDeploymentRepository(DeploymentRepository):
     def observed(self, ref: DeploymentRef) -> Observation:
         """See the port."""
         self._sources.check_watched(ref.namespace)
-        return self._sources.observed(ref, self._beneath.get(ref, self._snapshot.get(ref)))
+        return self._sources.observed(ref, self._seen(ref))
 
     def follow(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
         """See the port."""
         self._sources.check_watched(ref.namespace)
         return self._followed.add(ref, on_change)
+
+    def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
+        """See the port."""
+        return self._followed.add_to_all(on_seen, sorted(self._snapshot))
 
     async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
         """See the port. What one source has seen here, all have that see anything."""
@@ -246,6 +250,9 @@ class MemoryDeploymentRepository(DeploymentRepository):
     def heal_watch(self) -> None:
         """See again, and catch up."""
         self.faults.disconnected = False
+
+    def _seen(self, ref: DeploymentRef) -> Deployment | None:
+        return self._beneath.get(ref, self._snapshot.get(ref))
 
     def _look(self) -> None:
         """Begin or cease to see the cluster, as the faults have it."""

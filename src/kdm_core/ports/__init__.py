@@ -8,6 +8,7 @@ from kdm_core.ports.repository import (
     DeploymentReader,
     DeploymentRepository,
     DeploymentWriter,
+    OnSeen,
     not_seen_yet,
 )
 from kdm_core.ports.wrapped import WrappedRepository
@@ -19,6 +20,7 @@ __all__ = [
     "DeploymentReader",
     "DeploymentRepository",
     "DeploymentWriter",
+    "OnSeen",
     "ServiceInstrument",
     "WatchInstrument",
     "WrappedRepository",

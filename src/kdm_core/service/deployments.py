@@ -25,6 +25,7 @@ from kdm_core.queries import Page, Query
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
 from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
+from kdm_core.service.history import Histories
 from kdm_core.service.listing import page_of
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
@@ -33,6 +34,7 @@ from kdm_core.service.rollouts import Rollouts
 from kdm_core.service.waits import Waits
 from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Write, Writer
 from kdm_core.timers import CallLater, call_later
+from kdm_core.tracking import ChangeTracker
 
 DEFAULT_MAX_REPLICAS: Final = 1000
 """The largest count a caller may ask for unless configured otherwise: guards against typos."""
@@ -41,7 +43,7 @@ _READ: Final = Verb.READ
 _ALL: Final = Query()
 
 
-class DeploymentService(Waits):
+class DeploymentService(Waits, Histories):
     """What callers may ask of kdm. One instance serves every caller; use it on its repository's event loop.
 
     Reads are synchronous and answered from memory.
@@ -54,6 +56,7 @@ class DeploymentService(Waits):
         namespace: What a name without a namespace means: one in this namespace, or "*" for whichever has one.
         max_replicas: The largest count that may be asked for, inclusive.
         contention_timeout_s: How long a relative change tries to get its turn against others, in seconds.
+        tracker: Keeps the history of who changed what; None for none.
         clock: Monotonic seconds, for latencies, the age of a probe and the time a relative change has.
         sleep: Waits so many seconds.
         call_later: Calls a function after so many seconds: for the deadlines of waits.
@@ -73,6 +76,7 @@ class DeploymentService(Waits):
         namespace: str = ALL_NAMESPACES,
         max_replicas: int = DEFAULT_MAX_REPLICAS,
         contention_timeout_s: float = CONTENTION_TIMEOUT_S,
+        tracker: ChangeTracker | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         call_later: CallLater = call_later,
@@ -91,7 +95,10 @@ class DeploymentService(Waits):
             contention_timeout_s=contention_timeout_s,
             clock=clock,
             sleep=sleep,
+            tracker=tracker,
         )
+        self._tracker = tracker
+        self._synced_at = {}
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
         self._probe = SharedProbe(repository, clock)
