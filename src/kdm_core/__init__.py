@@ -6,6 +6,7 @@ Depends on the standard library and attrs alone. Usable on its own::
     service.get(DeploymentRef("shop", "web")).replicas.desired
 """
 
+from kdm_core.attribution import LastChange
 from kdm_core.errors import (
     ERRORS,
     AmbiguousName,
@@ -59,9 +60,12 @@ from kdm_core.model import (
     Verb,
 )
 from kdm_core.names import MAX_REPLICAS
+from kdm_core.owners import Effect, Owner
+from kdm_core.parked import Parked
 from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
 from kdm_core.ports import (
     AuditSink,
+    DeploymentAnnotator,
     DeploymentFeed,
     DeploymentObserver,
     DeploymentReader,
@@ -101,6 +105,7 @@ __all__ = [
     "ClusterUnrecognized",
     "Contended",
     "Deployment",
+    "DeploymentAnnotator",
     "DeploymentChange",
     "DeploymentCondition",
     "DeploymentFeed",
@@ -111,6 +116,7 @@ __all__ = [
     "DeploymentRepository",
     "DeploymentService",
     "DeploymentWriter",
+    "Effect",
     "Expect",
     "Forbidden",
     "Health",
@@ -123,13 +129,16 @@ __all__ = [
     "InvalidSelector",
     "KdmError",
     "LabelSelector",
+    "LastChange",
     "NamespaceNotWatched",
     "NotSeenYet",
     "Observation",
     "OnBound",
     "OutOfBounds",
     "Outcome",
+    "Owner",
     "Page",
+    "Parked",
     "Policy",
     "PolicyError",
     "PreconditionFailed",

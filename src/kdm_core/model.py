@@ -13,8 +13,11 @@ from typing import Final
 
 from attrs import field, frozen
 
+from kdm_core.attribution import LastChange
 from kdm_core.labels import NO_LABELS
 from kdm_core.names import check_name, check_namespace
+from kdm_core.owners import Owner
+from kdm_core.parked import Parked
 
 ALL_NAMESPACES: Final = "*"
 """In the place of a namespace: every watched one. No namespace can have this name."""
@@ -90,6 +93,9 @@ class Deployment:
         labels: Its labels. Read-only and possibly shared between Deployments: never mutate.
         progressing: The condition ``Progressing``: whether its rollout gets on. None where the controller says nothing.
         replica_failure: The condition ``ReplicaFailure``: whether Pods cannot be created. None where they can.
+        owners: Who else changes its count; () as well where nobody looks for them.
+        last_change: The newest change of its count; None where that is not known.
+        parked: What is remembered of it while it is parked; None where it is not.
     """
 
     ref: DeploymentRef
@@ -102,6 +108,9 @@ class Deployment:
     labels: Mapping[str, str] = field(default=NO_LABELS, hash=False)
     progressing: DeploymentCondition | None = None
     replica_failure: DeploymentCondition | None = None
+    owners: tuple[Owner, ...] = ()
+    last_change: LastChange | None = None
+    parked: Parked | None = None
 
 
 class ChangeKind(enum.StrEnum):

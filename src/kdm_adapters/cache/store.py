@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 
+from kdm_adapters.cache.joined import Joined
 from kdm_core.model import ChangeKind, Deployment, DeploymentRef
 
 OnChange = Callable[[ChangeKind, Deployment], None]
@@ -20,11 +21,13 @@ class Store:
     Attributes:
         on_change: Called with each ADDED, MODIFIED and DELETED, in order, once it is visible.
         on_observed: Called where a source said something of a Deployment that may be no change of what is shown.
+        joined: What is known of Deployments besides themselves, and shown with them.
     """
 
     def __init__(self) -> None:
         self.on_change: OnChange = lambda _kind, _deployment: None
         self.on_observed: Callable[[DeploymentRef], None] = lambda _ref: None
+        self.joined = Joined(lambda ref: self.get(ref.namespace, ref.name), self.put)
         self._objects: Objects = {}
         # A name's one namespace, or all of them; nearly every name has one, and a bare string is cheapest.
         self._namespaces: dict[str, str | tuple[str, ...]] = {}
@@ -61,6 +64,7 @@ class Store:
 
     def put(self, deployment: Deployment) -> None:
         """Add or replace one. The same name with another uid is a deletion and an addition."""
+        deployment = self.joined.join(deployment)
         namespace, name = deployment.ref.namespace, deployment.ref.name
         in_namespace = self._objects.get(namespace)
         if in_namespace is None:
@@ -90,6 +94,7 @@ class Store:
             del self._objects[namespace]
         self._count -= 1
         self._unindex(namespace, name)
+        self.joined.forget(old.ref)
         last = as_last_seen if as_last_seen is not None and as_last_seen.uid == old.uid else old
         self._changed(ChangeKind.DELETED, last)
 

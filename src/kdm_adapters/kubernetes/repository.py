@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from kdm_adapters.cache.broadcast import BUFFER, Broadcaster
 from kdm_adapters.cache.followed import AwaitedVersions, Followed
+from kdm_adapters.cache.joined import ShowsJoined
 from kdm_adapters.cache.store import Store
 from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes.api.client import ApiError, Client
@@ -52,7 +53,7 @@ STOP_TIMEOUT_S: Final = 0.9
 _log = logging.getLogger(__name__)
 
 
-class KubernetesDeploymentRepository(DeploymentRepository):
+class KubernetesDeploymentRepository(ShowsJoined, DeploymentRepository):
     """Deployments in a cluster, cached by a watch for each namespace, or by one for all of them.
 
     Read-your-writes: the cluster's answer to a write is laid over the cache at once. It gives way to the first watch
@@ -106,6 +107,7 @@ class KubernetesDeploymentRepository(DeploymentRepository):
         self._selector = {"labelSelector": label_selector} if label_selector else {}
         self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         self._store = Store()
+        self._joined = self._store.joined
         self._changes = Broadcaster(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
         self._followed = Followed(self._seen)
         self._store.on_change = self._on_change

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from attrs import evolve
 
 from kdm_adapters.memory import controllers
 from kdm_adapters.memory.controllers import Controllers, Pace
+from kdm_core.attribution import LastChange
 from kdm_core.labels import Labels
 from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
 from kdm_core.names import check_replicas
 from kdm_core.timers import CallLater, call_later
+
+CLIENT: Final = "kubectl"
+"""Who changes the cluster where nobody is named."""
 
 
 class MemoryCluster:
@@ -27,6 +33,7 @@ class MemoryCluster:
         settle: Whether the status follows the spec by itself: on the event loop's next turn, or at once without a loop.
         pace: How fast it does; None for at once.
         call_later: Calls a function after so many seconds: the clock of the pace. By default it is the event loop's.
+        clock: Seconds since 1970: when a count was changed.
 
     Attributes:
         deployments: All there are.
@@ -34,17 +41,31 @@ class MemoryCluster:
         watchers: Called with every change; None for a deletion.
     """
 
-    def __init__(self, *, settle: bool = True, pace: Pace | None = None, call_later: CallLater = call_later) -> None:
+    def __init__(
+        self,
+        *,
+        settle: bool = True,
+        pace: Pace | None = None,
+        call_later: CallLater = call_later,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.deployments: dict[DeploymentRef, Deployment] = {}
         self.version = 0
         self.watchers: list[Callable[[DeploymentRef, Deployment | None], None]] = []
         self._settle = settle
+        self._clock = clock
         self._controllers = None if pace is None else Controllers(pace, call_later, self._take_step)
         self._quotas: dict[str, int] = {}
         self._broken: set[DeploymentRef] = set()
 
     def create(
-        self, ref: DeploymentRef, replicas: int, *, labels: Mapping[str, str] | None = None, paused: bool = False
+        self,
+        ref: DeploymentRef,
+        replicas: int,
+        *,
+        labels: Mapping[str, str] | None = None,
+        paused: bool = False,
+        manager: str = CLIENT,
     ) -> Deployment:
         """Create a Deployment; replace one of the same name by a new object.
 
@@ -53,6 +74,7 @@ class MemoryCluster:
             replicas: How many are desired.
             labels: Its labels; copied.
             paused: Whether its rollouts are paused.
+            manager: Who does it: the field manager that the cluster notes.
 
         Returns:
             The Deployment, settled (see ``settle``) or not.
@@ -68,22 +90,34 @@ class MemoryCluster:
             replicas=ReplicaStatus(desired=check_replicas(replicas)),
             paused=paused,
             labels=Labels(labels or {}),
+            last_change=LastChange(int(self._clock()), manager),
         )
         return self._store(fresh)
 
     # What users do
 
-    def scale(self, ref: DeploymentRef, replicas: int) -> Deployment:
-        """Change how many are desired. The same number again changes nothing, not even the resourceVersion."""
-        scaled = self.would_scale(ref, replicas)
+    def scale(self, ref: DeploymentRef, replicas: int, *, manager: str = CLIENT) -> Deployment:
+        """Change how many are desired. The same number again changes nothing, not even the resourceVersion.
+
+        Args:
+            ref: Of which Deployment.
+            replicas: How many.
+            manager: Who does it: the field manager that the cluster notes.
+        """
+        scaled = self.would_scale(ref, replicas, manager=manager)
         return scaled if scaled is self.deployments[ref] else self._store(scaled)
 
-    def would_scale(self, ref: DeploymentRef, replicas: int) -> Deployment:
+    def would_scale(self, ref: DeploymentRef, replicas: int, *, manager: str = CLIENT) -> Deployment:
         """Return what ``scale`` would make of a Deployment, without doing it."""
         held = self.deployments[ref]
         if held.replicas.desired == replicas:
             return held
-        return evolve(held, generation=held.generation + 1, replicas=evolve(held.replicas, desired=replicas))
+        return evolve(
+            held,
+            generation=held.generation + 1,
+            replicas=evolve(held.replicas, desired=replicas),
+            last_change=LastChange(int(self._clock()), manager),
+        )
 
     def relabel(self, ref: DeploymentRef, labels: Mapping[str, str]) -> Deployment:
         """Replace the labels: a change that is none of the spec. The same labels again change nothing."""

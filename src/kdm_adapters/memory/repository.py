@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from kdm_adapters.cache.followed import AwaitedVersions, Followed
+from kdm_adapters.cache.joined import FIELD_MANAGER, Joined, ShowsJoined
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_adapters.memory.faults import Faults
 from kdm_adapters.memory.sources import Source, Sources
@@ -40,7 +41,7 @@ from kdm_core.ports import DeploymentRepository, OnSeen, WatchInstrument, not_se
 from kdm_core.scaling import ANY, Expect
 
 
-class MemoryDeploymentRepository(DeploymentRepository):
+class MemoryDeploymentRepository(ShowsJoined, DeploymentRepository):
     """A ``DeploymentRepository`` that is its own cluster.
 
     It behaves as a cluster does where a caller can tell: resourceVersions count up over all Deployments, ``generation``
@@ -110,6 +111,7 @@ class MemoryDeploymentRepository(DeploymentRepository):
         self._awaited = AwaitedVersions()
         # Of our own writes that the watch has not delivered: what it delivered last.
         self._beneath: dict[DeploymentRef, Deployment | None] = {}
+        self._joined = Joined(self._snapshot.get, lambda held: self._apply(held.ref, held))
         self._closed = False
         for each in deployments:
             self.cluster.create(each.ref, each.replicas.desired, labels=each.labels, paused=each.paused)
@@ -201,7 +203,8 @@ class MemoryDeploymentRepository(DeploymentRepository):
             raise WriteConflict(f"Deployment '{ref}' has been changed by somebody else; read it again and retry")
         if unmet := expect.unmet(held):
             raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
-        written = self.cluster.would_scale(ref, replicas) if dry_run else self.cluster.scale(ref, replicas)
+        scale = self.cluster.would_scale if dry_run else self.cluster.scale
+        written = self._joined.join(scale(ref, replicas, manager=FIELD_MANAGER))
         if self.faults.answer_lost:
             raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
         source = self._sources.of(ref.namespace)
@@ -313,9 +316,12 @@ class MemoryDeploymentRepository(DeploymentRepository):
 
     def _apply(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
         held = self._snapshot.get(ref)
+        if deployment is not None:
+            deployment = self._joined.join(deployment)
         if held == deployment:
             return
         if held is not None and (deployment is None or deployment.uid != held.uid):
+            self._joined.forget(ref)
             del self._snapshot[ref]
             self._by_name[ref.name].discard(ref)
             self._publish(DeploymentChange(ChangeKind.DELETED, held))

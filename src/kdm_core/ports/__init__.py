@@ -3,6 +3,7 @@
 from kdm_core.ports.audit import AuditSink
 from kdm_core.ports.instruments import ServiceInstrument, WatchInstrument
 from kdm_core.ports.repository import (
+    DeploymentAnnotator,
     DeploymentFeed,
     DeploymentObserver,
     DeploymentReader,
@@ -15,6 +16,7 @@ from kdm_core.ports.wrapped import WrappedRepository
 
 __all__ = [
     "AuditSink",
+    "DeploymentAnnotator",
     "DeploymentFeed",
     "DeploymentObserver",
     "DeploymentReader",

@@ -1,4 +1,4 @@
-"""The port to the Deployments, in four parts: reading, writing, following, and observing one of them."""
+"""The port to the Deployments, in parts: reading, writing, following, observing one of them, and annotating them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from kdm_core.model import (
     Observation,
     SyncStatus,
 )
+from kdm_core.parked import Parked
 from kdm_core.scaling import ANY, Expect
 from kdm_core.versions import older
 
@@ -281,7 +282,31 @@ class DeploymentObserver(DeploymentReader, DeploymentFeed):
         return bool(seen) and not older(seen, resource_version)
 
 
-class DeploymentRepository(DeploymentObserver, DeploymentWriter):
+class DeploymentAnnotator:
+    """Shows what only kdm knows of a Deployment together with it: in reads, and to followers as ``MODIFIED``.
+
+    Nothing here needs to be implemented: by default it is not shown.
+    """
+
+    def annotate_parked(self, ref: DeploymentRef, parked: Parked | None) -> None:
+        """Show that a Deployment is parked, from now on.
+
+        Args:
+            ref: Which one. It need not exist.
+            parked: What is remembered of it; not shown with another object of its name. None where it is not parked.
+        """
+
+    def annotate_change(self, written: Deployment, actor: str, reason: str) -> None:
+        """Show who asked for a count, and why, for as long as it is the newest change of the count.
+
+        Args:
+            written: What ``set_replicas`` returned, where it changed the count.
+            actor: Who asked.
+            reason: Why; "" where no reason was given.
+        """
+
+
+class DeploymentRepository(DeploymentObserver, DeploymentWriter, DeploymentAnnotator):
     """Deployments, read from memory and written to their home.
 
     A repository is an async context manager. Entering starts it and returns at once, before anything is synced;

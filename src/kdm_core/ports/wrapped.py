@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentChange, DeploymentRef, Observation, SyncStatus
+from kdm_core.parked import Parked
 from kdm_core.ports.repository import DeploymentRepository, OnSeen
 from kdm_core.scaling import ANY, Expect
 
@@ -70,3 +71,9 @@ class WrappedRepository(DeploymentRepository):
 
     async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
         await self._repository.wait_seen(namespace, resource_version, timeout_s)
+
+    def annotate_parked(self, ref: DeploymentRef, parked: Parked | None) -> None:
+        self._repository.annotate_parked(ref, parked)
+
+    def annotate_change(self, written: Deployment, actor: str, reason: str) -> None:
+        self._repository.annotate_change(written, actor, reason)

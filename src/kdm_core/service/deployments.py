@@ -22,7 +22,8 @@ from kdm_core.names import check_namespace, check_replicas
 from kdm_core.policy import ALLOW_ALL, Policy
 from kdm_core.ports import AuditSink, DeploymentRepository, ServiceInstrument
 from kdm_core.queries import Page, Query
-from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
+from kdm_core.scaling import ANY, Change, Expect, Scaled
+from kdm_core.service.by_name import ByName
 from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
 from kdm_core.service.history import Histories
@@ -43,7 +44,7 @@ _READ: Final = Verb.READ
 _ALL: Final = Query()
 
 
-class DeploymentService(Waits, Histories):
+class DeploymentService(ByName, Histories, Waits):
     """What callers may ask of kdm. One instance serves every caller; use it on its repository's event loop.
 
     Reads are synchronous and answered from memory.
@@ -157,83 +158,6 @@ class DeploymentService(Waits, Histories):
         if known is None:
             raise DeploymentNotFound(ref)
         return known
-
-    def find(self, name: str, namespace: str | None = None, caller: Caller = LOCAL) -> Deployment:
-        """Return the Deployment that a name means, from memory: for callers that need not name a namespace.
-
-        Args:
-            name: Its name.
-            namespace: Its namespace; None for the configured default, "*" for whichever has one of that name.
-            caller: Who asks.
-
-        Returns:
-            Its newest known state.
-
-        Raises:
-            InvalidName, DeploymentNotFound, Forbidden, CacheNotSynced, CacheStale: As for ``get``.
-            AmbiguousName: "*", and several namespaces have one that the caller may read or scale.
-        """
-        where = self._namespace if namespace is None else namespace
-        if where != ALL_NAMESPACES:
-            return self.get(DeploymentRef(where, name), caller)
-        try:
-            found = self._repository.find(name)
-        except KdmError:
-            found = ()  # as in ``get``
-        if len(found) != 1 or not self._permission.policy.allows(caller.identity, _READ, found[0].ref, found[0].labels):
-            try:
-                found = (self._permission.the_one(name, _READ, caller.identity),)
-            except Forbidden as error:
-                self._recorder.refusal(error, caller, where, name)
-                raise
-        self._instrument.read_served("find")
-        return found[0]
-
-    def resolve(
-        self,
-        name: str,
-        namespace: str | None,
-        verb: Verb,
-        caller: Caller = LOCAL,
-        change: Change | None = None,
-        reason: str = "",
-    ) -> DeploymentRef:
-        """Return which Deployment a name means: for callers that need not name a namespace.
-
-        Permission comes first: who may not touch a name does not learn whether it exists. A failure is recorded as what
-        the attempt to read or write came to; so write in the same turn of the event loop, or resolve again.
-
-        Args:
-            name: Its name.
-            namespace: Its namespace; None for the configured default, "*" for whichever has one of that name.
-            verb: What is to be done.
-            caller: Who asks.
-            change: What is to be written, where something is: it is checked, and refused, with the name.
-            reason: Why it is to be written.
-
-        Returns:
-            The reference. Where a namespace was named the Deployment need not be known here: it may be new.
-
-        Raises:
-            InvalidName, Forbidden, AmbiguousName, DeploymentNotFound, CacheNotSynced, CacheStale: As for ``find``.
-            InvalidReplicas, InvalidChange: The change can never be right.
-        """
-        where = self._namespace if namespace is None else namespace
-        if verb is _READ:
-            return self.find(name, where, caller).ref
-        with self._recorder.attempt(caller, where, name, change) as attempt:
-            if change is not None:
-                change.check(self._max_replicas)
-            attempt.why = check_reason(reason)
-            given = bool(attempt.why)
-            replicas = change.replicas if isinstance(change, SetTo) else None
-            if where == ALL_NAMESPACES:
-                ref = self._permission.the_one(name, verb, caller.identity, replicas, reason=given).ref
-            else:
-                ref = DeploymentRef(where, name)
-                self._permission.known(ref, verb, caller.identity, replicas, reason=given)
-            attempt.goes_on = True
-            return ref
 
     def list(self, query: Query = _ALL, caller: Caller = LOCAL) -> Page:
         """Return the Deployments the caller may read and asks for, from memory.

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Self
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from kdm_core import Deployment, ReplicaStatus, RolloutOutcome, RolloutResult, RolloutState, WaitFor, rollout_of
+from kdm_core import (
+    Deployment,
+    LastChange,
+    Parked,
+    ReplicaStatus,
+    RolloutOutcome,
+    RolloutResult,
+    RolloutState,
+    WaitFor,
+    rollout_of,
+)
 from kdm_core.names import MAX_REPLICAS
 
 Count = Annotated[int, Meta(ge=0, le=MAX_REPLICAS)]
@@ -62,6 +73,45 @@ class Access(Body, frozen=True):
     bounds: list[Bounds]
 
 
+class OwnerBody(Body, frozen=True):
+    """Something that changes the count by itself, and the bounds within which it does; null where it has none."""
+
+    kind: str
+    name: str
+    min: Count | None
+    max: Count | None
+
+
+class ParkedBody(Body, frozen=True):
+    """What is remembered of a parked Deployment."""
+
+    replicas: Count
+    """How many come back."""
+    at: str
+    by: str
+    reason: str
+    park_id: str
+    """What was parked together."""
+
+
+class LastChangeBody(Body, frozen=True):
+    """The newest change of the count: when, and by which field manager; by whom and why, where kdm made it."""
+
+    at: str
+    manager: str
+    actor: str
+    reason: str
+
+
+def moment(seconds: int) -> str:
+    """Return a time as RFC 3339 has it, in UTC.
+
+    Args:
+        seconds: Since 1970.
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 class DeploymentBody(Body, frozen=True):
     """One Deployment."""
 
@@ -75,6 +125,12 @@ class DeploymentBody(Body, frozen=True):
     paused: bool
     replicas: Replicas
     rollout: RolloutNow
+    owners: list[OwnerBody]
+    """Who else changes its count."""
+    parked: ParkedBody | None
+    """Null where it is not parked."""
+    last_change: LastChangeBody | None
+    """Null where it is not known."""
     access: Access | UnsetType = UNSET
 
     @classmethod
@@ -97,8 +153,27 @@ class DeploymentBody(Body, frozen=True):
             paused=deployment.paused,
             replicas=Replicas.of(deployment.replicas),
             rollout=RolloutNow(state=rollout.state, message=rollout.message),
+            owners=[
+                OwnerBody(kind=each.kind, name=each.name, min=each.min, max=each.max) for each in deployment.owners
+            ],
+            parked=None if deployment.parked is None else _parked(deployment.parked),
+            last_change=None if deployment.last_change is None else _last_change(deployment.last_change),
             access=access,
         )
+
+
+def _parked(parked: Parked) -> ParkedBody:
+    return ParkedBody(
+        replicas=parked.replicas,
+        at=moment(parked.at),
+        by=parked.by,
+        reason=parked.reason,
+        park_id=parked.park_id,
+    )
+
+
+def _last_change(change: LastChange) -> LastChangeBody:
+    return LastChangeBody(at=moment(change.at), manager=change.manager, actor=change.actor, reason=change.reason)
 
 
 class ListMetadata(Body, frozen=True):

@@ -1,0 +1,22 @@
+"""To whom a Deployment's count is owed."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen(weakref_slot=False)
+class LastChange:
+    """The newest change of a Deployment's count, as the cluster has it, and what kdm knows of it besides.
+
+    Attributes:
+        at: When, in seconds since 1970 (the API server notes whole seconds).
+        manager: Who changed it, as the cluster knows them: the field manager, such as ``kubectl`` or ``kdm``.
+        actor: Who asked kdm for it; "" where that was not this kdm.
+        reason: Why, in the actor's own words; "" where none was given.
+    """
+
+    at: int
+    manager: str
+    actor: str = ""
+    reason: str = ""
