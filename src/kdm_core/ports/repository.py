@@ -25,7 +25,6 @@ from kdm_core.parked import Parked
 from kdm_core.scaling import ANY, Expect
 from kdm_core.versions import older
 
-
 OnSeen = Callable[[DeploymentRef, Deployment | None], None]
 """Takes in what the cluster says of a Deployment; None where it was deleted."""
 
