@@ -4,82 +4,112 @@ Depends on the standard library and attrs alone. Usable on its own::
 
     service = DeploymentService(repository)
     service.get(DeploymentRef("shop", "web")).replicas.desired
+
+Each name is imported when it is first used, so that a program that needs the errors alone does not load the rest.
 """
 
-from kdm_core.attribution import LastChange
-from kdm_core.errors import (
-    ERRORS,
-    AmbiguousName,
-    AuditUnavailable,
-    CacheNotSynced,
-    CacheStale,
-    ClusterOverloaded,
-    ClusterTimeout,
-    ClusterUnreachable,
-    ClusterUnrecognized,
-    Contended,
-    DeploymentNotFound,
-    Forbidden,
-    InvalidChange,
-    InvalidInput,
-    InvalidName,
-    InvalidQuery,
-    InvalidReplicas,
-    InvalidSelector,
-    KdmError,
-    NamespaceNotWatched,
-    NotSeenYet,
-    OutOfBounds,
-    PolicyError,
-    PreconditionFailed,
-    ReasonRequired,
-    Unavailable,
-    WriteConflict,
-    WriteForbidden,
-    WriteInvalid,
-    WriteRejected,
-)
-from kdm_core.json_values import as_json
-from kdm_core.model import (
-    ALL_NAMESPACES,
-    LOCAL,
-    AuditEvent,
-    Caller,
-    ChangeKind,
-    Deployment,
-    DeploymentChange,
-    DeploymentCondition,
-    DeploymentRef,
-    Identity,
-    Observation,
-    Outcome,
-    ReplicaStatus,
-    SourceStatus,
-    SyncStatus,
-    Trouble,
-    Verb,
-)
-from kdm_core.names import MAX_REPLICAS
-from kdm_core.owners import Effect, Owner
-from kdm_core.parked import Parked
-from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
-from kdm_core.ports import (
-    AuditSink,
-    DeploymentAnnotator,
-    DeploymentFeed,
-    DeploymentObserver,
-    DeploymentReader,
-    DeploymentRepository,
-    DeploymentWriter,
-    ServiceInstrument,
-    WatchInstrument,
-    WrappedRepository,
-)
-from kdm_core.queries import Page, Query
-from kdm_core.rollout import Rollout, RolloutOutcome, RolloutResult, RolloutState, Target, WaitFor, rollout_of
-from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, SetTo
-from kdm_core.selectors import EVERYTHING, LabelSelector
-from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kdm_core.attribution import LastChange
+    from kdm_core.bulk import (
+        Bulk,
+        BulkItem,
+        BulkProgress,
+        BulkResult,
+        BulkWait,
+        Halt,
+        ItemOutcome,
+        ItemResult,
+        OnError,
+        Plan,
+        Planned,
+        Selection,
+    )
+    from kdm_core.errors import (
+        ERRORS,
+        AmbiguousName,
+        AuditUnavailable,
+        BulkRefused,
+        BulkTooLarge,
+        CacheNotSynced,
+        CacheStale,
+        ChangedSinceParked,
+        ClusterOverloaded,
+        ClusterTimeout,
+        ClusterUnreachable,
+        ClusterUnrecognized,
+        Contended,
+        DeploymentNotFound,
+        Forbidden,
+        InvalidChange,
+        InvalidInput,
+        InvalidName,
+        InvalidQuery,
+        InvalidReplicas,
+        InvalidSelector,
+        KdmError,
+        NamespaceNotWatched,
+        NothingToPark,
+        NotParked,
+        NotSeenYet,
+        NotTried,
+        OutOfBounds,
+        ParkingFull,
+        ParkingOff,
+        ParkingRecordUnreadable,
+        PlanChanged,
+        PolicyError,
+        PreconditionFailed,
+        ReasonRequired,
+        Unavailable,
+        WriteConflict,
+        WriteForbidden,
+        WriteInvalid,
+        WriteRejected,
+    )
+    from kdm_core.json_values import as_json
+    from kdm_core.model import (
+        ALL_NAMESPACES,
+        LOCAL,
+        AuditEvent,
+        Caller,
+        ChangeKind,
+        Deployment,
+        DeploymentChange,
+        DeploymentCondition,
+        DeploymentRef,
+        Identity,
+        Observation,
+        Outcome,
+        ReplicaStatus,
+        SourceStatus,
+        SyncStatus,
+        Trouble,
+        Verb,
+    )
+    from kdm_core.names import MAX_REPLICAS
+    from kdm_core.owners import Effect, Owner
+    from kdm_core.parked import Parked
+    from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
+    from kdm_core.ports import (
+        AuditSink,
+        DeploymentAnnotator,
+        DeploymentFeed,
+        DeploymentObserver,
+        DeploymentReader,
+        DeploymentRepository,
+        DeploymentWriter,
+        ServiceInstrument,
+        WatchInstrument,
+        WrappedRepository,
+    )
+    from kdm_core.queries import Page, Query
+    from kdm_core.rollout import Rollout, RolloutOutcome, RolloutResult, RolloutState, Target, WaitFor, rollout_of
+    from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, ScaleTimes, SetTo
+    from kdm_core.selectors import EVERYTHING, LabelSelector
+    from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
 
 __all__ = [
     "ALLOW_ALL",
@@ -94,11 +124,19 @@ __all__ = [
     "AuditEvent",
     "AuditSink",
     "AuditUnavailable",
+    "Bulk",
+    "BulkItem",
+    "BulkProgress",
+    "BulkRefused",
+    "BulkResult",
+    "BulkTooLarge",
+    "BulkWait",
     "CacheNotSynced",
     "CacheStale",
     "Caller",
     "Change",
     "ChangeKind",
+    "ChangedSinceParked",
     "ClusterOverloaded",
     "ClusterTimeout",
     "ClusterUnreachable",
@@ -119,6 +157,7 @@ __all__ = [
     "Effect",
     "Expect",
     "Forbidden",
+    "Halt",
     "Health",
     "Identity",
     "InvalidChange",
@@ -127,18 +166,30 @@ __all__ = [
     "InvalidQuery",
     "InvalidReplicas",
     "InvalidSelector",
+    "ItemOutcome",
+    "ItemResult",
     "KdmError",
     "LabelSelector",
     "LastChange",
     "NamespaceNotWatched",
+    "NotParked",
     "NotSeenYet",
+    "NotTried",
+    "NothingToPark",
     "Observation",
     "OnBound",
+    "OnError",
     "OutOfBounds",
     "Outcome",
     "Owner",
     "Page",
     "Parked",
+    "ParkingFull",
+    "ParkingOff",
+    "ParkingRecordUnreadable",
+    "Plan",
+    "PlanChanged",
+    "Planned",
     "Policy",
     "PolicyError",
     "PreconditionFailed",
@@ -150,7 +201,9 @@ __all__ = [
     "RolloutResult",
     "RolloutState",
     "ScaleBy",
+    "ScaleTimes",
     "Scaled",
+    "Selection",
     "ServiceInstrument",
     "SetTo",
     "SourceStatus",
@@ -170,3 +223,35 @@ __all__ = [
     "parse_policy",
     "rollout_of",
 ]
+
+_PARTS = (
+    "errors",
+    "model",
+    "scaling",
+    "rollout",
+    "queries",
+    "selectors",
+    "names",
+    "json_values",
+    "policy",
+    "ports",
+    "service",
+    "owners",
+    "parked",
+    "attribution",
+    "bulk",
+)
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for part in _PARTS:
+            found = vars(import_module(f"kdm_core.{part}"))
+            if name in found:
+                globals()[name] = found[name]
+                return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,38 +6,27 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from kdm_adapters.cache.broadcast import BUFFER, Broadcaster
-from kdm_adapters.cache.followed import AwaitedVersions, Followed
+from kdm_adapters.cache.broadcast import BUFFER
 from kdm_adapters.cache.joined import ShowsJoined
+from kdm_adapters.cache.repository import CachedRepository
 from kdm_adapters.cache.store import Store
 from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes.api.client import ApiError, Client
 from kdm_adapters.kubernetes.api.errors import probe_error
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials, InvalidClusterConfig
 from kdm_adapters.kubernetes.scale import ScaleWriter
-from kdm_adapters.kubernetes.sources import Sources
 from kdm_adapters.kubernetes.watch.reflector import Reflector
 from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.readers import Readers
-from kdm_core.errors import CacheNotSynced, DeploymentNotFound
-from kdm_core.model import (
-    ALL_NAMESPACES,
-    ChangeKind,
-    Deployment,
-    DeploymentChange,
-    DeploymentRef,
-    Observation,
-    SyncStatus,
-)
-from kdm_core.names import check_name, check_namespace, check_replicas
-from kdm_core.ports import DeploymentRepository, OnSeen, WatchInstrument, not_seen_yet
+from kdm_core.model import Deployment, DeploymentRef
+from kdm_core.names import check_namespace, check_replicas
+from kdm_core.ports import WatchInstrument
 from kdm_core.scaling import ANY, Expect
 
 STALE_AFTER_S: Final = 150.0
@@ -53,7 +42,7 @@ STOP_TIMEOUT_S: Final = 0.9
 _log = logging.getLogger(__name__)
 
 
-class KubernetesDeploymentRepository(ShowsJoined, DeploymentRepository):
+class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
     """Deployments in a cluster, cached by a watch for each namespace, or by one for all of them.
 
     Read-your-writes: the cluster's answer to a write is laid over the cache at once. It gives way to the first watch
@@ -106,16 +95,12 @@ class KubernetesDeploymentRepository(ShowsJoined, DeploymentRepository):
         self._instrument = instrument or WatchInstrument()
         self._selector = {"labelSelector": label_selector} if label_selector else {}
         self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
-        self._store = Store()
-        self._joined = self._store.joined
-        self._changes = Broadcaster(self._store.list, buffer=buffer, on_lagged=self._instrument.subscriber_lagged)
-        self._followed = Followed(self._seen)
-        self._store.on_change = self._on_change
-        self._store.on_observed = self._followed.changed
-        self._readers = Readers(self._store.get)
-        self._views: dict[str | None, WatchState] = {
+        store = Store()
+        self._joined = store.joined
+        self._readers = Readers(store.get)
+        self._views = {
             each: WatchState(
-                self._store,
+                store,
                 each,
                 tuning=tuning,
                 instrument=self._instrument,
@@ -124,9 +109,17 @@ class KubernetesDeploymentRepository(ShowsJoined, DeploymentRepository):
             )
             for each in watched
         }
-        self._awaited = {each: AwaitedVersions() for each in watched}
-        for each, view in self._views.items():
-            view.history.on_reached = self._awaited[each].reached
+        super().__init__(
+            store,
+            self._views,
+            stale_after_s=stale_after_s,
+            refuse_stale=refuse_stale,
+            buffer=buffer,
+            on_lagged=self._instrument.subscriber_lagged,
+            clock=clock,
+        )
+        for view in self._views.values():
+            view.history.on_reached = self._awaited[view.source].reached
         self._reflectors = [
             Reflector(
                 view,
@@ -140,20 +133,15 @@ class KubernetesDeploymentRepository(ShowsJoined, DeploymentRepository):
             )
             for view in self._views.values()
         ]
-        self._sources = Sources(self._views, stale_after_s=stale_after_s, refuse_stale=refuse_stale, clock=clock)
         self._writer = ScaleWriter(
             self._client,
             self._store,
-            self._sources.view,
+            lambda namespace: self._views[self._sources.of(namespace)],
             self._readers.json,
             selector=self._selector,
             timeout_s=write_timeout_s,
             clock=clock,
         )
-        # For whoever waits: set as well when there is nothing to wait for any more.
-        self._synced_or_closed = {each: asyncio.Event() for each in {None, *watched}}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._entered = False
 
     async def __aenter__(self) -> Self:
         """Start watching. Returns before the first sync.
@@ -161,9 +149,7 @@ class KubernetesDeploymentRepository(ShowsJoined, DeploymentRepository):
         Raises:
             RuntimeError: It was entered before.
         """
-        if self._entered:
-            raise RuntimeError("a repository can be entered only once: make another one")
-        self._entered = True
+        self._enter()
         for reflector, view in zip(self._reflectors, self._views.values(), strict=True):
             self._start(reflector.run(), f"kdm-reflector-{view.source}")
         return self
@@ -185,50 +171,6 @@ class KubernetesDeploymentRepository(ShowsJoined, DeploymentRepository):
                 await self._client.close()
         except TimeoutError:
             _log.warning("connections to the cluster were not closed within %g s", STOP_TIMEOUT_S)
-
-    def _say_stopped(self) -> None:
-        for view in self._views.values():
-            view.stop()
-        self._changes.close()
-        for event in self._synced_or_closed.values():
-            event.set()
-        for awaited in self._awaited.values():
-            awaited.release()
-        self._followed.all_changed()
-
-    def get(self, ref: DeploymentRef) -> Deployment:
-        """See the port."""
-        sources = self._sources
-        if not (sources.open and sources.synced):  # seen at once: this is the most frequent call of all
-            sources.check_readable(ref.namespace)
-        found = self._store.get(ref.namespace, ref.name)
-        if found is None:
-            raise DeploymentNotFound(ref)
-        return found
-
-    def find(self, name: str) -> tuple[Deployment, ...]:
-        """See the port."""
-        self._sources.check_readable(ALL_NAMESPACES)
-        return self._store.find(name)
-
-    def list(self, namespace: str = ALL_NAMESPACES) -> tuple[Deployment, ...]:
-        """See the port. The same tuple again until something in the namespace changes."""
-        self._sources.check_readable(namespace)
-        return self._store.list(None if namespace == ALL_NAMESPACES else namespace)
-
-    def sync_status(self) -> SyncStatus:
-        """See the port."""
-        return self._sources.status(len(self._store))
-
-    async def wait_synced(self, timeout_s: float) -> None:
-        """See the port."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._synced_or_closed[None].wait()
-        except TimeoutError:
-            raise CacheNotSynced(self._sources.why_not_synced()) from None
-        if not self._sources.synced:
-            raise CacheNotSynced(self._sources.why_not_synced())
 
     async def probe(self) -> None:
         """See the port. Asks ``/readyz``; the API server's answer that it may not be asked is one, too."""
@@ -254,66 +196,10 @@ class KubernetesDeploymentRepository(ShowsJoined, DeploymentRepository):
         self._check_ref(ref)
         return await self._writer.fetch(ref)
 
-    def changes(self, namespace: str = ALL_NAMESPACES) -> AsyncGenerator[DeploymentChange, None]:
-        """See the port. Closing the iterator (``aclose``) ends the subscription."""
-        if namespace != ALL_NAMESPACES:
-            self._sources.check_watched(namespace)
-        where = None if namespace == ALL_NAMESPACES else namespace
-        return self._changes.follow(where, self._synced_or_closed[self._sources.of(namespace)])
-
-    def observed(self, ref: DeploymentRef) -> Observation:
-        """See the port."""
-        self._sources.check_watched(ref.namespace)
-        return self._sources.observed(ref)
-
-    def follow(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
-        """See the port. Costs nothing until this Deployment changes."""
-        self._sources.check_watched(ref.namespace)
-        return self._followed.add(ref, on_change)
-
-    def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
-        """See the port."""
-        return self._followed.add_to_all(on_seen, [each.ref for each in self._store.list()])
-
-    async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
-        """See the port. Where several namespaces are watched, each has to come that far by itself."""
-        if namespace != ALL_NAMESPACES:
-            self._sources.check_watched(namespace)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                for source in self._sources.keys(namespace):
-                    if not self._sources.have_seen(source or ALL_NAMESPACES, resource_version):
-                        await self._awaited[source].wait(resource_version)
-        if not self._sources.have_seen(namespace, resource_version):
-            raise not_seen_yet(self.sync_status(), namespace, resource_version)
-
-    def _seen(self, ref: DeploymentRef) -> Deployment | None:
-        return self._sources.view(ref.namespace).published.observed(ref.namespace, ref.name)
-
-    def _check_ref(self, ref: DeploymentRef) -> None:
-        check_name(ref.name)
-        self._sources.check_watched(check_namespace(ref.namespace))
-
-    def _on_change(self, kind: ChangeKind, deployment: Deployment) -> None:
-        self._changes.publish(kind, deployment)
-        self._followed.changed(deployment.ref)
-
-    def _on_synced(self, source: str | None) -> None:
-        self._synced_or_closed[source].set()
-        self._sources.look()
-        if self._sources.synced:
-            self._synced_or_closed[None].set()
-
     def _reset(self) -> None:
         """Forget everything and read it again: what is held is what another server said."""
-        self._sources.synced = False
-        for event in self._synced_or_closed.values():
-            event.clear()
-        self._changes.restart()  # nothing was deleted: followers begin again with the state of the other server
+        self._unsynced()  # nothing was deleted: followers begin again with the state of the other server
         for view in self._views.values():
             view.reset()
         for reflector in self._reflectors:
             reflector.wake()
-
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))

@@ -6,12 +6,12 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from kdm_adapters.cache.followed import AwaitedVersions, Followed
 from kdm_adapters.cache.joined import FIELD_MANAGER, Joined, ShowsJoined
+from kdm_adapters.cache.observing import Observing
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_adapters.memory.faults import Faults
 from kdm_adapters.memory.sources import Source, Sources
@@ -37,11 +37,11 @@ from kdm_core.model import (
     SyncStatus,
 )
 from kdm_core.names import check_namespace, check_replicas
-from kdm_core.ports import DeploymentRepository, OnSeen, WatchInstrument, not_seen_yet
+from kdm_core.ports import DeploymentRepository, OnSeen, WatchInstrument
 from kdm_core.scaling import ANY, Expect
 
 
-class MemoryDeploymentRepository(ShowsJoined, DeploymentRepository):
+class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
     """A ``DeploymentRepository`` that is its own cluster.
 
     It behaves as a cluster does where a caller can tell: resourceVersions count up over all Deployments, ``generation``
@@ -107,8 +107,8 @@ class MemoryDeploymentRepository(ShowsJoined, DeploymentRepository):
             each: asyncio.Event() for each in (ALL_NAMESPACES, *(source.name for source in self._sources))
         }
         self._subscribers: set[Subscriber] = set()
-        self._followed = Followed(self._seen)
-        self._awaited = AwaitedVersions()
+        self._followed = Followed(self._said)
+        self._awaited = {each.name: AwaitedVersions() for each in self._sources}
         # Of our own writes that the watch has not delivered: what it delivered last.
         self._beneath: dict[DeploymentRef, Deployment | None] = {}
         self._joined = Joined(self._snapshot.get, lambda held: self._apply(held.ref, held))
@@ -139,8 +139,11 @@ class MemoryDeploymentRepository(ShowsJoined, DeploymentRepository):
         self._look()
         for subscriber in self._subscribers:
             subscriber.end()
-        self._awaited.release()
-        self._followed.all_changed()
+        self._nobody_waits()
+
+    @property
+    def _seen(self) -> Sources:
+        return self._sources
 
     def get(self, ref: DeploymentRef) -> Deployment:
         """See the port."""
@@ -224,27 +227,11 @@ class MemoryDeploymentRepository(ShowsJoined, DeploymentRepository):
     def observed(self, ref: DeploymentRef) -> Observation:
         """See the port."""
         self._sources.check_watched(ref.namespace)
-        return self._sources.observed(ref, self._seen(ref))
-
-    def follow(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
-        """See the port."""
-        self._sources.check_watched(ref.namespace)
-        return self._followed.add(ref, on_change)
+        return self._sources.observed(ref, self._said(ref))
 
     def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
         """See the port."""
         return self._followed.add_to_all(on_seen, sorted(self._snapshot))
-
-    async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
-        """See the port. What one source has seen here, all have that see anything."""
-        if namespace != ALL_NAMESPACES:
-            self._sources.check_watched(namespace)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while not (self._closed or self._sources.have_seen(namespace, resource_version)):
-                    await self._awaited.wait(resource_version)
-        if not self._sources.have_seen(namespace, resource_version):
-            raise not_seen_yet(self.sync_status(), namespace, resource_version)
 
     def break_watch(self) -> None:
         """Stop seeing what happens in ``cluster``: ``faults.disconnected``."""
@@ -254,7 +241,7 @@ class MemoryDeploymentRepository(ShowsJoined, DeploymentRepository):
         """See again, and catch up."""
         self.faults.disconnected = False
 
-    def _seen(self, ref: DeploymentRef) -> Deployment | None:
+    def _said(self, ref: DeploymentRef) -> Deployment | None:
         return self._beneath.get(ref, self._snapshot.get(ref))
 
     def _look(self) -> None:
@@ -273,7 +260,7 @@ class MemoryDeploymentRepository(ShowsJoined, DeploymentRepository):
         for ref in sorted(self._snapshot.keys() | self.cluster.deployments.keys()):
             if source.covers(ref.namespace):
                 self._apply(ref, self.cluster.deployments.get(ref))
-        self._awaited.reached(source.version)
+        self._awaited[source.name].reached(source.version)
 
     def _wake(self, source: str, *, ready: bool) -> None:
         event = self._synced_or_closed[source]
@@ -312,7 +299,7 @@ class MemoryDeploymentRepository(ShowsJoined, DeploymentRepository):
                 source.version = str(self.cluster.version)
                 if source.covers(ref.namespace):
                     self._apply(ref, deployment)
-                self._awaited.reached(source.version)
+                self._awaited[source.name].reached(source.version)
 
     def _apply(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
         held = self._snapshot.get(ref)

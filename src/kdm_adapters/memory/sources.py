@@ -158,6 +158,10 @@ class Sources:
             if namespace == ALL_NAMESPACES or each.covers(namespace)
         )
 
+    def names(self, namespace: str) -> list[str]:
+        """Return the sources that a watched namespace, or "*", is read from: a namespace each, or "*" for all."""
+        return [each.name for each in self._all if namespace == ALL_NAMESPACES or each.covers(namespace)]
+
     def _status(self, source: Source) -> SourceStatus:
         synced = self.synced(source)
         age_s = 0.0 if source.fresh else self._clock() - source.proof_at

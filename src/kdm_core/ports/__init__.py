@@ -2,6 +2,7 @@
 
 from kdm_core.ports.audit import AuditSink
 from kdm_core.ports.instruments import ServiceInstrument, WatchInstrument
+from kdm_core.ports.parking import ParkingLot
 from kdm_core.ports.repository import (
     DeploymentAnnotator,
     DeploymentFeed,
@@ -23,6 +24,7 @@ __all__ = [
     "DeploymentRepository",
     "DeploymentWriter",
     "OnSeen",
+    "ParkingLot",
     "ServiceInstrument",
     "WatchInstrument",
     "WrappedRepository",

@@ -7,18 +7,26 @@ from typing import Any, Final
 from litestar.exceptions import HTTPException
 
 from kdm_core import (
+    AmbiguousName,
+    BulkRefused,
+    BulkTooLarge,
     Contended,
     Deployment,
+    DeploymentNotFound,
+    DeploymentRef,
     Expect,
     Forbidden,
+    InvalidName,
     InvalidReplicas,
+    InvalidSelector,
     KdmError,
     NamespaceNotWatched,
     OutOfBounds,
+    PlanChanged,
     PreconditionFailed,
     WriteConflict,
 )
-from kdm_http.api.errors import BadRequest, Problem, Refused
+from kdm_http.api.errors import BadRequest, Problem, Refused, problem_of
 from kdm_http.api.route import Dialect
 from kdm_http.api.v2.problems import KINDS, PATH, STATUSES
 from kdm_http.api.v2.tags import tag_of_replicas
@@ -44,7 +52,7 @@ def error_body(problem: Problem) -> dict[str, Any]:
     }
     if problem.write:
         body["written"] = _written(error)
-    return body | _members(error)
+    return body | _members(error) | _of_batch(error, problem)
 
 
 def timeout_error(seconds: float) -> Refused:
@@ -80,28 +88,66 @@ def _written(error: Exception) -> bool | None:
     return False if isinstance(error, BadRequest | HTTPException) else None
 
 
-def _members(error: Exception) -> dict[str, Any]:
+def _members(error: Exception) -> dict[str, Any]:  # noqa: PLR0911 - a table
     """Return what a program wants to know of an error besides its code."""
-    members: dict[str, Any] = {}
     match error:
         case BadRequest(allowed=allowed) if allowed is not None:
-            members["allowed"] = list(allowed)
-        case InvalidReplicas():
-            members["bounds"] = {"min": 0, "max": error.maximum}
-        case OutOfBounds():
-            members["bounds"] = {"min": error.minimum, "max": error.maximum}
-            members |= {"current": {"replicas": error.current}, "result": error.result}
+            return {"allowed": list(allowed)}
         case NamespaceNotWatched():
-            members["allowed"] = list(error.watched)
+            return {"namespace": error.namespace, "allowed": list(error.watched)}
+        case DeploymentNotFound():
+            return _ref(error.ref)
+        case AmbiguousName():
+            return {"name": error.name, "namespaces": list(error.namespaces)}
         case Forbidden():
-            members["verb"] = error.verb.value
-        case Contended():
-            members["attempts"] = error.attempts
+            said = {"verb": error.verb.value, "user": error.user}
+            return said | {"target": error.target, "namespace": error.namespace}
         case PreconditionFailed() if error.current is not None:
-            members["current"] = _current(error.current)
+            return {"current": _current(error.current)}
         case WriteConflict():
-            members = _conflict(error.expected, error.current)
-    return members
+            return _conflict(error.expected, error.current)
+    return _members_of_counts(error) or _members_of_words(error)
+
+
+def _members_of_counts(error: Exception) -> dict[str, Any]:
+    match error:
+        case InvalidReplicas():
+            return {"value": error.value, "bounds": {"min": 0, "max": error.maximum}}
+        case OutOfBounds():
+            members = _ref(error.ref) | {"bounds": {"min": error.minimum, "max": error.maximum}}
+            return members | {"current": {"replicas": error.current}, "result": error.result}
+        case Contended():
+            return _ref(error.ref) | {"attempts": error.attempts}
+    return {}
+
+
+def _members_of_words(error: Exception) -> dict[str, Any]:
+    match error:
+        case InvalidName():
+            return {"what": error.what, "value": error.value, "rule": error.rule}
+        case InvalidSelector():
+            return {"selector": error.selector, "problem": error.problem}
+    return {}
+
+
+def _ref(ref: DeploymentRef | str) -> dict[str, Any]:
+    return {"name": ref} if isinstance(ref, str) else {"namespace": ref.namespace, "name": ref.name}
+
+
+def _of_batch(error: Exception, problem: Problem) -> dict[str, Any]:
+    match error:
+        case BulkTooLarge():
+            return {"total": error.total, "bounds": {"min": 1, "max": error.limit}}
+        case PlanChanged():
+            return {"plan": error.tag}
+        case BulkRefused():
+            items = [_ref(ref) | {"error": _of_item(why, problem.request_id)} for ref, why in error.items]
+            return {"total": error.total, "items": items}
+    return {}
+
+
+def _of_item(error: Exception, request_id: str) -> dict[str, Any]:
+    return error_body(problem_of(error, STATUSES, request_id, write=True))
 
 
 def _conflict(expected: Expect | None, current: Deployment | None) -> dict[str, Any]:
@@ -119,7 +165,8 @@ def _conflict(expected: Expect | None, current: Deployment | None) -> dict[str, 
 
 
 def _current(found: Deployment) -> dict[str, Any]:
-    return {
+    return _ref(found.ref) | {
+        "generation": found.generation,
         "replicas": found.replicas.desired,
         "resourceVersion": found.resource_version,
         "uid": found.uid,

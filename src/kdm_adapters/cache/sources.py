@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import evolve
 
-from kdm_adapters.kubernetes.watch.state_machine import WatchState
+from kdm_adapters.cache.published import Published
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
 from kdm_core.model import ALL_NAMESPACES, DeploymentRef, Observation, SourceStatus, SyncStatus
 from kdm_core.versions import older
@@ -18,11 +18,38 @@ _NAMED: Final = 3
 """How many sources a message names."""
 
 
+class View(Protocol):
+    """What has been seen of one source."""
+
+    @property
+    def published(self) -> Published:
+        """What is shown to readers."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether a complete state is published."""
+
+    @property
+    def resource_version(self) -> str:
+        """The newest version seen, "" before the first."""
+
+    def status(self, now: float, stale_after_s: float) -> SourceStatus:
+        """Return how far this source can be trusted.
+
+        Args:
+            now: Seconds on the repository's clock.
+            stale_after_s: Past which age it is stale, in seconds.
+        """
+
+    def stop(self) -> None:
+        """Say from now on that the repository has stopped."""
+
+
 class Sources:
-    """What can be read from the watches of one repository.
+    """What can be read from the sources of one repository.
 
     Args:
-        views: What each watch has seen, by namespace; by None where one watch sees all namespaces.
+        views: What has been seen of each, by namespace; by None where one has all namespaces.
         stale_after_s: After how many seconds without proof of freshness a source is stale.
         refuse_stale: Whether reads are refused then.
         clock: Monotonic seconds.
@@ -34,7 +61,7 @@ class Sources:
 
     def __init__(
         self,
-        views: Mapping[str | None, WatchState],
+        views: Mapping[str | None, View],
         *,
         stale_after_s: float,
         refuse_stale: bool,
@@ -51,10 +78,6 @@ class Sources:
     def of(self, namespace: str) -> str | None:
         """Return the key of the source that a watched namespace, or "*", is read from."""
         return None if self._namespaces is None or namespace == ALL_NAMESPACES else namespace
-
-    def view(self, namespace: str) -> WatchState:
-        """Return what has been seen of a watched namespace."""
-        return self._views[self.of(namespace)]
 
     def look(self) -> None:
         """Take note of which sources are synced."""
@@ -108,9 +131,12 @@ class Sources:
 
     def observed(self, ref: DeploymentRef) -> Observation:
         """Return what the source of a watched namespace has said of a Deployment."""
-        view = self.view(ref.namespace)
-        (source,) = self._statuses([view])
-        return Observation(view.published.observed(ref.namespace, ref.name), source)
+        (source,) = self._statuses([self._views[self.of(ref.namespace)]])
+        return Observation(self.said(ref), source)
+
+    def said(self, ref: DeploymentRef) -> Deployment | None:
+        """Return what the source of a watched namespace has said of a Deployment, without how far it can be trusted."""
+        return self._views[self.of(ref.namespace)].published.observed(ref.namespace, ref.name)
 
     def have_seen(self, namespace: str, resource_version: str) -> bool:
         """Return whether a namespace, or all for "*", has been seen at a version."""
@@ -119,16 +145,16 @@ class Sources:
             for view in self._views_of(namespace)
         )
 
-    def keys(self, namespace: str) -> list[str | None]:
-        """Return the keys of the sources that a namespace, or "*", is read from."""
+    def names(self, namespace: str) -> list[str]:
+        """Return the sources that a watched namespace, or "*", is read from: a namespace each, or "*" for all."""
         source = self.of(namespace)
-        return list(self._views) if source is None else [source]
+        return [each or ALL_NAMESPACES for each in (self._views if source is None else [source])]
 
-    def _views_of(self, namespace: str) -> Collection[WatchState]:
+    def _views_of(self, namespace: str) -> Collection[View]:
         source = self.of(namespace)
         return self._views.values() if source is None else [self._views[source]]
 
-    def _statuses(self, views: Iterable[WatchState]) -> tuple[SourceStatus, ...]:
+    def _statuses(self, views: Iterable[View]) -> tuple[SourceStatus, ...]:
         now = self._clock()
         return tuple(
             evolve(each, reason=f"nothing heard from the cluster for {each.age_s:.0f} s, {self._allowed()}")

@@ -1,0 +1,396 @@
+"""Single calls to a kdm's API v2, and its stream: blocking, without a cache, quick to import.
+
+It rests on ``http.client``: a command that makes one call has no time for more (``docs/adr/0037-remote.md``).
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import random
+import select
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+from urllib.parse import quote, urlencode
+
+from kdm_adapters.remote.access import Access, Address, Proxy, proxy_for
+from kdm_adapters.remote.errors import Json, error_of, problem_of
+from kdm_adapters.remote.sse import Event, Events, EventTooLarge
+from kdm_adapters.remote.transport_errors import Unreachable, of_asking, of_connecting
+from kdm_core.errors import ClusterUnrecognized, KdmError, NotSeenYet, Unavailable
+
+BASE: Final = "/api/v2"
+
+CONNECT_TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 30.0
+"""How long an answer may take, in seconds: longer than kdm lets a request take by default."""
+
+PATIENCE_S: Final = 10.0
+"""For how long a call is tried again, in seconds."""
+
+SILENCE_S: Final = 50.0
+"""A stream from which nothing comes for so long is broken, in seconds: three signs of life, due every 15 s, are missing
+(``docs/reference``)."""
+
+MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
+"""The largest answer that is read. A list of 150,000 Deployments has some 100 MB."""
+
+_SAFE: Final = frozenset({"GET", "HEAD"})
+_CHUNK: Final = 64 * 1024
+_BACKOFF_S: Final = (0.2, 5.0)
+"""The first delay before trying again where the server names none, and the largest one, in seconds."""
+
+
+class Answer(NamedTuple):
+    """What the kdm answered to a call that it could do.
+
+    Attributes:
+        status: The HTTP status: 2xx, or 304.
+        fields: The header fields, names in lower case.
+        content: The body, as it came.
+    """
+
+    status: int
+    fields: Mapping[str, str]
+    content: bytes
+
+    @property
+    def body(self) -> Json:
+        """The body.
+
+        Raises:
+            ClusterUnrecognized: It is no JSON object.
+        """
+        try:
+            body = json.loads(self.content)
+        except (ValueError, RecursionError):
+            body = None
+        if not isinstance(body, dict):
+            raise ClusterUnrecognized(
+                "the answer is not kdm's: it is no JSON object; is the server's URL that of a kdm? A write may have "
+                "happened: read before trying again"
+            )
+        return body
+
+
+def list_path(namespace: str | None = None) -> str:
+    """Return the path of the Deployments of a namespace, or of all."""
+    return f"{BASE}/deployments" if namespace is None else f"{BASE}/namespaces/{quote(namespace, safe='')}/deployments"
+
+
+def deployment_path(namespace: str, name: str, part: str = "") -> str:
+    """Return the path of one Deployment, or of a part of it: ``replicas``, ``adjust``, ``rollout`` and so on."""
+    return f"{list_path(namespace)}/{quote(name, safe='')}{'/' + part if part else ''}"
+
+
+class Client:
+    """Calls one kdm, one call after the other, over one connection that is kept. Not for several threads at a time.
+
+    A write carries an ``Idempotency-Key``. A call is tried again, for ``patience_s``, where trying again may help, and
+    can do no harm: it can write nothing, or the answer says that it has written nothing, or its key keeps it from being
+    done twice. Where there has been no answer from the server yet, a connection that cannot be made is not tried again.
+
+    The files of the client certificate are read for each connection: one that was renewed is used from then on.
+    ``HTTPS_PROXY`` and ``NO_PROXY`` are honoured; loopback is never proxied.
+
+    Args:
+        access: How to reach it.
+        timeout_s: How long an answer may take, in seconds; a call may say otherwise.
+        connect_timeout_s: How long connecting may take, in seconds.
+        patience_s: For how long a call is tried again, in seconds; 0 for never.
+        agent: What it calls itself in ``User-Agent``.
+        sleep: Waits so many seconds.
+
+    Raises:
+        InvalidAccess: How to reach it makes no sense.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
+        agent: str = "kdm",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.access = access
+        self._address: Address = access.address()
+        self._proxy: Proxy | None = proxy_for(self._address)
+        self._timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._patience_s = patience_s
+        self._agent = agent
+        self._sleep = sleep
+        self._kept: http.client.HTTPSConnection | None = None
+        self._met = False  # whether the server has ever answered
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. The next call makes another one."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def get(self, path: str, query: Mapping[str, str] | None = None, *, timeout_s: float | None = None) -> Json:
+        """Return the body of what is at a path. See :meth:`call`."""
+        return self.call("GET", path, query, timeout_s=timeout_s).body
+
+    def items(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Json]:
+        """Yield what a list has, page by page. See :meth:`call`.
+
+        Args:
+            path: The path of the list.
+            query: Its query; ``limit`` is the size of a page.
+        """
+        asked = dict(query or {})
+        while True:
+            body = self.get(path, asked)
+            yield from body.get("items", ())
+            token = body.get("metadata", {}).get("continue")
+            if not token:
+                return
+            asked["continue"] = token
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        fields: Mapping[str, str] | None = None,
+        key: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """Make a call, and if need be make it again.
+
+        Args:
+            method: The HTTP method.
+            path: The path, from ``/api/v2`` on, encoded as :func:`deployment_path` does.
+            query: The query.
+            body: What to send, as JSON has it.
+            fields: More header fields.
+            key: The Idempotency-Key of a write, without quotes; None for a new one.
+            timeout_s: How long an answer may take, in seconds: more than the query's ``wait``; None for the client's.
+
+        Returns:
+            The answer.
+
+        Raises:
+            InvalidAccess: A file of the client certificate is not what it should be.
+            KdmError: What the kdm said, as the error of the core that it is; or that it could not be reached
+                (:class:`Unreachable` and those below it), or did not answer after a write was sent (``AnswerLost``).
+        """
+        sent = {"accept": "application/json", "user-agent": self._agent}
+        content = b""
+        if method not in _SAFE:
+            sent["idempotency-key"] = f'"{key or os.urandom(16).hex()}"'
+        if body is not None:
+            content = json.dumps(body, separators=(",", ":")).encode()
+            sent["content-type"] = "application/json"
+        sent |= {name.lower(): value for name, value in (fields or {}).items()}
+        target = self._target(path, query)
+        until = time.monotonic() + self._patience_s
+        delay_s = _BACKOFF_S[0]
+        while True:
+            try:
+                return self._once(method, target, sent, content, timeout_s or self._timeout_s)
+            except KdmError as error:
+                if not self._may_repeat(error, method, sent):
+                    raise
+                wait_s = _delay_s(error, delay_s)
+                if time.monotonic() + wait_s > until:
+                    raise
+            delay_s = min(2 * delay_s, _BACKOFF_S[1])
+            self._sleep(wait_s)
+
+    def events(self, path: str, query: Mapping[str, str] | None = None, last_id: str = "") -> Iterator[Event]:
+        """Yield the events of a stream until it ends, over a connection of its own. Close the iterator when done.
+
+        Args:
+            path: The path of the list that is streamed; ``watch=true`` is added.
+            query: Its query.
+            last_id: Behind which event to go on; "" for the present state first.
+
+        Raises:
+            KdmError: As :meth:`call`; :class:`Unreachable` also where the stream falls silent.
+        """
+        sent = {"accept": "text/event-stream", "user-agent": self._agent}
+        if last_id:
+            sent["last-event-id"] = last_id
+        connection = self._connect()
+        try:
+            response = self._ask(connection, "GET", self._target(path, {**(query or {}), "watch": "true"}), sent, b"")
+            if response.status != 200:
+                raise error_of(response.status, _fields(response), response.read(MAX_ANSWER_BYTES))
+            self._met = True
+            if connection.sock is not None:
+                connection.sock.settimeout(SILENCE_S)
+            yield from self._events(response)
+        finally:
+            connection.close()
+
+    def follow(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Event]:
+        """Yield the events of a stream for ever: where it breaks off, it is taken up again behind the last event.
+
+        Between, an event ``interrupted`` says why in its data, as a line of text: what was shown may be old from then
+        on, until the next event.
+
+        Raises:
+            KdmError: As :meth:`call`, where trying again does not help, or the server never answered.
+        """
+        last_id, delay_s = "", _BACKOFF_S[0]
+        while True:
+            why, wait_s = "the stream ended", _BACKOFF_S[0]
+            try:
+                for event in self.events(path, query, last_id):
+                    last_id, delay_s = event.id, _BACKOFF_S[0]
+                    yield event
+            except Unavailable as error:
+                if not error.retryable or not self._met:
+                    raise
+                why, wait_s = str(error), _delay_s(error, delay_s)
+            yield Event("interrupted", why.encode(), last_id)
+            self._sleep(wait_s)
+            delay_s = min(2 * delay_s, _BACKOFF_S[1])
+
+    def _once(self, method: str, target: str, sent: Mapping[str, str], content: bytes, timeout_s: float) -> Answer:
+        if self._kept is not None and _has_ended(self._kept):
+            self.close()
+        connection = self._kept = self._kept or self._connect()
+        done = False
+        try:
+            if connection.sock is not None:
+                connection.sock.settimeout(timeout_s)
+            response = self._ask(connection, method, target, sent, content)
+            try:
+                read = b"" if method == "HEAD" else response.read(MAX_ANSWER_BYTES)
+                if response.length and method != "HEAD":
+                    raise http.client.IncompleteRead(b"", response.length)
+            except (OSError, http.client.HTTPException) as error:
+                raise of_asking(error, self.access, self._address.authority, read=method in _SAFE) from error
+            done = response.isclosed() and not response.will_close
+        finally:
+            if not done:
+                self.close()
+        self._met = True
+        answer = Answer(response.status, _fields(response), read)
+        if answer.status >= 300 and answer.status != 304:
+            raise error_of(*answer)
+        return answer
+
+    def _connect(self) -> http.client.HTTPSConnection:
+        access, address, proxy = self.access, self._address, self._proxy
+        context = access.tls_context()
+        host, port = (proxy or address)[:2]
+        connection = http.client.HTTPSConnection(host, port, timeout=self._connect_timeout_s, context=context)
+        if proxy is not None:
+            connection.set_tunnel(address.host, address.port, _authorization(proxy))
+        try:
+            connection.connect()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            met = (
+                f"the proxy {host}:{port}"
+                if proxy is not None and not isinstance(error, ssl.SSLError)
+                else address.authority
+            )
+            cause = error if isinstance(error, OSError) else ConnectionError(str(error))
+            raise of_connecting(cause, access, met, self._connect_timeout_s) from error
+        return connection
+
+    def _ask(
+        self,
+        connection: http.client.HTTPSConnection,
+        method: str,
+        target: str,
+        sent: Mapping[str, str],
+        content: bytes,
+    ) -> http.client.HTTPResponse:
+        where = self._address.authority
+        try:
+            connection.request(method, target, content or None, dict(sent))
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            said = _last_words(connection) or error
+            raise of_asking(said, self.access, where, read=method in _SAFE) from error
+
+    def _events(self, response: http.client.HTTPResponse) -> Iterator[Event]:
+        parser = Events()
+        where = self._address.authority
+        while True:
+            try:
+                chunk = response.read1(_CHUNK)
+            except TimeoutError as error:
+                raise Unreachable(f"{where} has fallen silent: nothing came for {SILENCE_S:g} s") from error
+            except (OSError, http.client.HTTPException) as error:
+                raise of_asking(error, self.access, where, read=True) from error
+            if not chunk:
+                return
+            try:
+                for event in parser.feed(chunk):
+                    if not event.comment:
+                        yield event
+            except EventTooLarge as error:
+                raise ClusterUnrecognized(f"what {where} streams is not kdm's: {error}") from error
+
+    def _may_repeat(self, error: KdmError, method: str, sent: Mapping[str, str]) -> bool:
+        problem = problem_of(error)
+        if not error.retryable or isinstance(error, NotSeenYet) or (problem is not None and problem.replayed):
+            return False
+        if not self._met:  # a wrong address is not tried again
+            return False
+        return error.written is False or method in _SAFE or (error.written is None and "idempotency-key" in sent)
+
+    def _target(self, path: str, query: Mapping[str, str] | None) -> str:
+        asked = f"?{urlencode(query)}" if query else ""
+        return f"{self._address.prefix}{path}{asked}"
+
+
+def _fields(response: http.client.HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.getheaders()}
+
+
+def _authorization(proxy: Proxy) -> dict[str, str]:
+    if not proxy.user:
+        return {}
+    pair = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+    return {"Proxy-Authorization": f"Basic {pair}"}
+
+
+def _delay_s(error: KdmError, backoff_s: float) -> float:
+    problem = problem_of(error)
+    asked_s = error.retry_after_s if isinstance(error, Unavailable) and problem is not None else 0
+    return max(float(asked_s), backoff_s) * (1 + 0.2 * random.random())  # noqa: S311 - no secret
+
+
+def _has_ended(connection: http.client.HTTPSConnection) -> bool:
+    """Return whether an idle connection is of no use any more: the server has something to say, such as goodbye."""
+    return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])
+
+
+def _last_words(connection: http.client.HTTPSConnection) -> OSError | None:
+    """Return the alert that a server sent before it closed: it may lie unread behind the failure to send more."""
+    if connection.sock is not None:
+        with suppress(ValueError):
+            connection.sock.settimeout(0.2)
+            try:
+                connection.sock.recv(1)
+            except ssl.SSLError as error:
+                return error if "_ALERT_" in (error.reason or "") else None
+            except OSError:
+                pass
+    return None
