@@ -26,6 +26,7 @@ from kdm_core.service.batch import Hands
 from kdm_core.service.bulk import Batches, Bulks
 from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
+from kdm_core.service.history import Histories
 from kdm_core.service.listing import page_of
 from kdm_core.service.look_up import LookUp
 from kdm_core.service.parker import Parker
@@ -37,6 +38,7 @@ from kdm_core.service.rollouts import Rollouts
 from kdm_core.service.waits import Waits
 from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Write, Writer
 from kdm_core.timers import CallLater, call_later
+from kdm_core.tracking import ChangeTracker
 
 DEFAULT_MAX_REPLICAS: Final = 1000
 """The largest count a caller may ask for unless configured otherwise: guards against typos."""
@@ -45,7 +47,7 @@ _READ: Final = Verb.READ
 _ALL: Final = Query()
 
 
-class DeploymentService(LookUp, Bulks, Parks, Waits):
+class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
     """What callers may ask of kdm. One instance serves every caller; use it on its repository's event loop.
 
     Reads are synchronous and answered from memory.
@@ -62,6 +64,7 @@ class DeploymentService(LookUp, Bulks, Parks, Waits):
             neither starts nor stops it.
         sees_all: Whether a Deployment that the repository does not have does not exist, so that what is remembered of
             it can be forgotten. It is not so where the repository has only those of a selector.
+        tracker: Keeps the history of who changed what; None for none.
         clock: Monotonic seconds, for latencies, the age of a probe and the time a relative change has.
         sleep: Waits so many seconds.
         call_later: Calls a function after so many seconds: for the deadlines of waits.
@@ -83,6 +86,7 @@ class DeploymentService(LookUp, Bulks, Parks, Waits):
         contention_timeout_s: float = CONTENTION_TIMEOUT_S,
         parking: ParkingLot | None = None,
         sees_all: bool = True,
+        tracker: ChangeTracker | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         call_later: CallLater = call_later,
@@ -101,6 +105,7 @@ class DeploymentService(LookUp, Bulks, Parks, Waits):
             contention_timeout_s=contention_timeout_s,
             clock=clock,
             sleep=sleep,
+            tracker=tracker,
         )
         self._lot = parking
         self._sees_all = sees_all
@@ -118,6 +123,8 @@ class DeploymentService(LookUp, Bulks, Parks, Waits):
                 sleep=sleep,
             )
             parking.on_change = self._show
+        self._tracker = tracker
+        self._synced_at = {}
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
         hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout, self._parker)

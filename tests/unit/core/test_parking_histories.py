@@ -58,6 +58,6 @@ def happens(actions: list[Action]) -> None:
 
 
 @given(HISTORIES)
-@settings(max_examples=int(__import__("os").environ.get("KDM_TEST_EXAMPLES", 400)))
+@settings(max_examples=300)
 def test_no_history_loses_a_count_or_parks_anything_twice(actions: list[Action]) -> None:
     happens(actions)
