@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         WriteInvalid,
         WriteRejected,
     )
+    from kdm_core.history import ChangeLog, ChangePage, CountChange, HistoryQuery
     from kdm_core.json_values import as_json
     from kdm_core.model import (
         ALL_NAMESPACES,
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from kdm_core.parked import Parked
     from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
     from kdm_core.ports import (
+        Announcer,
         AuditSink,
         DeploymentAnnotator,
         DeploymentFeed,
@@ -101,6 +103,7 @@ if TYPE_CHECKING:
         DeploymentReader,
         DeploymentRepository,
         DeploymentWriter,
+        EventInstrument,
         ServiceInstrument,
         WatchInstrument,
         WrappedRepository,
@@ -110,6 +113,7 @@ if TYPE_CHECKING:
     from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, ScaleTimes, SetTo
     from kdm_core.selectors import EVERYTHING, LabelSelector
     from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
+    from kdm_core.tracking import ChangeTracker
 
 __all__ = [
     "ALLOW_ALL",
@@ -121,6 +125,7 @@ __all__ = [
     "LOCAL",
     "MAX_REPLICAS",
     "AmbiguousName",
+    "Announcer",
     "AuditEvent",
     "AuditSink",
     "AuditUnavailable",
@@ -136,12 +141,16 @@ __all__ = [
     "Caller",
     "Change",
     "ChangeKind",
+    "ChangeLog",
+    "ChangePage",
+    "ChangeTracker",
     "ChangedSinceParked",
     "ClusterOverloaded",
     "ClusterTimeout",
     "ClusterUnreachable",
     "ClusterUnrecognized",
     "Contended",
+    "CountChange",
     "Deployment",
     "DeploymentAnnotator",
     "DeploymentChange",
@@ -155,10 +164,12 @@ __all__ = [
     "DeploymentService",
     "DeploymentWriter",
     "Effect",
+    "EventInstrument",
     "Expect",
     "Forbidden",
     "Halt",
     "Health",
+    "HistoryQuery",
     "Identity",
     "InvalidChange",
     "InvalidInput",
@@ -240,6 +251,8 @@ _PARTS = (
     "parked",
     "attribution",
     "bulk",
+    "history",
+    "tracking",
 )
 
 

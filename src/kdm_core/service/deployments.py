@@ -19,14 +19,14 @@ from kdm_core.model import (
 )
 from kdm_core.names import check_namespace, check_replicas
 from kdm_core.policy import ALLOW_ALL, Policy
-from kdm_core.ports import AuditSink, DeploymentRepository, ServiceInstrument
+from kdm_core.ports import Announcer, AuditSink, DeploymentRepository, ServiceInstrument
 from kdm_core.queries import Page, Query
 from kdm_core.scaling import ANY, Change, Expect, Scaled
 from kdm_core.service.batch import Hands
 from kdm_core.service.bulk import Batches, Bulks
 from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
-from kdm_core.service.history import Histories
+from kdm_core.service.history import Histories, OwnChanges
 from kdm_core.service.listing import page_of
 from kdm_core.service.look_up import LookUp
 from kdm_core.service.permission import Permission
@@ -59,6 +59,7 @@ class DeploymentService(LookUp, Histories, Bulks, Waits):
         max_replicas: The largest count that may be asked for, inclusive.
         contention_timeout_s: How long a relative change tries to get its turn against others, in seconds.
         tracker: Keeps the history of who changed what; None for none.
+        announcer: Announces each change that was made through this service, where a history is kept; None for nobody.
         clock: Monotonic seconds, for latencies, the age of a probe and the time a relative change has.
         sleep: Waits so many seconds.
         call_later: Calls a function after so many seconds: for the deadlines of waits.
@@ -79,6 +80,7 @@ class DeploymentService(LookUp, Histories, Bulks, Waits):
         max_replicas: int = DEFAULT_MAX_REPLICAS,
         contention_timeout_s: float = CONTENTION_TIMEOUT_S,
         tracker: ChangeTracker | None = None,
+        announcer: Announcer | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         call_later: CallLater = call_later,
@@ -100,6 +102,8 @@ class DeploymentService(LookUp, Histories, Bulks, Waits):
             tracker=tracker,
         )
         self._tracker = tracker
+        if tracker is not None:
+            tracker.on_own = OwnChanges(repository, announcer)
         self._synced_at = {}
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)

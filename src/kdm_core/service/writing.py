@@ -192,7 +192,7 @@ class Writer:
         tracker = self._tracker
         if tracker is None or write.dry_run:
             return await self._repository.set_replicas(write.ref, replicas, expect=expect, dry_run=write.dry_run)
-        with tracker.sending(write.ref, replicas, write.caller, reason=attempt.why) as own:
+        with tracker.sending(write.ref, replicas, write.caller, reason=attempt.why, batch=write.batch) as own:
             written = await self._repository.set_replicas(write.ref, replicas, expect=expect)
             exact = expect.replicas is not None
             tracker.answered(own, written, expect.replicas if exact else attempt.old, exact=exact)
