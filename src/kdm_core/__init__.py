@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         ItemOutcome,
         ItemResult,
         OnError,
+        Park,
         Plan,
         Planned,
+        Restore,
         Selection,
     )
     from kdm_core.errors import (
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
     from kdm_core.names import MAX_REPLICAS
     from kdm_core.owners import Effect, Owner
     from kdm_core.parked import Parked
+    from kdm_core.parking import ParkedDeployment, ParkedState, Parking, ParkingStatus
     from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
     from kdm_core.ports import (
         Announcer,
@@ -104,6 +107,7 @@ if TYPE_CHECKING:
         DeploymentRepository,
         DeploymentWriter,
         EventInstrument,
+        ParkingLot,
         ServiceInstrument,
         WatchInstrument,
         WrappedRepository,
@@ -194,10 +198,16 @@ __all__ = [
     "Outcome",
     "Owner",
     "Page",
+    "Park",
     "Parked",
+    "ParkedDeployment",
+    "ParkedState",
+    "Parking",
     "ParkingFull",
+    "ParkingLot",
     "ParkingOff",
     "ParkingRecordUnreadable",
+    "ParkingStatus",
     "Plan",
     "PlanChanged",
     "Planned",
@@ -207,6 +217,7 @@ __all__ = [
     "Query",
     "ReasonRequired",
     "ReplicaStatus",
+    "Restore",
     "Rollout",
     "RolloutOutcome",
     "RolloutResult",
@@ -249,6 +260,7 @@ _PARTS = (
     "service",
     "owners",
     "parked",
+    "parking",
     "attribution",
     "bulk",
     "history",
