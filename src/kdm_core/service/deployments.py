@@ -120,6 +120,7 @@ class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
                 self._recorder,
                 max_replicas=self._max_replicas,
                 sees_all=sees_all,
+                tracker=tracker,
                 contention_timeout_s=contention_timeout_s,
                 clock=clock,
                 sleep=sleep,

@@ -12,6 +12,7 @@ from kdm_core.errors import DeploymentNotFound, Forbidden, InvalidInput, NotSeen
 from kdm_core.history import ChangePage, CountChange, HistoryQuery
 from kdm_core.model import ALL_NAMESPACES, LOCAL, Caller, Deployment, DeploymentRef, Identity, Trouble, Verb
 from kdm_core.ports import Announcer, DeploymentRepository
+from kdm_core.scaling import Expect
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
 from kdm_core.tracking import ChangeTracker
@@ -40,6 +41,42 @@ class OwnChanges:
         self._repository.annotate_change(after, change.actor, change.reason)
         if self._announcer is not None:
             self._announcer.announce(change)
+
+
+async def sent(
+    repository: DeploymentRepository,
+    tracker: ChangeTracker | None,
+    ref: DeploymentRef,
+    replicas: int,
+    *,
+    expect: Expect,
+    dry_run: bool,
+    caller: Caller,
+    reason: str,
+    batch: str,
+    previous: int | None,
+) -> Deployment:
+    """Have a repository store a count, and a tracker take note of what comes of it. See ``set_replicas`` of the port.
+
+    Args:
+        repository: Stores it.
+        tracker: Takes note; None for nobody.
+        ref: Of which Deployment.
+        replicas: The count.
+        expect: What the Deployment must be like.
+        dry_run: Whether only to try.
+        caller: For whom.
+        reason: Why.
+        batch: Of which batch; "" of none.
+        previous: The count before, as far as it is known.
+    """
+    if tracker is None or dry_run:
+        return await repository.set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
+    exact = expect.replicas is not None
+    with tracker.sending(ref, replicas, caller, reason=reason, batch=batch) as own:
+        written = await repository.set_replicas(ref, replicas, expect=expect)
+        tracker.answered(own, written, expect.replicas if exact else previous, exact=exact)
+        return written
 
 
 class Histories:
