@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         WriteInvalid,
         WriteRejected,
     )
+    from kdm_core.history import ChangeLog, ChangePage, CountChange, HistoryQuery
     from kdm_core.json_values import as_json
     from kdm_core.model import (
         ALL_NAMESPACES,
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from kdm_core.parking import ParkedDeployment, ParkedState, Parking, ParkingStatus
     from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
     from kdm_core.ports import (
+        Announcer,
         AuditSink,
         DeploymentAnnotator,
         DeploymentFeed,
@@ -104,6 +106,7 @@ if TYPE_CHECKING:
         DeploymentReader,
         DeploymentRepository,
         DeploymentWriter,
+        EventInstrument,
         ParkingLot,
         ServiceInstrument,
         WatchInstrument,
@@ -114,6 +117,7 @@ if TYPE_CHECKING:
     from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, ScaleTimes, SetTo
     from kdm_core.selectors import EVERYTHING, LabelSelector
     from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
+    from kdm_core.tracking import ChangeTracker
 
 __all__ = [
     "ALLOW_ALL",
@@ -125,6 +129,7 @@ __all__ = [
     "LOCAL",
     "MAX_REPLICAS",
     "AmbiguousName",
+    "Announcer",
     "AuditEvent",
     "AuditSink",
     "AuditUnavailable",
@@ -140,12 +145,16 @@ __all__ = [
     "Caller",
     "Change",
     "ChangeKind",
+    "ChangeLog",
+    "ChangePage",
+    "ChangeTracker",
     "ChangedSinceParked",
     "ClusterOverloaded",
     "ClusterTimeout",
     "ClusterUnreachable",
     "ClusterUnrecognized",
     "Contended",
+    "CountChange",
     "Deployment",
     "DeploymentAnnotator",
     "DeploymentChange",
@@ -159,10 +168,12 @@ __all__ = [
     "DeploymentService",
     "DeploymentWriter",
     "Effect",
+    "EventInstrument",
     "Expect",
     "Forbidden",
     "Halt",
     "Health",
+    "HistoryQuery",
     "Identity",
     "InvalidChange",
     "InvalidInput",
@@ -252,6 +263,8 @@ _PARTS = (
     "parking",
     "attribution",
     "bulk",
+    "history",
+    "tracking",
 )
 
 

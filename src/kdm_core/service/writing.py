@@ -22,6 +22,7 @@ from kdm_core.errors import (
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
+from kdm_core.service.history import sent
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
 from kdm_core.tracking import ChangeTracker
@@ -189,14 +190,18 @@ class Writer:
 
     async def _send(self, write: Write, replicas: int, expect: Expect, attempt: Attempt) -> Deployment:
         """Have the cluster store a count, and the history take note of what comes of it."""
-        tracker = self._tracker
-        if tracker is None or write.dry_run:
-            return await self._repository.set_replicas(write.ref, replicas, expect=expect, dry_run=write.dry_run)
-        with tracker.sending(write.ref, replicas, write.caller, reason=attempt.why) as own:
-            written = await self._repository.set_replicas(write.ref, replicas, expect=expect)
-            exact = expect.replicas is not None
-            tracker.answered(own, written, expect.replicas if exact else attempt.old, exact=exact)
-            return written
+        return await sent(
+            self._repository,
+            self._tracker,
+            write.ref,
+            replicas,
+            expect=expect,
+            dry_run=write.dry_run,
+            caller=write.caller,
+            reason=attempt.why,
+            batch=write.batch,
+            previous=attempt.old,
+        )
 
     async def _fetch(self, write: Write, attempt: Attempt) -> Deployment:
         """Ask the cluster for a Deployment, when nothing is written that could have been stored."""

@@ -61,7 +61,7 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
             owners=False,
             parking=False,
             bulk=True,
-            history=False,
+            history=service.keeps_history,
         ),
         limits=LimitsBody(
             max_replicas=service.max_replicas,

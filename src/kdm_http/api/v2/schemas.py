@@ -18,6 +18,7 @@ from kdm_core.scaling import MAX_FACTOR, MAX_FACTOR_DIGITS, MAX_REASON_LENGTH
 from kdm_http.api.v2.asked import Adjust, SetReplicas
 from kdm_http.api.v2.bodies import (
     DeploymentBody,
+    LastChangeBody,
     LimitsBody,
     ReplicasBody,
     RolloutBody,
@@ -27,13 +28,17 @@ from kdm_http.api.v2.bodies import (
 )
 from kdm_http.api.v2.bulk_asked import ParkId, ScaleItem, ScaleMany, Select
 from kdm_http.api.v2.bulk_bodies import BulkBody, BulkItemBody
+from kdm_http.api.v2.history_bodies import ChangeBody, HistoryBody
 from kdm_http.api.v2.parameters import Json, reference
 from kdm_http.api.v2.problems import KINDS
 
 _NAMES: Final[dict[type[msgspec.Struct], str]] = {
     BulkBody: "BulkResult",
     BulkItemBody: "BulkItemResult",
+    ChangeBody: "CountChange",
     DeploymentBody: "Deployment",
+    HistoryBody: "History",
+    LastChangeBody: "LastChange",
     LimitsBody: "Limits",
     ReplicasBody: "Scale",
     RolloutBody: "RolloutResult",
@@ -125,6 +130,10 @@ def _problem() -> dict[str, Json]:
         "resourceVersion": _STRING,
         "uid": _STRING,
         "etag": _STRING,
+        "lastChange": {
+            "anyOf": [reference("schemas", "LastChange"), {"type": "null"}],
+            "description": "The newest change of its count; null where it is not known.",
+        },
     }
     expected: Json = {"currentReplicas": _COUNT, "resourceVersion": _STRING, "uid": _STRING}
     properties: Json = {
