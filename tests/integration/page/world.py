@@ -37,7 +37,7 @@ class World:
         url: Of `kdm ui`.
         token: For its one session.
         api_url: Of kdm.
-        gate: Of `kdm ui`.
+        upstream: What `kdm ui` passes calls on with.
         server: Of `kdm ui`.
         writes: The bodies of writes that came to `kdm ui`, with their method, path and key.
     """
@@ -46,7 +46,7 @@ class World:
     repository: MemoryDeploymentRepository
     url: str
     api_url: str
-    gate: Gate
+    upstream: Upstream
     server: Server
     token: str = ""
     writes: list[dict[str, Any]] = field(factory=list)
@@ -147,7 +147,7 @@ async def _loopback(
     gate, upstream = Gate(port), Upstream(access(api_url, certificate))
     app = Loopback(gate, page(NAME), upstream)
     server = server_of(app)
-    world = World(cluster, repository, f"http://127.0.0.1:{port}", api_url, gate, server, gate.token)
+    world = World(cluster, repository, f"http://127.0.0.1:{port}", api_url, upstream, server, gate.token)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield world
