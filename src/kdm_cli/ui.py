@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import socket
 import sys
-from pathlib import Path
 from typing import Final
 
-from kdm_cli.extras import needed_for
-
 HOST: Final = "127.0.0.1"
-
-
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "ui",
-        help="show kdm's page in a browser, with your client certificate",
-        allow_abbrev=False,
-        description="Serve kdm's page on a port of this machine, and pass its calls on with a client certificate. "
-        "The printed address works once, in one browser.",
-    )
-    parser.add_argument("--server", required=True, help="the URL of kdm")
-    parser.add_argument("--ca", type=Path, help="certificates that kdm's own is judged by (default: the system's)")
-    parser.add_argument("--cert", type=Path, required=True, help="the client certificate")
-    parser.add_argument("--key", type=Path, required=True, help="its key")
-    parser.add_argument("--name", default="", help="what the page calls this kdm (default: the server's host)")
-    parser.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1 (default: a free one)")
-    parser.set_defaults(handler=_run)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    with needed_for("ui", "server"):
-        from kdm_cli.upstream import Access  # noqa: PLC0415 - half a second, which other commands do not need
-    access = Access(arguments.server.rstrip("/"), arguments.ca, arguments.cert, arguments.key)
-    return show(access, name=arguments.name, port=arguments.port)
 
 
 def show(access: object, *, name: str = "", port: int = 0) -> int:

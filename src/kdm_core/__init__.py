@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         ItemOutcome,
         ItemResult,
         OnError,
+        Park,
         Plan,
         Planned,
+        Restore,
         Selection,
     )
     from kdm_core.errors import (
@@ -92,6 +94,7 @@ if TYPE_CHECKING:
     from kdm_core.names import MAX_REPLICAS
     from kdm_core.owners import Effect, Owner
     from kdm_core.parked import Parked
+    from kdm_core.parking import ParkedDeployment, ParkedState, Parking, ParkingStatus
     from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
     from kdm_core.ports import (
         AuditSink,
@@ -101,6 +104,7 @@ if TYPE_CHECKING:
         DeploymentReader,
         DeploymentRepository,
         DeploymentWriter,
+        ParkingLot,
         ServiceInstrument,
         WatchInstrument,
         WrappedRepository,
@@ -183,10 +187,16 @@ __all__ = [
     "Outcome",
     "Owner",
     "Page",
+    "Park",
     "Parked",
+    "ParkedDeployment",
+    "ParkedState",
+    "Parking",
     "ParkingFull",
+    "ParkingLot",
     "ParkingOff",
     "ParkingRecordUnreadable",
+    "ParkingStatus",
     "Plan",
     "PlanChanged",
     "Planned",
@@ -196,6 +206,7 @@ __all__ = [
     "Query",
     "ReasonRequired",
     "ReplicaStatus",
+    "Restore",
     "Rollout",
     "RolloutOutcome",
     "RolloutResult",
@@ -238,6 +249,7 @@ _PARTS = (
     "service",
     "owners",
     "parked",
+    "parking",
     "attribution",
     "bulk",
 )

@@ -24,6 +24,7 @@ from kdm_core.ports import DeploymentRepository
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
+from kdm_core.tracking import ChangeTracker
 
 Condition = Callable[[Deployment], None]
 """Raises ``PreconditionFailed`` where a Deployment must not be written."""
@@ -68,6 +69,7 @@ class Writer:
         contention_timeout_s: How long a relative change tries to get its turn, in seconds.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
+        tracker: Takes note of what is written; None for nobody.
         rng: For jitter.
     """
 
@@ -81,6 +83,7 @@ class Writer:
         contention_timeout_s: float,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        tracker: ChangeTracker | None = None,
         rng: Random | None = None,
     ) -> None:
         self._repository = repository
@@ -90,6 +93,7 @@ class Writer:
         self._contention_timeout_s = contention_timeout_s
         self._clock = clock
         self._sleep = sleep
+        self._tracker = tracker
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._turns: WeakValueDictionary[DeploymentRef, asyncio.Lock] = WeakValueDictionary()
 
@@ -139,7 +143,7 @@ class Writer:
         attempts = 0
         while True:
             try:
-                written = await self._repository.set_replicas(ref, replicas, expect=expect, dry_run=write.dry_run)
+                written = await self._send(write, replicas, expect, attempt)
             except WriteConflict as conflict:
                 attempts += 1
                 self._check_again(conflict.current, write, attempt, replicas)
@@ -168,7 +172,7 @@ class Writer:
             self._recorder.check()
             exactly = evolve(expect, replicas=attempt.old, uid=held.uid)
             try:
-                written = await self._repository.set_replicas(ref, replicas, expect=exactly, dry_run=write.dry_run)
+                written = await self._send(write, replicas, exactly, attempt)
             except WriteConflict as conflict:
                 attempts += 1
                 self._check_again(conflict.current, write, attempt)
@@ -182,6 +186,17 @@ class Writer:
                 await self._pause(attempts)
             else:
                 return Scaled(written, attempt.old, write.dry_run)
+
+    async def _send(self, write: Write, replicas: int, expect: Expect, attempt: Attempt) -> Deployment:
+        """Have the cluster store a count, and the history take note of what comes of it."""
+        tracker = self._tracker
+        if tracker is None or write.dry_run:
+            return await self._repository.set_replicas(write.ref, replicas, expect=expect, dry_run=write.dry_run)
+        with tracker.sending(write.ref, replicas, write.caller, reason=attempt.why) as own:
+            written = await self._repository.set_replicas(write.ref, replicas, expect=expect)
+            exact = expect.replicas is not None
+            tracker.answered(own, written, expect.replicas if exact else attempt.old, exact=exact)
+            return written
 
     async def _fetch(self, write: Write, attempt: Attempt) -> Deployment:
         """Ask the cluster for a Deployment, when nothing is written that could have been stored."""
