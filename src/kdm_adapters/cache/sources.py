@@ -11,7 +11,7 @@ from attrs import evolve
 
 from kdm_adapters.cache.published import Published
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
-from kdm_core.model import ALL_NAMESPACES, DeploymentRef, Observation, SourceStatus, SyncStatus
+from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentRef, Observation, SourceStatus, SyncStatus
 from kdm_core.versions import older
 
 _NAMED: Final = 3
