@@ -65,7 +65,9 @@ async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
     async with contextlib.AsyncExitStack() as stack:
         errors: list[str] = []
 
-        async def opened(hash_: str = "", *, width: int = 1280, height: int = 800, dark: bool = False, live: bool = True, **how: Any) -> Opened:
+        async def opened(
+            hash_: str = "", *, width: int = 1280, height: int = 800, dark: bool = False, live: bool = True, **how: Any
+        ) -> Opened:
             world = await stack.enter_async_context(started(**how))
             context = await browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
@@ -74,7 +76,9 @@ async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
             page = await context.new_page()
             page.set_default_timeout(TIMEOUT_MS)
             page.on("pageerror", lambda error: errors.append(str(error)))
-            page.on("console", lambda message: errors.append(message.text) if "Content Security" in message.text else None)
+            page.on(
+                "console", lambda message: errors.append(message.text) if "Content Security" in message.text else None
+            )
             page.on("request", lambda request: _note(world, request))
             await page.goto(world.address)
             await page.wait_for_url("**/ui")

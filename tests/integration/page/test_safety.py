@@ -1,4 +1,4 @@
-"""What a page elsewhere, another user of the machine, or whoever chooses a label's or a reason's text can do: nothing."""
+"""What a page elsewhere, another user of the machine, or whoever writes a label or a reason can do: nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ async def test_labels_and_reasons_are_text_and_nothing_else(open_page: Callable[
         replica_failure=DeploymentCondition("True", "FailedCreate", text),
     )
     shown = row(page, "shop/checkout").locator(".c-change")
-    await expect(shown).to_contain_text(re.compile(re.escape(text[:5]) if text[0] not in "\u202ea" else r"\\u202e|a b c"))
+    await expect(shown).to_contain_text(
+        re.compile(re.escape(text[:5]) if text[0] not in "\u202ea" else r"\\u202e|a b c")
+    )
     side = page.get_by_role("complementary")
     await expect(side).to_contain_text("note=")
     whole = await page.locator("body").inner_text()
@@ -53,7 +55,9 @@ async def test_labels_and_reasons_are_text_and_nothing_else(open_page: Callable[
     assert (await row(page, "shop/checkout").bounding_box())["height"] == 44
 
 
-async def test_a_page_of_another_origin_can_neither_read_nor_write(browser: Browser, open_page: Callable[..., Any]) -> None:
+async def test_a_page_of_another_origin_can_neither_read_nor_write(
+    open_page: Callable[..., Any],
+) -> None:
     """Another port of loopback is another origin of the same site: the strictest cookie is sent along."""
     opened = await open_page()
     page, world = opened.page, opened.world
@@ -61,7 +65,9 @@ async def test_a_page_of_another_origin_can_neither_read_nor_write(browser: Brow
 
     async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 4\r\nconnection: close\r\n\r\nevil")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 4\r\nconnection: close\r\n\r\nevil"
+        )
         await writer.drain()
         writer.close()
         answered.set()
@@ -119,7 +125,9 @@ async def test_a_name_that_leads_here_by_dns_is_refused() -> None:
         port = world.url.rpartition(":")[2]
         for host in ("rebound.test", f"rebound.test:{port}", "127.0.0.1", f"127.0.0.1.rebound.test:{port}", ""):
             assert (await client.get("/ui", headers={"host": host})).status_code in {400, 421}, host
-            write = await client.put("/api/v2/namespaces/shop/deployments/checkout/replicas", json={"replicas": 0}, headers={"host": host})
+            write = await client.put(
+                "/api/v2/namespaces/shop/deployments/checkout/replicas", json={"replicas": 0}, headers={"host": host}
+            )
             assert write.status_code in {400, 421}
         assert (await client.get("/ui", headers={"host": f"localhost:{port}"})).status_code == 200
         assert world.find("shop/checkout").replicas.desired == 5
@@ -137,7 +145,9 @@ async def test_what_a_browser_sends_for_another_page_is_not_passed_on() -> None:
             refused = await client.put(path, json={"replicas": 0}, headers=fields)
             assert (refused.status_code, refused.json()["code"]) == (403, "cross-origin"), fields
             assert refused.json()["written"] is False
-        assert (await client.put(path, content=b"{}", headers={"content-type": "text/plain", **ours})).status_code == 415
+        assert (
+            await client.put(path, content=b"{}", headers={"content-type": "text/plain", **ours})
+        ).status_code == 415
         assert (await client.request("DELETE", path, headers=ours)).status_code == 404
         assert (await client.get("/deployments", headers=ours)).status_code == 404
         assert (await client.put(path, content=b" " * 70_000, headers=ours)).status_code == 413
@@ -159,7 +169,14 @@ async def test_a_kdm_that_does_not_answer_is_said_so_with_whether_anything_was_w
 
 async def test_the_token_is_in_no_list_of_processes_and_no_log(tmp_path: Path) -> None:
     with KdmProcess({}, tmp_path / "kdm.log") as kdm:
-        arguments = ["--ca", CERTS / "dev-ca.pem", "--cert", CERTS / "dev-admin.pem", "--key", CERTS / "dev-admin-key.pem"]
+        arguments: list[str | Path] = [
+            "--ca",
+            CERTS / "dev-ca.pem",
+            "--cert",
+            CERTS / "dev-admin.pem",
+            "--key",
+            CERTS / "dev-admin-key.pem",
+        ]
         ui = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "kdm_cli", "ui", "--server", kdm.url, *arguments,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=CERTS.parent,
@@ -175,7 +192,7 @@ async def test_the_token_is_in_no_list_of_processes_and_no_log(tmp_path: Path) -
             assert (await client.get(address[0].decode())).status_code == 200
             seen = await client.get(f"{address[0].decode().partition('/open')[0]}/api/v2")
             assert seen.json()["user"]["name"] == "dev-admin"
-        for process in Path("/proc").glob("[0-9]*"):
+        for process in Path("/proc").glob("[0-9]*"):  # noqa: ASYNC240 - no disk
             try:
                 assert token not in (process / "cmdline").read_bytes(), process
                 if process.name == str(ui.pid):
@@ -208,4 +225,3 @@ async def test_the_page_on_the_mtls_port_reads_streams_and_writes_with_a_browser
         await expect(page.locator("#status")).to_have_text("shop/checkout: 5 → 7, done in 0 s")
         assert world.find("shop/checkout").replicas.desired == 7
         await context.close()
-

@@ -47,7 +47,10 @@ async def test_a_stream_that_is_cut_goes_on_without_losing_selection_or_scroll(o
     page, world = opened.page, opened.world
     before = await _placed(page)
     resumed: list[str | None] = []
-    page.on("request", lambda request: resumed.append(request.headers.get("last-event-id")) if "watch" in request.url else None)
+    page.on(
+        "request",
+        lambda request: resumed.append(request.headers.get("last-event-id")) if "watch" in request.url else None,
+    )
     world.cluster.scale(ref("shop/service-115"), 3)
     await expect(row(page, "shop/service-115").locator(".want")).to_have_text("3")
     world.cut()
@@ -95,17 +98,19 @@ async def test_the_banner_says_since_when_nothing_is_heard_and_tries_again(open_
 async def test_the_banner_says_since_when_the_counts_are_stale(open_page: Callable[..., Any]) -> None:
     opened = await open_page()
     page, world = opened.page, opened.world
-    world.repository.break_watch()
+    world.repository.faults.stale = True
     health = page.locator("#health")
     await expect(health).to_contain_text(re.compile(r"stale since \d\d:\d\d:\d\d"))
     await expect(page.locator("#status")).to_have_text("The counts are stale: the cluster is not heard from.")
-    world.repository.heal_watch()
+    world.repository.faults.stale = False
     await expect(health).to_have_text(re.compile("^live"))
 
 
 async def test_a_policy_that_shows_nothing_is_said_to_a_person(open_page: Callable[..., Any], tmp_path: Any) -> None:
     policy = tmp_path / "policy.toml"
-    policy.write_text('version = 1\n[[grant]]\nname = "others"\ngroups = ["others"]\nverbs = ["read"]\nnamespaces = ["*"]\n')
+    policy.write_text(
+        'version = 1\n[[grant]]\nname = "others"\ngroups = ["others"]\nverbs = ["read"]\nnamespaces = ["*"]\n'
+    )
     opened = await open_page(policy=policy, live=False)
     words = opened.page.locator("#empty")
     await expect(words).to_contain_text(re.compile("ask whoever runs this kdm for a grant", re.IGNORECASE))
@@ -114,4 +119,6 @@ async def test_a_policy_that_shows_nothing_is_said_to_a_person(open_page: Callab
 async def test_a_new_version_of_the_page_has_another_address(open_page: Callable[..., Any]) -> None:
     opened = await open_page()
     loaded = await opened.page.evaluate("performance.getEntriesByType('resource').map(e => new URL(e.name).pathname)")
-    assert f"/ui/{files().directory}/app.js" in {each.replace(files("staging-eu").directory, files().directory) for each in loaded}
+    assert f"/ui/{files().directory}/app.js" in {
+        each.replace(files("staging-eu").directory, files().directory) for each in loaded
+    }

@@ -244,7 +244,9 @@ async def test_what_a_kdm_does_not_offer_is_said_in_words(open_page: Callable[..
     features = about["features"]
     await page.get_by_role("button", name="Parked batches").click()
     side = page.get_by_role("complementary", name="Parked batches")
-    await expect(side).to_contain_text("Nothing is parked" if features["parking"] else "This kdm does not offer parking.")
+    await expect(side).to_contain_text(
+        "Nothing is parked" if features["parking"] else "This kdm does not offer parking."
+    )
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="shop/checkout: open").click()
     side = page.get_by_role("complementary", name="shop / checkout")
