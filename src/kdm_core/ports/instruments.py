@@ -28,6 +28,16 @@ class ServiceInstrument:
         """An audit event could not be recorded."""
 
 
+class EventInstrument:
+    """What those report who announce changes."""
+
+    def event_announced(self) -> None:
+        """A change was announced."""
+
+    def event_dropped(self, reason: Literal["rate", "queue", "refused", "failed", "stopped"]) -> None:
+        """A change was not announced: too many of one Deployment, too many in all, refused, no answer, or kdm stops."""
+
+
 class WatchInstrument:
     """What a watched cluster gives to report. ``source`` is the namespace a watch covers, or "*" for all of them."""
 

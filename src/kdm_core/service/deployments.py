@@ -19,15 +19,18 @@ from kdm_core.model import (
 )
 from kdm_core.names import check_namespace, check_replicas
 from kdm_core.policy import ALLOW_ALL, Policy
-from kdm_core.ports import AuditSink, DeploymentRepository, ServiceInstrument
+from kdm_core.ports import Announcer, AuditSink, DeploymentRepository, ParkingLot, ServiceInstrument
 from kdm_core.queries import Page, Query
 from kdm_core.scaling import ANY, Change, Expect, Scaled
 from kdm_core.service.batch import Hands
 from kdm_core.service.bulk import Batches, Bulks
 from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
+from kdm_core.service.history import Histories, OwnChanges
 from kdm_core.service.listing import page_of
 from kdm_core.service.look_up import LookUp
+from kdm_core.service.parker import Parker
+from kdm_core.service.parking import Parks
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
 from kdm_core.service.repeating import Repeats
@@ -35,6 +38,7 @@ from kdm_core.service.rollouts import Rollouts
 from kdm_core.service.waits import Waits
 from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Write, Writer
 from kdm_core.timers import CallLater, call_later
+from kdm_core.tracking import ChangeTracker
 
 DEFAULT_MAX_REPLICAS: Final = 1000
 """The largest count a caller may ask for unless configured otherwise: guards against typos."""
@@ -43,7 +47,7 @@ _READ: Final = Verb.READ
 _ALL: Final = Query()
 
 
-class DeploymentService(LookUp, Bulks, Waits):
+class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
     """What callers may ask of kdm. One instance serves every caller; use it on its repository's event loop.
 
     Reads are synchronous and answered from memory.
@@ -56,6 +60,12 @@ class DeploymentService(LookUp, Bulks, Waits):
         namespace: What a name without a namespace means: one in this namespace, or "*" for whichever has one.
         max_replicas: The largest count that may be asked for, inclusive.
         contention_timeout_s: How long a relative change tries to get its turn against others, in seconds.
+        parking: Where the counts of parked Deployments are remembered; None where nothing is parked. The service
+            neither starts nor stops it.
+        sees_all: Whether a Deployment that the repository does not have does not exist, so that what is remembered of
+            it can be forgotten. It is not so where the repository has only those of a selector.
+        tracker: Keeps the history of who changed what; None for none.
+        announcer: Announces each change that was made through this service, where a history is kept; None for nobody.
         clock: Monotonic seconds, for latencies, the age of a probe and the time a relative change has.
         sleep: Waits so many seconds.
         call_later: Calls a function after so many seconds: for the deadlines of waits.
@@ -75,6 +85,10 @@ class DeploymentService(LookUp, Bulks, Waits):
         namespace: str = ALL_NAMESPACES,
         max_replicas: int = DEFAULT_MAX_REPLICAS,
         contention_timeout_s: float = CONTENTION_TIMEOUT_S,
+        parking: ParkingLot | None = None,
+        sees_all: bool = True,
+        tracker: ChangeTracker | None = None,
+        announcer: Announcer | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         call_later: CallLater = call_later,
@@ -93,10 +107,32 @@ class DeploymentService(LookUp, Bulks, Waits):
             contention_timeout_s=contention_timeout_s,
             clock=clock,
             sleep=sleep,
+            tracker=tracker,
         )
+        self._lot = parking
+        self._sees_all = sees_all
+        self._parker = None
+        if parking is not None:
+            self._parker = Parker(
+                repository,
+                parking,
+                self._permission,
+                self._recorder,
+                max_replicas=self._max_replicas,
+                sees_all=sees_all,
+                tracker=tracker,
+                contention_timeout_s=contention_timeout_s,
+                clock=clock,
+                sleep=sleep,
+            )
+            parking.on_change = self._show
+        self._tracker = tracker
+        if tracker is not None:
+            tracker.on_own = OwnChanges(repository, announcer)
+        self._synced_at = {}
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
-        hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout)
+        hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout, self._parker)
         self._batches = Batches(repository, self._permission, hands, max_replicas=self._max_replicas)
         self._probe = SharedProbe(repository, clock)
         self.gives_again = Repeats(repository, self._permission, self._instrument).give_again

@@ -6,6 +6,7 @@ from kdm_core.errors import OwnerConflict
 from kdm_core.model import Deployment, Identity, Verb
 from kdm_core.owners import Effect, Judgement, judge
 from kdm_core.service.permission import Permission
+from kdm_core.service.recording import Attempt
 
 
 def heed(
@@ -44,6 +45,16 @@ def heed(
             raise OwnerConflict(held.ref, replicas, reverting)
         permission.check(held, Verb.SCALE, identity, replicas, reason=reason, override=True)
     return judged
+
+
+def note(
+    permission: Permission, attempt: Attempt, held: Deployment, replicas: int, identity: Identity, *, override: bool
+) -> None:
+    """Do what ``heed`` does, and note with an attempt what the owners do to the count, and which are overridden."""
+    if held.owners:
+        reason = bool(attempt.why)
+        attempt.owners = heed(permission, held, replicas, identity, override=override, reason=reason)
+        attempt.overridden = reverted(attempt.owners) if replicas != held.replicas.desired else ()
 
 
 def reverted(judged: tuple[Judgement, ...]) -> tuple[Judgement, ...]:

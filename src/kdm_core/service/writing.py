@@ -23,9 +23,11 @@ from kdm_core.errors import (
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
-from kdm_core.service.owning import heed, reverted
+from kdm_core.service.history import sent
+from kdm_core.service.owning import note
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
+from kdm_core.tracking import ChangeTracker
 
 Condition = Callable[[Deployment], None]
 """Raises ``PreconditionFailed`` where a Deployment must not be written."""
@@ -72,6 +74,7 @@ class Writer:
         contention_timeout_s: How long a relative change tries to get its turn, in seconds.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
+        tracker: Takes note of what is written; None for nobody.
         rng: For jitter.
     """
 
@@ -85,6 +88,7 @@ class Writer:
         contention_timeout_s: float,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        tracker: ChangeTracker | None = None,
         rng: Random | None = None,
     ) -> None:
         self._repository = repository
@@ -94,6 +98,7 @@ class Writer:
         self._contention_timeout_s = contention_timeout_s
         self._clock = clock
         self._sleep = sleep
+        self._tracker = tracker
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._turns: WeakValueDictionary[DeploymentRef, asyncio.Lock] = WeakValueDictionary()
 
@@ -145,7 +150,7 @@ class Writer:
         attempts = 0
         while True:
             try:
-                written = await self._repository.set_replicas(ref, replicas, expect=expect, dry_run=write.dry_run)
+                written = await self._send(write, replicas, expect, attempt)
             except WriteConflict as conflict:
                 attempts += 1
                 self._check_again(conflict.current, write, attempt, replicas)
@@ -175,7 +180,7 @@ class Writer:
             self._recorder.check()
             exactly = evolve(expect, replicas=attempt.old, uid=held.uid)
             try:
-                written = await self._repository.set_replicas(ref, replicas, expect=exactly, dry_run=write.dry_run)
+                written = await self._send(write, replicas, exactly, attempt)
             except WriteConflict as conflict:
                 attempts += 1
                 self._check_again(conflict.current, write, attempt)
@@ -189,6 +194,21 @@ class Writer:
                 await self._pause(attempts)
             else:
                 return Scaled(written, attempt.old, write.dry_run, attempt.owners)
+
+    async def _send(self, write: Write, replicas: int, expect: Expect, attempt: Attempt) -> Deployment:
+        """Have the cluster store a count, and the history take note of what comes of it."""
+        return await sent(
+            self._repository,
+            self._tracker,
+            write.ref,
+            replicas,
+            expect=expect,
+            dry_run=write.dry_run,
+            caller=write.caller,
+            reason=attempt.why,
+            batch=write.batch,
+            previous=attempt.old,
+        )
 
     async def _fetch(self, write: Write, attempt: Attempt) -> Deployment:
         """Ask the cluster for a Deployment, when nothing is written that could have been stored."""
@@ -237,7 +257,5 @@ class Writer:
 
     def _heed(self, held: Deployment, replicas: int, write: Write, attempt: Attempt) -> None:
         """Note what the owners do to a count, and refuse what would not last."""
-        if write.heed_owners and held.owners:
-            identity, reason = write.caller.identity, bool(attempt.why)
-            attempt.owners = heed(self._permission, held, replicas, identity, override=write.override, reason=reason)
-            attempt.overridden = reverted(attempt.owners) if replicas != held.replicas.desired else ()
+        if write.heed_owners:
+            note(self._permission, attempt, held, replicas, write.caller.identity, override=write.override)

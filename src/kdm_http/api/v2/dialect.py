@@ -30,6 +30,7 @@ from kdm_core import (
 )
 from kdm_http.api.errors import BadRequest, Problem, Refused, problem_of
 from kdm_http.api.route import Dialect
+from kdm_http.api.v2.bodies import LastChangeBody
 from kdm_http.api.v2.owner_bodies import OwnerBody
 from kdm_http.api.v2.problems import KINDS, PATH, STATUSES
 from kdm_http.api.v2.tags import tag_of_replicas
@@ -179,4 +180,5 @@ def _current(found: Deployment) -> dict[str, Any]:
         "resourceVersion": found.resource_version,
         "uid": found.uid,
         "etag": tag_of_replicas(found).decode(),
+        "lastChange": None if found.last_change is None else LastChangeBody.of(found.last_change),
     }

@@ -64,7 +64,7 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
             owners=bool(owners),
             parking=False,
             bulk=True,
-            history=False,
+            history=service.keeps_history,
         ),
         owners_unknown=[
             f"{each.source}: {each.trouble or Trouble.NOT_READ}"

@@ -18,6 +18,7 @@ from kdm_core.scaling import MAX_FACTOR, MAX_FACTOR_DIGITS, MAX_REASON_LENGTH
 from kdm_http.api.v2.asked import Adjust, SetReplicas
 from kdm_http.api.v2.bodies import (
     DeploymentBody,
+    LastChangeBody,
     LimitsBody,
     ReplicasBody,
     RolloutBody,
@@ -25,15 +26,19 @@ from kdm_http.api.v2.bodies import (
     TargetBody,
     WrittenBody,
 )
-from kdm_http.api.v2.bulk_asked import ScaleItem, ScaleMany, Select
+from kdm_http.api.v2.bulk_asked import ParkId, ScaleItem, ScaleMany, Select
 from kdm_http.api.v2.bulk_bodies import BulkBody, BulkItemBody
+from kdm_http.api.v2.history_bodies import ChangeBody, HistoryBody
 from kdm_http.api.v2.parameters import Json, reference
 from kdm_http.api.v2.problems import KINDS
 
 _NAMES: Final[dict[type[msgspec.Struct], str]] = {
     BulkBody: "BulkResult",
     BulkItemBody: "BulkItemResult",
+    ChangeBody: "CountChange",
     DeploymentBody: "Deployment",
+    HistoryBody: "History",
+    LastChangeBody: "LastChange",
     LimitsBody: "Limits",
     ReplicasBody: "Scale",
     RolloutBody: "RolloutResult",
@@ -44,7 +49,7 @@ _NAMES: Final[dict[type[msgspec.Struct], str]] = {
 """What generated clients call a body, where its class here is called otherwise."""
 
 _REQUESTS: Final = (SetReplicas, Adjust, ScaleMany)
-_PARTS: Final = (ScaleItem, Select)
+_PARTS: Final = (ParkId, ScaleItem, Select)
 _COUNTS: Final = frozenset({"replicas", "currentReplicas", "min", "max"})
 _COUNT: Final = {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS}
 _STRING: Final = {"type": "string"}
@@ -101,6 +106,9 @@ def _fields(max_replicas: int) -> dict[str, Json]:
         "resourceVersion": {"description": "Write only if the Deployment is at this version."},
         "uid": {"description": "Write only if the Deployment is this object."},
         "reason": {**reason, "description": "Why, for the audit trail."},
+        "park": {"description": "Remember the counts, and go to zero: true, or the parkId to restore them by."},
+        "restore": {"description": "Bring back what was parked: true for all of it, or only what has this parkId."},
+        "parkId": {"description": "What parked Deployments are called together."},
         "select": {"description": "Which Deployments, all with the same change; this or `items`."},
         "items": {"description": f"Which Deployments, by name, at most {MAX_ITEMS}; this or `select`."},
         "onError": {"description": "What becomes of the batch when an item is refused or fails; `abort` by default."},
@@ -122,6 +130,10 @@ def _problem() -> dict[str, Json]:
         "resourceVersion": _STRING,
         "uid": _STRING,
         "etag": _STRING,
+        "lastChange": {
+            "anyOf": [reference("schemas", "LastChange"), {"type": "null"}],
+            "description": "The newest change of its count; null where it is not known.",
+        },
     }
     expected: Json = {"currentReplicas": _COUNT, "resourceVersion": _STRING, "uid": _STRING}
     properties: Json = {
