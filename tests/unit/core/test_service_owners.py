@@ -101,7 +101,7 @@ async def test_an_override_is_written_warned_of_and_audited() -> None:
 
 async def test_who_may_scale_may_not_therefore_override() -> None:
     stage = await staged(policy(grant("alice", Verb.READ, Verb.SCALE)))
-    with pytest.raises(OverrideForbidden, match="lacks the permission 'scale' on .* by overriding an owner") as refused:
+    with pytest.raises(OverrideForbidden, match=r"lacks the permission 'scale' on .* by overriding an owner") as refused:
         await stage.set(9, override=True)
     assert (refused.value.written, stage.stored) == (False, 3)
     assert stage.audit.events[0].outcome is Outcome.DENIED

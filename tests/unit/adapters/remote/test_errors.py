@@ -31,6 +31,10 @@ from kdm_core import (
     KdmError,
     NamespaceNotWatched,
     OutOfBounds,
+    OverrideForbidden,
+    Owner,
+    OwnerConflict,
+    OwnerType,
     PlanChanged,
     PreconditionFailed,
     ReasonRequired,
@@ -38,6 +42,7 @@ from kdm_core import (
     Unavailable,
     Verb,
     WriteConflict,
+    judge,
 )
 from kdm_core.errors import ERRORS
 from kdm_http.api.errors import Problem as Answered
@@ -50,7 +55,8 @@ WEB = DeploymentRef("shop", "web")
 FOUND = Deployment(WEB, "u-1", "48", 7, 0, ReplicaStatus(5))
 WORDED = frozenset(ERRORS) - {
     "invalid-name", "invalid-replicas", "invalid-selector", "deployment-not-found", "namespace-not-watched",
-    "ambiguous-name", "forbidden", "reason-required", "out-of-bounds", "contended",
+    "ambiguous-name", "forbidden", "reason-required", "override-forbidden", "owner-conflict", "out-of-bounds",
+    "contended",
     "bulk-refused", "bulk-too-large", "plan-changed",
 }  # fmt: skip
 """Those that are made of a message alone."""
@@ -67,6 +73,8 @@ def examples() -> Iterator[KdmError]:
     yield AmbiguousName("web", ["batch", "shop"])
     yield Forbidden(Identity("bob"), Verb.SCALE, "Deployment 'shop/web'", "shop")
     yield ReasonRequired(Identity("bob"), Verb.SCALE, "Deployment 'shop/web'", "shop")
+    yield OverrideForbidden(Identity("bob"), Verb.SCALE, "Deployment 'shop/web'", "shop")
+    yield OwnerConflict(WEB, 9, judge([Owner("ScaledObject", "web", 1, 4, OwnerType.SCALED_OBJECT)], 3, 9))
     yield OutOfBounds(WEB, 3, 12, 1, 10)
     yield Contended(WEB, 4)
     yield BulkTooLarge(612, 500)
