@@ -58,6 +58,8 @@ if TYPE_CHECKING:
         NotSeenYet,
         NotTried,
         OutOfBounds,
+        OverrideForbidden,
+        OwnerConflict,
         ParkingFull,
         ParkingOff,
         ParkingRecordUnreadable,
@@ -93,7 +95,7 @@ if TYPE_CHECKING:
         Verb,
     )
     from kdm_core.names import MAX_REPLICAS
-    from kdm_core.owners import Effect, Owner
+    from kdm_core.owners import Effect, Judgement, Owner, OwnerType, judge
     from kdm_core.parked import Parked
     from kdm_core.parking import ParkedDeployment, ParkedState, Parking, ParkingStatus
     from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
@@ -183,6 +185,7 @@ __all__ = [
     "InvalidSelector",
     "ItemOutcome",
     "ItemResult",
+    "Judgement",
     "KdmError",
     "LabelSelector",
     "LastChange",
@@ -196,7 +199,10 @@ __all__ = [
     "OnError",
     "OutOfBounds",
     "Outcome",
+    "OverrideForbidden",
     "Owner",
+    "OwnerConflict",
+    "OwnerType",
     "Page",
     "Park",
     "Parked",
@@ -242,6 +248,7 @@ __all__ = [
     "WriteInvalid",
     "WriteRejected",
     "as_json",
+    "judge",
     "parse_policy",
     "rollout_of",
 ]

@@ -107,6 +107,11 @@ class PrometheusInstrument(ServiceInstrument, EventInstrument, WatchInstrument):
             ("outcome",),
             initial=tuple(outcome.value for outcome in ItemOutcome),
         )
+        self._owner_conflicts = self._counters(
+            "kdm_owner_conflicts_total",
+            "Counts asked for that an owner changes back, by the owner's kind: refused, or overridden.",
+            ("kind", "answer"),
+        )
         self._lags = self._counters(
             "kdm_subscriber_lags_total", "Times a follower of changes fell behind and had to start over."
         )
@@ -203,6 +208,9 @@ class PrometheusInstrument(ServiceInstrument, EventInstrument, WatchInstrument):
     def bulk_item(self, outcome: str) -> None:
         self._bulk_items.add((outcome,))
 
+    def owner_conflict(self, kind: str, *, overridden: bool) -> None:
+        self._owner_conflicts.add((kind, "overridden" if overridden else "refused"))
+
     def subscriber_lagged(self) -> None:
         self._lags.add()
 
@@ -257,7 +265,7 @@ class _Cache(Collector):
             "kdm_cache_connected", "1 while the cluster delivers changes of every source.", status.connected
         )
         yield GaugeMetricFamily("kdm_cache_stale", "1 while the cache is older than it may be.", status.stale)
-        yield from _per_source(status.sources)
+        yield from _per_source((*status.sources, *status.owners))
         if status.resource_version.isascii() and status.resource_version.isdigit():
             yield GaugeMetricFamily(
                 "kdm_cache_resource_version",

@@ -21,6 +21,9 @@ class ServiceInstrument:
     def bulk_item(self, outcome: str) -> None:
         """An item of a batch ended; ``outcome`` is a value of :class:`~kdm_core.bulk.ItemOutcome`."""
 
+    def owner_conflict(self, kind: str, *, overridden: bool) -> None:
+        """A count was asked for that an owner of this kind changes back: refused, or written all the same."""
+
     def audit_lost(self) -> None:
         """An audit event could not be recorded."""
 

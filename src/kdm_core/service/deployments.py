@@ -198,6 +198,8 @@ class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
         condition: Condition | None = None,
         exactly: bool = False,
         reason: str = "",
+        override: bool = False,
+        heed_owners: bool = True,
     ) -> Scaled:
         """Ask for another number of replicas. Leaves one audit event, whatever comes of it.
 
@@ -215,6 +217,8 @@ class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
             exactly: Whether the Deployment must still have the uid and the count that ``condition`` judged when the
                 cluster stores the write, as it must for a relative change. What fails there is judged again.
             reason: Why, in the caller's own words: one line of at most 256 characters, for the audit trail.
+            override: Whether to write although something else will change the count back. The policy has to allow it.
+            heed_owners: Whether to look at who else changes the count at all.
 
         Returns:
             What came of it. A read that follows shows it, except for a dry run.
@@ -223,7 +227,8 @@ class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
             InvalidName, InvalidReplicas, InvalidChange: A value that can never be right.
             DeploymentNotFound: There is none.
             Forbidden: The policy does not let the caller scale it, or not to that count (``ReasonRequired``: or not
-                without a reason).
+                without a reason; ``OverrideForbidden``: or not by overriding an owner).
+            OwnerConflict: Something else would change it back; nothing was written.
             OutOfBounds: A relative change leads out of its bounds.
             PreconditionFailed: ``condition`` is not met; nothing was written.
             WriteConflict: It is not as expected; nothing was written.
@@ -232,7 +237,8 @@ class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
             WriteRejected: The cluster refused; nothing was written.
             Unavailable: The cluster or the cache could not serve; its ``written`` says what is known.
         """
-        return await self._writer.write(Write(ref, change, caller, expect, dry_run, condition, reason, exactly))
+        write = Write(ref, change, caller, expect, dry_run, condition, reason, exactly, override, heed_owners)
+        return await self._writer.write(write)
 
     def changes(self, query: Query = _ALL, caller: Caller = LOCAL) -> AsyncGenerator[DeploymentChange, None]:
         """Follow what happens to the Deployments the caller may read and asks for.

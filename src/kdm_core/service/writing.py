@@ -16,6 +16,7 @@ from kdm_core.errors import (
     Forbidden,
     KdmError,
     OutOfBounds,
+    OwnerConflict,
     PreconditionFailed,
     WriteConflict,
 )
@@ -23,6 +24,7 @@ from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
 from kdm_core.service.history import sent
+from kdm_core.service.owning import note
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
 from kdm_core.tracking import ChangeTracker
@@ -53,6 +55,8 @@ class Write:
     condition: Condition | None
     reason: str
     exactly: bool = False
+    override: bool = False
+    heed_owners: bool = True
     batch: str = ""
 
 
@@ -139,6 +143,8 @@ class Writer:
             if held is None:
                 raise DeploymentNotFound(ref)  # the cluster may have it, but there is nothing to judge by
             write.condition(held)
+        if held is not None:
+            self._heed(held, replicas, write, attempt)
         self._recorder.check()
         until = self._clock() + self._contention_timeout_s
         attempts = 0
@@ -152,7 +158,8 @@ class Writer:
                     raise
                 await self._pause(attempts)  # all is as expected: it was the status that somebody wrote
             else:
-                return Scaled(written, attempt.old if expect.replicas is None else expect.replicas, write.dry_run)
+                previous = attempt.old if expect.replicas is None else expect.replicas
+                return Scaled(written, previous, write.dry_run, attempt.owners)
 
     async def _compare_and_set(self, write: Write, change: Change, attempt: Attempt) -> Scaled:
         ref, expect = write.ref, write.expect
@@ -186,7 +193,7 @@ class Writer:
                     raise Contended(ref, attempts) from conflict
                 await self._pause(attempts)
             else:
-                return Scaled(written, attempt.old, write.dry_run)
+                return Scaled(written, attempt.old, write.dry_run, attempt.owners)
 
     async def _send(self, write: Write, replicas: int, expect: Expect, attempt: Attempt) -> Deployment:
         """Have the cluster store a count, and the history take note of what comes of it."""
@@ -233,7 +240,7 @@ class Writer:
             self._judge(held, change, write, attempt)
             if write.condition is not None:
                 write.condition(held)
-        except (OutOfBounds, Forbidden):
+        except (OutOfBounds, Forbidden, OwnerConflict):
             return True
         except PreconditionFailed as error:
             return error.maybe_later
@@ -245,4 +252,10 @@ class Writer:
         self._permission.check(held, _SCALE, identity, reason=reason)
         replicas = change.result(held.ref, held.replicas.desired, self._max_replicas)
         self._permission.check(held, _SCALE, identity, replicas, reason=reason)
+        self._heed(held, replicas, write, attempt)
         return replicas
+
+    def _heed(self, held: Deployment, replicas: int, write: Write, attempt: Attempt) -> None:
+        """Note what the owners do to a count, and refuse what would not last."""
+        if write.heed_owners:
+            note(self._permission, attempt, held, replicas, write.caller.identity, override=write.override)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Self
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from kdm_core import (
     Deployment,
@@ -20,14 +20,8 @@ from kdm_core import (
     rollout_of,
 )
 from kdm_core.attribution import moment
-from kdm_core.names import MAX_REPLICAS
-
-Count = Annotated[int, Meta(ge=0, le=MAX_REPLICAS)]
-"""A replica count."""
-
-
-class Body(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """A part of an answer."""
+from kdm_http.api.v2.body import Body, Count
+from kdm_http.api.v2.owner_bodies import OwnerBody
 
 
 class Replicas(Body, frozen=True):
@@ -71,15 +65,8 @@ class Access(Body, frozen=True):
 
     verbs: list[str]
     bounds: list[Bounds]
-
-
-class OwnerBody(Body, frozen=True):
-    """Something that changes the count by itself, and the bounds within which it does; null where it has none."""
-
-    kind: str
-    name: str
-    min: Count | None
-    max: Count | None
+    override: bool
+    """Whether it may write a count that an owner changes back."""
 
 
 class ParkedBody(Body, frozen=True):
@@ -149,9 +136,7 @@ class DeploymentBody(Body, frozen=True):
             paused=deployment.paused,
             replicas=Replicas.of(deployment.replicas),
             rollout=RolloutNow(state=rollout.state, message=rollout.message),
-            owners=[
-                OwnerBody(kind=each.kind, name=each.name, min=each.min, max=each.max) for each in deployment.owners
-            ],
+            owners=[OwnerBody.now(each, deployment) for each in deployment.owners],
             parked=None if deployment.parked is None else _parked(deployment.parked),
             last_change=None if deployment.last_change is None else LastChangeBody.of(deployment.last_change),
             access=access,
@@ -316,4 +301,6 @@ class About(Body, frozen=True):
     version: str
     user: User
     features: Features
+    owners_unknown: list[str]
+    """Which owners are not known, and why, where kdm looks for them: each as ``source: reason``."""
     limits: LimitsBody

@@ -27,7 +27,19 @@ _DEPLOYMENT: Final = {
     "paused": False,
     "replicas": _COUNTS,
     "rollout": {"state": "settling", "message": "5 Pods desired, 5 created, 4 ready, 4 available"},
-    "owners": [{"kind": "HorizontalPodAutoscaler", "name": "web", "min": 2, "max": 10}],
+    "owners": [
+        {
+            "kind": "HorizontalPodAutoscaler",
+            "name": "web",
+            "type": "autoscaler",
+            "min": 2,
+            "max": 10,
+            "holds": False,
+            "effect": "may-change",
+            "message": "HorizontalPodAutoscaler 'web' may set another count at any time",
+            "remedy": "change minReplicas or maxReplicas of HorizontalPodAutoscaler 'web'",
+        }
+    ],
     "parked": None,
     "lastChange": {"at": "2026-11-26T17:00:00Z", "manager": "kdm", "actor": "alice", "reason": "sale"},
 }
