@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from click.shell_completion import BashComplete
 
-from kdm_cli.commands import completing
 from kdm_cli.commands.tree import kdm as tree
 from unit.cli.command.asking import Asked, Command
 
@@ -70,16 +70,16 @@ def test_a_server_that_is_slow_or_away_offers_nothing_soon(
 ) -> None:
     """The measure is what it waits for, not what the machine takes for it."""
     waited: list[float | None] = []
-    join = completing.threading.Thread.join
+    join = Thread.join
 
-    def recorded(thread: completing.threading.Thread, timeout: float | None = None) -> None:
+    def recorded(thread: Thread, timeout: float | None = None) -> None:
         waited.append(timeout)
         join(thread, timeout)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         contexts.write_text(contexts.read_text().replace(kdm.served.url, url))
-        monkeypatch.setattr(completing.threading.Thread, "join", recorded)
+        monkeypatch.setattr(Thread, "join", recorded)
         assert complete("kdm get ") == []
     assert waited == [0.2]
 

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kdm_core import DeploymentRef
-from unit.cli.command.asking import Asked, context_file
+from unit.cli.command.asking import Asked, SlowCluster, context_file
 from unit.cli.command.terminal import Terminal
 
 KDM = [sys.executable, "-m", "kdm_cli"]
@@ -82,7 +83,7 @@ class TestPipes:
             with process:
                 lines = [process.stdout.readline() for _ in range(3)]
                 count = 4 if verb == ["watch"] else 5
-                kdm.do(lambda cluster, count=count: cluster.scale(web, count))
+                kdm.do(partial(SlowCluster.scale, ref=web, replicas=count))
                 lines.append(process.stdout.readline())
                 process.send_signal(signal.SIGINT)
             assert [line.split()[:2] for line in lines] == [
