@@ -15,6 +15,7 @@ from attrs import Attribute, field, frozen
 
 from kdm_cli import setting_values as values
 from kdm_core import ALL_NAMESPACES, DEFAULT_MAX_REPLICAS, MAX_REPLICAS, InvalidName
+from kdm_core.history import DEFAULT_HISTORY_ENTRIES
 from kdm_http.server.limits import Limits
 
 PREFIX: Final = "KDM_"
@@ -85,6 +86,17 @@ class Settings:
     refuse_stale: bool = setting(False, values.switch, "Answer reads of a stale cache with 503.")
     write_timeout_s: float = setting(
         10.0, values.seconds(0.1), "How long the cluster may take for a write, in seconds."
+    )
+
+    history_entries: int = setting(
+        DEFAULT_HISTORY_ENTRIES,
+        values.whole(0, 10_000_000),
+        "How many changes of counts are remembered in all, 20 of one Deployment; 0 for no history.",
+    )
+    events: bool = setting(
+        False,
+        values.switch,
+        "Announce each change made through kdm as a Kubernetes Event on its Deployment, for kubectl describe.",
     )
 
     host: str = setting(

@@ -21,9 +21,11 @@ from kdm_core.parked import Parked
 from kdm_core.parking import Parking
 from kdm_core.ports import DeploymentRepository, ParkingLot
 from kdm_core.scaling import ANY, Expect
+from kdm_core.service.history import sent
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
 from kdm_core.service.writing import CONTENTION_TIMEOUT_S, FIRST_PAUSE_S, MAX_PAUSE_S
+from kdm_core.tracking import ChangeTracker
 from kdm_core.versions import older
 
 _log = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ class Rounds:
         recorder: Where attempts are recorded.
         max_replicas: The largest count.
         sees_all: Whether a Deployment that the repository does not have does not exist.
+        tracker: Takes note of what is written; None for nobody.
         contention_timeout_s: How long to try where others write at the same time, in seconds.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
@@ -107,6 +110,7 @@ class Rounds:
         *,
         max_replicas: int,
         sees_all: bool = True,
+        tracker: ChangeTracker | None = None,
         contention_timeout_s: float = CONTENTION_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -119,6 +123,7 @@ class Rounds:
         self._recorder = recorder
         self._max_replicas = max_replicas
         self._sees_all = sees_all
+        self._tracker = tracker
         self._contention_timeout_s = contention_timeout_s
         self._clock = clock
         self._sleep = sleep
@@ -205,7 +210,18 @@ class Rounds:
         version = None if dry_run else held.resource_version
         exactly = Expect(version, held.replicas.desired, held.uid)
         try:
-            return await self._repository.set_replicas(this.asked.ref, replicas, expect=exactly, dry_run=dry_run)
+            return await sent(
+                self._repository,
+                self._tracker,
+                this.asked.ref,
+                replicas,
+                expect=exactly,
+                dry_run=dry_run,
+                caller=this.asked.caller,
+                reason=this.attempt.why,
+                batch=this.asked.batch,
+                previous=held.replicas.desired,
+            )
         except WriteConflict as conflict:
             this.attempts += 1
             if conflict.current is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
 from litestar.exceptions import HTTPException
 
 from kdm_core import (
@@ -22,12 +23,15 @@ from kdm_core import (
     KdmError,
     NamespaceNotWatched,
     OutOfBounds,
+    OwnerConflict,
     PlanChanged,
     PreconditionFailed,
     WriteConflict,
 )
 from kdm_http.api.errors import BadRequest, Problem, Refused, problem_of
 from kdm_http.api.route import Dialect
+from kdm_http.api.v2.bodies import LastChangeBody
+from kdm_http.api.v2.owner_bodies import OwnerBody
 from kdm_http.api.v2.problems import KINDS, PATH, STATUSES
 from kdm_http.api.v2.tags import tag_of_replicas
 
@@ -118,6 +122,11 @@ def _members_of_counts(error: Exception) -> dict[str, Any]:
             return members | {"current": {"replicas": error.current}, "result": error.result}
         case Contended():
             return _ref(error.ref) | {"attempts": error.attempts}
+        case OwnerConflict():
+            return _ref(error.ref) | {
+                "replicas": error.replicas,
+                "owners": [msgspec.to_builtins(OwnerBody.of(each)) for each in error.owners],
+            }
     return {}
 
 
@@ -171,4 +180,5 @@ def _current(found: Deployment) -> dict[str, Any]:
         "resourceVersion": found.resource_version,
         "uid": found.uid,
         "etag": tag_of_replicas(found).decode(),
+        "lastChange": None if found.last_change is None else LastChangeBody.of(found.last_change),
     }
