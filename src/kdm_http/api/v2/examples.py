@@ -131,6 +131,8 @@ EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
                 **_WHICH,
                 "from": 3,
                 "to": 5,
+                "effect": None,
+                "owners": [],
                 "resourceVersion": "48250",
                 "warnings": [],
                 "outcome": "done",
