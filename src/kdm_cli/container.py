@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from kdm_adapters.audit_log import STDOUT, JsonLinesAuditSink
 from kdm_adapters.lines import LineWriter
-from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, Pace, demo
+from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, MemoryParkingLot, Pace, demo
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_cli import garbage_collection as garbage
 from kdm_cli.extras import needed_for
@@ -30,6 +30,7 @@ from kdm_core import (
     ALLOW_ALL,
     DeploymentRepository,
     DeploymentService,
+    ParkingLot,
     Policy,
     ServiceInstrument,
     WatchInstrument,
@@ -93,6 +94,38 @@ def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRe
         write_timeout_s=settings.write_timeout_s,
         instrument=instrument,
     )
+
+
+def _parking(settings: Settings) -> ParkingLot | None:
+    in_memory = settings.repository == "memory"
+    where = settings.parking if settings.parking != "auto" else "memory" if in_memory else "off"
+    if settings.parking_namespace and where != "configmaps":
+        raise BadSetting("--parking-namespace needs --parking configmaps")
+    if where == "off":
+        return None
+    if where == "memory":
+        if not in_memory:
+            raise BadSetting(
+                "--parking memory would forget with a restart which counts a cluster is owed: use --parking configmaps"
+            )
+        return MemoryParkingLot()
+    if in_memory:
+        raise BadSetting("--parking configmaps needs --repository kubernetes")
+    with needed_for("--parking configmaps", "kubernetes"):
+        from kdm_adapters.kubernetes import ClusterConfig  # noqa: PLC0415
+        from kdm_adapters.kubernetes.parking import ConfigMapParkingLot, own_namespace  # noqa: PLC0415
+    namespace = settings.parking_namespace or own_namespace()
+    if namespace is None:
+        raise BadSetting(
+            "--parking configmaps: which namespace? kdm runs outside a cluster, so say it with --parking-namespace"
+        )
+    config = ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None)
+    return ConfigMapParkingLot(config, namespace, timeout_s=settings.write_timeout_s)
+
+
+def _sees_all(settings: Settings) -> bool:
+    """Return whether a Deployment that the repository does not have does not exist."""
+    return not settings.label_selector
 
 
 def _tracing(settings: Settings) -> Tracing | None:
@@ -174,6 +207,7 @@ def _read_again(file: PolicyFile | None) -> None:
 @asynccontextmanager
 async def _lifespan(
     repository: DeploymentRepository,
+    parking: ParkingLot | None,
     service: DeploymentService,
     audit: JsonLinesAuditSink | None,
     policy_file: PolicyFile | None,
@@ -187,6 +221,8 @@ async def _lifespan(
             audit.check()  # rather do not start than refuse every write
             await stack.enter_async_context(audit.examined())
         await stack.enter_async_context(repository)
+        if parking is not None:
+            await stack.enter_async_context(parking)
         await stack.enter_async_context(garbage.frozen_once_synced(repository))
         if policy_file is not None:
             await stack.enter_async_context(policy_file.followed_by(service))
@@ -198,11 +234,14 @@ def _metrics(
     repository: DeploymentRepository,
     audit: JsonLinesAuditSink | None,
     log_lines: LineWriter,
+    service: DeploymentService,
 ) -> Metrics:
     # Each counter's creation time would be one more series.
     disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no type for it
     instrument.observe(repository.sync_status)
     instrument.observe_log(lambda: log_lines.dropped)
+    if service.parks:
+        instrument.observe_parking(service.parking_status)
     if audit is not None:
         instrument.observe_audit(lambda: not audit.problem)
     return instrument.render
@@ -258,6 +297,7 @@ class Container(containers.DeclarativeContainer):
     policy_file = providers.Singleton(_policy_file, settings, traffic.provided.policy_reloaded)
     policy = providers.Callable(_policy, policy_file)
     tracing = providers.Singleton(_tracing, settings)
+    parking = providers.Singleton(_parking, settings)
     service = providers.Singleton(
         DeploymentService,
         providers.Callable(_traced, repository, tracing),
@@ -266,12 +306,14 @@ class Container(containers.DeclarativeContainer):
         instrument=instrument,
         namespace=settings.provided.namespace,
         max_replicas=settings.provided.max_replicas,
+        parking=parking,
+        sees_all=providers.Callable(_sees_all, settings),
     )
-    metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines)
+    metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines, service)
     api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
     read_again = providers.Callable(_read_again, policy_file)
     """What SIGHUP reads again besides the certificates."""
-    lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing)
+    lifespan = providers.Factory(_lifespan, repository, parking, service, audit, policy_file, tracing)
     """What lives as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""

@@ -87,6 +87,19 @@ class Settings:
         10.0, values.seconds(0.1), "How long the cluster may take for a write, in seconds."
     )
 
+    parking: str = setting(
+        "auto",
+        values.one_of("auto", "off", "memory", "configmaps"),
+        "Where the counts of parked Deployments are kept: off, for no parking; memory, which a restart forgets; "
+        "configmaps, in kdm's own namespace; auto: memory beside the memory repository, and otherwise off.",
+    )
+    parking_namespace: str = setting(
+        "",
+        values.one_namespace,
+        "The namespace of the ConfigMaps kdm-parked-0 to kdm-parked-15. Default: that of kdm's own service account.",
+        unset="for kdm's own",
+    )
+
     host: str = setting(
         "127.0.0.1",
         values.host,

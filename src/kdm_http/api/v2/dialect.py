@@ -10,6 +10,7 @@ from kdm_core import (
     AmbiguousName,
     BulkRefused,
     BulkTooLarge,
+    ChangedSinceParked,
     Contended,
     Deployment,
     DeploymentNotFound,
@@ -21,7 +22,11 @@ from kdm_core import (
     InvalidSelector,
     KdmError,
     NamespaceNotWatched,
+    NothingToPark,
+    NotParked,
     OutOfBounds,
+    ParkingFull,
+    ParkingRecordUnreadable,
     PlanChanged,
     PreconditionFailed,
     WriteConflict,
@@ -116,6 +121,9 @@ def _members_of_counts(error: Exception) -> dict[str, Any]:
         case OutOfBounds():
             members = _ref(error.ref) | {"bounds": {"min": error.minimum, "max": error.maximum}}
             return members | {"current": {"replicas": error.current}, "result": error.result}
+        case ChangedSinceParked():
+            members = _ref(error.ref) | {"current": {"replicas": error.current}, "forgotten": error.forgotten}
+            return members | {"remembered": error.parked}
         case Contended():
             return _ref(error.ref) | {"attempts": error.attempts}
     return {}
@@ -125,6 +133,12 @@ def _members_of_words(error: Exception) -> dict[str, Any]:
     match error:
         case InvalidName():
             return {"what": error.what, "value": error.value, "rule": error.rule}
+        case NothingToPark() | NotParked():
+            return _ref(error.ref)
+        case ParkingRecordUnreadable():
+            return _ref(error.ref) | {"where": error.where}
+        case ParkingFull():
+            return {"where": error.where}
         case InvalidSelector():
             return {"selector": error.selector, "problem": error.problem}
     return {}

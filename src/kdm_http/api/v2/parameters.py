@@ -106,6 +106,12 @@ PARAMETERS: Final[dict[str, Json]] = {
             {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS},
             5,
         ),
+        _query(
+            "parkId",
+            "Only what was parked with this batch.",
+            {"type": "string", "pattern": "^[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$"},
+            "night",
+        ),
         _query("access", "Whether to show what the caller may do to it.", {"type": "boolean"}, True),
         _query("dryRun", "Only try: nothing is stored.", reference("schemas", "DryRun"), "All"),
         _header(

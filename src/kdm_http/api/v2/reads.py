@@ -59,7 +59,7 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
             idempotency_key=True,
             watch=True,
             owners=False,
-            parking=False,
+            parking=service.parks,
             bulk=True,
             history=False,
         ),

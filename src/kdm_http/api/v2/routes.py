@@ -9,6 +9,8 @@ from kdm_http.api.v2.bodies import About, DeploymentBody, DeploymentList, Replic
 from kdm_http.api.v2.bulk import scale_many
 from kdm_http.api.v2.bulk_bodies import BulkBody
 from kdm_http.api.v2.dialect import V2
+from kdm_http.api.v2.parking import list_parked, park, restore
+from kdm_http.api.v2.parking_bodies import ParkedList, ParkingBody
 from kdm_http.api.v2.reads import (
     get_about,
     get_deployment,
@@ -27,6 +29,7 @@ _ONE: Final = f"{_OF_NAMESPACE}/{{name}}"
 _FILTERS: Final = ("labelSelector", "state", "limit", "continue")
 _VERSION: Final = ("resourceVersion", "wait")
 _WRITE: Final = ("dryRun", "wait", "for")
+_PARKED: Final = ("parkId", "labelSelector")
 _TARGET: Final = ("wait", "for", "uid", "resourceVersion", "replicas")
 
 
@@ -71,6 +74,18 @@ ROUTES: Final = (
         query=_WRITE,
         replayable=True,
         progressive=True,
+    ),
+    Route("POST", f"{_ONE}/park", V2, "Park", park, ParkingBody, query=_WRITE, replayable=True),
+    Route("POST", f"{_ONE}/restore", V2, "Restore", restore, ParkingBody, query=_WRITE, replayable=True),
+    Route("GET", f"{BASE}/parked", V2, "ListParked", list_parked, ParkedList, query=_PARKED),
+    Route(
+        "GET",
+        f"{BASE}/namespaces/{{namespace}}/parked",
+        V2,
+        "ListParkedOfNamespace",
+        list_parked,
+        ParkedList,
+        query=_PARKED,
     ),
     Route("GET", f"{_ONE}/rollout", V2, "GetRollout", get_rollout, RolloutBody, query=_TARGET),
     Route("GET", "/problems", V2, "ListProblems", list_problems, query=()),
