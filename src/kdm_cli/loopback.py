@@ -23,6 +23,7 @@ from kdm_http.api.errors import MAX_BODY_BYTES, Refused
 from kdm_http.api.etags import is_known
 from kdm_http.api.same_origin import check_same_origin
 from kdm_http.page.files import BASE, GUARDS, Page
+from kdm_http.server.uvicorn_seam import Config, Server
 
 OPEN: Final = "/open/"
 """Where the printed address leads: the token follows."""
@@ -199,6 +200,21 @@ class Loopback:
             written = {"written": False if unsent else None} if write else {}
             message = f"{self._upstream.url} does not answer: {str(error) or type(error).__name__}"
             await _refuse(send, target, 502, "unreachable", message[:400], **written)
+
+
+def server_of(app: Loopback) -> Server:
+    """Return a server of the application, for a socket that is bound already."""
+    return Server(
+        Config(
+            app,
+            lifespan="off",
+            access_log=False,  # the token is in an address
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
 
 
 class _Broken(Exception):

@@ -18,8 +18,8 @@ from kdm_core import ALL_NAMESPACES, DEFAULT_MAX_REPLICAS, MAX_REPLICAS, Invalid
 from kdm_http.server.limits import Limits
 
 PREFIX: Final = "KDM_"
-IGNORED_PREFIXES: Final = ("KDM_TEST_", "KDM_CACHE_DIR")
-"""Variables of the test suite, which runs kdm among others."""
+IGNORED_PREFIXES: Final = ("KDM_TEST_", "KDM_CACHE_DIR", "KDM_CONFIG", "KDM_REASON")
+"""Variables of the test suite, which runs kdm among others, and of the commands that ask a kdm."""
 
 ALLOW_ALL_WORD: Final = "allow-all"
 """As the policy's file: no policy. One that has this name is ``./allow-all``."""

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         ItemOutcome,
         ItemResult,
         OnError,
+        Park,
         Plan,
         Planned,
+        Restore,
         Selection,
     )
     from kdm_core.errors import (
@@ -185,6 +187,7 @@ __all__ = [
     "Outcome",
     "Owner",
     "Page",
+    "Park",
     "Parked",
     "ParkedDeployment",
     "ParkedState",
@@ -203,6 +206,7 @@ __all__ = [
     "Query",
     "ReasonRequired",
     "ReplicaStatus",
+    "Restore",
     "Rollout",
     "RolloutOutcome",
     "RolloutResult",

@@ -210,6 +210,8 @@ class SyncStatus:
         objects: How many Deployments are held.
         reason: Why it is not synced, connected or fresh, for a person; "" when all is well.
         sources: Each source on its own, ordered by name: a namespace each, or "*" for all of them.
+        owners: Each source of owners that are objects of their own, such as ``horizontalpodautoscalers/*``. What is
+            wrong with one of them hurts no read; () where nobody looks for owners. None where they are known without.
     """
 
     synced: bool
@@ -220,6 +222,7 @@ class SyncStatus:
     objects: int = 0
     reason: str = ""
     sources: tuple[SourceStatus, ...] = ()
+    owners: tuple[SourceStatus, ...] = ()
 
     @property
     def healthy(self) -> bool:

@@ -37,7 +37,7 @@ from kdm_core.model import (
     SyncStatus,
 )
 from kdm_core.names import check_namespace, check_replicas
-from kdm_core.ports import DeploymentRepository, WatchInstrument
+from kdm_core.ports import DeploymentRepository, OnSeen, WatchInstrument
 from kdm_core.scaling import ANY, Expect
 
 
@@ -107,7 +107,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
             each: asyncio.Event() for each in (ALL_NAMESPACES, *(source.name for source in self._sources))
         }
         self._subscribers: set[Subscriber] = set()
-        self._followed = Followed()
+        self._followed = Followed(self._said)
         self._awaited = {each.name: AwaitedVersions() for each in self._sources}
         # Of our own writes that the watch has not delivered: what it delivered last.
         self._beneath: dict[DeploymentRef, Deployment | None] = {}
@@ -227,7 +227,11 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
     def observed(self, ref: DeploymentRef) -> Observation:
         """See the port."""
         self._sources.check_watched(ref.namespace)
-        return self._sources.observed(ref, self._beneath.get(ref, self._snapshot.get(ref)))
+        return self._sources.observed(ref, self._said(ref))
+
+    def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
+        """See the port."""
+        return self._followed.add_to_all(on_seen, sorted(self._snapshot))
 
     def break_watch(self) -> None:
         """Stop seeing what happens in ``cluster``: ``faults.disconnected``."""
@@ -236,6 +240,9 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
     def heal_watch(self) -> None:
         """See again, and catch up."""
         self.faults.disconnected = False
+
+    def _said(self, ref: DeploymentRef) -> Deployment | None:
+        return self._beneath.get(ref, self._snapshot.get(ref))
 
     def _look(self) -> None:
         """Begin or cease to see the cluster, as the faults have it."""

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import select
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ from urllib.parse import quote, urlencode
 from kdm_adapters.remote.access import Access, Address, Proxy, proxy_for
 from kdm_adapters.remote.errors import Json, error_of, problem_of
 from kdm_adapters.remote.sse import Event, Events, EventTooLarge
-from kdm_adapters.remote.transport_errors import Unreachable, of_asking, of_connecting
+from kdm_adapters.remote.transport_errors import Misdirected, Unreachable, of_asking, of_connecting
 from kdm_core.errors import ClusterUnrecognized, KdmError, NotSeenYet, Unavailable
 
 BASE: Final = "/api/v2"
@@ -119,7 +120,7 @@ class Client:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         patience_s: float = PATIENCE_S,
         agent: str = "kdm",
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.access = access
         self._address: Address = access.address()
@@ -131,6 +132,8 @@ class Client:
         self._sleep = sleep
         self._kept: http.client.HTTPSConnection | None = None
         self._met = False  # whether the server has ever answered
+        self._open: set[http.client.HTTPSConnection] = set()
+        self._aborted = False
 
     def __enter__(self) -> Self:
         return self
@@ -141,8 +144,17 @@ class Client:
     def close(self) -> None:
         """Close the connection. The next call makes another one."""
         if self._kept is not None:
+            self._open.discard(self._kept)
             self._kept.close()
             self._kept = None
+
+    def abort(self) -> None:
+        """Break off what other threads do with this client: it fails at once, and so does whatever is asked later."""
+        self._aborted = True
+        for connection in list(self._open):
+            if connection.sock is not None:
+                with suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
 
     def get(self, path: str, query: Mapping[str, str] | None = None, *, timeout_s: float | None = None) -> Json:
         """Return the body of what is at a path. See :meth:`call`."""
@@ -241,6 +253,7 @@ class Client:
                 connection.sock.settimeout(SILENCE_S)
             yield from self._events(response)
         finally:
+            self._open.discard(connection)
             connection.close()
 
     def follow(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Event]:
@@ -310,6 +323,10 @@ class Client:
             )
             cause = error if isinstance(error, OSError) else ConnectionError(str(error))
             raise of_connecting(cause, access, met, self._connect_timeout_s) from error
+        self._open.add(connection)
+        if self._aborted:
+            connection.close()
+            raise Misdirected("the client was aborted")
         return connection
 
     def _ask(

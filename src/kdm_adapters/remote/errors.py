@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from kdm_adapters.remote.transport_errors import NotAccepted
 from kdm_core.errors import (
     ERRORS,
     AmbiguousName,
@@ -103,10 +104,15 @@ def error_of(status: int, fields: Mapping[str, str], content: bytes) -> KdmError
         fields: The header fields, names in lower case.
         content: The body.
     """
-    body = _problem(fields.get("content-type", ""), content)
-    if body is None:
+    media_type = fields.get("content-type", "").partition(";")[0].strip().lower()
+    error: KdmError
+    body = _problem(media_type, content)
+    plain = None if body is not None else _plain(media_type, content)
+    if plain is not None:
+        body, error = plain, _before_any_api(status, _text(plain, "error"))
+    elif body is None:
         shown = " ".join(content[: 4 * _SHOWN].decode("utf-8", "replace").split())[:_SHOWN]
-        error: KdmError = ClusterUnrecognized(
+        error = ClusterUnrecognized(
             f"the answer is not kdm's ({status}{': ' + shown if shown else ''}): is the server's URL that of a kdm, "
             "with nothing in front of it that answers in its place? A write may have happened: read before trying again"
         )
@@ -131,13 +137,28 @@ def retry_after_s(fields: Mapping[str, str]) -> int | None:
 
 def _problem(media_type: str, content: bytes) -> Json | None:
     """Return a problem of kdm's; None where the answer is none."""
-    if media_type.partition(";")[0].strip().lower() != MEDIA_TYPE:
-        return None
+    return _object(content, "code") if media_type == MEDIA_TYPE else None
+
+
+def _plain(media_type: str, content: bytes) -> Json | None:
+    """Return an error of the older form, ``{"error": ...}``; None where the answer is none."""
+    return _object(content, "error") if media_type == "application/json" else None
+
+
+def _object(content: bytes, member: str) -> Json | None:
+    """Return a JSON object that has a certain text; None where it is none."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
         return None
-    return body if isinstance(body, dict) and _text(body, "code") else None
+    return body if isinstance(body, dict) and _text(body, member) else None
+
+
+def _before_any_api(status: int, text: str) -> KdmError:
+    """Return the error that kdm's server answers with before API v2 sees the request, or its health is."""
+    if status == 401:
+        return NotAccepted(text)
+    return Unavailable(text) if status in {408, 429, 503} else KdmError(text)
 
 
 def _error(body: Json) -> KdmError:

@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import rich_click as click
 
@@ -16,7 +16,6 @@ from kdm_cli.commands import completing
 from kdm_cli.contexts import Context
 from kdm_cli.exits import CommandError, Exit
 
-_P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 FORMATS: Final = ("table", "wide", "json", "yaml", "name")
@@ -44,9 +43,15 @@ class Place(NamedTuple):
         """The namespace that is meant; None for all."""
         return None if self.everywhere else self.context.namespace
 
-    def kdm(self) -> Kdm:
-        """Return the one kdm to ask."""
-        return Kdm(self.context)
+    def kdm(self, context: Context | None = None) -> Kdm:
+        """Return a kdm to ask, whose connection is closed at the end of the command.
+
+        Args:
+            context: Which; None for the one there is.
+        """
+        kdm = Kdm(context or self.context)
+        click.get_current_context().call_on_close(kdm.close)
+        return kdm
 
     def target(self, text: str) -> targets.Target:
         """Read a name."""
@@ -69,12 +74,10 @@ def place(*, several: bool = False, everywhere: bool = True) -> Callable[[Callab
             help=f"The context to use{many}. Default: $KDM_CONTEXT, or the current one.",
         ),
         click.option("--server", metavar="URL", help="kdm's URL, in the place of the context's."),
-        click.option("--ca", metavar="FILE", type=click.Path(), help="The CA of the server's certificate."),
+        click.option("--ca", metavar="FILE", type=click.Path(), help="The CA of kdm's certificate."),
         click.option("--cert", metavar="FILE", type=click.Path(), help="The client certificate."),
         click.option("--key", metavar="FILE", type=click.Path(), help="The client certificate's key."),
-        click.option(
-            "-n", "--namespace", metavar="NS", shell_complete=completing.namespaces, help="The namespace."
-        ),
+        click.option("-n", "--namespace", metavar="NS", shell_complete=completing.namespaces, help="The namespace."),
     ]
     if everywhere:
         options.append(click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces."))
@@ -134,7 +137,9 @@ override: Final = click.option(
     "--override", is_flag=True, help="Write although an owner will change it back, where the policy lets you."
 )
 
-dry_run: Final = click.option("--dry-run", is_flag=True, help="Have everything judged, in the cluster too; change nothing.")
+dry_run: Final = click.option(
+    "--dry-run", is_flag=True, help="Have everything judged, in the cluster too; change nothing."
+)
 
 yes: Final = click.option("-y", "--yes", is_flag=True, help="Do it without asking. Needed where there is no terminal.")
 

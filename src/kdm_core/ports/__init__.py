@@ -10,6 +10,7 @@ from kdm_core.ports.repository import (
     DeploymentReader,
     DeploymentRepository,
     DeploymentWriter,
+    OnSeen,
     not_seen_yet,
 )
 from kdm_core.ports.wrapped import WrappedRepository
@@ -22,6 +23,7 @@ __all__ = [
     "DeploymentReader",
     "DeploymentRepository",
     "DeploymentWriter",
+    "OnSeen",
     "ParkingLot",
     "ServiceInstrument",
     "WatchInstrument",

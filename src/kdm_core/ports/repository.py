@@ -14,6 +14,7 @@ from attrs import evolve
 from kdm_core.errors import DeploymentNotFound, NamespaceNotWatched, NotSeenYet, Unavailable
 from kdm_core.model import (
     ALL_NAMESPACES,
+    ChangeKind,
     Deployment,
     DeploymentChange,
     DeploymentRef,
@@ -23,6 +24,9 @@ from kdm_core.model import (
 from kdm_core.parked import Parked
 from kdm_core.scaling import ANY, Expect
 from kdm_core.versions import older
+
+OnSeen = Callable[[DeploymentRef, Deployment | None], None]
+"""Takes in what the cluster says of a Deployment; None where it was deleted."""
 
 
 class DeploymentReader(ABC):
@@ -231,6 +235,26 @@ class DeploymentObserver(DeploymentReader, DeploymentFeed):
 
         return end
 
+    def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
+        """Have a function called with each state of each Deployment that the cluster has said, in order for each one.
+
+        Own writes are not among them before the cluster delivers them. By default they are: it rests on ``changes``.
+
+        Args:
+            on_seen: Called on the event loop's thread, in the middle of things, with the Deployment's name and its
+                state, None once it is gone: first with the present state. It must be quick, and not raise. What it has
+                been called with may come again.
+
+        Returns:
+            Ends it; may be called twice.
+        """
+        task = asyncio.ensure_future(_call_with_all(self.changes(), on_seen))
+
+        def end() -> None:
+            task.cancel()
+
+        return end
+
     async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
         """Wait until the cluster's state at a version has been seen: until reads are at least that new.
 
@@ -339,3 +363,24 @@ async def _call_on_changes(
             if change.deployment is None or change.deployment.ref == ref:
                 on_change()
     on_change()
+
+
+async def _call_with_all(changes: AsyncGenerator[DeploymentChange, None], on_seen: OnSeen) -> None:
+    known: set[DeploymentRef] = set()
+    missing: set[DeploymentRef] = set()
+    async with aclosing(changes):
+        async for change in changes:
+            found = change.deployment
+            if found is None:
+                if change.kind is ChangeKind.LAGGED:
+                    missing = set(known)
+                for ref in missing if change.kind is ChangeKind.SYNCED else ():
+                    known.discard(ref)
+                    on_seen(ref, None)
+            elif change.kind is ChangeKind.DELETED:
+                known.discard(found.ref)
+                on_seen(found.ref, None)
+            else:
+                known.add(found.ref)
+                missing.discard(found.ref)
+                on_seen(found.ref, found)

@@ -26,6 +26,7 @@ from kdm_core.service.batch import Hands
 from kdm_core.service.bulk import Batches, Bulks
 from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
+from kdm_core.service.history import Histories
 from kdm_core.service.listing import page_of
 from kdm_core.service.look_up import LookUp
 from kdm_core.service.parker import Parker
@@ -34,9 +35,11 @@ from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
 from kdm_core.service.repeating import Repeats
 from kdm_core.service.rollouts import Rollouts
+from kdm_core.service.sending import Sender
 from kdm_core.service.waits import Waits
 from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Write, Writer
 from kdm_core.timers import CallLater, call_later
+from kdm_core.tracking import ChangeTracker
 
 DEFAULT_MAX_REPLICAS: Final = 1000
 """The largest count a caller may ask for unless configured otherwise: guards against typos."""
@@ -45,7 +48,7 @@ _READ: Final = Verb.READ
 _ALL: Final = Query()
 
 
-class DeploymentService(LookUp, Bulks, Parks, Waits):
+class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
     """What callers may ask of kdm. One instance serves every caller; use it on its repository's event loop.
 
     Reads are synchronous and answered from memory.
@@ -62,6 +65,7 @@ class DeploymentService(LookUp, Bulks, Parks, Waits):
             neither starts nor stops it.
         sees_all: Whether a Deployment that the repository does not have does not exist, so that what is remembered of
             it can be forgotten. It is not so where the repository has only those of a selector.
+        tracker: Keeps the history of who changed what; None for none.
         clock: Monotonic seconds, for latencies, the age of a probe and the time a relative change has.
         sleep: Waits so many seconds.
         call_later: Calls a function after so many seconds: for the deadlines of waits.
@@ -83,6 +87,7 @@ class DeploymentService(LookUp, Bulks, Parks, Waits):
         contention_timeout_s: float = CONTENTION_TIMEOUT_S,
         parking: ParkingLot | None = None,
         sees_all: bool = True,
+        tracker: ChangeTracker | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         call_later: CallLater = call_later,
@@ -93,10 +98,12 @@ class DeploymentService(LookUp, Bulks, Parks, Waits):
         self._max_replicas = check_replicas(max_replicas)
         self._permission = Permission(repository, policy)
         self._recorder = Recorder(audit, self._instrument, clock)
+        sender = Sender(repository, tracker)
         self._writer = Writer(
             repository,
             self._permission,
             self._recorder,
+            sender,
             max_replicas=self._max_replicas,
             contention_timeout_s=contention_timeout_s,
             clock=clock,
@@ -111,6 +118,7 @@ class DeploymentService(LookUp, Bulks, Parks, Waits):
                 parking,
                 self._permission,
                 self._recorder,
+                sender,
                 max_replicas=self._max_replicas,
                 sees_all=sees_all,
                 contention_timeout_s=contention_timeout_s,
@@ -118,9 +126,11 @@ class DeploymentService(LookUp, Bulks, Parks, Waits):
                 sleep=sleep,
             )
             parking.on_change = self._show
+        self._tracker = tracker
+        self._synced_at = {}
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
-        hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout)
+        hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout, self._parker)
         self._batches = Batches(repository, self._permission, hands, max_replicas=self._max_replicas)
         self._probe = SharedProbe(repository, clock)
         self.gives_again = Repeats(repository, self._permission, self._instrument).give_again

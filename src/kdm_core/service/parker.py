@@ -15,6 +15,7 @@ from kdm_core.errors import (
     NamespaceNotWatched,
     NothingToPark,
     NotParked,
+    WriteConflict,
 )
 from kdm_core.model import Verb
 from kdm_core.names import check_replicas
@@ -34,7 +35,7 @@ class Parker(Rounds):
         """See :meth:`kdm_core.service.DeploymentService.park`."""
         ref = asked.ref
         with self._recorder.attempt(
-            asked.caller, ref.namespace, ref.name, SetTo(0), dry_run=asked.dry_run, verb=Verb.PARK
+            asked.caller, ref.namespace, ref.name, SetTo(0), dry_run=asked.dry_run, verb=Verb.PARK, batch=asked.batch
         ) as attempt:
             attempt.why = check_reason(asked.reason)
             attempt.park_id = token_hex(6) if asked.park_id is None else check_park_id(asked.park_id)
@@ -44,7 +45,7 @@ class Parker(Rounds):
         """See :meth:`kdm_core.service.DeploymentService.restore`."""
         ref = asked.ref
         with self._recorder.attempt(
-            asked.caller, ref.namespace, ref.name, None, dry_run=asked.dry_run, verb=Verb.RESTORE
+            asked.caller, ref.namespace, ref.name, None, dry_run=asked.dry_run, verb=Verb.RESTORE, batch=asked.batch
         ) as attempt:
             attempt.new = asked.replicas
             attempt.why = check_reason(asked.reason)
@@ -115,6 +116,8 @@ class Parker(Rounds):
             return None
         target = record.replicas if asked.replicas is None else asked.replicas
         attempt.new = check_replicas(target, maximum=self._max_replicas)
+        if asked.result not in (None, target):
+            raise WriteConflict(f"Deployment '{ref}' was parked with {target} replicas, not {asked.result}", held)
         self._permission.check(held, Verb.SCALE, asked.caller.identity, target, reason=bool(attempt.why))
         self._recorder.check()
         if asked.replicas is not None:

@@ -20,9 +20,10 @@ from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.parked import Parked
 from kdm_core.parking import Parking
 from kdm_core.ports import DeploymentRepository, ParkingLot
-from kdm_core.scaling import Expect
+from kdm_core.scaling import ANY, Expect
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
+from kdm_core.service.sending import Sender
 from kdm_core.service.writing import CONTENTION_TIMEOUT_S, FIRST_PAUSE_S, MAX_PAUSE_S
 from kdm_core.versions import older
 
@@ -31,7 +32,13 @@ _log = logging.getLogger(__name__)
 
 @frozen
 class Asked:
-    """What somebody asks for. See :meth:`kdm_core.service.DeploymentService.park`."""
+    """What somebody asks for. See :meth:`kdm_core.service.DeploymentService.park`.
+
+    Attributes:
+        expect: What the Deployment must be like.
+        result: The count that it must come to; None for whichever is remembered.
+        batch: The id of the batch that it belongs to; "" for none.
+    """
 
     ref: DeploymentRef
     caller: Caller
@@ -40,6 +47,9 @@ class Asked:
     reason: str = ""
     dry_run: bool = False
     override: bool = False
+    expect: Expect = ANY
+    result: int | None = None
+    batch: str = ""
 
 
 @define
@@ -80,6 +90,7 @@ class Rounds:
         lot: Where the records are.
         permission: Who may do what.
         recorder: Where attempts are recorded.
+        sender: Sends the counts.
         max_replicas: The largest count.
         sees_all: Whether a Deployment that the repository does not have does not exist.
         contention_timeout_s: How long to try where others write at the same time, in seconds.
@@ -95,6 +106,7 @@ class Rounds:
         lot: ParkingLot,
         permission: Permission,
         recorder: Recorder,
+        sender: Sender,
         *,
         max_replicas: int,
         sees_all: bool = True,
@@ -108,6 +120,7 @@ class Rounds:
         self._lot = lot
         self._permission = permission
         self._recorder = recorder
+        self._sender = sender
         self._max_replicas = max_replicas
         self._sees_all = sees_all
         self._contention_timeout_s = contention_timeout_s
@@ -131,7 +144,9 @@ class Rounds:
         fresh = held is None
         this = Round(asked, attempt, held or await self._fetch(asked, attempt), fresh, until)
         try:
+            await self._check_expected(this)
             while (done := await try_once(this)) is None:
+                await self._check_expected(this)
                 if this.attempts:
                     if self._clock() >= until:
                         raise Contended(asked.ref, this.attempts)
@@ -144,6 +159,16 @@ class Rounds:
                 await self._take_back(this)
             raise
         return done
+
+    async def _check_expected(self, this: Round) -> None:
+        """Check that the Deployment is as it was expected: asked of the cluster where the cache may be behind."""
+        expect = this.asked.expect
+        if expect.unmet(this.held) and not this.fresh:
+            await self._look_again(this)
+        if unmet := expect.unmet(this.held):
+            error = WriteConflict(f"Deployment '{this.asked.ref}' is not as expected: {unmet}", this.held)
+            error.expected = expect
+            raise error
 
     async def _compares(self, this: Round, record: Parked | None) -> bool:
         """Return whether the Deployment was looked at late enough to be compared with its record.
@@ -184,7 +209,15 @@ class Rounds:
         version = None if dry_run else held.resource_version
         exactly = Expect(version, held.replicas.desired, held.uid)
         try:
-            return await self._repository.set_replicas(this.asked.ref, replicas, expect=exactly, dry_run=dry_run)
+            return await self._sender.send(
+                held.ref,
+                replicas,
+                exactly,
+                caller=this.asked.caller,
+                reason=this.attempt.why,
+                before=this.current,
+                dry_run=dry_run,
+            )
         except WriteConflict as conflict:
             this.attempts += 1
             if conflict.current is None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from attrs import define
 
-from kdm_core.bulk import Planned
+from kdm_core.bulk import BulkChange, Park, Planned, Restore
 from kdm_core.errors import AuditUnavailable, Forbidden, KdmError, Unavailable, WriteForbidden
 from kdm_core.model import AuditEvent, Caller, Outcome, Verb
 from kdm_core.names import MAX_REPLICAS
@@ -153,7 +153,7 @@ class Recorder:
                 time=datetime.now(UTC),
                 request_id=caller.request_id,
                 actor=caller.identity,
-                verb=Verb.SCALE,
+                verb=_verb(item.change),
                 namespace=item.ref.namespace,
                 name=item.ref.name,
                 old_replicas=item.before,
@@ -205,6 +205,10 @@ def _outcome(error: KdmError) -> Outcome:
     if isinstance(error, Forbidden):
         return Outcome.DENIED
     return Outcome.FAILED if isinstance(error, Unavailable | WriteForbidden) else Outcome.REJECTED
+
+
+def _verb(change: BulkChange) -> Verb:
+    return Verb.PARK if isinstance(change, Park) else Verb.RESTORE if isinstance(change, Restore) else Verb.SCALE
 
 
 def _count(asked: object) -> int | None:

@@ -24,6 +24,7 @@ from kdm_core.ports import DeploymentRepository
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
+from kdm_core.service.sending import Sender
 
 Condition = Callable[[Deployment], None]
 """Raises ``PreconditionFailed`` where a Deployment must not be written."""
@@ -64,6 +65,7 @@ class Writer:
         repository: Where the Deployments are.
         permission: Who may do what.
         recorder: Where attempts are recorded.
+        sender: Sends the counts.
         max_replicas: The largest count.
         contention_timeout_s: How long a relative change tries to get its turn, in seconds.
         clock: Monotonic seconds.
@@ -76,6 +78,7 @@ class Writer:
         repository: DeploymentRepository,
         permission: Permission,
         recorder: Recorder,
+        sender: Sender,
         *,
         max_replicas: int,
         contention_timeout_s: float,
@@ -90,6 +93,7 @@ class Writer:
         self._contention_timeout_s = contention_timeout_s
         self._clock = clock
         self._sleep = sleep
+        self._sender = sender
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._turns: WeakValueDictionary[DeploymentRef, asyncio.Lock] = WeakValueDictionary()
 
@@ -139,7 +143,7 @@ class Writer:
         attempts = 0
         while True:
             try:
-                written = await self._repository.set_replicas(ref, replicas, expect=expect, dry_run=write.dry_run)
+                written = await self._send(write, replicas, expect, attempt)
             except WriteConflict as conflict:
                 attempts += 1
                 self._check_again(conflict.current, write, attempt, replicas)
@@ -168,7 +172,7 @@ class Writer:
             self._recorder.check()
             exactly = evolve(expect, replicas=attempt.old, uid=held.uid)
             try:
-                written = await self._repository.set_replicas(ref, replicas, expect=exactly, dry_run=write.dry_run)
+                written = await self._send(write, replicas, exactly, attempt)
             except WriteConflict as conflict:
                 attempts += 1
                 self._check_again(conflict.current, write, attempt)
@@ -182,6 +186,17 @@ class Writer:
                 await self._pause(attempts)
             else:
                 return Scaled(written, attempt.old, write.dry_run)
+
+    async def _send(self, write: Write, replicas: int, expect: Expect, attempt: Attempt) -> Deployment:
+        return await self._sender.send(
+            write.ref,
+            replicas,
+            expect,
+            caller=write.caller,
+            reason=attempt.why,
+            before=attempt.old,
+            dry_run=write.dry_run,
+        )
 
     async def _fetch(self, write: Write, attempt: Attempt) -> Deployment:
         """Ask the cluster for a Deployment, when nothing is written that could have been stored."""

@@ -25,7 +25,7 @@ from kdm_http.api.v2.bodies import (
     TargetBody,
     WrittenBody,
 )
-from kdm_http.api.v2.bulk_asked import ScaleItem, ScaleMany, Select
+from kdm_http.api.v2.bulk_asked import ParkId, ScaleItem, ScaleMany, Select
 from kdm_http.api.v2.bulk_bodies import BulkBody, BulkItemBody
 from kdm_http.api.v2.parameters import Json, reference
 from kdm_http.api.v2.parking_bodies import ParkingBody
@@ -46,7 +46,7 @@ _NAMES: Final[dict[type[msgspec.Struct], str]] = {
 """What generated clients call a body, where its class here is called otherwise."""
 
 _REQUESTS: Final = (SetReplicas, Adjust, ScaleMany, Park, Restore)
-_PARTS: Final = (ScaleItem, Select)
+_PARTS: Final = (ParkId, ScaleItem, Select)
 _COUNTS: Final = frozenset({"replicas", "currentReplicas", "min", "max"})
 _COUNT: Final = {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS}
 _STRING: Final = {"type": "string"}
@@ -103,6 +103,8 @@ def _fields(max_replicas: int) -> dict[str, Json]:
         "resourceVersion": {"description": "Write only if the Deployment is at this version."},
         "uid": {"description": "Write only if the Deployment is this object."},
         "reason": {**reason, "description": "Why, for the audit trail."},
+        "park": {"description": "Remember the counts, and go to zero: true, or the parkId to restore them by."},
+        "restore": {"description": "Bring back what was parked: true for all of it, or only what has this parkId."},
         "select": {"description": "Which Deployments, all with the same change; this or `items`."},
         "items": {"description": f"Which Deployments, by name, at most {MAX_ITEMS}; this or `select`."},
         "onError": {"description": "What becomes of the batch when an item is refused or fails; `abort` by default."},

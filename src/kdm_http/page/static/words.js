@@ -36,7 +36,8 @@ export function stateOf(record, now = Date.now()) {
   if (record.parked && record.desired === 0) return ["parked", "idle"];
   if (state === "paused") return ["paused", "idle"];
   if (state === "settling" || state === "observing") return [`settling, ${span((now - record.since) / 1000)}`, "warn"];
-  return record.desired === 0 ? ["at zero", "idle"] : ["settled", "ok"];
+  const paused = record.paused ? ", paused" : "";
+  return record.desired === 0 ? [`at zero${paused}`, "idle"] : [`settled${paused}`, "ok"];
 }
 
 export function availableOf(record) {

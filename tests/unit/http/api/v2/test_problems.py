@@ -49,7 +49,7 @@ def _attributes(kind: type[KdmError]) -> dict[str, Any]:
     every: dict[str, Any] = {
         "maximum": 10, "minimum": 0, "current": None, "result": 11, "watched": ("shop",), "attempts": 3,
         "verb": Verb.SCALE, "ref": DeploymentRef("shop", "web"), "maybe_later": False, "name": "web",
-        "namespaces": ("a", "b"),
+        "namespaces": ("a", "b"), "total": 612, "limit": 500, "items": (), "tag": "c84f",
     }  # fmt: skip
     return {name: value for name, value in every.items() if not isinstance(getattr(kind, name, None), property)}
 

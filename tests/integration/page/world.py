@@ -1,0 +1,162 @@
+"""A kdm over mTLS on a cluster in memory, and `kdm ui`'s server beside it, in this process: tests change the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, evolve, field
+
+from integration.kdm_process import CERTS
+from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, Pace, demo
+from kdm_cli.container import Container
+from kdm_cli.loopback import OPEN, Gate, Loopback, server_of
+from kdm_cli.settings import Settings
+from kdm_cli.upstream import Access, Upstream
+from kdm_core import Deployment, DeploymentRef
+from kdm_http.page.files import page
+from kdm_http.server.serve import serve
+from kdm_http.server.uvicorn_seam import Server
+
+NAME: Final = "staging-eu"
+START_S: Final = 30.0
+
+
+@define
+class World:
+    """What a test can look at and change.
+
+    Attributes:
+        cluster: The cluster.
+        repository: kdm's view of it.
+        url: Of `kdm ui`.
+        token: For its one session.
+        api_url: Of kdm.
+        gate: Of `kdm ui`.
+        server: Of `kdm ui`.
+        writes: The bodies of writes that came to `kdm ui`, with their method, path and key.
+    """
+
+    cluster: MemoryCluster
+    repository: MemoryDeploymentRepository
+    url: str
+    api_url: str
+    gate: Gate
+    server: Server
+    token: str = ""
+    writes: list[dict[str, Any]] = field(factory=list)
+
+    @property
+    def address(self) -> str:
+        """What `kdm ui` prints."""
+        return f"{self.url}{OPEN}{self.token}"
+
+    def find(self, key: str) -> Deployment:
+        """Return a Deployment of the cluster by ``namespace/name``."""
+        return self.cluster.deployments[ref(key)]
+
+    def store(self, key: str, **changes: Any) -> Deployment:
+        """Put a Deployment into the cluster with whatever fields a test wants to see."""
+        return self.cluster._store(evolve(self.find(key), **changes), by_controllers=True)
+
+    def cut(self) -> None:
+        """Break every connection of the browser."""
+        for each in list(self.server.server_state.connections):
+            each.transport.abort()
+
+
+def ref(key: str) -> DeploymentRef:
+    """Return the Deployment that ``namespace/name`` means."""
+    namespace, _, name = key.partition("/")
+    return DeploymentRef(namespace, name)
+
+
+def seed(cluster: MemoryCluster) -> None:
+    """Fill a cluster with kdm's demo Deployments."""
+    demo.seed(cluster)
+
+
+def access(url: str, certificate: str = "dev-admin") -> Access:
+    """How a kdm with the development certificates is reached."""
+    return Access(url, CERTS / "dev-ca.pem", CERTS / f"{certificate}.pem", CERTS / f"{certificate}-key.pem")
+
+
+@contextlib.asynccontextmanager
+async def started(
+    *,
+    settle: bool = True,
+    pace: Pace | None = None,
+    fill: Callable[[MemoryCluster], None] = seed,
+    certificate: str = "dev-admin",
+    policy: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> AsyncIterator[World]:
+    """Serve both.
+
+    Args:
+        settle: Whether status follows spec; see ``MemoryCluster``.
+        pace: How fast.
+        fill: Makes the Deployments.
+        certificate: Whose certificate `kdm ui` has, of ``certs/``.
+        policy: The policy; None for the development one.
+        settings: ``KDM_*`` settings, without that prefix.
+    """
+    named = {"PORT": "0", "OPS_PORT": "0", "HOST": "127.0.0.1", "REPOSITORY": "memory", "DEV": "true"}
+    named |= {"POLICY_FILE": str(policy)} if policy else {}
+    chosen = Settings.read({f"KDM_{name}": value for name, value in {**named, **(settings or {})}.items()}, {}, print)
+    container = Container(settings=chosen)
+    cluster = MemoryCluster(settle=settle, pace=pace)
+    repository = MemoryDeploymentRepository(cluster=cluster)
+    fill(cluster)
+    container.repository.override(repository)
+    stop = asyncio.Event()
+    listening: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(
+        serve(
+            container.api(),
+            container.ops(),
+            config=container.server_config(),
+            lifespan=container.lifespan(),
+            started=listening.set_result,
+            stop=stop,
+        )
+    )
+    try:
+        await asyncio.wait({serving, listening}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+        api_url = f"https://localhost:{(await listening).api[0][1]}"
+        async with _loopback(api_url, certificate, cluster, repository) as world:
+            yield world
+    finally:
+        stop.set()
+        await serving
+
+
+@contextlib.asynccontextmanager
+async def _loopback(
+    api_url: str, certificate: str, cluster: MemoryCluster, repository: MemoryDeploymentRepository
+) -> AsyncIterator[World]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    gate, upstream = Gate(port), Upstream(access(api_url, certificate))
+    app = Loopback(gate, page(NAME), upstream)
+    server = server_of(app)
+    world = World(cluster, repository, f"http://127.0.0.1:{port}", api_url, gate, server, gate.token)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield world
+    finally:
+        server.should_exit = True
+        await serving
+        await upstream.aclose()
+
+
+def body_of(text: str | None) -> Any:
+    """Return what a request's body says."""
+    return json.loads(text or "{}")
