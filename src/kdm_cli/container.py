@@ -96,7 +96,7 @@ def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRe
     )
 
 
-def _parking(settings: Settings) -> ParkingLot | None:
+def _parking(settings: Settings, instrument: WatchInstrument) -> ParkingLot | None:
     in_memory = settings.repository == "memory"
     where = settings.parking if settings.parking != "auto" else "memory" if in_memory else "off"
     if settings.parking_namespace and where != "configmaps":
@@ -113,14 +113,15 @@ def _parking(settings: Settings) -> ParkingLot | None:
         raise BadSetting("--parking configmaps needs --repository kubernetes")
     with needed_for("--parking configmaps", "kubernetes"):
         from kdm_adapters.kubernetes import ClusterConfig  # noqa: PLC0415
-        from kdm_adapters.kubernetes.parking import ConfigMapParkingLot, own_namespace  # noqa: PLC0415
+        from kdm_adapters.kubernetes.config.in_cluster import own_namespace  # noqa: PLC0415
+        from kdm_adapters.kubernetes.parking import ConfigMapParkingLot  # noqa: PLC0415
     namespace = settings.parking_namespace or own_namespace()
     if namespace is None:
         raise BadSetting(
             "--parking configmaps: which namespace? kdm runs outside a cluster, so say it with --parking-namespace"
         )
     config = ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None)
-    return ConfigMapParkingLot(config, namespace, timeout_s=settings.write_timeout_s)
+    return ConfigMapParkingLot(config, namespace, timeout_s=settings.write_timeout_s, instrument=instrument)
 
 
 def _sees_all(settings: Settings) -> bool:
@@ -297,7 +298,7 @@ class Container(containers.DeclarativeContainer):
     policy_file = providers.Singleton(_policy_file, settings, traffic.provided.policy_reloaded)
     policy = providers.Callable(_policy, policy_file)
     tracing = providers.Singleton(_tracing, settings)
-    parking = providers.Singleton(_parking, settings)
+    parking = providers.Singleton(_parking, settings, instrument)
     service = providers.Singleton(
         DeploymentService,
         providers.Callable(_traced, repository, tracing),
