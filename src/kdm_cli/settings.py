@@ -15,6 +15,7 @@ from attrs import Attribute, field, frozen
 
 from kdm_cli import setting_values as values
 from kdm_core import ALL_NAMESPACES, DEFAULT_MAX_REPLICAS, MAX_REPLICAS, InvalidName
+from kdm_core.history import DEFAULT_HISTORY_ENTRIES
 from kdm_http.server.limits import Limits
 
 PREFIX: Final = "KDM_"
@@ -98,6 +99,16 @@ class Settings:
         values.one_namespace,
         "The namespace of the ConfigMaps kdm-parked-0 to kdm-parked-15. Default: that of kdm's own service account.",
         unset="for kdm's own",
+    )
+    history_entries: int = setting(
+        DEFAULT_HISTORY_ENTRIES,
+        values.whole(0, 10_000_000),
+        "How many changes of counts are remembered in all, 20 of one Deployment; 0 for no history.",
+    )
+    events: bool = setting(
+        False,
+        values.switch,
+        "Announce each change made through kdm as a Kubernetes Event on its Deployment, for kubectl describe.",
     )
 
     host: str = setting(

@@ -8,41 +8,37 @@ import socket
 import sys
 from typing import Final
 
+from kdm_cli.exits import Exit
+from kdm_cli.loopback import OPEN, Gate, Loopback, server_of
+from kdm_cli.upstream import Access, InvalidAccess, Upstream
+from kdm_http.page.files import page
+
 HOST: Final = "127.0.0.1"
 
 
-def show(access: object, *, name: str = "", port: int = 0) -> int:
+def show(access: Access, *, name: str = "", port: int = 0) -> int:
     """Serve the page until a signal ends it.
 
     Args:
-        access: How kdm is reached: a :class:`kdm_cli.upstream.Access`.
+        access: How kdm is reached.
         name: What the page calls this kdm; empty for the host of its URL.
         port: The port on 127.0.0.1; 0 for a free one.
 
     Returns:
         The exit code; see :func:`kdm_cli.main.main`.
     """
-    import httpx  # noqa: PLC0415 - as above
-
-    from kdm_cli.loopback import OPEN, Gate, Loopback, server_of  # noqa: PLC0415
-    from kdm_cli.upstream import Access, Upstream  # noqa: PLC0415
-    from kdm_http.page.files import page  # noqa: PLC0415
-
-    assert isinstance(access, Access)  # noqa: S101 - its module is not imported with this one
-    url = httpx.URL(access.server)
-    if url.scheme != "https" or not url.host:
-        return _fail(f"--server must be an https URL, such as https://kdm.example:8443, not {access.server!r}", 2)
     try:
+        host = access.address().host
         upstream = Upstream(access)
-    except OSError as error:
-        return _fail(f"the certificates cannot be used: {error}", 1)
+    except InvalidAccess as error:
+        return _fail(str(error), Exit.USAGE)
     try:
         listening = socket.create_server((HOST, port))
     except (OSError, OverflowError) as error:
-        return _fail(f"cannot listen on {HOST}:{port}: {error}", 1)
+        return _fail(f"cannot listen on {HOST}:{port}: {error}", Exit.OTHER)
     port = listening.getsockname()[1]
     gate = Gate(port)
-    app = Loopback(gate, page(name or url.host), upstream)
+    app = Loopback(gate, page(name or host), upstream)
     # Never an argument of another program, such as a browser's: the token would be in the list of processes.
     print(f"kdm ui shows {access.server} on this machine. Open, once:\n\n  http://{HOST}:{port}{OPEN}{gate.token}\n")
     print("Whoever has this address may do what your certificate may. Press Ctrl-C to stop.", flush=True)

@@ -1,4 +1,4 @@
-"""The newest changes of desired counts: what is remembered of each, and how many are."""
+"""The newest changes of desired counts: what is remembered of each, how many are, and how to ask for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from kdm_core.model import DeploymentRef
+from kdm_core.errors import InvalidQuery
+from kdm_core.model import ALL_NAMESPACES, DeploymentRef
+from kdm_core.selectors import EVERYTHING, LabelSelector
 
 KEPT_OF_EACH: Final = 20
 """How many changes of one Deployment are kept."""
@@ -54,6 +56,47 @@ class CountChange:
     resource_version: str = ""
     gap: bool = False
     number: int = 0
+
+
+@frozen
+class HistoryQuery:
+    """Which changes to list.
+
+    Attributes:
+        namespace: Of one namespace; "*" for every watched one.
+        selector: Of Deployments with which labels; of a deleted one, its last ones.
+        since: Only those from this time on, in seconds since 1970.
+        limit: At most how many; None for all.
+        before: Only those with a smaller number: the ``next`` of the page before.
+
+    Raises:
+        InvalidQuery: ``limit`` is not positive.
+    """
+
+    namespace: str = ALL_NAMESPACES
+    selector: LabelSelector = EVERYTHING
+    since: int | None = None
+    limit: int | None = None
+    before: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
+            raise InvalidQuery(f"limit: must be a positive integer, not {self.limit!r:.40}")
+
+
+@frozen
+class ChangePage:
+    """Changes that a query found, the newest first. They are not all there were: see ``since``.
+
+    Attributes:
+        changes: The changes.
+        since: From when on changes were seen, in seconds since 1970; None where nothing has been seen yet.
+        next: Where the next page begins; None where this is the last one.
+    """
+
+    changes: tuple[CountChange, ...]
+    since: int | None
+    next: int | None = None
 
 
 class Ring:

@@ -323,6 +323,7 @@ class AuditEvent:
         change_reason: Why the caller wanted it, in the caller's own words; "" where none was given.
         batch: The id of the batch that it belongs to; "" where it was asked for on its own.
         park_id: The batch that was parked or restored with it; "" for anything else.
+        overrides: The owners that would change the count back and were overridden, for a person; "" for none.
     """
 
     time: datetime
@@ -340,3 +341,4 @@ class AuditEvent:
     change_reason: str = ""
     batch: str = ""
     park_id: str = ""
+    overrides: str = ""

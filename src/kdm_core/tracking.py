@@ -20,7 +20,7 @@ from attrs import evolve
 from kdm_core.errors import KdmError
 from kdm_core.history import OWN_MANAGER, ChangeLog, CountChange
 from kdm_core.model import Caller, Deployment, DeploymentRef
-from kdm_core.tracks import OwnWrite, Track, Words
+from kdm_core.tracks import OwnWrite, Track, Tracks, Words
 from kdm_core.versions import older
 
 LATE_S: Final = 70.0
@@ -29,9 +29,6 @@ LATE_S: Final = 70.0
 
 HELD: Final = 64
 """How many versions of one Deployment are held back at most while answers are under way."""
-
-EARLY: Final = 64
-"""How many Deployments may have been written and not been seen yet. Usually it is none, or one that is new."""
 
 _MAYBE_OWN: Final = frozenset({"", OWN_MANAGER})
 
@@ -49,22 +46,17 @@ class ChangeTracker:
     """
 
     def __init__(self, log: ChangeLog | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        self.log = log or ChangeLog()
+        self.log = ChangeLog() if log is None else log
         self.on_own: Callable[[CountChange, Deployment], None] = lambda _change, _deployment: None
         self._clock = clock
-        self._present: dict[DeploymentRef, Track] = {}
-        # Deleted ones that have changes left; and those whose write was answered before anything was seen of them.
-        self._gone: dict[DeploymentRef, tuple[Track, ...]] = {}
-        self._early: dict[str, Track] = {}
+        self._tracks = Tracks()
         self._flying: dict[DeploymentRef, tuple[OwnWrite, ...]] = {}
         self._unconfirmed: dict[Track, None] = {}
         self._words = Words()
 
     def of(self, ref: DeploymentRef) -> list[Track]:
         """Return what is known under a name: the object that is there, then those that were, the newest first."""
-        present = self._present.get(ref)
-        early = [each for each in self._early.values() if each.ref == ref]
-        return [*early, *([present] if present else []), *reversed(self._gone.get(ref, ()))]
+        return self._tracks.of(ref)
 
     def unconfirmed(self) -> list[Track]:
         """Return those with own writes that the cluster has not shown yet."""
@@ -79,15 +71,14 @@ class ChangeTracker:
             ref: Which one.
             deployment: Its state; None where it was deleted.
         """
-        track = self._present.get(ref)
+        track = self._tracks.present.get(ref)
         if track is not None and (deployment is None or deployment.uid != track.uid):
             self._retire(track)
             track = None
         if deployment is None:
             return
         if track is None:
-            track = self._early.pop(deployment.uid, None) or self._revive(deployment) or Track(ref, deployment.uid)
-            self._present[ref] = track
+            track = self._tracks.begin(ref, deployment.uid)
         track.labels = deployment.labels
         if track.held or self._is_undecided(track, deployment):
             track.held = (*track.held, (deployment, frozenset(self._flying.get(ref, ()))))
@@ -95,16 +86,6 @@ class ChangeTracker:
                 self._release(track, all_of_them=True)
         else:
             self._advance(track, deployment)
-
-    def _revive(self, deployment: Deployment) -> Track | None:
-        """Return what was known of an object that was not gone after all: kdm has read everything again."""
-        buried = self._gone.get(deployment.ref, ())
-        for track in buried:
-            if track.uid == deployment.uid:
-                track.gone = False
-                self._take_out(track)
-                return track
-        return None
 
     def _is_undecided(self, track: Track, after: Deployment) -> bool:
         """Return whether an own write that is under way may have made this version."""
@@ -207,13 +188,7 @@ class ChangeTracker:
     def _retire(self, track: Track) -> None:
         """A Deployment was deleted."""
         self._release(track, all_of_them=True)
-        del self._present[track.ref]
-        self._bury(track)
-
-    def _bury(self, track: Track) -> None:
-        """Settle what was written to one that is gone. Its changes stay until they are evicted."""
-        track.gone = True
-        self._gone[track.ref] = (*self._gone.get(track.ref, ()), track)
+        self._tracks.bury(track)
         self._settle(track)
         self._forget_if_empty(track)
 
@@ -279,23 +254,22 @@ class ChangeTracker:
     def lost(self, own: OwnWrite) -> None:
         """There was no answer: it may have been stored, and may be still."""
         own.at = self._clock()
-        track = self._present.get(own.ref)
+        track = self._tracks.present.get(own.ref)
         if track is not None:
             track.lost = (*track.lost, own)[-self.log.of_each :]
         self._end(own, track)
 
     def failed(self, own: OwnWrite) -> None:
         """It was not stored."""
-        self._end(own, self._present.get(own.ref))
+        self._end(own, self._tracks.present.get(own.ref))
 
     def _end(self, own: OwnWrite, track: Track | None) -> None:
         """A write is not under way any more: go on with what was held back for it."""
         left = tuple(each for each in self._flying.pop(own.ref) if each is not own)
         if left:
             self._flying[own.ref] = left
-        elif own.ref in self._gone:
-            for each in self._gone[own.ref]:
-                self._forget_if_empty(each)
+        for each in self._tracks.gone.get(own.ref, ()):
+            self._forget_if_empty(each)
         if track is not None:
             self._release(track)
 
@@ -308,14 +282,12 @@ class ChangeTracker:
                 self._report(own, named, written)
 
     def _track_of(self, own: OwnWrite, written: Deployment) -> Track:
-        for track in self.of(own.ref):
-            if track.uid == own.uid:
-                return track
-        if len(self._early) >= EARLY:
-            oldest = self._early.pop(next(iter(self._early)))
-            self._bury(oldest)
-        track = self._early[own.uid] = Track(own.ref, own.uid, written.labels)
-        return track
+        found = next((each for each in self.of(own.ref) if each.uid == own.uid), None)
+        if found is None:
+            found, oldest = self._tracks.expect(own.ref, own.uid, written.labels)
+            if oldest is not None:
+                self._retire(oldest)
+        return found
 
     def _bound(self, track: Track) -> None:
         """Wait for the cluster to show so many writes, and no more."""
@@ -343,16 +315,8 @@ class ChangeTracker:
             self._forget_if_empty(emptied)
 
     def _forget_if_empty(self, track: Track) -> None:
-        if not track.gone or track.changes or track.ref in self._flying:
-            return
-        self._take_out(track)
-
-    def _take_out(self, track: Track) -> None:
-        left = tuple(each for each in self._gone.get(track.ref, ()) if each is not track)
-        if left:
-            self._gone[track.ref] = left
-        else:
-            self._gone.pop(track.ref, None)
+        if track.gone and not track.changes and track.ref not in self._flying:
+            self._tracks.forget(track)
 
     def _look_unconfirmed(self, track: Track) -> None:
         if not track.pending:

@@ -114,6 +114,65 @@ class Track(Ring):
         return list(due.values())
 
 
+EARLY: Final = 64
+"""How many Deployments may have been written and not been seen yet. Usually it is none, or one that is new."""
+
+
+class Tracks:
+    """All that is known, by name.
+
+    Attributes:
+        present: Those that are there.
+        gone: Those that were deleted, the oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.present: dict[DeploymentRef, Track] = {}
+        self.gone: dict[DeploymentRef, tuple[Track, ...]] = {}
+        self._early: dict[str, Track] = {}
+
+    def of(self, ref: DeploymentRef) -> list[Track]:
+        """Return what is known under a name: the object that is there, then those that were, the newest first."""
+        present = self.present.get(ref)
+        early = [each for each in self._early.values() if each.ref == ref]
+        return [*early, *([present] if present else []), *reversed(self.gone.get(ref, ()))]
+
+    def begin(self, ref: DeploymentRef, uid: str) -> Track:
+        """Return the track of a Deployment that is there now: a new one, unless something is known of it."""
+        track = self._early.pop(uid, None)
+        if track is None:  # kdm reads everything again where the cluster has another address: nothing was deleted then
+            track = next((each for each in self.gone.get(ref, ()) if each.uid == uid), None)
+            if track is None:
+                track = Track(ref, uid)
+            else:
+                self.forget(track)
+                track.gone = False
+        self.present[ref] = track
+        return track
+
+    def expect(self, ref: DeploymentRef, uid: str, labels: Mapping[str, str]) -> tuple[Track, Track | None]:
+        """Return a new track of a Deployment that nothing was seen of yet; and one that has been so for too long."""
+        oldest = next(iter(self._early.values())) if len(self._early) >= EARLY else None
+        track = self._early[uid] = Track(ref, uid, labels)
+        return track, oldest
+
+    def bury(self, track: Track) -> None:
+        """Note that a Deployment is gone."""
+        track.gone = True
+        self._early.pop(track.uid, None)
+        if self.present.get(track.ref) is track:
+            del self.present[track.ref]
+        self.gone[track.ref] = (*self.gone.get(track.ref, ()), track)
+
+    def forget(self, track: Track) -> None:
+        """Forget one that is gone."""
+        left = tuple(each for each in self.gone.get(track.ref, ()) if each is not track)
+        if left:
+            self.gone[track.ref] = left
+        else:
+            self.gone.pop(track.ref, None)
+
+
 class Words:
     """Keeps one copy of each of the words that come again: field managers, users, reasons."""
 

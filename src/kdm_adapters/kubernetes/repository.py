@@ -20,7 +20,7 @@ from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes.api.client import ApiError, Client
 from kdm_adapters.kubernetes.api.errors import probe_error
 from kdm_adapters.kubernetes.api.resources import AUTOSCALERS
-from kdm_adapters.kubernetes.autoscalers import Autoscalers
+from kdm_adapters.kubernetes.autoscalers import joining
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials, InvalidClusterConfig
 from kdm_adapters.kubernetes.scale import ScaleWriter
 from kdm_adapters.kubernetes.watch.tuning import Tuning
@@ -120,7 +120,7 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
         )
         self._autoscalers = (
             Watches(
-                Autoscalers(self._joined).store,
+                joining(self._joined),
                 self._client,
                 JsonReaders(decoder()),
                 watched,

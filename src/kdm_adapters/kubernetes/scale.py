@@ -133,7 +133,7 @@ class ScaleWriter:
         for each in found:
             if each.ref == ref:
                 self._view(ref.namespace).looked_up(each, before, self._clock())
-                return each
+                return self._store.joined.join(each)
         return None
 
 

@@ -29,6 +29,7 @@ from kdm_core.errors import (
     NothingToPark,
     NotParked,
     OutOfBounds,
+    OwnerConflict,
     ParkingFull,
     ParkingRecordUnreadable,
     PlanChanged,
@@ -256,6 +257,20 @@ def _full(error: ParkingFull, body: Json) -> None:
     error.where = _text(body, "where")
 
 
+def _owner_conflict(error: OwnerConflict, body: Json) -> None:
+    from kdm_core.owners import Effect, Judgement, Owner, OwnerType  # noqa: PLC0415
+
+    error.ref, error.replicas = _ref(body), _count(body, "replicas")
+    found = []
+    for each in body["owners"] if isinstance(body.get("owners"), list) else ():
+        if isinstance(each, dict) and each.get("effect") in set(Effect) and each.get("type") in set(OwnerType):
+            least, most = (each.get(bound) if type(each.get(bound)) is int else None for bound in ("min", "max"))
+            type_, holds = OwnerType(each["type"]), each.get("holds") is True
+            owner = Owner(_text(each, "kind"), _text(each, "name"), least, most, type_, holds=holds)
+            found.append(Judgement(owner, Effect(each["effect"]), _text(each, "message"), _text(each, "remedy")))
+    error.owners = tuple(found)
+
+
 def _contended(error: Contended, body: Json) -> None:
     error.ref, error.attempts = _ref(body), _count(body, "attempts")
 
@@ -320,6 +335,7 @@ _MEMBERS: Final[Mapping[type[KdmError], Callable[[Any, Json], None]]] = {
     Forbidden: _forbidden,
     OutOfBounds: _out_of_bounds,
     Contended: _contended,
+    OwnerConflict: _owner_conflict,
     PreconditionFailed: _precondition,
     WriteConflict: _conflict,
     BulkTooLarge: _too_large,

@@ -153,6 +153,11 @@ wait_for: Final = click.option(
 )
 
 
+def has_terminal() -> bool:
+    """Return whether there is somebody to ask."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask whether to go on.
 
@@ -165,7 +170,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not has_terminal():
         raise CommandError("--yes is needed where there is no terminal to ask on; nothing was changed", Exit.USAGE)
     try:
         answer = click.prompt(f"{question} [y/N]", default="", show_default=False, prompt_suffix=" ", err=True)

@@ -217,6 +217,5 @@ def select_or_items(place: options.Place, selector: str, items: Sequence[Mapping
     if items:
         return {"items": list(items)}
     chosen: dict[str, Any] = {"namespace": place.namespace} if place.namespace else {}
-    if selector:
-        chosen["labelSelector"] = selector
+    chosen |= {"labelSelector": selector} if selector else {"all": True}
     return {"select": chosen}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -14,7 +15,6 @@ from attrs import evolve
 from kdm_core.errors import DeploymentNotFound, NamespaceNotWatched, NotSeenYet, Unavailable
 from kdm_core.model import (
     ALL_NAMESPACES,
-    ChangeKind,
     Deployment,
     DeploymentChange,
     DeploymentRef,
@@ -22,11 +22,9 @@ from kdm_core.model import (
     SyncStatus,
 )
 from kdm_core.parked import Parked
+from kdm_core.ports.callbacks import OnSeen, call_on_changes, call_with_all
 from kdm_core.scaling import ANY, Expect
 from kdm_core.versions import older
-
-OnSeen = Callable[[DeploymentRef, Deployment | None], None]
-"""Takes in what the cluster says of a Deployment; None where it was deleted."""
 
 
 class DeploymentReader(ABC):
@@ -228,12 +226,8 @@ class DeploymentObserver(DeploymentReader, DeploymentFeed):
         Raises:
             NamespaceNotWatched: Its namespace lies outside the watched ones.
         """
-        task = asyncio.ensure_future(_call_on_changes(self.changes(ref.namespace), ref, on_change))
-
-        def end() -> None:
-            task.cancel()
-
-        return end
+        task = asyncio.ensure_future(call_on_changes(self.changes(ref.namespace), ref, on_change))
+        return functools.partial(_cancel, task)
 
     def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
         """Have a function called with each state of each Deployment that the cluster has said, in order for each one.
@@ -242,18 +236,14 @@ class DeploymentObserver(DeploymentReader, DeploymentFeed):
 
         Args:
             on_seen: Called on the event loop's thread, in the middle of things, with the Deployment's name and its
-                state, None once it is gone: first with the present state. It must be quick, and not raise. What it has
-                been called with may come again.
+                state, None once it is gone: first with what is there. It must be quick, and not raise. A state may come
+                twice.
 
         Returns:
             Ends it; may be called twice.
         """
-        task = asyncio.ensure_future(_call_with_all(self.changes(), on_seen))
-
-        def end() -> None:
-            task.cancel()
-
-        return end
+        task = asyncio.ensure_future(call_with_all(self.changes(), on_seen))
+        return functools.partial(_cancel, task)
 
     async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
         """Wait until the cluster's state at a version has been seen: until reads are at least that new.
@@ -355,32 +345,5 @@ def not_seen_yet(status: SyncStatus, namespace: str, resource_version: str) -> N
     return NotSeenYet(f"the cache of {where} is at resourceVersion {seen}, and not at {resource_version} yet")
 
 
-async def _call_on_changes(
-    changes: AsyncGenerator[DeploymentChange, None], ref: DeploymentRef, on_change: Callable[[], None]
-) -> None:
-    async with aclosing(changes):
-        async for change in changes:
-            if change.deployment is None or change.deployment.ref == ref:
-                on_change()
-    on_change()
-
-
-async def _call_with_all(changes: AsyncGenerator[DeploymentChange, None], on_seen: OnSeen) -> None:
-    known: set[DeploymentRef] = set()
-    missing: set[DeploymentRef] = set()
-    async with aclosing(changes):
-        async for change in changes:
-            found = change.deployment
-            if found is None:
-                if change.kind is ChangeKind.LAGGED:
-                    missing = set(known)
-                for ref in missing if change.kind is ChangeKind.SYNCED else ():
-                    known.discard(ref)
-                    on_seen(ref, None)
-            elif change.kind is ChangeKind.DELETED:
-                known.discard(found.ref)
-                on_seen(found.ref, None)
-            else:
-                known.add(found.ref)
-                missing.discard(found.ref)
-                on_seen(found.ref, found)
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()

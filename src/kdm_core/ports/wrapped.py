@@ -8,7 +8,8 @@ from typing import Self
 
 from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentChange, DeploymentRef, Observation, SyncStatus
 from kdm_core.parked import Parked
-from kdm_core.ports.repository import DeploymentRepository, OnSeen
+from kdm_core.ports.callbacks import OnSeen
+from kdm_core.ports.repository import DeploymentRepository
 from kdm_core.scaling import ANY, Expect
 
 

@@ -193,6 +193,7 @@ class Batch:
                 self._dry_run,
                 None,
                 self._reason,
+                override=self._plan.override,
                 batch=self._id,
             )
             return await hands.writer.write(write), ()

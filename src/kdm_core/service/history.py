@@ -8,58 +8,75 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
 
-from attrs import frozen
-
-from kdm_core.errors import DeploymentNotFound, Forbidden, InvalidInput, InvalidQuery, NotSeenYet
-from kdm_core.history import CountChange
-from kdm_core.model import ALL_NAMESPACES, LOCAL, Caller, DeploymentRef, Identity, Trouble, Verb
-from kdm_core.ports import DeploymentRepository
-from kdm_core.selectors import EVERYTHING, LabelSelector
+from kdm_core.errors import DeploymentNotFound, Forbidden, InvalidInput, NotSeenYet
+from kdm_core.history import ChangePage, CountChange, HistoryQuery
+from kdm_core.model import ALL_NAMESPACES, LOCAL, Caller, Deployment, DeploymentRef, Identity, Trouble, Verb
+from kdm_core.ports import Announcer, DeploymentRepository
+from kdm_core.scaling import Expect
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
 from kdm_core.tracking import ChangeTracker
 from kdm_core.tracks import Track
 
 
-@frozen
-class HistoryQuery:
-    """Which changes to list.
+class OwnChanges:
+    """Shows with a Deployment who had kdm change its count, and has it announced.
 
-    Attributes:
-        namespace: Of one namespace; "*" for every watched one.
-        selector: Of Deployments with which labels; of a deleted one, its last ones.
-        since: Only those from this time on, in seconds since 1970.
-        limit: At most how many; None for all.
-        before: Only those with a smaller number: the ``next`` of the page before.
-
-    Raises:
-        InvalidQuery: ``limit`` is not positive.
+    Args:
+        repository: Shows it.
+        announcer: Announces it; None for nobody.
     """
 
-    namespace: str = ALL_NAMESPACES
-    selector: LabelSelector = EVERYTHING
-    since: int | None = None
-    limit: int | None = None
-    before: int | None = None
+    def __init__(self, repository: DeploymentRepository, announcer: Announcer | None) -> None:
+        self._repository = repository
+        self._announcer = announcer
 
-    def __attrs_post_init__(self) -> None:
-        if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
-            raise InvalidQuery(f"limit: must be a positive integer, not {self.limit!r:.40}")
+    def __call__(self, change: CountChange, after: Deployment) -> None:
+        """Take note of a change that was made.
+
+        Args:
+            change: The change.
+            after: The Deployment after it.
+        """
+        self._repository.annotate_change(after, change.actor, change.reason)
+        if self._announcer is not None:
+            self._announcer.announce(change)
 
 
-@frozen
-class ChangePage:
-    """Changes that a query found, the newest first. They are not all there were: see ``since``.
+async def sent(
+    repository: DeploymentRepository,
+    tracker: ChangeTracker | None,
+    ref: DeploymentRef,
+    replicas: int,
+    *,
+    expect: Expect,
+    dry_run: bool,
+    caller: Caller,
+    reason: str,
+    batch: str,
+    previous: int | None,
+) -> Deployment:
+    """Have a repository store a count, and a tracker take note of what comes of it. See ``set_replicas`` of the port.
 
-    Attributes:
-        changes: The changes.
-        since: From when on changes were seen, in seconds since 1970; None where nothing has been seen yet.
-        next: Where the next page begins; None where this is the last one.
+    Args:
+        repository: Stores it.
+        tracker: Takes note; None for nobody.
+        ref: Of which Deployment.
+        replicas: The count.
+        expect: What the Deployment must be like.
+        dry_run: Whether only to try.
+        caller: For whom.
+        reason: Why.
+        batch: Of which batch; "" of none.
+        previous: The count before, as far as it is known.
     """
-
-    changes: tuple[CountChange, ...]
-    since: int | None
-    next: int | None = None
+    if tracker is None or dry_run:
+        return await repository.set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
+    exact = expect.replicas is not None
+    with tracker.sending(ref, replicas, caller, reason=reason, batch=batch) as own:
+        written = await repository.set_replicas(ref, replicas, expect=expect)
+        tracker.answered(own, written, expect.replicas if exact else previous, exact=exact)
+        return written
 
 
 class Histories:

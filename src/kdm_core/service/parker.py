@@ -22,7 +22,9 @@ from kdm_core.names import check_replicas
 from kdm_core.parked import Parked
 from kdm_core.parking import Parking, check_park_id
 from kdm_core.scaling import SetTo, check_reason
+from kdm_core.service.owning import note
 from kdm_core.service.parking_rounds import Asked, Round, Rounds
+from kdm_core.service.recording import Attempt
 from kdm_core.versions import older
 
 _log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ class Parker(Rounds):
         ) as attempt:
             attempt.why = check_reason(asked.reason)
             attempt.park_id = token_hex(6) if asked.park_id is None else check_park_id(asked.park_id)
-            return await self._run(asked, attempt, 0, self._try_to_park)
+            return _said(await self._run(asked, attempt, 0, self._try_to_park), attempt)
 
     async def restore(self, asked: Asked) -> Parking:
         """See :meth:`kdm_core.service.DeploymentService.restore`."""
@@ -53,7 +55,7 @@ class Parker(Rounds):
             if asked.replicas is not None and check_replicas(asked.replicas, maximum=self._max_replicas) == 0:
                 raise InvalidChange("replicas: must be at least 1: restoring to 0 would restore nothing")
             try:
-                return await self._run(asked, attempt, asked.replicas, self._try_to_restore)
+                return _said(await self._run(asked, attempt, asked.replicas, self._try_to_restore), attempt)
             except NamespaceNotWatched:
                 raise
             except DeploymentNotFound:
@@ -81,6 +83,7 @@ class Parker(Rounds):
             attempt.park_id = ours.park_id
             return Parking(held, 0, 0, ours, changed=False, dry_run=this.asked.dry_run)
         self._permission.check(held, Verb.SCALE, caller.identity, 0, reason=bool(attempt.why))
+        note(self._permission, attempt, held, 0, caller.identity, override=this.asked.override)
         self._recorder.check()
         woken = ours if ours is not None and ours.woken == current else None  # it keeps the count that it had
         new = Parked(
@@ -119,6 +122,7 @@ class Parker(Rounds):
         if asked.result not in (None, target):
             raise WriteConflict(f"Deployment '{ref}' was parked with {target} replicas, not {asked.result}", held)
         self._permission.check(held, Verb.SCALE, asked.caller.identity, target, reason=bool(attempt.why))
+        note(self._permission, attempt, held, target, asked.caller.identity, override=asked.override)
         self._recorder.check()
         if asked.replicas is not None:
             new = evolve(record, woken=target, version=held.resource_version, token=token_hex(4))
@@ -168,3 +172,8 @@ class Parker(Rounds):
             await self._lot.swap(asked.ref, record, None)
         except KdmError as error:
             _log.warning("the record of Deployment '%s', which is gone, could not be removed: %s", asked.ref, error)
+
+
+def _said(parking: Parking, attempt: Attempt) -> Parking:
+    """Return what came of it, with what the owners do to the count."""
+    return evolve(parking, warnings=(*parking.warnings, *(each.message for each in attempt.owners)))

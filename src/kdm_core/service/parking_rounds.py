@@ -21,10 +21,11 @@ from kdm_core.parked import Parked
 from kdm_core.parking import Parking
 from kdm_core.ports import DeploymentRepository, ParkingLot
 from kdm_core.scaling import ANY, Expect
+from kdm_core.service.history import sent
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
-from kdm_core.service.sending import Sender
 from kdm_core.service.writing import CONTENTION_TIMEOUT_S, FIRST_PAUSE_S, MAX_PAUSE_S
+from kdm_core.tracking import ChangeTracker
 from kdm_core.versions import older
 
 _log = logging.getLogger(__name__)
@@ -90,9 +91,9 @@ class Rounds:
         lot: Where the records are.
         permission: Who may do what.
         recorder: Where attempts are recorded.
-        sender: Sends the counts.
         max_replicas: The largest count.
         sees_all: Whether a Deployment that the repository does not have does not exist.
+        tracker: Takes note of what is written; None for nobody.
         contention_timeout_s: How long to try where others write at the same time, in seconds.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
@@ -106,10 +107,10 @@ class Rounds:
         lot: ParkingLot,
         permission: Permission,
         recorder: Recorder,
-        sender: Sender,
         *,
         max_replicas: int,
         sees_all: bool = True,
+        tracker: ChangeTracker | None = None,
         contention_timeout_s: float = CONTENTION_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -120,9 +121,9 @@ class Rounds:
         self._lot = lot
         self._permission = permission
         self._recorder = recorder
-        self._sender = sender
         self._max_replicas = max_replicas
         self._sees_all = sees_all
+        self._tracker = tracker
         self._contention_timeout_s = contention_timeout_s
         self._clock = clock
         self._sleep = sleep
@@ -209,14 +210,17 @@ class Rounds:
         version = None if dry_run else held.resource_version
         exactly = Expect(version, held.replicas.desired, held.uid)
         try:
-            return await self._sender.send(
-                held.ref,
+            return await sent(
+                self._repository,
+                self._tracker,
+                this.asked.ref,
                 replicas,
-                exactly,
+                expect=exactly,
+                dry_run=dry_run,
                 caller=this.asked.caller,
                 reason=this.attempt.why,
-                before=this.current,
-                dry_run=dry_run,
+                batch=this.asked.batch,
+                previous=held.replicas.desired,
             )
         except WriteConflict as conflict:
             this.attempts += 1

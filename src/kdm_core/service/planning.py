@@ -14,6 +14,7 @@ from kdm_core.names import check_replicas
 from kdm_core.ports import DeploymentRepository
 from kdm_core.queries import Query
 from kdm_core.service.listing import page_of
+from kdm_core.service.owning import heed
 from kdm_core.service.permission import Permission
 
 _SCALE = Verb.SCALE
@@ -126,10 +127,11 @@ class Planner:
                 raise _conflict(planned, held, unmet)
             after, warnings = self._result(planned.change, held)
             self._permission.check(held, _SCALE, identity, after, reason=reason)
+            owners = heed(self._permission, held, after, identity, override=bulk.override, reason=reason)
         except KdmError as error:
             return evolve(planned, refusal=error)
         expect = evolve(planned.expect, replicas=held.replicas.desired, uid=held.uid)
-        return evolve(planned, after=after, expect=expect, warnings=warnings)
+        return evolve(planned, after=after, expect=expect, warnings=(*warnings, *(each.message for each in owners)))
 
     def _result(self, change: BulkChange, held: Deployment) -> tuple[int, tuple[str, ...]]:
         """Return the count that a change leads to, and what to say of it."""

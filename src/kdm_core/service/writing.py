@@ -16,15 +16,18 @@ from kdm_core.errors import (
     Forbidden,
     KdmError,
     OutOfBounds,
+    OwnerConflict,
     PreconditionFailed,
     WriteConflict,
 )
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
+from kdm_core.service.history import sent
+from kdm_core.service.owning import note
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
-from kdm_core.service.sending import Sender
+from kdm_core.tracking import ChangeTracker
 
 Condition = Callable[[Deployment], None]
 """Raises ``PreconditionFailed`` where a Deployment must not be written."""
@@ -52,6 +55,8 @@ class Write:
     condition: Condition | None
     reason: str
     exactly: bool = False
+    override: bool = False
+    heed_owners: bool = True
     batch: str = ""
 
 
@@ -65,11 +70,11 @@ class Writer:
         repository: Where the Deployments are.
         permission: Who may do what.
         recorder: Where attempts are recorded.
-        sender: Sends the counts.
         max_replicas: The largest count.
         contention_timeout_s: How long a relative change tries to get its turn, in seconds.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
+        tracker: Takes note of what is written; None for nobody.
         rng: For jitter.
     """
 
@@ -78,12 +83,12 @@ class Writer:
         repository: DeploymentRepository,
         permission: Permission,
         recorder: Recorder,
-        sender: Sender,
         *,
         max_replicas: int,
         contention_timeout_s: float,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        tracker: ChangeTracker | None = None,
         rng: Random | None = None,
     ) -> None:
         self._repository = repository
@@ -93,7 +98,7 @@ class Writer:
         self._contention_timeout_s = contention_timeout_s
         self._clock = clock
         self._sleep = sleep
-        self._sender = sender
+        self._tracker = tracker
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._turns: WeakValueDictionary[DeploymentRef, asyncio.Lock] = WeakValueDictionary()
 
@@ -138,6 +143,8 @@ class Writer:
             if held is None:
                 raise DeploymentNotFound(ref)  # the cluster may have it, but there is nothing to judge by
             write.condition(held)
+        if held is not None:
+            self._heed(held, replicas, write, attempt)
         self._recorder.check()
         until = self._clock() + self._contention_timeout_s
         attempts = 0
@@ -151,7 +158,8 @@ class Writer:
                     raise
                 await self._pause(attempts)  # all is as expected: it was the status that somebody wrote
             else:
-                return Scaled(written, attempt.old if expect.replicas is None else expect.replicas, write.dry_run)
+                previous = attempt.old if expect.replicas is None else expect.replicas
+                return Scaled(written, previous, write.dry_run, attempt.owners)
 
     async def _compare_and_set(self, write: Write, change: Change, attempt: Attempt) -> Scaled:
         ref, expect = write.ref, write.expect
@@ -185,17 +193,21 @@ class Writer:
                     raise Contended(ref, attempts) from conflict
                 await self._pause(attempts)
             else:
-                return Scaled(written, attempt.old, write.dry_run)
+                return Scaled(written, attempt.old, write.dry_run, attempt.owners)
 
     async def _send(self, write: Write, replicas: int, expect: Expect, attempt: Attempt) -> Deployment:
-        return await self._sender.send(
+        """Have the cluster store a count, and the history take note of what comes of it."""
+        return await sent(
+            self._repository,
+            self._tracker,
             write.ref,
             replicas,
-            expect,
+            expect=expect,
+            dry_run=write.dry_run,
             caller=write.caller,
             reason=attempt.why,
-            before=attempt.old,
-            dry_run=write.dry_run,
+            batch=write.batch,
+            previous=attempt.old,
         )
 
     async def _fetch(self, write: Write, attempt: Attempt) -> Deployment:
@@ -228,7 +240,7 @@ class Writer:
             self._judge(held, change, write, attempt)
             if write.condition is not None:
                 write.condition(held)
-        except (OutOfBounds, Forbidden):
+        except (OutOfBounds, Forbidden, OwnerConflict):
             return True
         except PreconditionFailed as error:
             return error.maybe_later
@@ -240,4 +252,10 @@ class Writer:
         self._permission.check(held, _SCALE, identity, reason=reason)
         replicas = change.result(held.ref, held.replicas.desired, self._max_replicas)
         self._permission.check(held, _SCALE, identity, replicas, reason=reason)
+        self._heed(held, replicas, write, attempt)
         return replicas
+
+    def _heed(self, held: Deployment, replicas: int, write: Write, attempt: Attempt) -> None:
+        """Note what the owners do to a count, and refuse what would not last."""
+        if write.heed_owners:
+            note(self._permission, attempt, held, replicas, write.caller.identity, override=write.override)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 from attrs import define
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from integration.clients import node
 from integration.unavailable import unavailable
@@ -21,6 +21,8 @@ from .world import World, started
 
 TIMEOUT_MS: Final = 20_000
 HERE: Final = Path(__file__).parent
+
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,7 +65,9 @@ async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
     async with contextlib.AsyncExitStack() as stack:
         errors: list[str] = []
 
-        async def opened(hash_: str = "", *, width: int = 1280, height: int = 800, dark: bool = False, **how: Any) -> Opened:
+        async def opened(
+            hash_: str = "", *, width: int = 1280, height: int = 800, dark: bool = False, live: bool = True, **how: Any
+        ) -> Opened:
             world = await stack.enter_async_context(started(**how))
             context = await browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
@@ -72,13 +76,16 @@ async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
             page = await context.new_page()
             page.set_default_timeout(TIMEOUT_MS)
             page.on("pageerror", lambda error: errors.append(str(error)))
-            page.on("console", lambda message: errors.append(message.text) if "Content Security" in message.text else None)
+            page.on(
+                "console", lambda message: errors.append(message.text) if "Content Security" in message.text else None
+            )
             page.on("request", lambda request: _note(world, request))
             await page.goto(world.address)
             await page.wait_for_url("**/ui")
             if hash_:
                 await page.goto(f"{world.url}/ui#{hash_}")
-            await page.locator(".health[data-is=live]").wait_for()
+            if live:
+                await page.locator(".health[data-is=live]").wait_for()
             return Opened(page, world)
 
         yield opened

@@ -1,4 +1,4 @@
-"""A kdm over mTLS on a cluster in memory, and `kdm ui`'s server beside it, in this process: tests change the cluster."""
+"""A kdm over mTLS on a cluster in memory, and `kdm ui`'s server beside it, in this process."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import define, evolve, field
 
 from integration.kdm_process import CERTS
 from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, Pace, demo
+from kdm_adapters.remote.access import Access
 from kdm_cli.container import Container
 from kdm_cli.loopback import OPEN, Gate, Loopback, server_of
 from kdm_cli.settings import Settings
-from kdm_cli.upstream import Access, Upstream
+from kdm_cli.upstream import Upstream
 from kdm_core import Deployment, DeploymentRef
 from kdm_http.page.files import page
 from kdm_http.server.serve import serve
-from kdm_http.server.uvicorn_seam import Server
+from kdm_http.server.uvicorn_seam import ASGI3Application, Server
 
 NAME: Final = "staging-eu"
 START_S: Final = 30.0
@@ -37,7 +38,7 @@ class World:
         url: Of `kdm ui`.
         token: For its one session.
         api_url: Of kdm.
-        gate: Of `kdm ui`.
+        upstream: What `kdm ui` passes calls on with.
         server: Of `kdm ui`.
         writes: The bodies of writes that came to `kdm ui`, with their method, path and key.
     """
@@ -46,7 +47,7 @@ class World:
     repository: MemoryDeploymentRepository
     url: str
     api_url: str
-    gate: Gate
+    upstream: Upstream
     server: Server
     token: str = ""
     writes: list[dict[str, Any]] = field(factory=list)
@@ -118,8 +119,8 @@ async def started(
     listening: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(
         serve(
-            container.api(),
-            container.ops(),
+            cast("ASGI3Application", container.api()),
+            cast("ASGI3Application", container.ops()),
             config=container.server_config(),
             lifespan=container.lifespan(),
             started=listening.set_result,
@@ -147,7 +148,7 @@ async def _loopback(
     gate, upstream = Gate(port), Upstream(access(api_url, certificate))
     app = Loopback(gate, page(NAME), upstream)
     server = server_of(app)
-    world = World(cluster, repository, f"http://127.0.0.1:{port}", api_url, gate, server, gate.token)
+    world = World(cluster, repository, f"http://127.0.0.1:{port}", api_url, upstream, server, gate.token)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield world

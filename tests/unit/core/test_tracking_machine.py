@@ -6,6 +6,8 @@ early, answers get lost, the watch skips what happened while it was broken, othe
 
 from __future__ import annotations
 
+import itertools
+
 from attrs import frozen
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ KEPT = 1000
 
 
 @frozen
-class True_:
+class Happened:
     """A change as the cluster stored it."""
 
     version: str
@@ -54,12 +56,12 @@ class TrackerMachine(RuleBasedStateMachine):
         super().__init__()
         self.cluster = MemoryCluster(settle=False)
         self.now = 1000.0
-        self.cluster._clock = lambda: self.now  # noqa: SLF001
+        self.cluster._clock = lambda: self.now
         self.cluster.watchers.append(self._happened)
         self.tracker = ChangeTracker(ChangeLog(KEPT, KEPT), clock=lambda: self.now)
         self.tracker.on_own = lambda change, after: self.reported.append((change, after))
         self.reported: list[tuple[CountChange, Deployment]] = []
-        self.truth: list[True_] = []
+        self.truth: list[Happened] = []
         self.known: dict[DeploymentRef, Deployment] = {}
         self.events: list[tuple[DeploymentRef, Deployment | None]] = []
         self.skipped: set[str] = set()
@@ -70,6 +72,7 @@ class TrackerMachine(RuleBasedStateMachine):
         """The versions of writes of ours that were answered."""
         self.writing = ""
         self.sent: list[Sent] = []
+        self.requests = itertools.count()
 
     def _happened(self, ref: DeploymentRef, after: Deployment | None) -> None:
         before = self.known.pop(ref, None)
@@ -77,7 +80,7 @@ class TrackerMachine(RuleBasedStateMachine):
             self.known[ref] = after
             if before is not None and before.uid == after.uid and before.replicas.desired != after.replicas.desired:
                 assert after.last_change is not None
-                change = True_(
+                change = Happened(
                     after.resource_version,
                     after.uid,
                     before.replicas.desired,
@@ -138,7 +141,7 @@ class TrackerMachine(RuleBasedStateMachine):
     def we_send(self, ref: DeploymentRef, replicas: int, exactly: bool) -> None:
         seen = next((track.seen for track in self.tracker.of(ref) if not track.gone), None)
         held = seen.replicas.desired if seen is not None else None
-        own = self.tracker.begin(ref, replicas, actor=f"user-{replicas}", request_id=str(len(self.sent)))
+        own = self.tracker.begin(ref, replicas, actor=f"user-{replicas}", request_id=str(next(self.requests)))
         self.sent.append(Sent(own, held if exactly else None, held, []))
 
     @precondition(lambda self: any(not each.stored for each in self.sent))
@@ -234,11 +237,11 @@ class TrackerMachine(RuleBasedStateMachine):
                 [each for ref in REFS for each in reversed(self._recorded(ref)) if each.uid == uid],
             )
 
-    def _could_be_seen(self, true: True_) -> bool:
+    def _could_be_seen(self, true: Happened) -> bool:
         first = self.first_seen.get(true.uid, 2**31)
         return true.version in self.answered or int(true.version) > first
 
-    def _compare(self, truth: list[True_], recorded: list[CountChange]) -> None:
+    def _compare(self, truth: list[Happened], recorded: list[CountChange]) -> None:
         """Compare what happened to one object with what was recorded of it, both the oldest first."""
         missed, place = 0, 0
         for change in recorded:

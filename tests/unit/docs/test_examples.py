@@ -48,6 +48,8 @@ CHANGING: Final = [
     (r'"requestId":"[^"]+"', '"requestId":"<id>"'),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uid>"),
     (r'"resourceVersion":"[0-9]+"', '"resourceVersion":"<version>"'),
+    (r'"plan":"[0-9a-f]{32}"', '"plan":"<tag>"'),
+    (r'(?mi)^etag: "[0-9a-f]{32}"$', 'etag: "<tag>"'),
     (r'"continue":"[^"]+"', '"continue":"<token>"'),
     (r"(?m)^retry: \d+$", "retry: <milliseconds>"),
     (r"(?m)^id: [0-9a-f]{8}-\d+-[0-9a-f]{16}$", "id: <instance>-<number>-<view>"),

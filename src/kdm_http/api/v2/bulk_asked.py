@@ -27,7 +27,7 @@ from kdm_core import (
 )
 from kdm_core.bulk import BulkChange
 from kdm_core.names import check_namespace
-from kdm_http.api.errors import BadRequest, Refused
+from kdm_http.api.errors import BadRequest
 from kdm_http.api.requests import json_object
 from kdm_http.api.route import Request
 
@@ -157,12 +157,6 @@ async def bulk_of(request: Request) -> Bulk:
         body = msgspec.convert(document, ScaleMany, strict=True)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{str(error)[:200]}: {_RULE}") from error
-    if body.override:
-        raise Refused(
-            "not-supported",
-            400,
-            "override: this kdm does not look at owners, so there is nothing to override; leave it out",
-        )
     return body.bulk
 
 

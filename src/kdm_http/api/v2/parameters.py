@@ -112,6 +112,12 @@ PARAMETERS: Final[dict[str, Json]] = {
             {"type": "string", "pattern": "^[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$"},
             "night",
         ),
+        _query(
+            "since",
+            "Only changes from this time on (RFC 3339).",
+            {"type": "string", "format": "date-time"},
+            "2026-11-26T17:00:00Z",
+        ),
         _query("access", "Whether to show what the caller may do to it.", {"type": "boolean"}, True),
         _query("dryRun", "Only try: nothing is stored.", reference("schemas", "DryRun"), "All"),
         _header(

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Self
 
 from kdm_core import ParkedDeployment, ParkedState, Parking
-from kdm_http.api.v2.bodies import Body, Count, ParkedBody, RolloutBody, WrittenReplicas, moment
+from kdm_core.attribution import moment
+from kdm_http.api.v2.bodies import ParkedBody, RolloutBody, WrittenReplicas
+from kdm_http.api.v2.body import Body, Count
 
 
 class ParkingBody(Body, frozen=True):

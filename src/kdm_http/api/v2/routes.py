@@ -9,6 +9,8 @@ from kdm_http.api.v2.bodies import About, DeploymentBody, DeploymentList, Replic
 from kdm_http.api.v2.bulk import scale_many
 from kdm_http.api.v2.bulk_bodies import BulkBody
 from kdm_http.api.v2.dialect import V2
+from kdm_http.api.v2.history import get_history, list_history
+from kdm_http.api.v2.history_bodies import HistoryBody
 from kdm_http.api.v2.parking import list_parked, park, restore
 from kdm_http.api.v2.parking_bodies import ParkedList, ParkingBody
 from kdm_http.api.v2.reads import (
@@ -30,6 +32,7 @@ _FILTERS: Final = ("labelSelector", "state", "limit", "continue")
 _VERSION: Final = ("resourceVersion", "wait")
 _WRITE: Final = ("dryRun", "wait", "for")
 _PARKED: Final = ("parkId", "labelSelector")
+_HISTORY: Final = ("labelSelector", "since", "limit", "continue")
 _TARGET: Final = ("wait", "for", "uid", "resourceVersion", "replicas")
 
 
@@ -88,6 +91,17 @@ ROUTES: Final = (
         query=_PARKED,
     ),
     Route("GET", f"{_ONE}/rollout", V2, "GetRollout", get_rollout, RolloutBody, query=_TARGET),
+    Route("GET", f"{_ONE}/history", V2, "GetHistory", get_history, HistoryBody, query=("since", "limit")),
+    Route("GET", f"{BASE}/history", V2, "ListHistory", list_history, HistoryBody, query=_HISTORY),
+    Route(
+        "GET",
+        f"{BASE}/namespaces/{{namespace}}/history",
+        V2,
+        "ListNamespaceHistory",
+        list_history,
+        HistoryBody,
+        query=_HISTORY,
+    ),
     Route("GET", "/problems", V2, "ListProblems", list_problems, query=()),
     Route("GET", "/problems/{code}", V2, "GetProblem", get_problem, query=()),
 )

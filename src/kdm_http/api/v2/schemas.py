@@ -18,6 +18,7 @@ from kdm_core.scaling import MAX_FACTOR, MAX_FACTOR_DIGITS, MAX_REASON_LENGTH
 from kdm_http.api.v2.asked import Adjust, Park, Restore, SetReplicas
 from kdm_http.api.v2.bodies import (
     DeploymentBody,
+    LastChangeBody,
     LimitsBody,
     ReplicasBody,
     RolloutBody,
@@ -27,6 +28,7 @@ from kdm_http.api.v2.bodies import (
 )
 from kdm_http.api.v2.bulk_asked import ParkId, ScaleItem, ScaleMany, Select
 from kdm_http.api.v2.bulk_bodies import BulkBody, BulkItemBody
+from kdm_http.api.v2.history_bodies import ChangeBody, HistoryBody
 from kdm_http.api.v2.parameters import Json, reference
 from kdm_http.api.v2.parking_bodies import ParkingBody
 from kdm_http.api.v2.problems import KINDS
@@ -34,7 +36,10 @@ from kdm_http.api.v2.problems import KINDS
 _NAMES: Final[dict[type[msgspec.Struct], str]] = {
     BulkBody: "BulkResult",
     BulkItemBody: "BulkItemResult",
+    ChangeBody: "CountChange",
     DeploymentBody: "Deployment",
+    HistoryBody: "History",
+    LastChangeBody: "LastChange",
     LimitsBody: "Limits",
     ParkingBody: "ParkingResult",
     ReplicasBody: "Scale",
@@ -117,7 +122,7 @@ def _fields(max_replicas: int) -> dict[str, Json]:
             "pattern": "^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$",
             "description": "What the batch is called that is restored together; by default one of its own, or any.",
         },
-        "override": {"enum": [False], "description": "Whether to write although an owner will change it back."},
+        "override": {"description": "Whether to write although an owner will change it back, where there is one."},
     }
 
 
@@ -131,6 +136,10 @@ def _problem() -> dict[str, Json]:
         "resourceVersion": _STRING,
         "uid": _STRING,
         "etag": _STRING,
+        "lastChange": {
+            "anyOf": [reference("schemas", "LastChange"), {"type": "null"}],
+            "description": "The newest change of its count; null where it is not known.",
+        },
     }
     expected: Json = {"currentReplicas": _COUNT, "resourceVersion": _STRING, "uid": _STRING}
     properties: Json = {
@@ -153,6 +162,7 @@ def _problem() -> dict[str, Json]:
         "allowed": {"type": "array", "items": _STRING, "description": "What is allowed."},
         "bounds": reference("schemas", "ProblemBounds"),
         "result": {"type": "integer", "description": "The count that the change would have led to."},
+        "replicas": {"type": "integer", "description": "The count that was asked for."},
         "verb": {**_STRING, "description": "What the caller may not do."},
         "user": {**_STRING, "description": "Who may not do it."},
         "target": {**_STRING, "description": "On what the caller may not do it, for a person."},
@@ -164,6 +174,11 @@ def _problem() -> dict[str, Json]:
         "rule": {**_STRING, "description": "What a name must be."},
         "selector": {**_STRING, "description": "The label selector that cannot be read."},
         "problem": {**_STRING, "description": "What is wrong with the label selector."},
+        "owners": {
+            "type": "array",
+            "items": reference("schemas", "OwnerBody"),
+            "description": "What would change the count back, and what to do instead.",
+        },
         "attempts": {"type": "integer", "description": "How often the write was tried."},
         "remembered": {"type": "integer", "description": "The count that the Deployment had when it was parked."},
         "forgotten": {"type": "boolean", "description": "Whether what was remembered of it is forgotten now."},

@@ -142,8 +142,7 @@ export class Plan {
   }
 
   #alone() {
-    const { features } = this.#with.about();
-    return !features.bulk && this.#asked.records.length === 1;
+    return this.#asked.records.length === 1;
   }
 
   async #planned() {

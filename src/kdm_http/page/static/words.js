@@ -90,13 +90,14 @@ export function outcomeOf(rollout, record) {
   const told = rollout.message ? `: ${plain(rollout.message, 200)}` : "";
   switch (rollout.outcome) {
     case "done": return [`done in ${span(rollout.elapsedSeconds)}`, "ok"];
-    case "superseded": return [`superseded${told || by(record)}`, "warn"];
+    case "superseded": return [`superseded${by(record, rollout) || told}`, "warn"];
     case "deleted": return ["deleted meanwhile", "bad"];
     default: return [`${rollout.outcome}${told}`, rollout.outcome === "timeout" || rollout.outcome === "unknown" ? "warn" : "bad"];
   }
 }
 
-function by(record) {
+/** Who else changed a count, where the stream has shown it already. */
+function by(record, rollout) {
   const who = record?.change && (record.change.actor || record.change.manager);
-  return record ? ` by ${who ? plain(who, 60) : "somebody"}: ${count(record.desired)} now` : "";
+  return who && record.desired !== rollout.target?.replicas ? ` by ${plain(who, 60)}: ${count(record.desired)} now` : "";
 }

@@ -13,6 +13,7 @@ import pytest
 from kdm_adapters.memory import MemoryDeploymentRepository, MemoryParkingLot
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_core import (
+    ChangeTracker,
     Deployment,
     DeploymentRef,
     DeploymentRepository,
@@ -89,7 +90,9 @@ class Stage:
         self.audit = ListedAudit()
         self.answered: list[Answered] = []
         self.lot = MemoryParkingLot()
-        self.service = Watched(repository, policy=parse_policy(POLICY), audit=self.audit, parking=self.lot)
+        self.service = Watched(
+            repository, policy=parse_policy(POLICY), audit=self.audit, parking=self.lot, tracker=ChangeTracker()
+        )
         self.server: Running
         self._connect = connect
         self._client: Client | None = None
@@ -144,7 +147,8 @@ async def stage(start: Any, connect: Any) -> AsyncIterator[Stage]:
         staged = Stage(repository, connect)
         await stack.enter_async_context(staged.lot)
         await staged.serve(start)
-        yield staged
+        async with staged.service.remembering():
+            yield staged
 
 
 def problem(answer: Response, status: int, code: str) -> Any:

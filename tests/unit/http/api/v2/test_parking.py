@@ -119,7 +119,6 @@ async def test_the_same_key_again_parks_nothing_twice(stage: Stage) -> None:
         (PARK, {"parkId": "-"}),
         (PARK, {"park_id": "a"}),
         (PARK, {"reason": 5}),
-        (PARK, {"override": True}),
         (RESTORE, {"replicas": 0}),
         (RESTORE, {"replicas": True}),
         (f"{PARK}?dryrun=All", {}),
