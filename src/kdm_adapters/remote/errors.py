@@ -12,6 +12,7 @@ from kdm_core.errors import (
     AmbiguousName,
     BulkRefused,
     BulkTooLarge,
+    ChangedSinceParked,
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnrecognized,
@@ -25,8 +26,12 @@ from kdm_core.errors import (
     InvalidSelector,
     KdmError,
     NamespaceNotWatched,
+    NothingToPark,
+    NotParked,
     OutOfBounds,
     OwnerConflict,
+    ParkingFull,
+    ParkingRecordUnreadable,
     PlanChanged,
     PreconditionFailed,
     Unavailable,
@@ -235,6 +240,23 @@ def _out_of_bounds(error: OutOfBounds, body: Json) -> None:
     error.minimum, error.maximum = _count(bounds, "min"), _count(bounds, "max")
 
 
+def _of_parking(error: NothingToPark | NotParked, body: Json) -> None:
+    error.ref = _ref(body)
+
+
+def _changed_since(error: ChangedSinceParked, body: Json) -> None:
+    error.ref, error.current = _ref(body), _count(_part(body, "current"), "replicas")
+    error.parked, error.forgotten = _count(body, "remembered"), body.get("forgotten") is True
+
+
+def _unreadable(error: ParkingRecordUnreadable, body: Json) -> None:
+    error.ref, error.where = _ref(body), _text(body, "where")
+
+
+def _full(error: ParkingFull, body: Json) -> None:
+    error.where = _text(body, "where")
+
+
 def _owner_conflict(error: OwnerConflict, body: Json) -> None:
     from kdm_core.owners import Effect, Judgement, Owner, OwnerType  # noqa: PLC0415
 
@@ -319,4 +341,9 @@ _MEMBERS: Final[Mapping[type[KdmError], Callable[[Any, Json], None]]] = {
     BulkTooLarge: _too_large,
     BulkRefused: _bulk_refused,
     PlanChanged: _plan_changed,
+    NothingToPark: _of_parking,
+    NotParked: _of_parking,
+    ChangedSinceParked: _changed_since,
+    ParkingRecordUnreadable: _unreadable,
+    ParkingFull: _full,
 }

@@ -80,6 +80,17 @@ class ParkedBody(Body, frozen=True):
     park_id: str
     """What was parked together."""
 
+    @classmethod
+    def of(cls, parked: Parked) -> Self:
+        """Show what is remembered."""
+        return cls(
+            replicas=parked.replicas,
+            at=moment(parked.at),
+            by=parked.by,
+            reason=parked.reason,
+            park_id=parked.park_id,
+        )
+
 
 class LastChangeBody(Body, frozen=True):
     """The newest change of the count: when, and by which field manager; by whom and why, where kdm made it."""
@@ -137,20 +148,10 @@ class DeploymentBody(Body, frozen=True):
             replicas=Replicas.of(deployment.replicas),
             rollout=RolloutNow(state=rollout.state, message=rollout.message),
             owners=[OwnerBody.now(each, deployment) for each in deployment.owners],
-            parked=None if deployment.parked is None else _parked(deployment.parked),
+            parked=None if deployment.parked is None else ParkedBody.of(deployment.parked),
             last_change=None if deployment.last_change is None else LastChangeBody.of(deployment.last_change),
             access=access,
         )
-
-
-def _parked(parked: Parked) -> ParkedBody:
-    return ParkedBody(
-        replicas=parked.replicas,
-        at=moment(parked.at),
-        by=parked.by,
-        reason=parked.reason,
-        park_id=parked.park_id,
-    )
 
 
 class ListMetadata(Body, frozen=True):

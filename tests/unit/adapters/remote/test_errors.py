@@ -15,6 +15,7 @@ from kdm_core import (
     AuditUnavailable,
     BulkRefused,
     BulkTooLarge,
+    ChangedSinceParked,
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnrecognized,
@@ -30,7 +31,12 @@ from kdm_core import (
     InvalidSelector,
     KdmError,
     NamespaceNotWatched,
+    NothingToPark,
+    NotParked,
     OutOfBounds,
+    ParkingFull,
+    ParkingOff,
+    ParkingRecordUnreadable,
     PlanChanged,
     PreconditionFailed,
     ReasonRequired,
@@ -51,7 +57,8 @@ FOUND = Deployment(WEB, "u-1", "48", 7, 0, ReplicaStatus(5))
 WORDED = frozenset(ERRORS) - {
     "invalid-name", "invalid-replicas", "invalid-selector", "deployment-not-found", "namespace-not-watched",
     "ambiguous-name", "forbidden", "reason-required", "out-of-bounds", "contended",
-    "bulk-refused", "bulk-too-large", "plan-changed",
+    "bulk-refused", "bulk-too-large", "plan-changed", "parking-off", "nothing-to-park", "not-parked",
+    "changed-since-parked", "parking-record-unreadable", "parking-full",
 }  # fmt: skip
 """Those that are made of a message alone."""
 
@@ -74,6 +81,12 @@ def examples() -> Iterator[KdmError]:
         [(WEB, OutOfBounds(WEB, 3, 12, 1, 10)), (DeploymentRef("shop", "api"), DeploymentNotFound(WEB))], 40
     )
     yield PlanChanged("c84ffcb8")
+    yield ParkingOff()
+    yield NothingToPark(WEB)
+    yield NotParked(WEB, "nothing is remembered of it")
+    yield ChangedSinceParked(WEB, 2, 5, "was scaled by somebody", forgotten=True)
+    yield ParkingRecordUnreadable(WEB, "the ConfigMap 'kdm/kdm-parked-3'", "it is no JSON")
+    yield ParkingFull("the ConfigMap 'kdm/kdm-parked-3'", "1 MiB")
     yield ClusterOverloaded("busy", retry_after_s=7)
     yield AuditUnavailable("the disk is full", written=True)
     for code in sorted(WORDED):
