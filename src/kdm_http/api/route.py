@@ -14,7 +14,7 @@ import msgspec
 from attrs import Factory, field, frozen
 from litestar.types import ASGIApp
 
-from kdm_core import Caller, Deployment, DeploymentService
+from kdm_core import Caller, Deployment, DeploymentService, Query
 from kdm_http.api.errors import STATUS, Problem, error_body
 from kdm_http.api.patience import Patience
 
@@ -142,6 +142,18 @@ class Reply(NamedTuple):
     media_type: bytes = b"application/json"
 
 
+class Watch(NamedTuple):
+    """What is to be streamed.
+
+    Attributes:
+        query: Which Deployments.
+        bookmarks: Whether to say at once how far the cluster has been seen, whenever that has changed.
+    """
+
+    query: Query
+    bookmarks: bool = False
+
+
 class Stream(NamedTuple):
     """An answer that takes its time: an ASGI application sends it."""
 
@@ -150,8 +162,8 @@ class Stream(NamedTuple):
 
 Endpoint = Callable[[DeploymentService, Caller, Request], Any]
 """Returns a struct, a :class:`Listing`, :class:`Found`, :class:`Reply` or :class:`Stream`, or an awaitable of one, or a
-query whose changes are to be streamed; raises what went wrong. A plain function may return an awaitable, a stream or a
-query only where something is asked for that is not in ``at_once_query``."""
+:class:`Watch`; raises what went wrong. A plain function may return an awaitable, a stream or a
+watch only where something is asked for that is not in ``at_once_query``."""
 
 
 @frozen(eq=False)

@@ -73,6 +73,17 @@ class Access(Body, frozen=True):
     bounds: list[Bounds]
 
 
+class Condition(Body, frozen=True):
+    """What the Deployment's controller says of it, as the Kubernetes API has it."""
+
+    type: str
+    """``Progressing``, or ``ReplicaFailure`` where Pods cannot be created."""
+    status: str
+    reason: str
+    message: str
+    """Empty where nothing is wrong."""
+
+
 class OwnerBody(Body, frozen=True):
     """Something that changes the count by itself, and the bounds within which it does; null where it has none."""
 
@@ -125,6 +136,7 @@ class DeploymentBody(Body, frozen=True):
     paused: bool
     replicas: Replicas
     rollout: RolloutNow
+    conditions: list[Condition]
     owners: list[OwnerBody]
     """Who else changes its count."""
     parked: ParkedBody | None
@@ -153,6 +165,14 @@ class DeploymentBody(Body, frozen=True):
             paused=deployment.paused,
             replicas=Replicas.of(deployment.replicas),
             rollout=RolloutNow(state=rollout.state, message=rollout.message),
+            conditions=[
+                Condition(type=name, status=each.status, reason=each.reason, message=each.message)
+                for name, each in (
+                    ("Progressing", deployment.progressing),
+                    ("ReplicaFailure", deployment.replica_failure),
+                )
+                if each is not None
+            ],
             owners=[
                 OwnerBody(kind=each.kind, name=each.name, min=each.min, max=each.max) for each in deployment.owners
             ],

@@ -24,6 +24,7 @@ _DEPLOYMENT: Final = {
     "paused": False,
     "replicas": _COUNTS,
     "rollout": {"state": "settling", "message": "5 Pods desired, 5 created, 4 ready, 4 available"},
+    "conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": ""}],
     "owners": [{"kind": "HorizontalPodAutoscaler", "name": "web", "min": 2, "max": 10}],
     "parked": None,
     "lastChange": {"at": "2026-11-26T17:00:00Z", "manager": "kdm", "actor": "alice", "reason": "sale"},

@@ -179,7 +179,7 @@ def _operation(route: Route, operation: _Operation) -> Json:
         success["headers"] = {"ETag": _ETAG, "Idempotency-Replayed": _REPLAYED}
     for status in operation.errors:
         responses[str(status)] = reference("responses", _key(status))
-    query = [each for each in route.query if each != "watch"]
+    query = [each for each in route.query if each not in {"watch", "allowWatchBookmarks"}]
     described: Json = {
         "operationId": route.operation[0].lower() + route.operation[1:],
         "tags": ["v2"],

@@ -49,7 +49,8 @@ def _attributes(kind: type[KdmError]) -> dict[str, Any]:
     every: dict[str, Any] = {
         "maximum": 10, "minimum": 0, "current": None, "result": 11, "watched": ("shop",), "attempts": 3,
         "verb": Verb.SCALE, "ref": DeploymentRef("shop", "web"), "maybe_later": False, "name": "web",
-        "namespaces": ("a", "b"),
+        "namespaces": ("a", "b"), "namespace": "shop", "user": "bob", "target": "it", "what": "name", "value": "x",
+        "rule": "short", "selector": "a in b", "problem": "no parentheses",
     }  # fmt: skip
     return {name: value for name, value in every.items() if not isinstance(getattr(kind, name, None), property)}
 
