@@ -13,12 +13,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kdm_core.attribution import LastChange
+    from kdm_core.bulk import (
+        Bulk,
+        BulkItem,
+        BulkProgress,
+        BulkResult,
+        BulkWait,
+        Halt,
+        ItemOutcome,
+        ItemResult,
+        OnError,
+        Plan,
+        Planned,
+        Selection,
+    )
     from kdm_core.errors import (
         ERRORS,
         AmbiguousName,
         AuditUnavailable,
+        BulkRefused,
+        BulkTooLarge,
         CacheNotSynced,
         CacheStale,
+        ChangedSinceParked,
         ClusterOverloaded,
         ClusterTimeout,
         ClusterUnreachable,
@@ -34,8 +51,15 @@ if TYPE_CHECKING:
         InvalidSelector,
         KdmError,
         NamespaceNotWatched,
+        NothingToPark,
+        NotParked,
         NotSeenYet,
+        NotTried,
         OutOfBounds,
+        ParkingFull,
+        ParkingOff,
+        ParkingRecordUnreadable,
+        PlanChanged,
         PolicyError,
         PreconditionFailed,
         ReasonRequired,
@@ -83,7 +107,7 @@ if TYPE_CHECKING:
     )
     from kdm_core.queries import Page, Query
     from kdm_core.rollout import Rollout, RolloutOutcome, RolloutResult, RolloutState, Target, WaitFor, rollout_of
-    from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, SetTo
+    from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, ScaleTimes, SetTo
     from kdm_core.selectors import EVERYTHING, LabelSelector
     from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
 
@@ -100,11 +124,19 @@ __all__ = [
     "AuditEvent",
     "AuditSink",
     "AuditUnavailable",
+    "Bulk",
+    "BulkItem",
+    "BulkProgress",
+    "BulkRefused",
+    "BulkResult",
+    "BulkTooLarge",
+    "BulkWait",
     "CacheNotSynced",
     "CacheStale",
     "Caller",
     "Change",
     "ChangeKind",
+    "ChangedSinceParked",
     "ClusterOverloaded",
     "ClusterTimeout",
     "ClusterUnreachable",
@@ -125,6 +157,7 @@ __all__ = [
     "Effect",
     "Expect",
     "Forbidden",
+    "Halt",
     "Health",
     "Identity",
     "InvalidChange",
@@ -133,18 +166,30 @@ __all__ = [
     "InvalidQuery",
     "InvalidReplicas",
     "InvalidSelector",
+    "ItemOutcome",
+    "ItemResult",
     "KdmError",
     "LabelSelector",
     "LastChange",
     "NamespaceNotWatched",
+    "NotParked",
     "NotSeenYet",
+    "NotTried",
+    "NothingToPark",
     "Observation",
     "OnBound",
+    "OnError",
     "OutOfBounds",
     "Outcome",
     "Owner",
     "Page",
     "Parked",
+    "ParkingFull",
+    "ParkingOff",
+    "ParkingRecordUnreadable",
+    "Plan",
+    "PlanChanged",
+    "Planned",
     "Policy",
     "PolicyError",
     "PreconditionFailed",
@@ -156,7 +201,9 @@ __all__ = [
     "RolloutResult",
     "RolloutState",
     "ScaleBy",
+    "ScaleTimes",
     "Scaled",
+    "Selection",
     "ServiceInstrument",
     "SetTo",
     "SourceStatus",
@@ -178,9 +225,22 @@ __all__ = [
 ]
 
 _PARTS = (
-    "errors", "model", "scaling", "rollout", "queries", "selectors", "names", "json_values", "policy", "ports",
-    "service", "owners", "parked", "attribution",
-)  # fmt: skip
+    "errors",
+    "model",
+    "scaling",
+    "rollout",
+    "queries",
+    "selectors",
+    "names",
+    "json_values",
+    "policy",
+    "ports",
+    "service",
+    "owners",
+    "parked",
+    "attribution",
+    "bulk",
+)
 
 
 def __getattr__(name: str) -> object:

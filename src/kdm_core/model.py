@@ -281,6 +281,10 @@ class Verb(enum.StrEnum):
 
     READ = "read"
     SCALE = "scale"
+    PARK = "park"
+    """Remember the count and go to zero. Who may scale to zero may: here for the audit trail."""
+    RESTORE = "restore"
+    """Come back to the count that is remembered. Who may scale to that count may: here for the audit trail."""
     CONNECT = "connect"
     """Reach kdm at all. No policy grants it, mutual TLS does: here to audit the clients that were turned away."""
 
@@ -314,6 +318,8 @@ class AuditEvent:
         reason: Why, for a person; "" on success.
         latency_s: How long it took, in seconds.
         change_reason: Why the caller wanted it, in the caller's own words; "" where none was given.
+        batch: The id of the batch that it belongs to; "" where it was asked for on its own.
+        park_id: The batch that was parked or restored with it; "" for anything else.
     """
 
     time: datetime
@@ -329,3 +335,5 @@ class AuditEvent:
     latency_s: float = 0.0
     dry_run: bool = False
     change_reason: str = ""
+    batch: str = ""
+    park_id: str = ""

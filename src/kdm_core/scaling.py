@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import unicodedata
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Final
 
 from attrs import frozen
@@ -88,20 +89,89 @@ class ScaleBy:
             OutOfBounds: It lies outside the bounds, and ``on_bound`` is ``REJECT``.
         """
         before = current or 0
-        top = self._top(maximum)
-        wanted = before + self.delta
-        if self.min <= wanted <= top:
-            return wanted
-        if self.on_bound is OnBound.REJECT:
-            raise OutOfBounds(ref, before, wanted, self.min, top)
-        bounded = min(max(wanted, self.min), top)
-        return before if (bounded - before) * self.delta <= 0 else bounded
+        return _within(ref, before, before + self.delta, self.min, self._top(maximum), self.on_bound)
 
     def _top(self, maximum: int) -> int:
         return maximum if self.max is None else min(self.max, maximum)
 
 
-Change = SetTo | ScaleBy
+MAX_FACTOR: Final = 1000
+"""The largest factor: nobody means more, and the result must be a count."""
+
+MAX_FACTOR_DIGITS: Final = 6
+"""How many decimal places a factor may have."""
+
+_EXACT: Final = Context(prec=28)
+"""Enough for the product of the largest count and the longest factor, which so is exact."""
+
+
+@frozen
+class ScaleTimes:
+    """Multiply the count. Judged by its result, in the policy and in the bounds.
+
+    The product is exact, and rounded to the nearest integer, half up: 5 times 0.5 is 3. Nothing is stopped by rounding:
+    a count above zero stays at least 1, unless ``min`` is 0. Zero times anything is zero.
+
+    Attributes:
+        factor: By what, greater than zero: an exact decimal.
+        min: The smallest result; None for 1 where the count is not zero. A result that only rounding would make zero
+            becomes 1, and is not out of these bounds.
+        max: The largest result; None for the service's own maximum, which holds in any case.
+        on_bound: What becomes of a change that would lead out of the bounds.
+    """
+
+    factor: Decimal
+    min: int | None = None
+    max: int | None = None
+    on_bound: OnBound = OnBound.REJECT
+
+    def check(self, maximum: int) -> None:
+        """Check that the change could be right.
+
+        Raises:
+            InvalidChange: The factor or the bounds are none.
+        """
+        factor = self.factor
+        exponent = factor.as_tuple().exponent
+        if not isinstance(exponent, int) or not 0 < factor <= MAX_FACTOR or -exponent > MAX_FACTOR_DIGITS:
+            hint = "; to stop all of them say replicas 0" if factor.is_zero() else ""
+            raise InvalidChange(
+                f"factor: must be a number greater than 0, at most {MAX_FACTOR}, with at most {MAX_FACTOR_DIGITS} "
+                f"decimal places{hint}"
+            )
+        ScaleBy(0, self.min or 0, self.max).check(maximum)
+
+    def result(self, ref: DeploymentRef, current: int | None, maximum: int) -> int:
+        """Return the count after the change.
+
+        Args:
+            ref: Of which Deployment.
+            current: Its count before.
+            maximum: The largest count that the service allows.
+
+        Raises:
+            OutOfBounds: It lies outside the bounds, and ``on_bound`` is ``REJECT``.
+        """
+        before = current or 0
+        product = _EXACT.multiply(self.factor, Decimal(before))
+        wanted = int(product.to_integral_value(ROUND_HALF_UP))
+        if self.min is None and before:
+            wanted = max(wanted, 1)
+        top = maximum if self.max is None else min(self.max, maximum)
+        return _within(ref, before, wanted, self.min or 0, top, self.on_bound)
+
+
+def _within(ref: DeploymentRef, before: int, wanted: int, low: int, top: int, on_bound: OnBound) -> int:
+    """Return the count that a relative change leads to, within bounds."""
+    if low <= wanted <= top:
+        return wanted
+    if on_bound is OnBound.REJECT:
+        raise OutOfBounds(ref, before, wanted, low, top)
+    bounded = min(max(wanted, low), top)
+    return before if (bounded - before) * (wanted - before) <= 0 else bounded
+
+
+Change = SetTo | ScaleBy | ScaleTimes
 
 
 @frozen

@@ -51,6 +51,10 @@ def to_line(event: AuditEvent) -> bytes:
         fields["dry_run"] = True
     if event.change_reason:
         fields["change_reason"] = _bounded(event.change_reason)
+    if event.batch:
+        fields["batch"] = _bounded(event.batch)
+    if event.park_id:
+        fields["park_id"] = _bounded(event.park_id)
     # json escapes what is not ASCII, and all control characters but DEL.
     return json.dumps(fields, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii") + b"\n"
 

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
-from kdm_core import Outcome, ServiceInstrument, SourceStatus, SyncStatus, WatchInstrument
+from kdm_core import ItemOutcome, Outcome, ServiceInstrument, SourceStatus, SyncStatus, WatchInstrument
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for requests to the cluster, in seconds: a healthy API server answers within the first few."""
@@ -101,6 +101,12 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
         self._write_seconds = self._histograms(
             "kdm_write_duration_seconds", "How long an attempt to set a replica count took.", REQUEST_BOUNDS_S
         )
+        self._bulk_items = self._counters(
+            "kdm_bulk_items_total",
+            "Items of batches, by outcome.",
+            ("outcome",),
+            initial=tuple(outcome.value for outcome in ItemOutcome),
+        )
         self._lags = self._counters(
             "kdm_subscriber_lags_total", "Times a follower of changes fell behind and had to start over."
         )
@@ -176,6 +182,9 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
     def write(self, outcome: str, seconds: float) -> None:
         self._writes.add((outcome,))
         self._write_seconds.observe(seconds)
+
+    def bulk_item(self, outcome: str) -> None:
+        self._bulk_items.add((outcome,))
 
     def subscriber_lagged(self) -> None:
         self._lags.add()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from kdm_core.errors import (
     ERRORS,
     AmbiguousName,
+    BulkRefused,
+    BulkTooLarge,
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnrecognized,
@@ -23,6 +25,7 @@ from kdm_core.errors import (
     KdmError,
     NamespaceNotWatched,
     OutOfBounds,
+    PlanChanged,
     PreconditionFailed,
     Unavailable,
     WriteConflict,
@@ -249,6 +252,21 @@ def _current(body: Json) -> Deployment | None:
     )
 
 
+def _too_large(error: BulkTooLarge, body: Json) -> None:
+    error.total, error.limit = _count(body, "total"), _count(_part(body, "bounds"), "max")
+
+
+def _bulk_refused(error: BulkRefused, body: Json) -> None:
+    items = body.get("items")
+    found = [each for each in items if isinstance(each, dict)] if isinstance(items, list) else []
+    error.items = tuple((_ref(each), _error(_part(each, "error"))) for each in found)
+    error.total = _count(body, "total")
+
+
+def _plan_changed(error: PlanChanged, body: Json) -> None:
+    error.tag = _text(body, "plan")
+
+
 _MEMBERS: Final[Mapping[type[KdmError], Callable[[Any, Json], None]]] = {
     InvalidName: _invalid_name,
     InvalidReplicas: _invalid_replicas,
@@ -261,4 +279,7 @@ _MEMBERS: Final[Mapping[type[KdmError], Callable[[Any, Json], None]]] = {
     Contended: _contended,
     PreconditionFailed: _precondition,
     WriteConflict: _conflict,
+    BulkTooLarge: _too_large,
+    BulkRefused: _bulk_refused,
+    PlanChanged: _plan_changed,
 }

@@ -2,6 +2,7 @@
 
 from kdm_core.ports.audit import AuditSink
 from kdm_core.ports.instruments import ServiceInstrument, WatchInstrument
+from kdm_core.ports.parking import ParkingLot
 from kdm_core.ports.repository import (
     DeploymentAnnotator,
     DeploymentFeed,
@@ -21,6 +22,7 @@ __all__ = [
     "DeploymentReader",
     "DeploymentRepository",
     "DeploymentWriter",
+    "ParkingLot",
     "ServiceInstrument",
     "WatchInstrument",
     "WrappedRepository",

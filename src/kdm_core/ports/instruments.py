@@ -18,6 +18,9 @@ class ServiceInstrument:
     def write(self, outcome: str, seconds: float) -> None:
         """An attempt to change a count ended; ``outcome`` is a value of :class:`~kdm_core.model.Outcome`."""
 
+    def bulk_item(self, outcome: str) -> None:
+        """An item of a batch ended; ``outcome`` is a value of :class:`~kdm_core.bulk.ItemOutcome`."""
+
     def audit_lost(self) -> None:
         """An audit event could not be recorded."""
 

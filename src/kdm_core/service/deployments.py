@@ -7,12 +7,11 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 
-from kdm_core.errors import DeploymentNotFound, Forbidden, KdmError
+from kdm_core.errors import Forbidden
 from kdm_core.model import (
     ALL_NAMESPACES,
     LOCAL,
     Caller,
-    Deployment,
     DeploymentChange,
     DeploymentRef,
     SyncStatus,
@@ -23,10 +22,12 @@ from kdm_core.policy import ALLOW_ALL, Policy
 from kdm_core.ports import AuditSink, DeploymentRepository, ServiceInstrument
 from kdm_core.queries import Page, Query
 from kdm_core.scaling import ANY, Change, Expect, Scaled
-from kdm_core.service.by_name import ByName
+from kdm_core.service.batch import Hands
+from kdm_core.service.bulk import Batches, Bulks
 from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
 from kdm_core.service.listing import page_of
+from kdm_core.service.look_up import LookUp
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
 from kdm_core.service.repeating import Repeats
@@ -42,7 +43,7 @@ _READ: Final = Verb.READ
 _ALL: Final = Query()
 
 
-class DeploymentService(ByName, Waits):
+class DeploymentService(LookUp, Bulks, Waits):
     """What callers may ask of kdm. One instance serves every caller; use it on its repository's event loop.
 
     Reads are synchronous and answered from memory.
@@ -95,6 +96,8 @@ class DeploymentService(ByName, Waits):
         )
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
+        hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout)
+        self._batches = Batches(repository, self._permission, hands, max_replicas=self._max_replicas)
         self._probe = SharedProbe(repository, clock)
         self.gives_again = Repeats(repository, self._permission, self._instrument).give_again
 
@@ -118,39 +121,6 @@ class DeploymentService(ByName, Waits):
     def max_replicas(self) -> int:
         """The largest count that may be asked for, inclusive."""
         return self._max_replicas
-
-    def get(self, ref: DeploymentRef, caller: Caller = LOCAL) -> Deployment:
-        """Return one Deployment, from memory.
-
-        Args:
-            ref: Which one. It need not be a valid name: then this is what the error says.
-            caller: Who asks.
-
-        Returns:
-            Its newest known state.
-
-        Raises:
-            InvalidName: A name no Deployment or namespace can have.
-            DeploymentNotFound: There is none.
-            Forbidden: The policy does not let the caller read it.
-            CacheNotSynced, CacheStale: The repository cannot answer now.
-        """
-        try:
-            found = self._repository.get(ref)
-        except KdmError:
-            pass  # what is wrong is said in the order that keeps secrets: below
-        else:
-            if self._permission.policy.allows(caller.identity, _READ, ref, found.labels):
-                self._instrument.read_served("get")
-                return found
-        try:
-            known = self._permission.known(ref, _READ, caller.identity)
-        except Forbidden as error:
-            self._recorder.refusal(error, caller, ref.namespace, ref.name)
-            raise
-        if known is None:
-            raise DeploymentNotFound(ref)
-        return known
 
     def list(self, query: Query = _ALL, caller: Caller = LOCAL) -> Page:
         """Return the Deployments the caller may read and asks for, from memory.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from attrs import define
 
+from kdm_core.bulk import Planned
 from kdm_core.errors import AuditUnavailable, Forbidden, KdmError, Unavailable, WriteForbidden
 from kdm_core.model import AuditEvent, Caller, Outcome, Verb
 from kdm_core.names import MAX_REPLICAS
@@ -28,6 +29,7 @@ class Attempt:
         old: The count before, where known.
         new: The count asked for, where known.
         why: The caller's reason.
+        park_id: The batch that is parked or restored; "" where none is.
         goes_on: Whether it goes on under another attempt, which then is the one to be recorded.
     """
 
@@ -35,6 +37,7 @@ class Attempt:
     old: int | None = None
     new: object = None
     why: str = ""
+    park_id: str = ""
     goes_on: bool = False
 
 
@@ -63,7 +66,15 @@ class Recorder:
 
     @contextmanager
     def attempt(
-        self, caller: Caller, namespace: str, name: str, change: Change | None, *, dry_run: bool = False
+        self,
+        caller: Caller,
+        namespace: str,
+        name: str,
+        change: Change | None,
+        *,
+        dry_run: bool = False,
+        batch: str = "",
+        verb: Verb = Verb.SCALE,
     ) -> Iterator[Attempt]:
         """Record what comes of an attempt to write, whatever that is.
 
@@ -73,6 +84,8 @@ class Recorder:
             name: On which Deployment.
             change: What is asked for.
             dry_run: Whether it is a trial.
+            batch: The id of the batch that it belongs to; "" for none.
+            verb: What is tried.
 
         Yields:
             The attempt, to be completed.
@@ -103,7 +116,7 @@ class Recorder:
                         time=datetime.now(UTC),
                         request_id=caller.request_id,
                         actor=caller.identity,
-                        verb=Verb.SCALE,
+                        verb=verb,
                         namespace=attempt.namespace,
                         name=name,
                         old_replicas=attempt.old,
@@ -113,8 +126,45 @@ class Recorder:
                         latency_s=latency_s,
                         dry_run=dry_run,
                         change_reason=attempt.why,
+                        batch=batch,
+                        park_id=attempt.park_id,
                     )
                 )
+
+    def untried(
+        self, caller: Caller, item: Planned, error: KdmError | None, *, dry_run: bool, batch: str, why: str
+    ) -> None:
+        """Record an item of a batch for which nothing was sent to the cluster. It is counted as no write.
+
+        Args:
+            caller: Who asked.
+            item: What was to be done.
+            error: Why it was not; None where the count is so already.
+            dry_run: Whether it was a trial.
+            batch: The id of the batch.
+            why: The caller's reason.
+
+        Raises:
+            AuditUnavailable: The count is so, and that could not be recorded.
+        """
+        after = item.change.replicas if item.after is None and isinstance(item.change, SetTo) else item.after
+        self._record(
+            AuditEvent(
+                time=datetime.now(UTC),
+                request_id=caller.request_id,
+                actor=caller.identity,
+                verb=Verb.SCALE,
+                namespace=item.ref.namespace,
+                name=item.ref.name,
+                old_replicas=item.before,
+                new_replicas=_count(after),
+                outcome=Outcome.SUCCESS if error is None else _outcome(error),
+                reason="" if error is None else str(error),
+                dry_run=dry_run,
+                change_reason=why,
+                batch=batch,
+            )
+        )
 
     def refusal(self, error: Forbidden, caller: Caller, namespace: str, name: str = "") -> None:
         """Record that somebody was not allowed to read.

@@ -51,6 +51,7 @@ class Write:
     condition: Condition | None
     reason: str
     exactly: bool = False
+    batch: str = ""
 
 
 class Writer:
@@ -95,7 +96,9 @@ class Writer:
     async def write(self, write: Write) -> Scaled:
         """See :meth:`kdm_core.service.DeploymentService.set_replicas`."""
         ref, change = write.ref, write.change
-        with self._recorder.attempt(write.caller, ref.namespace, ref.name, change, dry_run=write.dry_run) as attempt:
+        with self._recorder.attempt(
+            write.caller, ref.namespace, ref.name, change, dry_run=write.dry_run, batch=write.batch
+        ) as attempt:
             change.check(self._max_replicas)
             attempt.why = check_reason(write.reason)
             try:

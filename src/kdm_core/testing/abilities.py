@@ -16,6 +16,8 @@ class Ability(enum.StrEnum):
     """Writes can expect a count or a uid, and the home judges it in one step with the write."""
     DRY_RUN = "dry run"
     """Writes can be tried without being stored."""
+    ANNOTATE = "annotate"
+    """What only kdm knows of a Deployment is shown with it."""
 
 
 def needs(*abilities: Ability) -> Callable[[_T], _T]:

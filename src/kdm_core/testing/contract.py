@@ -21,6 +21,7 @@ import pytest
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
 from kdm_core.model import ALL_NAMESPACES, DeploymentRef
 from kdm_core.ports import DeploymentRepository
+from kdm_core.testing.annotating import AnnotateContract
 from kdm_core.testing.changing import ChangesContract
 from kdm_core.testing.comparing import CompareContract
 from kdm_core.testing.following import DEADLINE_S, Follower
@@ -32,7 +33,7 @@ from kdm_core.testing.writing import WriteContract
 
 
 class DeploymentRepositoryContract(
-    ReadContract, WriteContract, CompareContract, ChangesContract, ObserveContract, SyncContract
+    ReadContract, WriteContract, CompareContract, ChangesContract, ObserveContract, SyncContract, AnnotateContract
 ):
     """What every repository promises, whichever namespaces it watches."""
 

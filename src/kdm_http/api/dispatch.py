@@ -15,13 +15,14 @@ from kdm_core import Caller, DeploymentService
 from kdm_http.api.errors import problem_of
 from kdm_http.api.etags import is_known
 from kdm_http.api.remembered_lists import RememberedLists
-from kdm_http.api.route import Found, Reply, Request, Route, Stream, Watch
+from kdm_http.api.route import File, Found, Reply, Request, Route, Stream, Watch
 from kdm_http.api.stream.streams import Streams
 
 _JSON: Final = b"application/json"
 _HEAD: Final = b"content-type: %b\r\ncontent-length: %d\r\n"
 
 _ETAG: Final = b"etag: %b\r\n"
+_ENCODING: Final = b"content-encoding: %b\r\n"
 
 
 class Answer(NamedTuple):
@@ -109,6 +110,8 @@ class Dispatcher:
             return Answer(200, _HEAD % (_JSON, len(body)) + fields, body)
         if type(shown) is Reply:
             return self._reply(shown)
+        if type(shown) is File:
+            return _file(shown, request.fields)
         body = self._encode(shown)
         return Answer(200, _HEAD % (_JSON, len(body)), body)
 
@@ -117,3 +120,12 @@ class Dispatcher:
         content = reply.content
         body = content if isinstance(content, bytes) else self._encode(content)
         return Answer(reply.status, retry + _HEAD % (reply.media_type, len(body)) + reply.fields, body)
+
+
+def _file(file: File, fields: Iterable[tuple[bytes, bytes]]) -> Answer:
+    """Answer with a file, or that the client has it."""
+    always = _ETAG % file.tag + file.fields
+    if is_known(file.tag, fields):
+        return Answer(304, always, b"")
+    encoding = _ENCODING % file.encoding if file.encoding else b""
+    return Answer(200, _HEAD % (file.media_type, len(file.body)) + encoding + always, file.body)

@@ -103,7 +103,8 @@ class FastPath:
     ) -> None:
         self._find = PlainTargets(routes).find
         self._answer = dispatcher.answer
-        self._tail = b"".join(b"%b: %b\r\n" % each for each in always) + b"x-request-id: "
+        self._tail = _tail(always)
+        self._tail_of_kept = _tail(each for each in always if each[0] != b"cache-control")
         self._reads = None
         if counter is not None and not observers:
             self._reads = RememberedReads(dispatcher.service, dispatcher, counter, self._tail)
@@ -127,10 +128,14 @@ class FastPath:
         )
         for observe in self._observers:
             observe(answered)
-        ready = Ready(
-            answer.status, b"%b%b%b\r\n\r\n" % (answer.own_head, self._tail, identifier.encode()), answer.body
-        )
+        own_head = answer.own_head
+        tail = self._tail_of_kept if b"\ncache-control: " in own_head else self._tail
+        ready = Ready(answer.status, b"%b%b%b\r\n\r\n" % (own_head, tail, identifier.encode()), answer.body)
         if self._reads is None or answer.found is None:
             return ready
         again, matters = self._reads.remember(answer.found, answered, fields)
         return ready._replace(again=again, matters=matters)
+
+
+def _tail(always: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % each for each in always) + b"x-request-id: "

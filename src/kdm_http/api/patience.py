@@ -55,18 +55,36 @@ class Patience:
             Its result, or why there is none.
         """
         working = asyncio.ensure_future(work)
-        everything: set[asyncio.Future[Any]] = {working, asyncio.ensure_future(self._gone())}
-        if self._stopping is not None:
-            everything.add(asyncio.ensure_future(self._stopping.wait()))
+        interrupted = asyncio.ensure_future(self.interruption())
+        everything: set[asyncio.Future[Any]] = {working, interrupted}
         try:
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                return working.result()
-            return "kdm is stopping" if self._stopping is not None and self._stopping.is_set() else "the client is gone"
+            return working.result() if working.done() else interrupted.result()
         finally:
             for each in everything:
                 each.cancel()
             await asyncio.wait(everything)
+
+    async def interruption(self, *, leaving: bool = True) -> Interruption:
+        """Wait until the server begins to stop, or the client is gone, and return which.
+
+        Args:
+            leaving: Whether it matters that the client is gone.
+        """
+        ends: set[asyncio.Future[Any]] = set()
+        if leaving:
+            ends.add(asyncio.ensure_future(self._gone()))
+        if self._stopping is not None:
+            ends.add(asyncio.ensure_future(self._stopping.wait()))
+        if not ends:
+            ends.add(asyncio.get_running_loop().create_future())
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return "kdm is stopping" if self._stopping is not None and self._stopping.is_set() else "the client is gone"
+        finally:
+            for each in ends:
+                each.cancel()
+            await asyncio.wait(ends)
 
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from decimal import Decimal
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
@@ -60,13 +61,14 @@ async def replica_count(request: Request) -> int:
     return count
 
 
-async def json_object(request: Request, rule: str, number: str) -> dict[str, Any]:
+async def json_object(request: Request, rule: str, number: str, *, decimals: bool = False) -> dict[str, Any]:
     """Return a body that is one JSON object. Its numbers are integers; no field is there twice.
 
     Args:
         request: Whose body.
         rule: What the body must be: the end of each error.
         number: What to call a number that is wrong.
+        decimals: Whether numbers may have a fraction or an exponent: they are exact decimals then.
 
     Raises:
         BadRequest: The media type is not JSON, or the body is something else.
@@ -78,7 +80,7 @@ async def json_object(request: Request, rule: str, number: str) -> dict[str, Any
         raise BadRequest(f"the media type {media_type[:80]!r} is not supported; send application/json", 415)
     if encoding is not None and encoding.lower() != "identity":
         raise BadRequest("a Content-Encoding is not supported; send the body as it is", 415)
-    document = _decode(await request.read_body(), rule, number)
+    document = _decode(await request.read_body(), rule, number, decimals=decimals)
     if not isinstance(document, dict):
         raise BadRequest(f"not an object: {rule}")
     return document
@@ -108,7 +110,7 @@ def only(request: Request, name: bytes, shown: str) -> str | None:
     return values[0].decode("latin-1") if values else None
 
 
-def _decode(body: bytes, rule: str, number: str) -> Any:
+def _decode(body: bytes, rule: str, number: str, *, decimals: bool) -> Any:
     def integers_only(literal: str) -> NoReturn:
         raise BadRequest(f"{number} must be an integer, not {literal[:40]}: {rule}")
 
@@ -120,7 +122,10 @@ def _decode(body: bytes, rule: str, number: str) -> Any:
 
     try:
         return json.loads(
-            body.decode("utf-8"), object_pairs_hook=once_each, parse_float=integers_only, parse_constant=integers_only
+            body.decode("utf-8"),
+            object_pairs_hook=once_each,
+            parse_float=Decimal if decimals else integers_only,
+            parse_constant=integers_only,
         )
     except RecursionError as error:
         raise BadRequest(f"the body is nested too deeply: {rule}") from error

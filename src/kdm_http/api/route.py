@@ -17,6 +17,7 @@ from litestar.types import ASGIApp
 from kdm_core import Caller, Deployment, DeploymentService, Query
 from kdm_http.api.errors import STATUS, Problem, error_body
 from kdm_http.api.patience import Patience
+from kdm_http.api.progress import Progress
 
 Name = Annotated[str, "a Deployment's name"]
 Count = Annotated[int, "a replica count"]
@@ -65,6 +66,7 @@ class Request(NamedTuple):
         fields: The header fields.
         read_body: Reads the body.
         patience: How long the request may take; None on the fast path, where nothing waits.
+        progress: Where to say how it gets on; None where the client did not ask for that.
     """
 
     path: Mapping[str, str]
@@ -72,6 +74,7 @@ class Request(NamedTuple):
     fields: Fields
     read_body: Callable[[], Awaitable[bytes]] = _no_body
     patience: Patience | None = None
+    progress: Progress | None = None
 
 
 class Listing(NamedTuple):
@@ -154,6 +157,24 @@ class Watch(NamedTuple):
     bookmarks: bool = False
 
 
+class File(NamedTuple):
+    """A file, for an answer with an entity tag.
+
+    Attributes:
+        body: Its bytes, compressed or not.
+        media_type: Of the bytes before they were compressed.
+        tag: Its entity tag, as the field ``ETag`` has it.
+        fields: Header fields as they are sent, each with the end of its line: also where the client has the file.
+        encoding: How the bytes are compressed; empty for not at all.
+    """
+
+    body: bytes
+    media_type: bytes
+    tag: bytes
+    fields: bytes
+    encoding: bytes = b""
+
+
 class Stream(NamedTuple):
     """An answer that takes its time: an ASGI application sends it."""
 
@@ -161,8 +182,8 @@ class Stream(NamedTuple):
 
 
 Endpoint = Callable[[DeploymentService, Caller, Request], Any]
-"""Returns a struct, a :class:`Listing`, :class:`Found`, :class:`Reply` or :class:`Stream`, or an awaitable of one, or a
-:class:`Watch`; raises what went wrong. A plain function may return an awaitable, a stream or a
+"""Returns a struct, a :class:`Listing`, :class:`Found`, :class:`Reply`, :class:`File`, :class:`Stream` or
+:class:`Watch`, or an awaitable of one; raises what went wrong. A plain function may return an awaitable, a stream or a
 watch only where something is asked for that is not in ``at_once_query``."""
 
 
@@ -181,6 +202,7 @@ class Route:
         query: The query parameters that are allowed.
         at_once_query: Those with any one of which the connection may call the endpoint directly.
         replayable: Whether it is a write that a client may send again under the same Idempotency-Key.
+        progressive: Whether a client may have it streamed how the request gets on.
         at_once: Whether it is a read that never waits, so that the connection may call the endpoint directly.
     """
 
@@ -194,6 +216,7 @@ class Route:
     query: tuple[str, ...] = field(default=("namespace",), kw_only=True)
     at_once_query: tuple[str, ...] = field(default=Factory(lambda self: self.query, takes_self=True), kw_only=True)
     replayable: bool = field(default=False, kw_only=True)
+    progressive: bool = field(default=False, kw_only=True)
     at_once: bool = field(
         init=False,
         default=Factory(

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from kdm_core import Caller, DeploymentService
-from kdm_http.api import openapi, rfd001, rfd156
+from kdm_http.api import openapi, page, rfd001, rfd156
 from kdm_http.api.health import namespace_is_valid
 from kdm_http.api.route import Request, Route
 from kdm_http.api.v2 import routes as v2
@@ -42,6 +42,7 @@ ROUTES: Final = (
     Route("GET", "/api/v1/openapi.json", rfd156.RFD156, "Describe", get_description),
     *v2.ROUTES,
     Route("GET", f"{v2.BASE}/openapi.json", V2, "Describe", get_whole_description, query=()),
+    *page.ROUTES,
 )
 
 ALLOWED: Final = {

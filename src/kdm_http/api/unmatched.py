@@ -14,7 +14,7 @@ from kdm_http.api.rfd001 import RFD001
 from kdm_http.api.route import Dialect
 from kdm_http.api.v2.dialect import V2
 
-_V2_PATHS: Final = ("/api/v2", "/problems")
+_V2_PATHS: Final = ("/api/v2", "/problems", "/ui")
 
 
 def dialect_near(path: str) -> Dialect:

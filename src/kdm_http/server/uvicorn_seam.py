@@ -20,7 +20,7 @@ from uvicorn._types import (
 )
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
+from uvicorn.server import Server, ServerState
 
 __all__ = [
     "ATTRIBUTES",
@@ -34,6 +34,7 @@ __all__ = [
     "HttpToolsProtocol",
     "RequestResponseCycle",
     "Scope",
+    "Server",
     "ServerState",
     "UvicornConnection",
 ]

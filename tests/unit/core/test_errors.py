@@ -127,7 +127,13 @@ def test_every_error_has_a_code_of_its_own() -> None:
         "namespace-not-watched",
         "ambiguous-name",
         "forbidden",
+        "changed-since-parked",
+        "not-parked",
+        "nothing-to-park",
         "out-of-bounds",
+        "parking-full",
+        "parking-off",
+        "parking-record-unreadable",
         "precondition-failed",
         "write-rejected",
         "write-conflict",
@@ -144,6 +150,10 @@ def test_every_error_has_a_code_of_its_own() -> None:
         "audit-unavailable",
         "not-seen-yet",
         "reason-required",
+        "bulk-refused",
+        "bulk-too-large",
+        "plan-changed",
+        "not-tried",
     }
 
 

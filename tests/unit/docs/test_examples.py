@@ -18,7 +18,7 @@ import pytest
 from attrs import frozen
 
 from integration.kdm_process import wait_until
-from unit.docs.examples import DOCS, REPOSITORY, examples, files
+from unit.docs.examples import DOCS, REPOSITORY, Example, examples, files
 
 START_TIMEOUT_S: Final = 60.0
 HERE: Final = Path(__file__).parent
@@ -51,6 +51,7 @@ CHANGING: Final = [
     (r'"continue":"[^"]+"', '"continue":"<token>"'),
     (r"(?m)^retry: \d+$", "retry: <milliseconds>"),
     (r"(?m)^id: [0-9a-f]{8}-\d+-[0-9a-f]{16}$", "id: <instance>-<number>-<view>"),
+    (r'"(at|since)":"[0-9TZ:.-]+"', r'"\1":"<time>"'),
     (r'"elapsedSeconds":[0-9.]+', '"elapsedSeconds":<seconds>'),
     (r"OpenSSL/[\w.]+: error:", "OpenSSL/<version>: error:"),
     (r"try again in \d+ s", "try again in <seconds> s"),
@@ -70,8 +71,23 @@ SESSIONS: Final = [
     ("page", "client"), SESSIONS, ids=[f"{page.relative_to(REPOSITORY)}-{client}" for page, client in SESSIONS]
 )
 def test_the_examples_print_what_the_page_says(page: Path, client: str, stage: Stage, tmp_path: Path) -> None:
-    """One client's examples of a page, in order, in what looks like a checkout; demo data is fresh for each title."""
-    checkout = tmp_path / "kdm"
+    for example, output in outputs(page, client, stage, tmp_path):
+        assert same_on_every_run(output) == same_on_every_run(example.shown), f"{page}:{example.line}"
+
+
+def outputs(page: Path, client: str, stage: Stage, directory: Path) -> Iterator[tuple[Example, str]]:
+    """Run one client's examples of a page, in order, in what looks like a checkout; demo data is fresh for each title.
+
+    Args:
+        page: The page.
+        client: The client.
+        stage: The kdm that they talk to, if no other is named.
+        directory: An empty one.
+
+    Yields:
+        Each example, and what it prints.
+    """
+    checkout = directory / "kdm"
     checkout.mkdir()
     for name in ("certs", "docs"):
         (checkout / name).symlink_to(REPOSITORY / name)
@@ -80,21 +96,19 @@ def test_the_examples_print_what_the_page_says(page: Path, client: str, stage: S
     run = in_shell if client in {"console", "curl"} else in_python
     all_of_it = examples(page)[client]
     for server, group in groupby(all_of_it, key=lambda each: each.server):
-        told = list(group)
-        if run is in_python and told[0] is not all_of_it[0]:
-            told.insert(0, all_of_it[0])  # in a new interpreter: make the client anew
+        block = list(group)
+        if run is in_python and block[0] is not all_of_it[0]:
+            block.insert(0, all_of_it[0])  # a new interpreter has to make the client again
         kdm: contextlib.AbstractContextManager[Kdm]
         if server.startswith("kdm serve"):
-            kdm = process(["-m", "kdm_cli", *shlex.split(server)[1:], "--port", "0", "--ops-port", "0"], tmp_path)
-        elif any(TALKS(each.code) for each in told):
+            kdm = process(["-m", "kdm_cli", *shlex.split(server)[1:], "--port", "0", "--ops-port", "0"], directory)
+        elif any(TALKS(each.code) for each in block):
             kdm = contextlib.nullcontext(stage.set(TROUBLES[server]))
         else:
             kdm = contextlib.nullcontext(Kdm(8443, 8081))
         with kdm as ports:
-            printed = run([ports.put_into(each.code) for each in told], checkout)
-        for example, output in zip(told, printed, strict=True):
-            real, shown = same_on_every_run(ports.take_out_of(output)), same_on_every_run(example.shown)
-            assert real == shown, f"{page}:{example.line}"
+            printed = run([ports.put_into(each.code) for each in block], checkout)
+        yield from zip(block, map(ports.take_out_of, printed), strict=True)
 
 
 @frozen
@@ -136,9 +150,15 @@ class Stage:
         return self._kdm
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    directory = tmp_path_factory.mktemp("stage")
+@pytest.fixture(scope="module", name="stage")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged_in(tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
+
+
+@contextlib.contextmanager
+def staged_in(directory: Path) -> Iterator[Stage]:
+    """Run a kdm that can be put into trouble, with its log in a directory."""
     told, tell = os.pipe()
     with os.fdopen(tell, "wb") as writer, process([str(HERE / "staged_kdm.py")], directory, stdin=told) as kdm:
         os.close(told)

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from kdm_adapters.kubernetes.wire import json_marks
+from kdm_adapters.kubernetes.wire.marks import Marks
 from kdm_adapters.kubernetes.wire.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Subject, Undecodable
 from kdm_adapters.kubernetes.wire.records import ProtocolError, Records
 from kdm_adapters.kubernetes.wire.statuses import foreign, is_status, status
@@ -38,6 +40,8 @@ class _Metadata(msgspec.Struct, gc=False, frozen=True):
     generation: int = 0
     labels: msgspec.Raw = msgspec.Raw()
     annotations: msgspec.Raw = msgspec.Raw()
+    owner_references: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="ownerReferences")
+    managed_fields: list[json_marks.ManagedFields] | None = msgspec.field(default=None, name="managedFields")
 
 
 class _Spec(msgspec.Struct, gc=False, frozen=True):
@@ -205,7 +209,16 @@ class JsonDecoder:
             bytes(metadata.labels),
             _read_labels,
             [(each.type, each.status, each.reason, each.message) for each in status.conditions or ()],
+            self._marks(metadata),
         )
+
+    def _marks(self, metadata: _Metadata) -> Marks:
+        entries = metadata.managed_fields
+        writes = json_marks.writes(entries) if entries else ()
+        if not self._records.owners:
+            return Marks(writes)
+        tracking_id = json_marks.tracking_id(bytes(metadata.annotations))
+        return Marks(writes, tracking_id, json_marks.controller(bytes(metadata.owner_references)))
 
 
 _CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})

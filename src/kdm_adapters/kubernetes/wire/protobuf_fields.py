@@ -21,6 +21,8 @@ _FIXED_OR_GROUP: Final = 0b101
 _MAX_VARINT_BYTES: Final = 10
 _ONE_BYTE: Final = 0x80
 """Numbers less than this are one byte: lengths up to 127, and the tags of fields 1 to 15."""
+_TAGS: Final = 0x100
+"""Tags less than this can be asked for: those of fields 1 to 31."""
 
 
 class Malformed(ValueError):
@@ -46,7 +48,7 @@ _MISTAKEN: Final = 1 << 30
 """The place of a field with the wrong wire type: past the end of every list of values, so that writing there fails."""
 
 Wanted = Mapping[int, "Kind | Wanted"]
-"""Fields of interest, by their numbers (1 to 15): what each of them is, or which ones are of interest within it."""
+"""Fields of interest, by their numbers (1 to 31): what each of them is, or which ones are of interest within it."""
 
 
 class Fields:
@@ -83,7 +85,7 @@ class Fields:
 
     def _place(self, wanted: Wanted) -> list[Any]:
         """Return, by tag, the value's place (its complement if repeated), a table for a nested message, or None."""
-        table: list[Any] = [None] * _ONE_BYTE
+        table: list[Any] = [None] * _TAGS
         for number, what in wanted.items():
             table[number << 3 : (number + 1) << 3] = [_MISTAKEN] * 8
             if isinstance(what, Kind):
@@ -114,7 +116,7 @@ class Fields:
                             at += 1
                         else:
                             size, at = varint(message, at - 1)
-                    what = table[tag] if tag < _ONE_BYTE else None
+                    what = table[tag] if tag < _TAGS else None
                     if tag & 7 == _BYTES:
                         start = at
                         at += size
@@ -129,7 +131,7 @@ class Fields:
                             values[what] = message[start:at]
                         else:
                             # One slice for all that follow each other: as a rule, all there are.
-                            while at < end and message[at] == tag and message[at + 1] < _ONE_BYTE:
+                            while tag < _ONE_BYTE and at < end and message[at] == tag and message[at + 1] < _ONE_BYTE:
                                 at += 2 + message[at + 1]
                             values[~what] += message[begin:at]
                     elif what is not None:

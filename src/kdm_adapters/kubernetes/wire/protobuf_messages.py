@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from kdm_adapters.kubernetes.wire import protobuf_marks
+from kdm_adapters.kubernetes.wire.marks import Marks
 from kdm_adapters.kubernetes.wire.messages import INITIAL_EVENTS_END, Bookmark, Event, Failure, Subject, Undecodable
 from kdm_adapters.kubernetes.wire.protobuf_fields import Fields, Kind, Malformed, Wanted, entries
 from kdm_adapters.kubernetes.wire.records import SHARED, Condition, ProtocolError, Records
@@ -30,8 +32,18 @@ _LIST_META: Final = Fields({2: _BYTES, 3: _BYTES})  # resourceVersion, continue
 _CAUSE: Final = Fields({1: _BYTES, 2: _BYTES})  # reason, message
 
 _DEPLOYMENT: Final[Wanted] = {
-    # namespace, name, uid, resourceVersion, generation, labels
-    1: {3: _BYTES, 1: _BYTES, 5: _BYTES, 6: _BYTES, 7: _INT, 11: _REPEATED},
+    # namespace, name, uid, resourceVersion, generation, labels, annotations, ownerReferences, managedFields
+    1: {
+        3: _BYTES,
+        1: _BYTES,
+        5: _BYTES,
+        6: _BYTES,
+        7: _INT,
+        11: _REPEATED,
+        12: _REPEATED,
+        13: _REPEATED,
+        17: _REPEATED,
+    },
     # replicas, paused
     2: {1: _OPTIONAL_INT, 7: _INT},
     # replicas, updatedReplicas, readyReplicas, availableReplicas, observedGeneration, conditions
@@ -105,7 +117,7 @@ class ProtobufDecoder:
 
     def _deployment(self, kind: str, fields: list[Any]) -> Deployment:
         (
-            namespace, name, uid, resource_version, generation, labels,
+            namespace, name, uid, resource_version, generation, labels, annotations, owner_references, managed_fields,
             desired, paused,
             current, updated, ready, available, observed_generation, conditions,
         ) = fields  # fmt: skip
@@ -122,6 +134,13 @@ class ProtobufDecoder:
             labels,
             self._read_labels,
             [_condition(entry) for entry in entries(conditions) if not entry.startswith(_AVAILABLE)],
+            Marks(
+                protobuf_marks.writes(managed_fields),
+                protobuf_marks.tracking_id(annotations),
+                protobuf_marks.controller(owner_references),
+            )
+            if self._records.owners
+            else Marks(protobuf_marks.writes(managed_fields)),
         )
 
     def _read_labels(self, repeated: bytes) -> Mapping[str, str]:

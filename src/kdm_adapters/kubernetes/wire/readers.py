@@ -63,10 +63,16 @@ class Readers:
 
     Args:
         known: Returns the Deployment held under a namespace and name, if any. Its strings and labels are used again.
+        owners: Whether to look for who else changes a Deployment's count.
     """
 
-    def __init__(self, known: Callable[[str, str], Deployment | None] = lambda _namespace, _name: None) -> None:
-        records = Records(known)
+    def __init__(
+        self,
+        known: Callable[[str, str], Deployment | None] = lambda _namespace, _name: None,
+        *,
+        owners: bool = False,
+    ) -> None:
+        records = Records(known, owners=owners)
         self.json = JsonDecoder(records)
         self._protobuf = ProtobufDecoder(records)
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from kdm_adapters.kubernetes.wire.marks import NO_MARKS, Marks, newest, owners
 from kdm_adapters.kubernetes.wire.words import plain
+from kdm_core.attribution import LastChange
 from kdm_core.labels import NO_LABELS, Labels
 from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
+from kdm_core.owners import Owner
 
 SHARED: Final = 1024
 """How many strings, label maps and counts are remembered for sharing, each. When full, they are forgotten."""
@@ -21,6 +24,9 @@ MAX_OBJECT_BYTES: Final = 32 * 2**20
 
 MAX_CONDITION_CHARS: Final = 512
 """How much of a condition's message is kept, in characters: a quota that is exceeded needs some 150."""
+
+MAX_NAME_CHARS: Final = 256
+"""How much of a field manager's name is kept, in characters: the API server allows 128."""
 
 Condition = tuple[str, str, str, str]
 """A condition as it comes: type, status, reason and message."""
@@ -38,16 +44,29 @@ class Records:
 
     Args:
         known: Returns the Deployment held under a namespace and name, if any. Its strings and labels are used again.
+        owners: Whether to look for who else changes a Deployment's count.
+
+    Attributes:
+        owners: The same.
     """
 
-    def __init__(self, known: Callable[[str, str], Deployment | None] = lambda _namespace, _name: None) -> None:
+    def __init__(
+        self,
+        known: Callable[[str, str], Deployment | None] = lambda _namespace, _name: None,
+        *,
+        owners: bool = False,
+    ) -> None:
+        self.owners = owners
         self._known = known
         self._strings: dict[str, str] = {}
         self._labels: dict[bytes, Mapping[str, str]] = {}
         self._conditions: dict[tuple[str, str, str], DeploymentCondition] = {}
         self._replicas: dict[tuple[int, int, int, int, int], ReplicaStatus] = {}
+        self._owners: dict[tuple[Owner, ...], tuple[Owner, ...]] = {}
+        self._managers: dict[str, str] = {}
+        self._last_changes: dict[tuple[str, int], LastChange] = {}
 
-    def deployment(
+    def deployment(  # noqa: PLR0917 - by position, for it is called for each object
         self,
         kind: str,
         namespace: str,
@@ -61,6 +80,7 @@ class Records:
         labels: bytes,
         read_labels: Callable[[bytes], Mapping[str, str]],
         conditions: Iterable[Condition] = (),
+        marks: Marks = NO_MARKS,
     ) -> Deployment:
         """Return a Deployment of these fields.
 
@@ -77,6 +97,7 @@ class Records:
             labels: Its labels, undecoded.
             read_labels: Decodes them, unless the same ones came recently.
             conditions: Of its status, in their order.
+            marks: Who sets its count, as far as its metadata says so.
 
         Raises:
             ValueError: It is not a Deployment, or not a valid one.
@@ -92,6 +113,7 @@ class Records:
                 progressing = self._condition(status, reason, "" if status == "True" else message)
             elif named == "ReplicaFailure" and replica_failure is None:
                 replica_failure = self._condition(status, reason, message if status == "True" else "")
+        shared_labels = self._label_map(labels, read_labels, held)
         return Deployment(
             DeploymentRef(self._string(namespace), self._string(name)) if held is None else held.ref,
             uid if held is None or held.uid != uid else held.uid,
@@ -100,10 +122,42 @@ class Records:
             observed_generation,
             self._counts(*counts),
             paused,
-            self._label_map(labels, read_labels, held),
+            shared_labels,
             progressing,
             replica_failure,
+            self._owned(owners(marks, shared_labels, namespace, name)) if self.owners else (),
+            self._last_change(marks, held),
         )
+
+    def _owned(self, found: tuple[Owner, ...]) -> tuple[Owner, ...]:
+        if not found:
+            return found
+        if len(self._owners) >= SHARED:
+            self._owners.clear()
+        return self._owners.setdefault(found, found)
+
+    def _last_change(self, marks: Marks, held: Deployment | None) -> LastChange | None:
+        write = newest(marks.writes)
+        if write is None:
+            return None
+        last = None if held is None else held.last_change
+        if last is not None and last.at == write.at and last.manager == write.manager and not last.actor:
+            return last
+        key = (write.manager, write.at)
+        shared = self._last_changes.get(key)
+        if shared is None:
+            if len(self._last_changes) >= SHARED:
+                self._last_changes.clear()
+            shared = self._last_changes[key] = LastChange(write.at, self._manager(write.manager))
+        return shared
+
+    def _manager(self, name: str) -> str:
+        shown = self._managers.get(name)
+        if shown is None:
+            if len(self._managers) >= SHARED:
+                self._managers.clear()
+            shown = self._managers[name] = plain(name, MAX_NAME_CHARS)
+        return shown
 
     def _string(self, value: str) -> str:
         shared = self._strings.get(value)

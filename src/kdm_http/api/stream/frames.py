@@ -18,6 +18,14 @@ CLOSING: Final = b"closing"
 NAMES: Final = (PRESENT, SYNCED, ADDED, MODIFIED, DELETED, BOOKMARK, STALE, FRESH, RESET, CLOSING)
 """The names of all events there are."""
 
+STARTED: Final = b"started"
+ITEM: Final = b"item"
+ROLLOUT: Final = b"rollout"
+DONE: Final = b"done"
+ERROR: Final = b"error"
+"""What is said of a request while it is done: it has begun, one of its items is over, so is that item's rollout; and
+the answer, or what went wrong."""
+
 COMMENT: Final = b":\n\n"
 """Says nothing: it keeps proxies and clients from giving up a quiet connection."""
 

@@ -331,6 +331,7 @@ class LimitsBody(Body, frozen=True):
     max_wait_seconds: int
     max_body_bytes: int
     max_reason_length: int
+    max_bulk_items: int
     idempotency_key_seconds: int
 
 

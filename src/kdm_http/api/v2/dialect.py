@@ -8,6 +8,8 @@ from litestar.exceptions import HTTPException
 
 from kdm_core import (
     AmbiguousName,
+    BulkRefused,
+    BulkTooLarge,
     Contended,
     Deployment,
     DeploymentNotFound,
@@ -20,10 +22,11 @@ from kdm_core import (
     KdmError,
     NamespaceNotWatched,
     OutOfBounds,
+    PlanChanged,
     PreconditionFailed,
     WriteConflict,
 )
-from kdm_http.api.errors import BadRequest, Problem, Refused
+from kdm_http.api.errors import BadRequest, Problem, Refused, problem_of
 from kdm_http.api.route import Dialect
 from kdm_http.api.v2.problems import KINDS, PATH, STATUSES
 from kdm_http.api.v2.tags import tag_of_replicas
@@ -49,7 +52,7 @@ def error_body(problem: Problem) -> dict[str, Any]:
     }
     if problem.write:
         body["written"] = _written(error)
-    return body | _members(error)
+    return body | _members(error) | _of_batch(error, problem)
 
 
 def timeout_error(seconds: float) -> Refused:
@@ -129,6 +132,22 @@ def _members_of_words(error: Exception) -> dict[str, Any]:
 
 def _ref(ref: DeploymentRef | str) -> dict[str, Any]:
     return {"name": ref} if isinstance(ref, str) else {"namespace": ref.namespace, "name": ref.name}
+
+
+def _of_batch(error: Exception, problem: Problem) -> dict[str, Any]:
+    match error:
+        case BulkTooLarge():
+            return {"total": error.total, "bounds": {"min": 1, "max": error.limit}}
+        case PlanChanged():
+            return {"plan": error.tag}
+        case BulkRefused():
+            items = [_ref(ref) | {"error": _of_item(why, problem.request_id)} for ref, why in error.items]
+            return {"total": error.total, "items": items}
+    return {}
+
+
+def _of_item(error: Exception, request_id: str) -> dict[str, Any]:
+    return error_body(problem_of(error, STATUSES, request_id, write=True))
 
 
 def _conflict(expected: Expect | None, current: Deployment | None) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import msgspec
 
 from kdm_http.api.v2.asked import Adjust, SetReplicas
 from kdm_http.api.v2.bodies import About, DeploymentBody, DeploymentList, ReplicasBody, RolloutBody, WrittenBody
+from kdm_http.api.v2.bulk_asked import ScaleMany
+from kdm_http.api.v2.bulk_bodies import BulkBody
 
 Json = dict[str, Any]
 
@@ -50,7 +52,7 @@ EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
             "watch": True,
             "owners": False,
             "parking": False,
-            "bulk": False,
+            "bulk": True,
             "history": False,
         },
         "limits": {
@@ -58,6 +60,7 @@ EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
             "maxWaitSeconds": 600,
             "maxBodyBytes": 65536,
             "maxReasonLength": 256,
+            "maxBulkItems": 500,
             "idempotencyKeySeconds": 900,
         },
     },
@@ -84,6 +87,27 @@ EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
         "warnings": [],
         "rollout": _ROLLOUT,
     },
+    BulkBody: {
+        "batch": "0d0c4c8e-5f3b-4d0e-9a52-0b8f6a1c7e21",
+        "plan": "c84ffcb8d8c8e7b81e7a0c5a1038c3bc",
+        "dryRun": False,
+        "warnings": [],
+        "summary": {"total": 1, "changed": 1, "unchanged": 0, "refused": 0, "failed": 0, "skipped": 0},
+        "items": [
+            {
+                **_WHICH,
+                "from": 3,
+                "to": 5,
+                "resourceVersion": "48250",
+                "warnings": [],
+                "outcome": "done",
+                "written": True,
+                "error": None,
+                "rollout": _ROLLOUT,
+            }
+        ],
+    },
+    ScaleMany: {"select": {"namespace": "shop", "labelSelector": "tier=web"}, "factor": 1.5, "reason": "sale"},
     SetReplicas: {"replicas": 5, "currentReplicas": 3, "reason": "sale"},
     Adjust: {"delta": -2, "min": 1, "max": 10, "onBound": "clamp", "reason": "night"},
 }

@@ -15,6 +15,7 @@ from kdm_core.version import installed_version
 from kdm_http.api import openapi as rfds
 from kdm_http.api.route import Route
 from kdm_http.api.v2.asked import Adjust, SetReplicas
+from kdm_http.api.v2.bulk_asked import ScaleMany
 from kdm_http.api.v2.examples import EXAMPLES, PROBLEM
 from kdm_http.api.v2.parameters import PARAMETERS, Json, reference
 from kdm_http.api.v2.problems import KINDS
@@ -58,6 +59,7 @@ class _Operation:
         errors: The statuses of what can go wrong.
         body: What is asked with; None for no body.
         headers: The request's header fields.
+        partly: What a 207 means; "" where there is none.
     """
 
     summary: str
@@ -65,11 +67,17 @@ class _Operation:
     errors: tuple[int, ...]
     body: type[msgspec.Struct] | None = None
     headers: tuple[str, ...] = ()
+    partly: str = ""
 
 
 _WATCH: Final = (
     "With `watch=true` the answer is a stream of server-sent events (`text/event-stream`) in place of a list. It is no "
     "parameter here: a client that is made from this document would wait for the end of an answer that has none."
+)
+_PROGRESS: Final = (
+    "With `Accept: text/event-stream` the answer is a stream of server-sent events: `started`, an `item` as each is "
+    "over, with `wait` a `rollout` as each is, and in the end `done` with what would have been the answer, or `error` "
+    "with a problem. A request that fails before it has begun is answered with its status, as without it."
 )
 _TAGGED: Final = ("If-None-Match",)
 _OPERATIONS: Final = {
@@ -95,6 +103,14 @@ _OPERATIONS: Final = {
         _WRITE,
         Adjust,
         ("Idempotency-Key",),
+    ),
+    "ScaleMany": _Operation(
+        "Change the desired replica counts of many Deployments",
+        "All of it is done, or was so already; with dryRun, the plan.",
+        _WRITE,
+        ScaleMany,
+        ("If-Match", "Idempotency-Key"),
+        "Some items are refused, failed or had no turn: each says whether it was written.",
     ),
     "GetRollout": _Operation("Wait until the Pods have followed a count", "What came of it, or how far it is.", _READ),
 }
@@ -177,6 +193,8 @@ def _operation(route: Route, operation: _Operation) -> Json:
         responses["304"] = _NOT_MODIFIED
     if route.replayable:
         success["headers"] = {"ETag": _ETAG, "Idempotency-Replayed": _REPLAYED}
+    if operation.partly:
+        responses["207"] = {**success, "description": operation.partly}
     for status in operation.errors:
         responses[str(status)] = reference("responses", _key(status))
     query = [each for each in route.query if each not in {"watch", "allowWatchBookmarks"}]
@@ -188,6 +206,8 @@ def _operation(route: Route, operation: _Operation) -> Json:
     }
     if "watch" in route.query:
         described["description"] = _WATCH
+    if route.progressive:
+        described["description"] = _PROGRESS
     if operation.body is not None:
         schema = reference("schemas", schema_name(operation.body))
         content = {"application/json": {"schema": schema, "example": EXAMPLES[operation.body]}}

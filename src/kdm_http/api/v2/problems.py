@@ -57,6 +57,13 @@ EDGE: Final = (
         "Not supported",
         "The request asks for something that this kdm does not have, or that is switched off: see GET /api/v2.",
     ),
+    Kind(
+        "cross-origin",
+        403,
+        "Cross-origin request",
+        "A browser sent the request for a page of another site, which must not change anything with its user's "
+        "certificate. Programs send neither Origin nor Sec-Fetch-Site. Nothing was done.",
+    ),
     Kind("no-such-route", 404, "No such route", "The API has no such path. GET /api/v2/openapi.json describes it."),
     Kind("no-such-problem", 404, "No such problem", "There is no problem of this code. GET /problems/ lists them."),
     Kind("method-not-allowed", 405, "Method not allowed", "The path does not have that method: see the field Allow."),

@@ -19,6 +19,7 @@ from kdm_core import (
     Query,
     RolloutState,
 )
+from kdm_core.bulk import MAX_ITEMS
 from kdm_core.names import check_namespace
 from kdm_core.scaling import MAX_REASON_LENGTH
 from kdm_core.version import installed_version
@@ -59,7 +60,7 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
             watch=True,
             owners=False,
             parking=False,
-            bulk=False,
+            bulk=True,
             history=False,
         ),
         limits=LimitsBody(
@@ -67,6 +68,7 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
             max_wait_seconds=int(MAX_WAIT_S),
             max_body_bytes=MAX_BODY_BYTES,
             max_reason_length=MAX_REASON_LENGTH,
+            max_bulk_items=MAX_ITEMS,
             idempotency_key_seconds=int(KEPT_S),
         ),
     )

@@ -6,6 +6,8 @@ from typing import Final
 
 from kdm_http.api.route import Route
 from kdm_http.api.v2.bodies import About, DeploymentBody, DeploymentList, ReplicasBody, RolloutBody, WrittenBody
+from kdm_http.api.v2.bulk import scale_many
+from kdm_http.api.v2.bulk_bodies import BulkBody
 from kdm_http.api.v2.dialect import V2
 from kdm_http.api.v2.reads import (
     get_about,
@@ -59,6 +61,17 @@ ROUTES: Final = (
     Route("GET", f"{_ONE}/replicas", V2, "GetReplicas", get_replicas, ReplicasBody, query=()),
     Route("PUT", f"{_ONE}/replicas", V2, "SetReplicas", set_replicas, WrittenBody, query=_WRITE, replayable=True),
     Route("POST", f"{_ONE}/adjust", V2, "Adjust", adjust, WrittenBody, query=_WRITE, replayable=True),
+    Route(
+        "POST",
+        f"{BASE}/scale",
+        V2,
+        "ScaleMany",
+        scale_many,
+        BulkBody,
+        query=_WRITE,
+        replayable=True,
+        progressive=True,
+    ),
     Route("GET", f"{_ONE}/rollout", V2, "GetRollout", get_rollout, RolloutBody, query=_TARGET),
     Route("GET", "/problems", V2, "ListProblems", list_problems, query=()),
     Route("GET", "/problems/{code}", V2, "GetProblem", get_problem, query=()),

@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
+from kdm_core.bulk import MAX_ITEMS
 from kdm_core.names import MAX_REPLICAS
-from kdm_core.scaling import MAX_REASON_LENGTH
+from kdm_core.scaling import MAX_FACTOR, MAX_FACTOR_DIGITS, MAX_REASON_LENGTH
 from kdm_http.api.v2.asked import Adjust, SetReplicas
 from kdm_http.api.v2.bodies import (
     DeploymentBody,
@@ -24,10 +25,14 @@ from kdm_http.api.v2.bodies import (
     TargetBody,
     WrittenBody,
 )
+from kdm_http.api.v2.bulk_asked import ScaleItem, ScaleMany, Select
+from kdm_http.api.v2.bulk_bodies import BulkBody, BulkItemBody
 from kdm_http.api.v2.parameters import Json, reference
 from kdm_http.api.v2.problems import KINDS
 
 _NAMES: Final[dict[type[msgspec.Struct], str]] = {
+    BulkBody: "BulkResult",
+    BulkItemBody: "BulkItemResult",
     DeploymentBody: "Deployment",
     LimitsBody: "Limits",
     ReplicasBody: "Scale",
@@ -38,7 +43,9 @@ _NAMES: Final[dict[type[msgspec.Struct], str]] = {
 }
 """What generated clients call a body, where its class here is called otherwise."""
 
-_REQUESTS: Final = (SetReplicas, Adjust)
+_REQUESTS: Final = (SetReplicas, Adjust, ScaleMany)
+_PARTS: Final = (ScaleItem, Select)
+_COUNTS: Final = frozenset({"replicas", "currentReplicas", "min", "max"})
 _COUNT: Final = {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS}
 _STRING: Final = {"type": "string"}
 
@@ -58,12 +65,15 @@ def schemas(shapes: Iterable[type[msgspec.Struct]], max_replicas: int) -> dict[s
     ordered = [*sorted(shapes, key=lambda each: each.__name__), *_REQUESTS]
     _, made = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     said = _fields(max_replicas)
-    for request in _REQUESTS:
+    for request in (*_REQUESTS, *_PARTS):
         for field, schema in made[request.__name__]["properties"].items():
             schema.pop("default", None)
             schema.update(said[field])
-            if "anyOf" in schema and schema["anyOf"][0].get("type") == "integer":
+            if field in _COUNTS and "anyOf" in schema:
                 schema["anyOf"][0] |= _COUNT
+            if field == "factor":
+                schema["anyOf"] = [{"type": "number", "exclusiveMinimum": 0, "maximum": MAX_FACTOR}, {"type": "null"}]
+    made["BulkItemBody"]["properties"]["error"]["anyOf"][0] = reference("schemas", "Problem")
     named = msgspec.json.encode(made).decode()
     for shape, name in _NAMES.items():
         old = shape.__name__
@@ -83,6 +93,7 @@ def _fields(max_replicas: int) -> dict[str, Json]:
             "maximum": MAX_REPLICAS,
             "description": "How many more, or fewer.",
         },
+        "factor": {"description": f"By what to multiply, with at most {MAX_FACTOR_DIGITS} decimal places; half up."},
         "min": {**count, "description": "The smallest count that may result; 0 by default."},
         "max": {"description": "The largest count that may result; by default what kdm allows."},
         "onBound": {"description": "What to do where the result would be out of bounds; `reject` by default."},
@@ -90,6 +101,13 @@ def _fields(max_replicas: int) -> dict[str, Json]:
         "resourceVersion": {"description": "Write only if the Deployment is at this version."},
         "uid": {"description": "Write only if the Deployment is this object."},
         "reason": {**reason, "description": "Why, for the audit trail."},
+        "select": {"description": "Which Deployments, all with the same change; this or `items`."},
+        "items": {"description": f"Which Deployments, by name, at most {MAX_ITEMS}; this or `select`."},
+        "onError": {"description": "What becomes of the batch when an item is refused or fails; `abort` by default."},
+        "namespace": {"description": "The namespace."},
+        "name": {"description": "The Deployment's name."},
+        "labelSelector": {"description": "Those with such labels, in the grammar of Kubernetes; this or `all`."},
+        "all": {"description": "Whether all of them are meant, whatever their labels."},
         "override": {"enum": [False], "description": "Whether to write although an owner will change it back."},
     }
 
@@ -138,6 +156,18 @@ def _problem() -> dict[str, Json]:
         "selector": {**_STRING, "description": "The label selector that cannot be read."},
         "problem": {**_STRING, "description": "What is wrong with the label selector."},
         "attempts": {"type": "integer", "description": "How often the write was tried."},
+        "total": {"type": "integer", "description": "How many Deployments the batch has."},
+        "plan": {**_STRING, "description": "What the plan of this moment is known by."},
+        "items": {
+            "type": "array",
+            "items": reference("schemas", "ProblemItem"),
+            "description": "The items of a batch that are refused.",
+        },
+    }
+    item: Json = {
+        "namespace": _STRING,
+        "name": _STRING,
+        "error": reference("schemas", "Problem"),
     }
     required = ["type", "title", "status", "detail", "code", "requestId", "retryable"]
     return {
@@ -145,6 +175,7 @@ def _problem() -> dict[str, Json]:
         "ProblemCode": {**_STRING, "enum": list(KINDS)},
         "ProblemCurrent": _object("The Deployment as it is.", current, ["replicas"]),
         "ProblemExpected": _object("What the request expected of the Deployment.", expected, []),
+        "ProblemItem": _object("An item of a batch that is refused.", item, list(item)),
         "ProblemBounds": _object("The smallest and the largest count.", {"min": _COUNT, "max": _COUNT}, ["min", "max"]),
     }
 

@@ -79,6 +79,20 @@ def write_condition(fields: Iterable[tuple[bytes, bytes]]) -> Callable[[Deployme
     return check
 
 
+def plans_wanted(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[str] | None:
+    """Return the plans that a request's ``If-Match`` names; None where it names none. Weak tags never match.
+
+    Raises:
+        BadRequest: It cannot be read, or it names no plan. To ignore it could do what was not shown.
+    """
+    wanted = _tags(fields, "If-Match")
+    if _tags(fields, "If-None-Match") is not None:
+        raise BadRequest("If-None-Match has no meaning here; If-Match names the plan that is to be done")
+    if wanted == "*":
+        raise BadRequest("If-Match: * names no plan; send the ETag of the plan's answer, or leave it out")
+    return None if wanted is None else frozenset(tag for weak, tag in wanted if not weak)
+
+
 def _tags(fields: Iterable[tuple[bytes, bytes]], name: str) -> Tags | None:
     """Return what a condition names; None where it is not there."""
     lower = name.lower().encode()

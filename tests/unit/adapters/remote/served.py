@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_adapters.remote.access import Access
 from kdm_core import ALLOW_ALL, DeploymentRepository, DeploymentService, Policy
-from kdm_http.api.app import Api, create_app
+from kdm_http.api.app import create_app
 from kdm_http.api.stream.hub import Pace
 from kdm_http.api.stream.streams import StreamLimits
 from kdm_http.server.serve import ServerConfig, TlsFiles, serve
@@ -76,7 +76,7 @@ class Served:
         key.write_bytes(leaf.key)
         return Access(url or self.url, self.files.client_ca, cert, key)
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         self.credentials.write(self.files)
         self._thread.start()
         self.start()
@@ -100,7 +100,8 @@ class Served:
         """Serve; from the second time on, at the port of the first."""
         listening: concurrent.futures.Future[int] = concurrent.futures.Future()
         self._serving = asyncio.run_coroutine_threadsafe(self._serve(listening), self._loop)
-        concurrent.futures.wait({listening, self._serving}, DEADLINE_S, concurrent.futures.FIRST_COMPLETED)
+        either: set[concurrent.futures.Future[Any]] = {listening, self._serving}
+        concurrent.futures.wait(either, DEADLINE_S, concurrent.futures.FIRST_COMPLETED)
         if self._serving.done():
             self._serving.result()
         self.port = listening.result()
@@ -112,7 +113,7 @@ class Served:
             self.do(self._stop.set)
             serving.result(DEADLINE_S)
 
-    def app(self) -> Api:
+    def app(self) -> Any:
         """Make what is served."""
         limits = StreamLimits(total=1000, per_user=1000)
         return create_app(self.service, stream_limits=limits, stream_pace=self._pace)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 MAGIC = b"k8s\x00"
@@ -53,10 +54,35 @@ def object_meta(told: Mapping[str, Any]) -> bytes:
         + text(8, number(1, 1_767_225_600) + number(2, 0))
         + string_map(11, told.get("labels"))
         + string_map(12, told.get("annotations"))
-        + b"".join(
-            text(17, text(1, each["manager"]) + text(7, text(1, json.dumps(each["fieldsV1"]))))
-            for each in told.get("managedFields", ())
-        )
+        + b"".join(text(13, owner_reference(each)) for each in told.get("ownerReferences", ()))
+        + b"".join(text(17, managed_fields_entry(each)) for each in told.get("managedFields", ()))
+    )
+
+
+def owner_reference(told: Mapping[str, Any]) -> bytes:
+    """Return an ``OwnerReference``."""
+    return (
+        text(1, told.get("kind", ""))
+        + text(3, told.get("name", ""))
+        + text(4, told.get("uid", ""))
+        + text(5, told.get("apiVersion", ""))
+        + number(6, told.get("controller"))
+        + number(7, told.get("blockOwnerDeletion"))
+    )
+
+
+def managed_fields_entry(told: Mapping[str, Any]) -> bytes:
+    """Return a ``ManagedFieldsEntry``."""
+    time = told.get("time")
+    seconds = None if time is None else int(datetime.fromisoformat(time).timestamp())
+    return (
+        text(1, told.get("manager", ""))
+        + text(2, told.get("operation", ""))
+        + text(3, told.get("apiVersion", ""))
+        + (b"" if seconds is None else text(4, number(1, seconds) + number(2, 0)))
+        + text(6, "FieldsV1")
+        + text(7, text(1, json.dumps(told["fieldsV1"], separators=(",", ":"))))
+        + text(8, told.get("subresource", ""))
     )
 
 

@@ -1,9 +1,9 @@
-"""What can go wrong, as a caller of the domain meets it. No error knows HTTP or Kubernetes."""
+"""The root of the tree of errors, and what can go wrong with any read and any write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from kdm_core.copyable import Copyable
 
@@ -16,7 +16,8 @@ class KdmError(Copyable):
     """The root of every error kdm raises on purpose. ``str()`` of one is fit to be shown to a caller.
 
     Attributes:
-        code: What went wrong, as a stable slug for programs. Each class of the core has its own; see ``ERRORS``.
+        code: What went wrong, as a stable slug for programs. Each class of the core has its own; see
+            ``kdm_core.errors.ERRORS``.
         retryable: Whether the same request may succeed later, without anybody changing anything.
         written: Whether the write that ended with this error was stored; None where that is not known.
     """
@@ -337,13 +338,3 @@ class AuditUnavailable(Unavailable):
     def __init__(self, message: str, *, written: bool = False) -> None:
         super().__init__(message)
         self.written = written
-
-
-def _below(kind: type[KdmError]) -> Iterator[type[KdmError]]:
-    yield kind
-    for each in kind.__subclasses__():
-        yield from _below(each)
-
-
-ERRORS: Final[Mapping[str, type[KdmError]]] = {each.code: each for each in _below(KdmError)}
-"""Every error of the core by its code. An adapter's subclass has the code of the error it is a kind of."""

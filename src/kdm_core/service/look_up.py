@@ -1,11 +1,10 @@
-"""The use cases of callers that need not name a namespace: what a name alone means."""
+"""The use cases that find one Deployment: by namespace and name, or by what a name alone means."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Final
 
-from kdm_core.errors import Forbidden, KdmError
+from kdm_core.errors import DeploymentNotFound, Forbidden, KdmError
 from kdm_core.model import ALL_NAMESPACES, LOCAL, Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository, ServiceInstrument
 from kdm_core.scaling import Change, SetTo, check_reason
@@ -15,7 +14,7 @@ from kdm_core.service.recording import Recorder
 _READ: Final = Verb.READ
 
 
-class ByName:
+class LookUp:
     """A part of the service, which sets what it needs."""
 
     _repository: DeploymentRepository
@@ -25,9 +24,38 @@ class ByName:
     _namespace: str
     _max_replicas: int
 
-    @abstractmethod
     def get(self, ref: DeploymentRef, caller: Caller = LOCAL) -> Deployment:
-        """Return one Deployment. The service does."""
+        """Return one Deployment, from memory.
+
+        Args:
+            ref: Which one. It need not be a valid name: then this is what the error says.
+            caller: Who asks.
+
+        Returns:
+            Its newest known state.
+
+        Raises:
+            InvalidName: A name no Deployment or namespace can have.
+            DeploymentNotFound: There is none.
+            Forbidden: The policy does not let the caller read it.
+            CacheNotSynced, CacheStale: The repository cannot answer now.
+        """
+        try:
+            found = self._repository.get(ref)
+        except KdmError:
+            pass  # what is wrong is said in the order that keeps secrets: below
+        else:
+            if self._permission.policy.allows(caller.identity, _READ, ref, found.labels):
+                self._instrument.read_served("get")
+                return found
+        try:
+            known = self._permission.known(ref, _READ, caller.identity)
+        except Forbidden as error:
+            self._recorder.refusal(error, caller, ref.namespace, ref.name)
+            raise
+        if known is None:
+            raise DeploymentNotFound(ref)
+        return known
 
     def find(self, name: str, namespace: str | None = None, caller: Caller = LOCAL) -> Deployment:
         """Return the Deployment that a name means, from memory: for callers that need not name a namespace.

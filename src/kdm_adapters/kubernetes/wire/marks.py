@@ -1,0 +1,90 @@
+"""What a Deployment's metadata says of who sets its count: found in the bytes, without reading all of them.
+
+Nothing here knows a wire format: the same object as JSON and as Protocol Buffers has the same marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from kdm_core.owners import Owner, OwnerType
+
+TRACKING_ID: Final = "argocd.argoproj.io/tracking-id"
+"""Argo CD's annotation: ``<application>:<group>/<kind>:<namespace>/<name>`` (its manual, "Resource Tracking")."""
+TRACKING_ID_BYTES: Final = TRACKING_ID.encode()
+
+_FLUX: Final = (
+    ("kustomize.toolkit.fluxcd.io/name", "kustomize-controller", "Kustomization", OwnerType.KUSTOMIZATION),
+    ("helm.toolkit.fluxcd.io/name", "helm-controller", "HelmRelease", OwnerType.HELM_RELEASE),
+)
+"""Flux's labels on what it applies, the field managers of its controllers, and which of its kinds they are for."""
+
+_FLUX_MANAGERS: Final = frozenset(manager for _, manager, _, _ in _FLUX)
+_ARGO_MANAGERS: Final = frozenset({"argocd-controller", "argocd-application-controller"})
+"""Argo CD's field manager with server-side apply, and without it."""
+
+_UPDATES_OF_APPLIERS: Final = frozenset({"kubectl-client-side-apply", "helm"})
+"""Managers that write with an update what was applied: ``kubectl apply`` without ``--server-side``, and Helm 3."""
+
+
+class Write(NamedTuple):
+    """A manager that holds ``spec.replicas``: an entry of ``managedFields``."""
+
+    manager: str
+    operation: str
+    at: int
+    """When it last wrote, in seconds since the epoch."""
+
+
+class Marks(NamedTuple):
+    """What was found in a Deployment's metadata. The last two only where owners are looked for."""
+
+    writes: tuple[Write, ...] = ()
+    tracking_id: str = ""
+    """The value of Argo CD's annotation."""
+    controller: tuple[str, str] | None = None
+    """Kind and name of the controlling owner reference."""
+
+
+NO_MARKS: Final = Marks()
+
+
+def newest(writes: Iterable[Write]) -> Write | None:
+    """Return the newest of some writes; of several within the same second the last. None where there are none."""
+    found: Write | None = None
+    for each in writes:
+        if found is None or each.at >= found.at:
+            found = each
+    return found
+
+
+def owners(marks: Marks, labels: Mapping[str, str], namespace: str, name: str) -> tuple[Owner, ...]:
+    """Return who changes a Deployment's count, as far as the Deployment itself says so.
+
+    Args:
+        marks: Found in its metadata.
+        labels: Its labels.
+        namespace: Its namespace.
+        name: Its name.
+    """
+    found: list[Owner] = []
+    if marks.controller is not None:
+        found.append(Owner(*marks.controller, type=OwnerType.OPERATOR))
+    if marks.tracking_id:
+        application, _, tracked = marks.tracking_id.partition(":")
+        if application and tracked == f"apps/Deployment:{namespace}/{name}":
+            found.append(Owner("Application", application, type=OwnerType.ARGO_CD))
+    for label, manager, kind, type_ in _FLUX:
+        if label in labels:
+            holds = any(each.manager == manager for each in marks.writes)
+            found.append(Owner(kind, labels[label], type=type_, holds=holds))
+    appliers = dict.fromkeys(each.manager for each in marks.writes if _will_apply_again(each))
+    return (*found, *(Owner("FieldManager", manager, type=OwnerType.APPLIER, holds=True) for manager in appliers))
+
+
+def _will_apply_again(write: Write) -> bool:
+    """Return whether a manager holds the count because it is in what it applies. Argo CD and Flux are known by more."""
+    if write.manager in _FLUX_MANAGERS or write.manager in _ARGO_MANAGERS:
+        return False
+    return write.operation == "Apply" or write.manager in _UPDATES_OF_APPLIERS

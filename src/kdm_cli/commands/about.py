@@ -1,0 +1,80 @@
+"""``kdm whoami`` and ``kdm health``."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from kdm_cli.client.api import Kdm
+from kdm_cli.client.problems import Problem
+from kdm_cli.commands import options
+from kdm_cli.commands.options import Place
+from kdm_cli.exits import CommandError, Exit, of_several
+from kdm_cli.output import formats
+from kdm_cli.output.text import printable, table, warn
+
+
+@click.command()
+@options.output("table", "json", "yaml")
+@options.place(several=True, everywhere=False)
+def whoami(form: str, place: Place) -> int:
+    """Show who kdm takes you for, which kdm it is, and what it offers."""
+    several = len(place.contexts) > 1
+    answers = []
+    exits = []
+    for context in place.contexts:
+        try:
+            answers.append((context, Kdm(context).about()))
+            exits.append(Exit.DONE)
+        except CommandError as error:
+            if not several:
+                raise
+            warn(f"context {context.name}: {error}")
+            exits.append(error.exit)
+    if form != "table":
+        print(formats.dumped(formats.merged([(each.name, body) for each, body in answers], several=several), form))
+        return of_several(exits)
+    for number, (context, about) in enumerate(answers):
+        if number:
+            print()
+        on = [name for name, is_on in about["features"].items() if is_on]
+        off = [name for name, is_on in about["features"].items() if not is_on]
+        rows = [
+            ("context", context.name or "-"),
+            ("server", f"{context.server} (kdm {about['version']})"),
+            ("user", about["user"]["name"]),
+            ("groups", ", ".join(about["user"]["groups"]) or "-"),
+            ("namespace", context.namespace),
+            ("offers", ", ".join(on) or "-"),
+            ("does not offer", ", ".join(off) or "-"),
+        ]
+        for title, text in rows:
+            print(f"{title:<14}   {printable(text)}")
+    return of_several(exits)
+
+
+@click.command()
+@options.output("table", "json", "yaml")
+@options.place(several=True, everywhere=False)
+def health(form: str, place: Place) -> int:
+    """Show whether kdm can do its job now: its cache is complete and fresh, and its cluster answers."""
+    several = len(place.contexts) > 1
+    found: list[tuple[str, dict[str, str]]] = []
+    exits = []
+    for context in place.contexts:
+        try:
+            found.append((context.name, Kdm(context).health()))
+            exits.append(Exit.DONE)
+        except CommandError as error:
+            if not several and not isinstance(error, Problem):
+                raise
+            found.append((context.name, {"status": "unhealthy", "error": str(error)}))
+            exits.append(error.exit)
+    if form != "table":
+        print(formats.dumped(formats.merged(found, several=several), form))
+    else:
+        rows = [[each["status"], each.get("error") or "-"] for _, each in found]
+        titles = ["STATUS", "WHY"]
+        if several:
+            titles, rows = ["CONTEXT", *titles], [[name, *row] for (name, _), row in zip(found, rows, strict=True)]
+        print("\n".join(table(titles, rows)))
+    return of_several(exits)

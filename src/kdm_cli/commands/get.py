@@ -1,0 +1,136 @@
+"""``kdm get``: show Deployments once, or each change."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import rich_click as click
+
+from kdm_cli import targets
+from kdm_cli.client.api import Kdm
+from kdm_cli.commands import following, options
+from kdm_cli.commands.options import FORMATS, Place
+from kdm_cli.exits import CommandError, Exit, of_several
+from kdm_cli.output import formats
+from kdm_cli.output.text import coloured, table, warn
+
+
+@click.command()
+@options.names
+@options.selector
+@options.states
+@options.output(*FORMATS)
+@click.option("-w", "--watch", is_flag=True, help="Then go on, with a line for each change, until Ctrl-C.")
+@options.place(several=True)
+def get(names: tuple[str, ...], selector: str, state: str, form: str, watch: bool, place: Place) -> int:
+    """Show Deployments: all of the namespace, those of a selector, or those that are named.
+
+    NAME may be NAMESPACE/NAME. With several contexts a column says which one a row is of.
+    """
+    if names and (selector or state or place.everywhere):
+        raise targets.usage("names and -l, --state or -A exclude each other: a name says which Deployment it is")
+    wanted = [place.target(each) for each in names]
+    if watch:
+        return following.print_changes(place, wanted, selector, state, form)
+    return _one_by_one(place, wanted, form) if wanted else _list(place, selector, state, form)
+
+
+def _list(place: Place, selector: str, state: str, form: str) -> int:
+    several = len(place.contexts) > 1
+
+    def ask(at: int) -> dict[str, Any] | CommandError:
+        context = place.contexts[at]
+        try:
+            return Kdm(context).list(None if place.everywhere else context.namespace, selector, state)
+        except CommandError as error:
+            return error
+
+    if several:
+        with ThreadPoolExecutor(len(place.contexts)) as pool:
+            answers = list(pool.map(ask, range(len(place.contexts))))
+    else:
+        answers = [ask(0)]
+    lists: list[tuple[str, dict[str, Any]]] = []
+    failed: list[CommandError] = []
+    for context, answer in zip(place.contexts, answers, strict=True):
+        if isinstance(answer, CommandError):
+            failed.append(answer)
+            if several:
+                warn(f"context {context.name}: {answer}")
+        else:
+            lists.append((context.name, answer))
+    if not several and failed:
+        raise failed[0]
+    _print_lists(lists, form, several=several, namespaces=place.everywhere)
+    for name, answer in lists:
+        if answer["metadata"]["stale"]:
+            where = f"context {name}: " if several else ""
+            age = answer["metadata"]["ageSeconds"]
+            warn(f"{where}this may be out of date: kdm has heard nothing from the cluster for {age} s")
+    return of_several([*(error.exit for error in failed), *([Exit.DONE] * len(lists))])
+
+
+def _print_lists(
+    lists: list[tuple[str, dict[str, Any]]], form: str, *, several: bool, namespaces: bool
+) -> None:
+    items = [(context, item) for context, answer in lists for item in answer["items"]]
+    if form in {"json", "yaml"}:
+        print(formats.dumped(formats.merged(lists, several=several), form))
+    elif form == "name":
+        for _, item in items:
+            print(formats.name(item))
+    elif items:
+        _print_table(items, wide=form == "wide", several=several, namespaces=namespaces)
+    else:
+        warn("no Deployments found")
+
+
+def _print_table(items: list[tuple[str, dict[str, Any]]], *, wide: bool, several: bool, namespaces: bool) -> None:
+    titles = formats.titles(wide=wide, namespaces=namespaces, contexts=several)
+    rows = [
+        formats.row(item, wide=wide, namespaces=namespaces, context=context if several else None)
+        for context, item in items
+    ]
+    print("\n".join(table(titles, rows, colours=coloured(sys.stdout))))
+
+
+def _one_by_one(place: Place, wanted: list[targets.Target], form: str) -> int:
+    several = len(place.contexts) > 1
+    found: list[tuple[str, dict[str, Any]]] = []
+    exits: list[Exit] = []
+    for context in place.contexts:
+        kdm = Kdm(context)
+        for target in wanted:
+            try:
+                found.append((context.name, kdm.get(target)))
+                exits.append(Exit.DONE)
+            except CommandError as error:
+                if len(wanted) * len(place.contexts) == 1:
+                    raise
+                warn(f"context {context.name}: {error}" if several else str(error))
+                exits.append(error.exit)
+                if error.exit in {Exit.UNAVAILABLE, Exit.USAGE} and not several:
+                    raise
+    namespaces = any("/" in each for each in map(str, wanted)) and len({each.namespace for each in wanted}) > 1
+    if form in {"json", "yaml"}:
+        _print_values(found, form, several=several, one=len(wanted) == 1)
+    elif form == "name":
+        for _, item in found:
+            print(formats.name(item))
+    elif found:
+        _print_table(found, wide=form == "wide", several=several, namespaces=namespaces)
+    return of_several(exits)
+
+
+def _print_values(found: list[tuple[str, dict[str, Any]]], form: str, *, several: bool, one: bool) -> None:
+    """Print Deployments as values: one as it is, several as a list; by context where there are several of these."""
+    by_context: dict[str, Any] = {}
+    for context, item in found:
+        by_context.setdefault(context, []).append(item)
+    values = {context: items[0] if one else items for context, items in by_context.items()}
+    if values:
+        print(formats.dumped(values if several else next(iter(values.values())), form))
+
+

@@ -1,0 +1,128 @@
+"""``kdm history`` and ``kdm undo``: who changed what, and back."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import rich_click as click
+
+from kdm_cli import targets
+from kdm_cli.client.api import Kdm
+from kdm_cli.commands import completing, options, plans
+from kdm_cli.commands.options import Place
+from kdm_cli.commands.plans import How
+from kdm_cli.commands.scale import WithOptionalWait, wait
+from kdm_cli.exits import CommandError, Exit
+from kdm_cli.output import formats
+from kdm_cli.output.text import coloured, table, warn
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=completing.deployments)
+@click.option("--limit", metavar="N", type=click.IntRange(1, 10000), help="At most so many changes.")
+@click.option("--since", metavar="DURATION", help="Only changes of this time: 90s, 2h, 24h.")
+@options.output("table", "json", "yaml")
+@options.place(everywhere=False)
+def history(name: str | None, limit: int | None, since: str | None, form: str, place: Place) -> int:
+    """Show who changed which count, newest first: of one Deployment, or of all that you may see.
+
+    kdm remembers what it saw since it was started, up to a bound: the last line says since when.
+    """
+    begin = ""
+    if since is not None:
+        past = datetime.now(UTC) - timedelta(seconds=targets.duration(since, "--since"))
+        begin = past.isoformat(timespec="seconds").replace("+00:00", "Z")
+    found = place.kdm().history(place.target(name) if name else None, limit, begin)
+    if form != "table":
+        print(formats.dumped(found, form))
+        return Exit.DONE
+    rows = [_row(item) for item in found["items"]]
+    if rows:
+        print("\n".join(table(["AGO", "NAME", "FROM", "TO", "BY", "REASON", "BATCH"], rows, colours=coloured(sys.stdout))))
+    warn(f"{'' if rows else 'no changes seen; '}watching since {found['since']}")
+    return Exit.DONE
+
+
+def _row(item: dict[str, Any]) -> list[str]:
+    return [
+        formats.ago(item["at"]),
+        formats.name(item),
+        *("-" if item[each] is None else str(item[each]) for each in ("previous", "desired")),
+        item.get("actor") or item.get("manager") or "-",
+        item.get("reason") or "-",
+        item.get("batch") or "-",
+    ]
+
+
+@click.command(cls=WithOptionalWait)
+@click.argument("name", required=False, shell_complete=completing.deployments)
+@click.option("--batch", metavar="ID", help="Undo all changes of one call, as `kdm history` shows it.")
+@wait
+@options.wait_for
+@options.reason
+@options.override
+@options.dry_run
+@options.yes
+@options.output("table", "json", "yaml", "name")
+@options.place(everywhere=False)
+def undo(
+    name: str | None,
+    batch: str | None,
+    wait: str | None,
+    wait_for: str,
+    reason: str,
+    override: bool,
+    dry_run: bool,
+    yes: bool,
+    form: str,
+    place: Place,
+) -> int:
+    """Write the count back that the newest change replaced. Refused if somebody changed it since."""
+    if (name is None) == (batch is None):
+        raise targets.usage("say what to undo: a NAME, or --batch ID")
+    wait_s = targets.duration(wait, "--wait") if wait is not None else 0.0
+    how = How(form, yes, dry_run, wait_for if wait is not None else "", wait_s)
+    kdm = place.kdm()
+    body = plans.common(reason, override=override)
+    if name is not None:
+        return _undo_one(kdm, place.target(name), body, how)
+    return _undo_batch(kdm, str(batch), body, how)
+
+
+def _undo_one(kdm: Kdm, target: targets.Target, body: dict[str, Any], how: How) -> int:
+    changes = kdm.history(target, 1)["items"]
+    if not changes:
+        raise CommandError(f"{target}: kdm has seen no change since it was started; nothing was changed")
+    last = changes[0]
+    _can_be_undone(last)
+    wanted = {"replicas": last["previous"], "currentReplicas": last["desired"], "uid": last["uid"], **body}
+    if last["previous"] == 0 and not how.yes and not how.dry_run:
+        plans.ask_for_one(kdm, kdm.set(target, wanted, dry_run=True), how)
+    who = last.get("actor") or last.get("manager") or "somebody"
+    note = f" (undoes the change by {who}, {formats.ago(last['at'])} ago)"
+    return plans.one(kdm, kdm.set(target, wanted, dry_run=how.dry_run), how, note)
+
+
+def _undo_batch(kdm: Kdm, batch: str, body: dict[str, Any], how: How) -> int:
+    changes = [each for each in kdm.history(None)["items"] if each.get("batch") == batch]
+    if not changes:
+        raise CommandError(f"kdm remembers no batch {batch!r}: `kdm history` shows what it does", Exit.NOT_FOUND)
+    for each in changes:
+        _can_be_undone(each)
+    items = [
+        {
+            "namespace": each["namespace"],
+            "name": each["name"],
+            "replicas": each["previous"],
+            "currentReplicas": each["desired"],
+        }
+        for each in changes
+    ]
+    return plans.in_bulk(kdm, {"items": items, **body}, how)
+
+
+def _can_be_undone(change: dict[str, Any]) -> None:
+    if change["previous"] is None:
+        raise CommandError(f"{formats.name(change)}: the count before its newest change is not known")

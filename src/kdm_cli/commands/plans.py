@@ -1,0 +1,217 @@
+"""What a change comes to, shown before it is made, and what came of it, shown afterwards."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kdm_cli.client.api import Kdm
+from kdm_cli.client.problems import exit_of, sentence
+from kdm_cli.client.stream import target_of
+from kdm_cli.commands import options, waiting
+from kdm_cli.exits import CommandError, Exit, of_several
+from kdm_cli.output import formats
+from kdm_cli.output.text import Layout, coloured, printable, warn
+from kdm_cli.waits import Goal
+
+Body = dict[str, Any]
+
+
+class How(NamedTuple):
+    """How a change is to be made and shown.
+
+    Attributes:
+        form: The form of the output.
+        yes: Whether it was agreed to on the command line.
+        dry_run: Whether to change nothing.
+        wait_for: How far to wait for the Pods; "" for not at all.
+        wait_s: How long, in seconds.
+    """
+
+    form: str
+    yes: bool
+    dry_run: bool
+    wait_for: str = ""
+    wait_s: float = 0.0
+
+
+def in_bulk(kdm: Kdm, body: Mapping[str, Any], how: How) -> int:
+    """Change several Deployments: plan, ask, do exactly what was shown, and wait.
+
+    Args:
+        kdm: Which kdm.
+        body: The request.
+        how: How to go about it.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CommandError: It was not done.
+    """
+    planned = kdm.scale(body, dry_run=True)
+    plan: Body = planned.body
+    items: list[Body] = plan["items"]
+    refused = [item for item in items if item.get("error")]
+    if how.dry_run or refused or not how.yes:
+        show(plan, how, file_is_output=how.dry_run)
+    if refused:
+        exits = [exit_of(item["error"].get("status", 422), item["error"]) for item in refused]
+        raise CommandError(f"{len(refused)} of {len(items)} refused; nothing was changed", of_several(exits))
+    if how.dry_run:
+        return Exit.DONE
+    changing = [item for item in items if item["from"] != item["to"]]
+    if not items:
+        raise CommandError("no Deployments found; nothing was changed", Exit.NOT_FOUND)
+    if not changing:
+        return _report(plan, how, kdm)
+    options.confirm(f"Change {_counted(len(changing))}?", yes=how.yes)
+    return _report(kdm.scale(body, plan=planned.etag).body, how, kdm)
+
+
+def show(plan: Mapping[str, Any], how: How, *, file_is_output: bool) -> None:
+    """Show a plan: to whoever is asked, or as the output of a dry run."""
+    if file_is_output and how.form in {"json", "yaml"}:
+        print(formats.dumped(plan, how.form))
+        return
+    stream = sys.stdout if file_is_output else sys.stderr
+    rows = [_plan_row(item) for item in plan["items"]]
+    if not rows:
+        return
+    layout = Layout(["NAME", "FROM", "TO", "OWNER", "NOTE"], rows, colours=coloured(stream))
+    print("\n".join([layout.title, *map(layout.line, rows)]), file=stream, flush=True)
+
+
+def _plan_row(item: Mapping[str, Any]) -> list[str]:
+    error = item.get("error")
+    notes = [sentence(error.get("status", 422), error)] if error else list(item.get("warnings") or ())
+    if not error and item["from"] == item["to"]:
+        notes.insert(0, "stays")
+    return [
+        f"{item['namespace']}/{item['name']}",
+        *("-" if item.get(each) is None else str(item[each]) for each in ("from", "to")),
+        formats.owner(dict(item)),
+        "; ".join(notes) or "-",
+    ]
+
+
+def _report(result: Body, how: How, kdm: Kdm) -> int:
+    """Show what came of a change of several, wait for the Pods where that is wanted, and return the exit code."""
+    quiet = how.form in {"json", "yaml"}
+    exits, goals = [], []
+    for item in result["items"]:
+        error = item.get("error")
+        if error:
+            exits.append(exit_of(error.get("status", 500), error))
+        elif item["outcome"] == "skipped":
+            exits.append(Exit.PARTLY)
+        else:
+            exits.append(Exit.DONE)
+            if how.wait_for and item.get("uid") and item.get("resourceVersion"):
+                goals.append(Goal(target_of(item), item["uid"], item["resourceVersion"], item["to"]))
+            elif how.wait_for:
+                goals.append(Goal(target_of(item)))
+        if not quiet:
+            print(printable(_item_line(item)), flush=True)
+    if batch := result.get("batch"):
+        quiet or print(f"batch {batch}; kdm undo --batch {batch} undoes it")  # type: ignore[func-returns-value]
+    ended = waiting.await_goals(kdm.context, goals, how.wait_for, how.wait_s, quiet=quiet).ended
+    for item in result["items"]:
+        if (end := ended.get(target_of(item))) is not None:
+            item["rollout"] = end.rollout
+    if quiet:
+        print(formats.dumped(result, how.form))
+    return of_several([each for each in exits if each is not Exit.DONE] + [each.exit for each in ended.values()]
+                      if ended else exits)
+
+
+def _item_line(item: Mapping[str, Any]) -> str:
+    name = f"{item['namespace']}/{item['name']}"
+    if error := item.get("error"):
+        return f"{name}: {sentence(error.get('status', 500), error)}"
+    if item["outcome"] == "skipped":
+        return f"{name}: skipped"
+    if item["from"] == item["to"]:
+        return f"{name}: already {item['to']}"
+    return f"{name}: {item['from']} -> {item['to']}"
+
+
+def one(kdm: Kdm, written: Body, how: How, note: str = "") -> int:
+    """Show what came of a change of one Deployment, wait where that is wanted, and return the exit code.
+
+    Args:
+        kdm: Which kdm.
+        written: The answer to the write.
+        how: How to go about it.
+        note: What to add to the line.
+    """
+    quiet = how.form in {"json", "yaml"}
+    target = target_of(written)
+    for each in written["warnings"]:
+        warn(f"warning: {each}")
+    if how.form == "name":
+        print(target)
+    elif not quiet:
+        print(printable(_one_line(written) + note), flush=True)
+    code = Exit.DONE
+    if how.wait_for and not how.dry_run:
+        goal = Goal.of_write(target, written)
+        result = waiting.await_goals(kdm.context, [goal], how.wait_for, how.wait_s, quiet=quiet)
+        ended = result.ended[target]
+        written["rollout"], code = ended.rollout, ended.exit
+        if quiet and ended.error is not None:
+            warn(str(ended.error))
+    if quiet:
+        print(formats.dumped(written, how.form))
+    return code
+
+
+def _one_line(written: Mapping[str, Any]) -> str:
+    counts = written["replicas"]
+    before, after = counts["previous"], counts["desired"]
+    name = f"{written['namespace']}/{written['name']}"
+    change = f"already {after}" if not written["changed"] else f"{'?' if before is None else before} -> {after}"
+    return f"{name}: {change}{' (dry run: nothing was changed)' if written['dryRun'] else ''}"
+
+
+def ask_for_one(kdm: Kdm, dry: Mapping[str, Any], how: How) -> None:
+    """Show what a change of one Deployment comes to, and ask.
+
+    Args:
+        kdm: Which kdm.
+        dry: The answer to a dry run of it.
+        how: How to go about it.
+    """
+    target = target_of(dry)
+    counts = dry["replicas"]
+    item = {
+        **target._asdict(),
+        "from": counts["previous"],
+        "to": counts["desired"],
+        "owners": kdm.get(target).get("owners") or [],
+        "warnings": dry["warnings"],
+    }
+    show({"items": [item]}, how, file_is_output=False)
+    options.confirm(f"Change {target}?", yes=how.yes)
+
+
+def _counted(number: int) -> str:
+    return f"{number} Deployment{'' if number == 1 else 's'}"
+
+
+def common(reason: str, *, override: bool) -> dict[str, Any]:
+    """Return the members that every write's body may have."""
+    return {**({"reason": reason} if reason else {}), **({"override": True} if override else {})}
+
+
+def select_or_items(
+    place: options.Place, selector: str, items: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the part of a bulk request that says which Deployments it is about."""
+    if items:
+        return {"items": list(items)}
+    chosen: dict[str, Any] = {"namespace": place.namespace} if place.namespace else {}
+    if selector:
+        chosen["labelSelector"] = selector
+    return {"select": chosen}

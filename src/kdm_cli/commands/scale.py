@@ -1,0 +1,150 @@
+"""``kdm scale``: set counts, or change them by a number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from kdm_cli import targets
+from kdm_cli.client.api import Kdm
+from kdm_cli.commands import completing, options, plans
+from kdm_cli.commands.options import Place
+from kdm_cli.commands.plans import How
+from kdm_cli.output import formats
+from kdm_cli.targets import Wish
+
+DEFAULT_WAIT = "5m"
+
+
+class WithOptionalWait(click.RichCommand):
+    """A command with ``--wait[=DURATION]``: only ``=`` gives it a value, so that it can stand before a name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give a bare ``--wait`` its default."""
+        until = args.index("--") if "--" in args else len(args)
+        filled = [f"--wait={DEFAULT_WAIT}" if arg == "--wait" else arg for arg in args[:until]]
+        return super().parse_args(ctx, filled + args[until:])
+
+
+wait = click.option(
+    "--wait", metavar="[=DURATION]", help=f"Wait until the Pods have followed.  [default: {DEFAULT_WAIT}, if given]"
+)
+
+
+@click.command(cls=WithOptionalWait)
+@click.argument("wishes", metavar="[NAME=COUNT...]", nargs=-1, shell_complete=completing.wishes)
+@options.selector
+@click.option("--replicas", metavar="N", type=click.IntRange(0, targets.MAX_COUNT), help="With -l: set this count.")
+@click.option("--delta", metavar="N", type=int, help="With -l: so many more; fewer with --delta=-1.")
+@click.option("--factor", metavar="X", help="With -l: multiply the counts.")
+@wait
+@options.wait_for
+@options.reason
+@click.option(
+    "--current-replicas",
+    metavar="N",
+    type=click.IntRange(0, targets.MAX_COUNT),
+    help="Write only if this is the desired count before.",
+)
+@options.override
+@options.dry_run
+@options.yes
+@options.output("table", "json", "yaml", "name")
+@options.place()
+def scale(
+    wishes: tuple[str, ...],
+    selector: str,
+    replicas: int | None,
+    delta: int | None,
+    factor: str | None,
+    wait: str | None,
+    wait_for: str,
+    reason: str,
+    current_replicas: int | None,
+    override: bool,
+    dry_run: bool,
+    yes: bool,
+    form: str,
+    place: Place,
+) -> int:
+    """Set desired counts: web=5, shop/api=+2, worker=-1; or those of a selector.
+
+    Several Deployments, a selector or zero are shown first, and done when you agree. Without arguments it prints what
+    is, in the form that can be given back: `kdm scale -l tier=web > before`, later `kdm scale $(cat before)`.
+    """
+    many = _for_all(replicas, delta, factor)
+    wanted = [targets.wish(each, place.context.namespace) for each in wishes]
+    _check(place, wanted, selector, many, current_replicas)
+    kdm = place.kdm()
+    if not wanted and not many:
+        return _print_counts(kdm, place, selector, form)
+    wait_s = targets.duration(wait, "--wait") if wait is not None else 0.0
+    how = How(form, yes, dry_run, wait_for if wait is not None else "", wait_s)
+    body = plans.common(reason, override=override)
+    if len(wanted) == 1:
+        expected = {} if current_replicas is None else {"currentReplicas": current_replicas}
+        return plans.one(kdm, _write_one(kdm, wanted[0], {**body, **expected}, how), how)
+    items = [{**each.target._asdict(), "delta" if each.relative else "replicas": each.count} for each in wanted]
+    return plans.in_bulk(kdm, {**plans.select_or_items(place, selector, items), **many, **body}, how)
+
+
+def _for_all(replicas: int | None, delta: int | None, factor: str | None) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if replicas is not None:
+        given["replicas"] = replicas
+    if delta is not None:
+        given["delta"] = delta
+    if factor is not None:
+        given["factor"] = targets.factor(factor)
+    if len(given) > 1:
+        raise targets.usage(f"--{' and --'.join(given)} exclude each other: one says what to do")
+    return given
+
+
+def _check(
+    place: Place, wanted: list[Wish], selector: str, many: dict[str, Any], current_replicas: int | None
+) -> None:
+    if wanted and (selector or many or place.everywhere):
+        raise targets.usage("NAME=COUNT and -l, -A or --replicas, --delta, --factor exclude each other")
+    if many and not selector:
+        raise targets.usage(f"--{next(iter(many))} goes with -l; for names: NAME=COUNT, such as web=5")
+    if current_replicas is not None and len(wanted) != 1:
+        raise targets.usage("--current-replicas goes with one NAME=COUNT")
+    twice = [str(each.target) for each in wanted if [other.target for other in wanted].count(each.target) > 1]
+    if twice:
+        raise targets.usage(f"{twice[0]} is named twice")
+
+
+def _write_one(kdm: Kdm, wish: Wish, body: dict[str, Any], how: How) -> dict[str, Any]:
+    if not wish.relative:
+        wanted = {"replicas": wish.count, **body}
+        if wish.count == 0 and not how.yes and not how.dry_run:
+            return _to_zero(kdm, wish, kdm.set(wish.target, wanted, dry_run=True), body, how)
+        return kdm.set(wish.target, wanted, dry_run=how.dry_run)
+    wanted = {"delta": wish.count, **body}
+    if wish.count < 0 and not how.yes and not how.dry_run:
+        dry = kdm.adjust(wish.target, wanted, dry_run=True)
+        if dry["replicas"]["desired"] == 0:
+            return _to_zero(kdm, wish, dry, body, how)
+        wanted["min"] = 1  # nobody was asked about zero
+    return kdm.adjust(wish.target, wanted, dry_run=how.dry_run)
+
+
+def _to_zero(kdm: Kdm, wish: Wish, dry: dict[str, Any], body: dict[str, Any], how: How) -> dict[str, Any]:
+    """Set a count to zero after asking: exactly from the count that was shown."""
+    if dry["changed"]:
+        plans.ask_for_one(kdm, dry, how)
+    before = dry["replicas"]["previous"]
+    expected = {} if before is None else {"currentReplicas": before}
+    return kdm.set(wish.target, {"replicas": 0, **body, **expected})
+
+
+def _print_counts(kdm: Kdm, place: Place, selector: str, form: str) -> int:
+    found = kdm.list(place.namespace, selector)
+    if form in {"json", "yaml"}:
+        print(formats.dumped(found, form))
+    else:
+        for item in found["items"]:
+            print(formats.name(item) if form == "name" else f"{formats.name(item)}={item['replicas']['desired']}")
+    return 0

@@ -1,0 +1,305 @@
+"""Many changes at once: what is asked for, what would be done, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import json
+import math
+from functools import cached_property
+from hashlib import blake2b
+from typing import Final
+
+from attrs import frozen
+
+from kdm_core.errors import InvalidQuery, KdmError
+from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentRef
+from kdm_core.rollout import RolloutResult, WaitFor
+from kdm_core.scaling import ANY, Change, Expect
+from kdm_core.selectors import EVERYTHING, LabelSelector
+
+MAX_ITEMS: Final = 500
+"""How many Deployments one batch may have."""
+
+AT_A_TIME: Final = 8
+"""How many requests to the cluster batches have under way at a time, all of them together: half of what the smallest
+priority level of an API server lets one user have (API Priority and Fairness), so that others get their turn."""
+
+BATCH_S: Final = 120.0
+"""How long a batch may begin new writes, in seconds. The rest is skipped then."""
+
+
+class OnError(enum.StrEnum):
+    """What becomes of a batch when an item is refused or fails."""
+
+    ABORT = "abort"
+    """One refusal, and nothing is changed at all. After a failure nothing more is begun."""
+    CONTINUE = "continue"
+    """The others are done all the same, unless what failed would fail for them too."""
+
+
+@frozen
+class BulkItem:
+    """One Deployment of a batch, by name.
+
+    Attributes:
+        ref: Which.
+        change: The change.
+        expect: What the Deployment must be like.
+    """
+
+    ref: DeploymentRef
+    change: Change
+    expect: Expect = ANY
+
+
+@frozen
+class Selection:
+    """The Deployments that the caller may read and that have certain labels, all with the same change.
+
+    Attributes:
+        change: The change of each.
+        namespace: Of one namespace; "*" for every watched one.
+        selector: With which labels.
+        everything: Whether all of them are meant, whatever their labels. Nothing else selects all: an empty selector
+            is more often a variable that was not set.
+
+    Raises:
+        InvalidQuery: It has neither a selector nor ``everything``, or both.
+    """
+
+    change: Change
+    namespace: str = ALL_NAMESPACES
+    selector: LabelSelector = EVERYTHING
+    everything: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.everything and self.selector.requirements:
+            raise InvalidQuery("select: all and labelSelector exclude each other; leave one of them out")
+        if not self.everything and not self.selector.requirements:
+            raise InvalidQuery("select: name a labelSelector, or say all: true for every Deployment there")
+
+
+@frozen
+class Bulk:
+    """A batch that somebody asks for.
+
+    Attributes:
+        of: Which Deployments, and their changes.
+        reason: Why, in the caller's own words: see ``set_replicas``.
+        on_error: What becomes of it when an item is refused or fails.
+        override: Whether to change what an owner will change back.
+    """
+
+    of: Selection | tuple[BulkItem, ...]
+    reason: str = ""
+    on_error: OnError = OnError.ABORT
+    override: bool = False
+
+
+@frozen
+class Planned:
+    """What would be done to one Deployment.
+
+    Attributes:
+        ref: Which.
+        change: The change that is asked for.
+        expect: What the Deployment must be like when it is written: what was asked for, and the count and the uid that
+            were judged.
+        deployment: The Deployment as it was judged; None where it is refused unseen.
+        after: The count that would result; None where it is refused.
+        refusal: Why it is refused; None where it is not.
+        warnings: What the caller should know before it is done, for a person.
+    """
+
+    ref: DeploymentRef
+    change: Change
+    expect: Expect = ANY
+    deployment: Deployment | None = None
+    after: int | None = None
+    refusal: KdmError | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> int | None:
+        """The count that was judged; None where it was refused unseen."""
+        return None if self.deployment is None else self.deployment.replicas.desired
+
+    @property
+    def uid(self) -> str:
+        """Which object was judged; "" where it was refused unseen."""
+        return "" if self.deployment is None else self.deployment.uid
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is something to write."""
+        return self.refusal is None and self.before != self.after
+
+
+@frozen
+class Plan:
+    """What would be done, item by item. Kubernetes has no transaction: each item is a write of its own.
+
+    Attributes:
+        items: The items; those of a selection ordered by namespace, then name, named ones as they were named.
+        on_error: What becomes of the batch when an item is refused or fails.
+        override: Whether owners are overridden.
+    """
+
+    items: tuple[Planned, ...]
+    on_error: OnError = OnError.ABORT
+    override: bool = False
+
+    @cached_property
+    def refused(self) -> tuple[tuple[DeploymentRef, KdmError], ...]:
+        """The items that are refused, each with why."""
+        return tuple((each.ref, each.refusal) for each in self.items if each.refusal is not None)
+
+    @cached_property
+    def changing(self) -> tuple[Planned, ...]:
+        """The items that would be written: none where a refusal stops all."""
+        if self.refused and self.on_error is OnError.ABORT:
+            return ()
+        return tuple(each for each in self.items if each.changes)
+
+    @cached_property
+    def tag(self) -> str:
+        """What the plan is known by: it changes when, and only when, what would be done changes.
+
+        It covers each object that would be written, with its count before and after, and how the batch deals with
+        errors. What stays as it is, and what is refused, is not done: it does not change the tag.
+        """
+        done = [[*_identity(each), each.before, each.after] for each in self.changing]
+        said = json.dumps([self.on_error.value, self.override, sorted(done)], separators=(",", ":"))
+        return blake2b(said.encode(), digest_size=16).hexdigest()
+
+
+def _identity(planned: Planned) -> tuple[str, str, str]:
+    return planned.ref.namespace, planned.ref.name, planned.uid
+
+
+class ItemOutcome(enum.StrEnum):
+    """What became of one item."""
+
+    PLANNED = "planned"
+    """A dry run: it could be done."""
+    DONE = "done"
+    """The new count is stored."""
+    UNCHANGED = "unchanged"
+    """It has the count already: nothing was sent."""
+    REFUSED = "refused"
+    """Policy, bounds, owners or what was expected do not allow it: nothing was sent."""
+    FAILED = "failed"
+    """The cluster refused it, or could not be reached. ``written`` says what is known."""
+    SKIPPED = "skipped"
+    """The batch ended before its turn: nothing was sent."""
+
+
+@frozen
+class ItemResult:
+    """What came of one item.
+
+    Attributes:
+        planned: What was to be done.
+        outcome: What came of it.
+        error: Why not; None where it is done, unchanged or planned.
+        deployment: The Deployment as written, or, in a dry run, as the cluster would store it; None where neither.
+        rollout: What came of waiting for its Pods; None where nobody waited.
+        warnings: What turned out only when it was tried, for a person.
+    """
+
+    planned: Planned
+    outcome: ItemOutcome
+    error: Exception | None = None
+    deployment: Deployment | None = None
+    rollout: RolloutResult | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> DeploymentRef:
+        """Which Deployment."""
+        return self.planned.ref
+
+    @property
+    def written(self) -> bool | None:
+        """Whether a new count was stored; None where that is not known."""
+        if self.outcome is ItemOutcome.FAILED:
+            return self.error.written if isinstance(self.error, KdmError) else None
+        return self.outcome is ItemOutcome.DONE
+
+
+@frozen
+class BulkResult:
+    """What came of a batch.
+
+    Attributes:
+        batch: Its id, as the audit trail has it.
+        plan: What was to be done.
+        items: What came of each item, in the plan's order.
+        dry_run: Whether nothing was stored.
+    """
+
+    batch: str
+    plan: Plan
+    items: tuple[ItemResult, ...]
+    dry_run: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for is so."""
+        return all(each.outcome in _AS_ASKED for each in self.items)
+
+
+_AS_ASKED: Final = frozenset({ItemOutcome.PLANNED, ItemOutcome.DONE, ItemOutcome.UNCHANGED})
+
+
+@frozen
+class BulkWait:
+    """How long to wait for the Pods of a batch: one deadline for all.
+
+    Attributes:
+        timeout_s: How long after the first write, in seconds.
+        wait_for: How far they must have come.
+        valid_s: How long the caller may wait, in seconds: see ``rollout``.
+    """
+
+    timeout_s: float
+    wait_for: WaitFor = WaitFor.AVAILABLE
+    valid_s: float = math.inf
+
+
+class BulkProgress:
+    """Learns how a batch gets on. Every method does nothing; override those you need.
+
+    Called on the event loop's thread, in the middle of things: an implementation must be quick and must not raise.
+    """
+
+    def planned(self, batch: str, plan: Plan) -> None:
+        """The batch begins: nothing was sent yet."""
+
+    def ended(self, result: ItemResult) -> None:
+        """An item is over, but for its rollout. Called once for each."""
+
+    def followed(self, ref: DeploymentRef, rollout: RolloutResult) -> None:
+        """Waiting for an item's Pods is over."""
+
+
+class Halt:
+    """Ends a batch before its time. Belongs to one event loop.
+
+    Attributes:
+        reason: Why it ends, for a person; "" while it goes on.
+    """
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._stopped = asyncio.Event()
+
+    def stop(self, reason: str) -> None:
+        """Begin nothing more: what is under way is finished, the rest is skipped. The first reason counts."""
+        self.reason = self.reason or reason
+        self._stopped.set()
+
+    async def wait(self) -> None:
+        """Wait until it ends."""
+        await self._stopped.wait()

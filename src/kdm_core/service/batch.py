@@ -1,0 +1,279 @@
+"""One batch under way: a few writes at a time, and what came of each, whatever goes wrong in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, Protocol
+
+from attrs import evolve, frozen
+
+from kdm_core.bulk import (
+    AT_A_TIME,
+    BATCH_S,
+    BulkProgress,
+    BulkResult,
+    BulkWait,
+    Halt,
+    ItemOutcome,
+    ItemResult,
+    OnError,
+    Plan,
+    Planned,
+)
+from kdm_core.errors import AuditUnavailable, Contended, KdmError, NotTried, Unavailable
+from kdm_core.model import Caller, DeploymentRef
+from kdm_core.ports import ServiceInstrument
+from kdm_core.rollout import RolloutOutcome, RolloutResult, Target, WaitFor
+from kdm_core.scaling import Scaled, SetTo
+from kdm_core.service.recording import Recorder
+from kdm_core.service.writing import Write, Writer
+
+DRY_RUN_S: Final = 20.0
+"""How long a plan may begin to ask the cluster, in seconds: somebody waits for it. The rest is not asked then."""
+
+_log = logging.getLogger(__name__)
+
+
+class Follow(Protocol):
+    """Waits for a rollout: :meth:`kdm_core.service.DeploymentService.rollout`."""
+
+    def __call__(
+        self,
+        ref: DeploymentRef,
+        caller: Caller = ...,
+        *,
+        target: Scaled | Target | None = ...,
+        wait_for: WaitFor = ...,
+        timeout_s: float,
+        valid_s: float = ...,
+    ) -> Awaitable[RolloutResult]:
+        """Wait."""
+
+
+@frozen
+class Hands:
+    """What does the work of batches.
+
+    Attributes:
+        writer: Writes.
+        recorder: Records.
+        instrument: Counts.
+        clock: Monotonic seconds.
+        follow: Waits for rollouts.
+    """
+
+    writer: Writer
+    recorder: Recorder
+    instrument: ServiceInstrument
+    clock: Callable[[], float]
+    follow: Follow
+
+
+class Batch:
+    """One batch.
+
+    Args:
+        hands: What does the work.
+        slots: As many requests as may be under way at a time.
+        identifier: Its id.
+        plan: What is to be done.
+        caller: Who asks.
+        reason: Why.
+        progress: Learns of each item as it ends.
+        halt: Ends it before its time.
+        dry_run: Whether only to try.
+    """
+
+    def __init__(
+        self,
+        hands: Hands,
+        slots: asyncio.Semaphore,
+        identifier: str,
+        plan: Plan,
+        caller: Caller,
+        reason: str,
+        progress: BulkProgress,
+        halt: Halt,
+        *,
+        dry_run: bool,
+    ) -> None:
+        self._hands = hands
+        self._slots = slots
+        self._id = identifier
+        self._plan = plan
+        self._caller = caller
+        self._reason = reason
+        self._progress = progress
+        self._halt = halt
+        self._dry_run = dry_run
+        self._results: dict[DeploymentRef, ItemResult] = {}
+        self._failed = ""
+        self._ends_at = math.inf
+
+    async def refused(self, error: KdmError) -> KdmError:
+        """Record that nothing of it is done, and return why."""
+        for each in self._plan.items:
+            self._record(each, each.refusal or error)
+            await asyncio.sleep(0)  # each record may reach the disk
+        return error
+
+    async def run(self, wait: BulkWait | None) -> BulkResult:
+        """Do it, and return what came of it. A cancellation ends what is under way, too: its end is not known then."""
+        plan, began = self._plan, self._hands.clock()
+        self._ends_at = began + (DRY_RUN_S if self._dry_run else BATCH_S)
+        self._progress.planned(self._id, plan)
+        todo = iter(plan.items)
+        halted = asyncio.ensure_future(self._halt.wait())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(AT_A_TIME, len(plan.items))):
+                    group.create_task(self._work(todo, group, wait, halted, began))
+        finally:
+            halted.cancel()
+        return BulkResult(self._id, plan, tuple(self._results[each.ref] for each in plan.items), self._dry_run)
+
+    async def _work(
+        self,
+        todo: Iterator[Planned],
+        group: asyncio.TaskGroup,
+        wait: BulkWait | None,
+        halted: asyncio.Future[None],
+        began: float,
+    ) -> None:
+        for each in todo:
+            target: Scaled | Target | None
+            if each.changes:
+                async with self._slots:
+                    result, target = await self._write(each)
+            else:
+                result, target = self._untouched(each), _target_of(each)
+                await asyncio.sleep(0)  # a record may reach the disk
+            self._results[each.ref] = result
+            self._hands.instrument.bulk_item(result.outcome.value)
+            self._progress.ended(result)
+            if wait is not None and target is not None:
+                until = began + wait.timeout_s
+                group.create_task(self._follow(each.ref, target, wait, until, halted))
+
+    def _untouched(self, item: Planned) -> ItemResult:
+        if item.refusal is not None:
+            return self._record(item, item.refusal)
+        return self._record(item, None, ItemOutcome.UNCHANGED)
+
+    async def _write(self, item: Planned) -> tuple[ItemResult, Scaled | None]:
+        """Write one item, unless the batch is over. Returns what to wait for, where something was written."""
+        assert item.after is not None  # noqa: S101 - it is not refused
+        if why := self._over():
+            return self._not_tried(item, why), None
+        write = Write(
+            item.ref,
+            SetTo(item.after),
+            self._caller,
+            item.expect,
+            self._dry_run,
+            None,
+            self._reason,
+            batch=self._id,
+        )
+        try:
+            scaled = await self._hands.writer.write(write)
+        except KdmError as error:
+            return self._failure(item, error), None
+        except Exception as error:  # noqa: BLE001 - what came of the others must not be lost with it
+            _log.exception("internal error in a batch", extra={"request_id": self._caller.request_id})
+            return self._failure(item, error), None
+        outcome = ItemOutcome.PLANNED if self._dry_run else ItemOutcome.DONE
+        warnings = _mutated(item.after, scaled)
+        result = ItemResult(item, outcome, deployment=scaled.deployment, warnings=warnings)
+        return result, None if self._dry_run else scaled
+
+    def _failure(self, item: Planned, error: Exception) -> ItemResult:
+        general = not isinstance(error, KdmError) or (
+            isinstance(error, Unavailable) and not isinstance(error, Contended)
+        )
+        if self._dry_run and general and isinstance(error, KdmError):
+            self._failed = self._failed or str(error)
+            return _not_asked(item, str(error))
+        if general or (self._plan.on_error is OnError.ABORT and not self._dry_run):
+            shown = str(error) if isinstance(error, KdmError) else "internal error"
+            self._failed = self._failed or f"'{item.ref}' failed before: {shown}"
+        return ItemResult(item, ItemOutcome.FAILED, error)
+
+    def _not_tried(self, item: Planned, why: str) -> ItemResult:
+        error = NotTried(f"Deployment '{item.ref}' had no turn before the batch ended: {why}")
+        result = self._record(item, error, ItemOutcome.SKIPPED)
+        return _not_asked(item, why) if self._dry_run else result
+
+    def _over(self) -> str:
+        """Return why nothing more is begun; "" while the batch goes on."""
+        if self._failed or self._halt.reason:
+            return self._failed or self._halt.reason
+        if self._hands.clock() >= self._ends_at:
+            return f"it may take {DRY_RUN_S if self._dry_run else BATCH_S:g} s"
+        return ""
+
+    def _record(self, item: Planned, error: KdmError | None, outcome: ItemOutcome = ItemOutcome.REFUSED) -> ItemResult:
+        try:
+            self._hands.recorder.untried(
+                self._caller, item, error, dry_run=self._dry_run, batch=self._id, why=self._reason
+            )
+        except AuditUnavailable as lost:  # nothing was to be written for this item; the next write will find out, too
+            lost.written = False
+            return ItemResult(item, ItemOutcome.FAILED, lost)
+        return ItemResult(item, outcome, error)
+
+    async def _follow(
+        self,
+        ref: DeploymentRef,
+        target: Scaled | Target,
+        wait: BulkWait,
+        until: float,
+        halted: asyncio.Future[None],
+    ) -> None:
+        """Wait for one item's Pods, until the deadline of all, or until the batch is ended."""
+        now = self._hands.clock()
+        aim = target.target if isinstance(target, Scaled) else target
+        following = asyncio.ensure_future(
+            self._hands.follow(
+                ref,
+                self._caller,
+                target=target,
+                wait_for=wait.wait_for,
+                timeout_s=max(0.0, until - now),
+                valid_s=wait.valid_s,
+            )
+        )
+        either: set[asyncio.Future[Any]] = {following, halted}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                rollout = following.result()
+            else:
+                elapsed_s = self._hands.clock() - now
+                rollout = RolloutResult(RolloutOutcome.INTERRUPTED, aim, wait.wait_for, elapsed_s, self._halt.reason)
+        except KdmError as error:
+            rollout = RolloutResult(RolloutOutcome.UNKNOWN, aim, wait.wait_for, message=str(error))
+        finally:
+            following.cancel()
+        self._results[ref] = evolve(self._results[ref], rollout=rollout)
+        self._progress.followed(ref, rollout)
+
+
+def _target_of(item: Planned) -> Target | None:
+    """Return what to wait for where nothing is written: that the Pods are as many as are desired already."""
+    return None if item.refusal is not None or item.deployment is None else Target.of(item.deployment)
+
+
+def _not_asked(item: Planned, why: str) -> ItemResult:
+    return ItemResult(item, ItemOutcome.PLANNED, warnings=(f"the cluster has not been asked about it: {why}",))
+
+
+def _mutated(after: int, scaled: Scaled) -> tuple[str, ...]:
+    """Return what an admission webhook made of the count, if anything."""
+    if scaled.replicas == after:
+        return ()
+    stores = "would store" if scaled.dry_run else "stored"
+    return (f"the cluster {stores} {scaled.replicas} replicas, where {after} were asked for",)

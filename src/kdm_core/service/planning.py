@@ -1,0 +1,152 @@
+"""What a batch would do: every item is judged by policy, bounds, reason and expectations before any is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from attrs import evolve
+
+from kdm_core.bulk import MAX_ITEMS, Bulk, BulkItem, Plan, Planned, Selection
+from kdm_core.errors import BulkTooLarge, InvalidQuery, KdmError, WriteConflict
+from kdm_core.model import ALL_NAMESPACES, Caller, Deployment, DeploymentRef, Verb
+from kdm_core.ports import DeploymentRepository
+from kdm_core.queries import Query
+from kdm_core.service.listing import page_of
+from kdm_core.service.permission import Permission
+
+_SCALE = Verb.SCALE
+
+
+class Planner:
+    """Plans batches on behalf of callers, from memory. Only what is not there is asked for in the cluster.
+
+    Args:
+        repository: Where the Deployments are.
+        permission: Who may do what.
+        slots: As many requests as may be under way at a time.
+        max_replicas: The largest count.
+    """
+
+    def __init__(
+        self, repository: DeploymentRepository, permission: Permission, slots: asyncio.Semaphore, *, max_replicas: int
+    ) -> None:
+        self._repository = repository
+        self._permission = permission
+        self._slots = slots
+        self._max_replicas = max_replicas
+
+    async def plan(self, bulk: Bulk, caller: Caller) -> Plan:
+        """Judge every item.
+
+        Args:
+            bulk: What is asked for.
+            caller: Who asks.
+
+        Raises:
+            InvalidInput: It can never be right, or it is too much at once (``BulkTooLarge``).
+            Forbidden: The policy lets the caller read nothing at all where it selects.
+            NamespaceNotWatched: The selected namespace lies outside the watched ones.
+            CacheNotSynced, CacheStale: The repository cannot answer now.
+        """
+        of = bulk.of
+        if isinstance(of, Selection):
+            of.change.check(self._max_replicas)
+            found = self._select(of, caller)
+            items = tuple(
+                self._judge(Planned(each.ref, of.change, deployment=each), each, bulk, caller) for each in found
+            )
+        else:
+            _check_items(of)
+            for each in of:
+                each.change.check(self._max_replicas)
+            items = await self._named(of, bulk, caller)
+        return Plan(items, bulk.on_error, bulk.override)
+
+    def _select(self, selection: Selection, caller: Caller) -> tuple[Deployment, ...]:
+        """Return what is selected, of what the caller may read: of nothing else it learns whether it exists."""
+        identity, namespace = caller.identity, selection.namespace
+        self._permission.check_list(identity, namespace)
+        policy = self._permission.policy
+        page = page_of(
+            self._repository.list(namespace),
+            Query(namespace, selection.selector),
+            policy,
+            identity,
+            unrestricted=policy.unrestricted(identity, namespace),
+        )
+        _check_size(len(page.deployments))
+        return page.deployments
+
+    async def _named(self, items: tuple[BulkItem, ...], bulk: Bulk, caller: Caller) -> tuple[Planned, ...]:
+        planned = {each.ref: self._known(each, bulk, caller) for each in items}
+        async with asyncio.TaskGroup() as group:  # what the cache lacks may be new: the cluster has the last word
+            for ref, each in planned.items():
+                if each.deployment is None and each.refusal is None:
+                    group.create_task(self._fetched(planned, ref, bulk, caller))
+        return tuple(planned.values())
+
+    def _known(self, item: BulkItem, bulk: Bulk, caller: Caller) -> Planned:
+        planned = Planned(item.ref, item.change, item.expect)
+        try:
+            held = self._permission.known(item.ref, _SCALE, caller.identity, reason=bool(bulk.reason))
+        except KdmError as error:
+            return evolve(planned, refusal=error)
+        return planned if held is None else self._judge(planned, held, bulk, caller)
+
+    async def _fetched(self, planned: dict[DeploymentRef, Planned], ref: DeploymentRef, bulk: Bulk, by: Caller) -> None:
+        try:
+            async with self._slots:
+                found = await self._repository.fetch(ref)
+        except KdmError as error:
+            error.written = False
+            planned[ref] = evolve(planned[ref], refusal=error)
+        else:
+            planned[ref] = self._judge(planned[ref], found, bulk, by)
+
+    def _judge(self, planned: Planned, held: Deployment, bulk: Bulk, caller: Caller) -> Planned:
+        """Judge one change of a Deployment as it is known: the order is that of a single write."""
+        identity, reason = caller.identity, bool(bulk.reason)
+        try:
+            self._permission.check(held, _SCALE, identity, reason=reason)
+        except KdmError as error:
+            return evolve(planned, refusal=error)
+        planned = evolve(planned, deployment=held)
+        try:
+            if unmet := planned.expect.unmet(held):
+                raise _conflict(planned, held, unmet)
+            after = planned.change.result(held.ref, held.replicas.desired, self._max_replicas)
+            self._permission.check(held, _SCALE, identity, after, reason=reason)
+        except KdmError as error:
+            return evolve(planned, refusal=error)
+        expect = evolve(planned.expect, replicas=held.replicas.desired, uid=held.uid)
+        return evolve(planned, after=after, expect=expect)
+
+
+def _conflict(planned: Planned, held: Deployment, unmet: str) -> WriteConflict:
+    error = WriteConflict(f"Deployment '{held.ref}' is not as expected: {unmet}", held)
+    error.expected = planned.expect
+    return error
+
+
+def _check_items(items: Iterable[BulkItem]) -> None:
+    refs = [each.ref for each in items]
+    if not refs:
+        raise InvalidQuery("items: must not be empty")
+    _check_size(len(refs))
+    if len(set(refs)) < len(refs):
+        twice = next(each for each in refs if refs.count(each) > 1)
+        raise InvalidQuery(f"items: Deployment '{twice}' is there more than once")
+
+
+def _check_size(total: int) -> None:
+    if total > MAX_ITEMS:
+        raise BulkTooLarge(total, MAX_ITEMS)
+
+
+def where_of(bulk: Bulk) -> str:
+    """Return in which namespace a batch changes something; "*" for several."""
+    if isinstance(bulk.of, Selection):
+        return bulk.of.namespace
+    namespaces = {each.ref.namespace for each in bulk.of}
+    return namespaces.pop() if len(namespaces) == 1 else ALL_NAMESPACES

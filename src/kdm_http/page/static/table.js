@@ -1,0 +1,265 @@
+// The table: only the rows on screen exist. Each is made once, moved, and changed where it differs.
+
+import { h, mark, say } from "./dom.js";
+import { availableOf, changeOf, count, effectOf, ownerOf, plain, stateOf } from "./words.js";
+
+const MARGIN = 6; // rows that exist beyond each edge of the window
+const HOLD_MS = 4000; // for so long after the last movement over the table no row moves
+const ORDER_MS = 250;
+
+export const COLUMNS = [
+  ["name", "Deployment"], ["desired", "Desired"], ["available", "Available"], ["state", "State"],
+  ["owner", "Owner"], ["change", "Last change"],
+];
+
+function row() {
+  const cells = {};
+  const cell = (name, ...children) => h("div", { role: "cell", class: `c-${name}` }, ...children);
+  cells.pick = h("input", { type: "checkbox", "data-do": "pick", tabindex: -1 });
+  cells.namespace = h("bdi", { class: "ns" });
+  cells.name = h("bdi", { class: "nm" });
+  cells.open = h("button", { type: "button", class: "open", "data-do": "open", tabindex: -1 }, cells.namespace, " / ", cells.name);
+  cells.less = h("button", { type: "button", "data-do": "less", tabindex: -1 }, "−");
+  cells.want = h("button", { type: "button", class: "want", "data-do": "set", tabindex: -1 });
+  cells.more = h("button", { type: "button", "data-do": "more", tabindex: -1 }, "+");
+  cells.fill = h("i");
+  cells.available = h("span", { class: "counts" });
+  cells.mark = h("i", { class: "mark", "aria-hidden": "true" });
+  cells.state = h("bdi");
+  cells.act = h("button", { type: "button", class: "plain", "data-do": "act", tabindex: -1, hidden: true });
+  cells.owner = h("span", { class: "owner" });
+  cells.change = h("bdi");
+  const element = h(
+    "div", { role: "row", class: "row" },
+    cell("pick", cells.pick), cell("name", cells.open),
+    cell("desired", h("span", { class: "step" }, cells.less, cells.want, cells.more)),
+    cell("available", h("span", { class: "bar", "aria-hidden": "true" }, cells.fill), cells.available),
+    cell("state", cells.mark, cells.state, cells.act), cell("owner", cells.owner), cell("change", cells.change),
+  );
+  cells.tabs = [cells.pick, cells.open, cells.less, cells.want, cells.more, cells.act];
+  return Object.assign(element, { cells, record: null, index: -1 });
+}
+
+export class Table {
+  rows = []; // records, in the order that is shown
+  selected = new Set(); // keys
+  current = ""; // the key that the keyboard is at
+  holding = false; // whether the order is kept although another one would be right
+  #with;
+  #body;
+  #live = new Map(); // elements by key
+  #spare = [];
+  #seen = -1; // the store's version that the order follows from
+  #ordered = 0; // when it was made
+  #touched = 0; // when somebody last moved over the table, or used its keys
+  #filter = {};
+  #height = 44;
+  #narrow = matchMedia("(max-width: 719px)");
+
+  /** `parts` are the store, writes, access, and `act(what, record)`, `picked()`, `reordered()`. */
+  constructor(body, parts) {
+    this.#body = body;
+    this.#with = parts;
+    const touch = () => { this.#touched = Date.now(); };
+    for (const event of ["pointermove", "pointerdown", "keydown"]) body.addEventListener(event, touch, { passive: true });
+    body.addEventListener("pointerleave", () => { this.#touched = 0; });
+    body.addEventListener("click", (event) => this.#click(event));
+    body.addEventListener("focusin", (event) => this.#focus(event.target.closest(".row")));
+    this.#narrow.addEventListener("change", () => this.#measure());
+    this.#measure();
+  }
+
+  /** Show what a filter lets through, from now on. */
+  show(filter) {
+    this.#filter = filter;
+    this.#seen = -1;
+    this.#touched = 0;
+    this.#ordered = 0;
+  }
+
+  /** Whether another order may be due. */
+  get stale() {
+    return this.#seen !== this.#with.store.version;
+  }
+
+  release() {
+    this.#touched = 0;
+  }
+
+  /** Draw what has changed. `changed` are keys; null for every row. */
+  draw(changed) {
+    this.#order();
+    const top = this.#body.getBoundingClientRect().top;
+    const first = Math.max(0, Math.floor(-top / this.#height) - MARGIN);
+    const last = Math.min(this.rows.length, Math.ceil((innerHeight - top) / this.#height) + MARGIN);
+    const shown = [];
+    for (let index = first; index < last; index += 1) shown.push(index);
+    const focused = document.activeElement?.closest?.(".body > .row");
+    if (focused) {
+      const index = this.rows.findIndex((each) => each.key === focused.record.key);
+      if (index >= 0 && index < first) shown.unshift(index);
+      else if (index >= last) shown.push(index);
+    }
+    const keys = new Set(shown.map((index) => this.rows[index].key));
+    for (const [key, element] of this.#live) {
+      if (keys.has(key) || element === focused) continue;
+      this.#live.delete(key);
+      element.remove();
+      this.#spare.push(element);
+    }
+    let next = this.#body.firstElementChild;
+    for (const index of shown) {
+      const { key } = this.rows[index];
+      const record = this.#with.store.records.get(key) ?? this.rows[index];
+      let element = this.#live.get(key);
+      const fresh = !element;
+      if (fresh) {
+        element = this.#spare.pop() ?? row();
+        this.#live.set(key, element);
+      }
+      if (element === next) next = next.nextElementSibling;
+      else this.#place(element, next);
+      if (element.index !== index || fresh) this.#move(element, index);
+      if (fresh || !changed || changed.has(key) || element.record !== record) this.#fill(element, record);
+    }
+    return shown.map((index) => this.rows[index]);
+  }
+
+  #place(element, next) {
+    const holds = element.contains(document.activeElement) && document.activeElement;
+    this.#body.insertBefore(element, next);
+    if (holds) holds.focus({ preventScroll: true }); // moved, it would have lost it
+  }
+
+  #order() {
+    const { store } = this.#with;
+    const now = Date.now();
+    if (this.#seen === store.version || now - this.#ordered < ORDER_MS) return;
+    const rows = store.rows(this.#filter);
+    const moved = rows.length !== this.rows.length || rows.some((each, index) => each.key !== this.rows[index].key);
+    this.holding = moved && now - this.#touched < HOLD_MS && this.rows.length > 0;
+    this.#ordered = now;
+    if (this.holding) return;
+    this.#seen = store.version;
+    this.rows = rows;
+    for (const key of this.selected) if (!store.records.has(key) && store.ready) this.selected.delete(key);
+    this.#body.style.height = `${rows.length * this.#height}px`;
+    if (moved) this.#with.reordered();
+  }
+
+  #move(element, index) {
+    element.index = index;
+    element.style.transform = `translateY(${index * this.#height}px)`;
+    mark(element, "aria-rowindex", String(index + 2));
+  }
+
+  #fill(element, record) {
+    const { cells } = element;
+    const { writes } = this.#with;
+    const { key } = record;
+    if (element.record?.key !== key) {
+      say(cells.namespace, plain(record.namespace, 70));
+      say(cells.name, plain(record.name, 260));
+      for (const [button, label] of [
+        [cells.pick, `Select ${key}`], [cells.open, `${key}: open`], [cells.less, `One less: ${key}`], [cells.more, `One more: ${key}`],
+      ]) mark(button, "aria-label", label);
+      mark(cells.open, "title", key);
+    }
+    element.record = record;
+    const entry = writes.of(key);
+    const wanted = entry?.busy ? entry.next ?? entry.target : record.desired;
+    say(cells.want, count(wanted));
+    mark(cells.want, "aria-label", `Desired: ${wanted}. Set the count of ${key}`);
+    for (const [button, by] of [[cells.less, -1], [cells.more, 1]]) {
+      const why = writes.whyNot(record, wanted + by);
+      mark(button, "aria-disabled", why ? "true" : null);
+      mark(button, "title", why || null);
+    }
+    const [words, mood] = stateOf(record);
+    const share = record.desired ? Math.min(1, record.available / record.desired) : 0;
+    cells.fill.style.transform = `scaleX(${share})`;
+    say(cells.available, availableOf(record));
+    say(cells.state, entry?.words ?? words);
+    mark(cells.state, "title", entry?.words ?? words);
+    mark(element, "data-mood", entry?.mood ?? mood);
+    mark(element, "data-bar", mood);
+    mark(element, "data-busy", entry?.busy ? "true" : null);
+    cells.act.hidden = !entry?.act;
+    say(cells.act, entry?.act?.[0] ?? "");
+    const [owner] = record.owners;
+    say(cells.owner, owner ? plain(ownerOf(owner), 60) + (record.owners.length > 1 ? ` +${record.owners.length - 1}` : "") : "");
+    mark(cells.owner, "title", owner ? record.owners.map(effectOf).map((each) => plain(each)).join("; ") : null);
+    this.#date(element);
+    const chosen = this.selected.has(key);
+    cells.pick.checked = chosen;
+    mark(element, "data-selected", chosen ? "true" : null);
+    mark(element, "data-gone", record.gone ? "true" : null);
+    const here = key === this.current || (!this.current && element.index === 0);
+    for (const each of cells.tabs) each.tabIndex = here ? 0 : -1;
+    mark(element, "data-current", key === this.current ? "true" : null);
+  }
+
+  #date({ cells, record }) {
+    const change = changeOf(record.change);
+    say(cells.change, change);
+    mark(cells.change, "title", change || null);
+  }
+
+  #click(event) {
+    const what = event.target.closest("[data-do]");
+    const element = event.target.closest(".row");
+    if (!what || !element) return;
+    const { record } = element;
+    const name = what.dataset.do;
+    if (name === "pick") this.pick(record, what.checked);
+    else if (name === "act") this.#with.writes.of(record.key)?.act?.[1]();
+    else this.#with.act(name, record);
+  }
+
+  #focus(element) {
+    if (!element || element.record.key === this.current) return;
+    const before = this.current;
+    this.current = element.record.key;
+    this.draw(new Set([before, this.current, this.rows[0]?.key]));
+  }
+
+  pick(record, chosen = !this.selected.has(record.key)) {
+    if (chosen) this.selected.add(record.key);
+    else this.selected.delete(record.key);
+    this.draw(new Set([record.key]));
+    this.#with.picked();
+  }
+
+  /** The record that the keyboard is at; undefined for none. */
+  at() {
+    return this.#with.store.records.get(this.current);
+  }
+
+  /** Move the keyboard by so many rows. */
+  step(by) {
+    if (!this.rows.length) return;
+    this.#touched = Date.now();
+    const index = this.rows.findIndex((each) => each.key === this.current);
+    this.reach(index < 0 ? 0 : Math.max(0, Math.min(this.rows.length - 1, index + by)));
+  }
+
+  /** Put the keyboard on a row, and scroll as little as shows it. */
+  reach(index) {
+    const head = document.querySelector(".heads").getBoundingClientRect().bottom;
+    const top = this.#body.getBoundingClientRect().top + index * this.#height;
+    const foot = innerHeight - 48;
+    if (top < head) scrollBy(0, top - head - 1);
+    else if (top + this.#height > foot) scrollBy(0, top + this.#height - foot);
+    const before = this.current;
+    this.current = this.rows[index].key;
+    this.draw(new Set([before, this.current]));
+    this.#live.get(this.current)?.cells.open.focus({ preventScroll: true });
+  }
+
+  #measure() {
+    this.#height = this.#narrow.matches ? 96 : 44;
+    this.#seen = -1;
+    this.#ordered = 0;
+    for (const element of this.#live.values()) element.index = -1;
+  }
+}

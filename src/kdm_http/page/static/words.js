@@ -1,0 +1,101 @@
+// What the page says, in words: states, ages, owners, outcomes. Nothing here touches the page itself.
+
+const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+/** Text from elsewhere, made harmless to read: what is invisible or turns the direction is written as its number. */
+export function plain(text, most = 300) {
+  const shown = String(text ?? "");
+  const cut = shown.length > most ? `${shown.slice(0, most)}…` : shown;
+  return cut.replace(CONTROLS, (each) => (/\s/.test(each) ? " " : `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`));
+}
+
+const number = new Intl.NumberFormat("en");
+export const count = (value) => number.format(value);
+export const many = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+
+export function span(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h`;
+  return `${Math.floor(s / 86400)} d`;
+}
+
+export const ago = (at, now = Date.now()) => (now - at < 5000 ? "just now" : `${span((now - at) / 1000)} ago`);
+export const clock = (at) => new Date(at).toLocaleTimeString("en-GB");
+export const moment = (at) =>
+  Date.now() - at < 43_200_000 ? clock(at) : `${new Date(at).toLocaleDateString("en-CA")} ${clock(at).slice(0, 5)}`;
+
+/** What a row says of its state, and its mood: that is its colour and the shape of its mark. */
+export function stateOf(record, now = Date.now()) {
+  const { state, message } = record;
+  const told = message ? `: ${plain(message, 200)}` : "";
+  if (record.gone) return ["deleted", "idle"];
+  if (state === "blocked") return [`blocked${told}`, "bad"];
+  if (state === "stalled") return [`stalled${told}`, "bad"];
+  if (record.parked && record.desired === 0) return ["parked", "idle"];
+  if (state === "paused") return ["paused", "idle"];
+  if (state === "settling" || state === "observing") return [`settling, ${span((now - record.since) / 1000)}`, "warn"];
+  return record.desired === 0 ? ["at zero", "idle"] : ["settled", "ok"];
+}
+
+export function availableOf(record) {
+  if (record.desired === 0 && record.parked) return `parked at ${count(record.parked.replicas)}`;
+  return `${count(record.available)} of ${count(record.desired)}`;
+}
+
+const SHORT = { HorizontalPodAutoscaler: "HPA", ScaledObject: "KEDA", Kustomization: "Flux", Application: "Argo CD" };
+export const kindOf = (owner) => SHORT[owner.kind] ?? plain(owner.kind, 40);
+export const isAutoscaler = (owner) => owner.kind === "HorizontalPodAutoscaler" || owner.kind === "ScaledObject";
+
+export function ownerOf(owner) {
+  const bounds = owner.min !== null && owner.min !== undefined ? ` ${owner.min}–${owner.max ?? "∞"}` : "";
+  return `${kindOf(owner)}${bounds}`;
+}
+
+const EFFECTS = {
+  reverts: "changes it back",
+  suspends: "stops scaling while it is at zero",
+  "may-change": "may change it",
+  "resets-on-apply": "resets it when it is next applied",
+};
+
+export function effectOf(owner) {
+  const does = EFFECTS[owner.effect];
+  return does ? `${ownerOf(owner)} ${does}` : ownerOf(owner);
+}
+
+export function changeOf(change, now = Date.now()) {
+  if (!change) return "";
+  const who = plain(change.actor || change.manager, 60);
+  const why = change.reason ? ` · ${plain(change.reason, 120)}` : "";
+  return `${ago(change.at, now)}${who ? ` · ${who}` : ""}${why}`;
+}
+
+export function boundsOf(bounds) {
+  if (!bounds?.length) return "You may read this one, not scale it.";
+  const parts = bounds.map(({ min, max, allowZero }) => `${allowZero && min > 1 ? "0 or " : ""}${count(allowZero && min === 1 ? 0 : min)} to ${count(max)}`);
+  return `The policy allows ${parts.join(", or ")}.`;
+}
+
+/** Whether the policy lets the caller ask for a count. Unknown access allows: the server decides in any case. */
+export function allows(access, wanted) {
+  if (!access) return true;
+  return access.bounds.some(({ min, max, allowZero }) => (wanted >= min && wanted <= max) || (wanted === 0 && allowZero));
+}
+
+/** What came of waiting for a rollout, in a few words, and its mood. */
+export function outcomeOf(rollout, record) {
+  const told = rollout.message ? `: ${plain(rollout.message, 200)}` : "";
+  switch (rollout.outcome) {
+    case "done": return [`done in ${span(rollout.elapsedSeconds)}`, "ok"];
+    case "superseded": return [`superseded${told || by(record)}`, "warn"];
+    case "deleted": return ["deleted meanwhile", "bad"];
+    default: return [`${rollout.outcome}${told}`, rollout.outcome === "timeout" || rollout.outcome === "unknown" ? "warn" : "bad"];
+  }
+}
+
+function by(record) {
+  const who = record?.change && (record.change.actor || record.change.manager);
+  return record ? ` by ${who ? plain(who, 60) : "somebody"}: ${count(record.desired)} now` : "";
+}

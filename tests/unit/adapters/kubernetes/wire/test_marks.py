@@ -1,0 +1,203 @@
+"""Who sets a Deployment's count is found in its bytes, and is what a full decode of the object says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kubernetes.client import ApiClient
+
+from kdm_adapters.kubernetes.wire.readers import Readers
+from kdm_core.attribution import LastChange
+from kdm_core.model import Deployment
+from kdm_core.owners import Owner, OwnerType
+from unit.adapters.kubernetes.objects import api_object, deployment
+from unit.adapters.kubernetes.wire.wire_formats import FORMATS, WireFormat, read
+
+either_format = pytest.mark.parametrize("wire", FORMATS, ids=["json", "protobuf"])
+WEB = deployment("web", 12, labels={"app": "web"})
+APPLIER, ARGO_CD, OPERATOR = OwnerType.APPLIER, OwnerType.ARGO_CD, OwnerType.OPERATOR
+KUSTOMIZATION, HELM_RELEASE = OwnerType.KUSTOMIZATION, OwnerType.HELM_RELEASE
+KUSTOMIZE_LABEL = "kustomize.toolkit.fluxcd.io/name"
+HELM_LABEL = "helm.toolkit.fluxcd.io/name"
+TRACKING_ID = "argocd.argoproj.io/tracking-id"
+
+HOLDING: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
+managers = st.sampled_from(
+    ["kdm", "kubectl", "kubectl-client-side-apply", "helm", "kustomize-controller", "helm-controller"]
+) | words.filter(str.isprintable)
+times = st.datetimes().map(lambda at: at.replace(year=2000 + at.year % 60)).map("{:%Y-%m-%dT%H:%M:%SZ}".format)
+fields: st.SearchStrategy[Any] = st.recursive(
+    st.just({}),
+    lambda inner: st.dictionaries(
+        st.sampled_from(["f:spec", "f:replicas", "f:status", "f:metadata", 'k:{"name":"a"}', ".", "f:x"]),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+)
+entries: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {
+        "manager": managers,
+        "operation": st.sampled_from(["Apply", "Update"]),
+        "apiVersion": st.just("apps/v1"),
+        "fieldsType": st.just("FieldsV1"),
+        "fieldsV1": st.just(HOLDING) | st.just({"f:status": {"f:replicas": {}}}) | fields,
+    },
+    optional={"time": times, "subresource": st.sampled_from(["scale", "status"])},
+)
+references = st.fixed_dictionaries(
+    {"apiVersion": words, "kind": words, "name": words, "uid": words},
+    optional={"controller": st.booleans(), "blockOwnerDeletion": st.booleans()},
+)
+tracking_ids = st.sampled_from(
+    ["app:apps/Deployment:shop/web", "ns_app:apps/Deployment:shop/web", "app:apps/Deployment:shop/other", ":", ""]
+)
+tracked = st.dictionaries(st.just(TRACKING_ID), tracking_ids | words) | st.dictionaries(words, words, max_size=3)
+labels = st.dictionaries(st.sampled_from([KUSTOMIZE_LABEL, HELM_LABEL, "app", TRACKING_ID]), words, max_size=3)
+metadata: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "managedFields": st.lists(entries, max_size=5),
+        "ownerReferences": st.lists(references, max_size=3),
+        "annotations": tracked,
+        "labels": labels,
+    },
+)
+
+
+@given(metadata)
+def test_the_same_marks_are_found_in_both_formats_as_a_full_decode_finds(told: dict[str, Any]) -> None:
+    found = [_read(wire, owners=True, **told) for wire in FORMATS]
+    assert found[0] == found[1]
+    whole = _decoded(api_object(WEB) | {"metadata": api_object(WEB)["metadata"] | told})
+    assert found[0].last_change == _last_change(whole)
+    assert list(found[0].owners) == _owners(whole)
+    without = [_read(wire, owners=False, **told) for wire in FORMATS]
+    assert [each.last_change for each in without] == [found[0].last_change] * 2
+    assert [each.owners for each in without] == [(), ()], "nobody asked"
+
+
+def _decoded(item: dict[str, Any]) -> Any:
+    """Decode the whole object with the Kubernetes client's models."""
+    return ApiClient().deserialize(json.dumps(item), "V1Deployment", "application/json")
+
+
+def _holders(whole: Any) -> list[Any]:
+    entries = [each for each in whole.metadata.managed_fields or [] if each.time is not None]
+    return [each for each in entries if "f:replicas" in (each.fields_v1 or {}).get("f:spec", {})]
+
+
+def _last_change(whole: Any) -> LastChange | None:
+    found = sorted(_holders(whole), key=lambda each: each.time)  # stable: the last of equals is the last in the list
+    return LastChange(int(found[-1].time.timestamp()), " ".join(found[-1].manager.split())) if found else None
+
+
+def _owners(whole: Any) -> list[Owner]:
+    meta, holders = whole.metadata, _holders(whole)
+    found = [Owner(each.kind, each.name, type=OPERATOR) for each in meta.owner_references or [] if each.controller][:1]
+    app, _, rest = (meta.annotations or {}).get(TRACKING_ID, "").partition(":")
+    if app and rest == "apps/Deployment:shop/web":
+        found.append(Owner("Application", app, type=ARGO_CD))
+    flux = {
+        "kustomize-controller": (KUSTOMIZE_LABEL, "Kustomization", KUSTOMIZATION),
+        "helm-controller": (HELM_LABEL, "HelmRelease", HELM_RELEASE),
+    }
+    for manager, (label, kind, type_) in flux.items():
+        if label in (meta.labels or {}):
+            holds = any(each.manager == manager for each in holders)
+            found.append(Owner(kind, meta.labels[label], type=type_, holds=holds))
+    client_side = {"kubectl-client-side-apply", "helm"}
+    appliers = [each.manager for each in holders if each.operation == "Apply" or each.manager in client_side]
+    return found + [
+        Owner("FieldManager", each, type=APPLIER, holds=True) for each in dict.fromkeys(appliers) if each not in flux
+    ]
+
+
+def _read(wire: WireFormat, *, owners: bool, **told: Any) -> Deployment:
+    item = api_object(WEB, **told)
+    (event,) = read(wire, wire.item("MODIFIED", item), readers=Readers(owners=owners))
+    found: Deployment = event.deployment
+    return found
+
+
+@either_format
+def test_the_newest_write_of_the_count_is_the_last_change_and_one_of_the_status_is_not(wire: WireFormat) -> None:
+    scaled = _entry("kube-controller-manager", "2026-11-26T17:00:00Z", HOLDING, subresource="scale")
+    status = _entry("kube-controller-manager", "2026-11-26T18:00:00Z", {"f:status": {"f:replicas": {}}})
+    applied = _entry("kubectl-client-side-apply", "2026-11-26T16:59:59Z", HOLDING)
+    found = _read(wire, owners=True, managedFields=[applied, scaled, status])
+    assert found.last_change == LastChange(1_795_712_400, "kube-controller-manager")
+
+
+@either_format
+def test_without_managed_fields_nobody_knows_who_changed_it_last(wire: WireFormat) -> None:
+    assert _read(wire, owners=True, managedFields=[]).last_change is None
+
+
+@either_format
+def test_a_deployment_copied_by_argo_cd_to_another_name_is_not_argo_cds(wire: WireFormat) -> None:
+    """The annotation is copied with the rest: it has to name this very object."""
+    for value, tracked in {
+        "shop:apps/Deployment:shop/web": True,
+        "shop:apps/Deployment:shop/copy": False,
+        "shop:apps/Deployment:test/web": False,
+        "shop:extensions/Deployment:shop/web": False,
+        "shop:apps/StatefulSet:shop/web": False,
+        "apps/Deployment:shop/web": False,
+    }.items():
+        found = _read(wire, owners=True, annotations={TRACKING_ID: value}).owners
+        assert found == ((Owner("Application", "shop", type=ARGO_CD),) if tracked else ()), value
+
+
+@either_format
+def test_what_is_alike_is_shared(wire: WireFormat) -> None:
+    """Deployments that one tool wrote in the same second share who wrote them, and their owners."""
+    readers = Readers(owners=True)
+    told = {"managedFields": [_entry("helm", "2026-11-26T17:00:00Z", HOLDING)]}
+    items = [api_object(deployment(name, 12), **told) for name in ("web", "api")]
+    web, api = read(wire, b"".join(wire.item("ADDED", each) for each in items), readers=readers)
+    assert web.deployment.last_change is api.deployment.last_change
+    assert web.deployment.owners is api.deployment.owners
+    assert web.deployment.owners == (Owner("FieldManager", "helm", type=APPLIER, holds=True),)
+
+
+def _entry(manager: str, time: str, held: dict[str, Any], **more: str) -> dict[str, Any]:
+    return {
+        "manager": manager,
+        "operation": "Update",
+        "apiVersion": "apps/v1",
+        "time": time,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": held,
+        **more,
+    }
+
+
+@either_format
+def test_a_time_or_field_that_makes_no_sense_costs_no_deployment(wire: WireFormat) -> None:
+    """Marks are hints: the count is read all the same."""
+    nowhere: dict[str, Any] = {"x": {"f:replicas": {}}, "f:spec": {}}
+    without_time = _entry("kdm", "2026-11-26T17:00:00Z", HOLDING)
+    del without_time["time"]
+    for told in (
+        {"managedFields": [_entry("kdm", "2026-11-26T17:00:00Z", nowhere)], "annotations": {TRACKING_ID: ""}},
+        {"managedFields": [without_time]},
+        {"annotations": {"see": TRACKING_ID}, "ownerReferences": [{"kind": "Shop", "name": "web"}]},
+    ):
+        assert _read(wire, owners=True, **told) == WEB, told
+
+
+def test_marks_that_json_leaves_null_are_none() -> None:
+    item = api_object(WEB)
+    nothing = {"managedFields": None, "ownerReferences": None, "annotations": None}
+    odd = {"managedFields": [_entry("kdm", "yesterday", HOLDING)], "annotations": {TRACKING_ID: 7}}
+    for told in (nothing, odd):
+        broken = item | {"metadata": item["metadata"] | told}
+        line = json.dumps({"type": "ADDED", "object": broken}).encode() + b"\n"
+        (event,) = Readers(owners=True).events("application/json").feed(line)
+        assert event.deployment == WEB, told  # type: ignore[union-attr]
