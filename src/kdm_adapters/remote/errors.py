@@ -11,6 +11,7 @@ from kdm_core.errors import (
     AmbiguousName,
     BulkRefused,
     BulkTooLarge,
+    ChangedSinceParked,
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnrecognized,
@@ -24,7 +25,11 @@ from kdm_core.errors import (
     InvalidSelector,
     KdmError,
     NamespaceNotWatched,
+    NothingToPark,
+    NotParked,
     OutOfBounds,
+    ParkingFull,
+    ParkingRecordUnreadable,
     PlanChanged,
     PreconditionFailed,
     Unavailable,
@@ -51,6 +56,7 @@ EDGE: Final[Mapping[str, type[KdmError]]] = {
     "body-too-large": InvalidInput,
     "idempotency-key-reused": InvalidInput,
     "continue-unreadable": InvalidQuery,
+    "cross-origin": InvalidInput,
     "no-such-route": ClusterUnrecognized,
     "no-such-problem": InvalidInput,
     "method-not-allowed": ClusterUnrecognized,
@@ -252,6 +258,23 @@ def _current(body: Json) -> Deployment | None:
     )
 
 
+def _of_ref(error: NothingToPark | NotParked, body: Json) -> None:
+    error.ref = _ref(body)
+
+
+def _changed_since_parked(error: ChangedSinceParked, body: Json) -> None:
+    error.ref, error.forgotten = _ref(body), body.get("forgotten") is True
+    error.current, error.parked = (_count(_part(body, each), "replicas") for each in ("current", "parked"))
+
+
+def _unreadable(error: ParkingRecordUnreadable, body: Json) -> None:
+    error.ref, error.where = _ref(body), _text(body, "where")
+
+
+def _full(error: ParkingFull, body: Json) -> None:
+    error.where = _text(body, "where")
+
+
 def _too_large(error: BulkTooLarge, body: Json) -> None:
     error.total, error.limit = _count(body, "total"), _count(_part(body, "bounds"), "max")
 
@@ -282,4 +305,9 @@ _MEMBERS: Final[Mapping[type[KdmError], Callable[[Any, Json], None]]] = {
     BulkTooLarge: _too_large,
     BulkRefused: _bulk_refused,
     PlanChanged: _plan_changed,
+    NothingToPark: _of_ref,
+    NotParked: _of_ref,
+    ChangedSinceParked: _changed_since_parked,
+    ParkingRecordUnreadable: _unreadable,
+    ParkingFull: _full,
 }

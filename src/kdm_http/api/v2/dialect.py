@@ -10,6 +10,7 @@ from kdm_core import (
     AmbiguousName,
     BulkRefused,
     BulkTooLarge,
+    ChangedSinceParked,
     Contended,
     Deployment,
     DeploymentNotFound,
@@ -21,7 +22,11 @@ from kdm_core import (
     InvalidSelector,
     KdmError,
     NamespaceNotWatched,
+    NothingToPark,
+    NotParked,
     OutOfBounds,
+    ParkingFull,
+    ParkingRecordUnreadable,
     PlanChanged,
     PreconditionFailed,
     WriteConflict,
@@ -118,6 +123,9 @@ def _members_of_counts(error: Exception) -> dict[str, Any]:
             return members | {"current": {"replicas": error.current}, "result": error.result}
         case Contended():
             return _ref(error.ref) | {"attempts": error.attempts}
+        case ChangedSinceParked():
+            members = _ref(error.ref) | {"current": {"replicas": error.current}}
+            return members | {"parked": {"replicas": error.parked}, "forgotten": error.forgotten}
     return {}
 
 
@@ -127,6 +135,12 @@ def _members_of_words(error: Exception) -> dict[str, Any]:
             return {"what": error.what, "value": error.value, "rule": error.rule}
         case InvalidSelector():
             return {"selector": error.selector, "problem": error.problem}
+        case NothingToPark() | NotParked():
+            return _ref(error.ref)
+        case ParkingRecordUnreadable():
+            return _ref(error.ref) | {"where": error.where}
+        case ParkingFull():
+            return {"where": error.where}
     return {}
 
 
