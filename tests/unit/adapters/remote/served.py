@@ -68,6 +68,11 @@ class Served:
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._serving is not None
+
     def access(self, identity: Leaf | None = None, *, name: str = "client", url: str = "") -> Access:
         """Return how a client reaches it, by default alice; its files are named after ``name``."""
         leaf = identity or self.credentials.alice
