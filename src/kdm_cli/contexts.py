@@ -204,9 +204,7 @@ def server_url(text: str, where: str) -> str:
     )
 
 
-def chosen(
-    names: str | None, flags: Mapping[str, str | None], *, several: bool = False
-) -> list[Context]:
+def chosen(names: str | None, flags: Mapping[str, str | None], *, several: bool = False) -> list[Context]:
     """Return the contexts that a command is to ask.
 
     Args:

@@ -163,4 +163,3 @@ def _follow(desk: Desk, connection: Connection, path: str, query: Mapping[str, s
         mirror.connect_again()
         desk.stopping.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
         pause_s = min(2 * pause_s, RETRY_S[1])
-

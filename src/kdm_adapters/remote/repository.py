@@ -39,7 +39,7 @@ from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
 from kdm_core.names import check_namespace, check_replicas
 from kdm_core.ports import WatchInstrument
 from kdm_core.scaling import ANY, Expect
-from kdm_core.versions import is_version
+from kdm_core.versions import is_version, older
 
 STALE_AFTER_S: Final = 150.0
 """Without a proof of freshness for this long the cache is stale, in seconds: as for a watch of the Kubernetes API."""
@@ -172,7 +172,7 @@ class RemoteDeploymentRepository(CachedRepository):
     async def probe(self) -> None:
         """See the port. Asks for the kdm's health, which includes its cluster's."""
         try:
-            answer = await self._call("GET", _HEALTH, timeout_s=PROBE_TIMEOUT_S)
+            answer = await self._call("GET", _HEALTH, timeout_s=min(PROBE_TIMEOUT_S, self._write_timeout_s))
             status = json.loads(answer)["status"]
         except (ValueError, KeyError, TypeError):
             raise ClusterUnrecognized("the answer is not kdm's health") from None
@@ -197,7 +197,10 @@ class RemoteDeploymentRepository(CachedRepository):
             if held is None or held.uid != stored.uid:
                 held = await self._known(ref, stored)
             written = written_over(held, stored.resource_version, stored.replicas.desired)
-            if not dry_run and not source.is_gone(stored.uid):
+            shown = None if dry_run else self._store.get(ref.namespace, ref.name)
+            if shown is not None and _shows(shown, written):
+                written = shown  # the stream was quicker, and says more
+            elif not dry_run and not source.is_gone(stored.uid):
                 source.published.write(written, before, source.resource_version)
         finally:
             source.not_writing()
@@ -275,6 +278,12 @@ class RemoteDeploymentRepository(CachedRepository):
 
     def _on_reset(self) -> None:
         self._changes.restart()
+
+
+def _shows(shown: Deployment, written: Deployment) -> bool:
+    """Return whether what is shown is what was written, or what became of it."""
+    same = shown.uid == written.uid and shown.replicas.desired == written.replicas.desired
+    return same and not older(shown.resource_version, written.resource_version)
 
 
 def _as_the_core_has_it(error: Unavailable) -> Unavailable:

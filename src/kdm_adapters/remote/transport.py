@@ -1,16 +1,18 @@
-"""Calls to a kdm from an event loop, on httpx: with the certificate files as they are at each moment."""
+"""Calls to a kdm from an event loop, on httpcore: with the certificate files as they are at each moment."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlencode
 
-import httpx
+import anyio
+import httpcore
 import msgspec
 
 from kdm_adapters.remote.access import Access, InvalidAccess, proxy_for
@@ -20,17 +22,61 @@ from kdm_core.errors import KdmError
 
 CONNECT_TIMEOUT_S: Final = 10.0
 
-_LIMITS: Final = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=30)
-_CONNECTING: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+_CONNECTING: Final = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.ProxyError)
+_FAILURES: Final = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, httpcore.ProxyError)
 
 Stamp = tuple[tuple[int, int, int], ...]
 
 
-class _Generation:
-    """The client of one set of certificate files, and how many calls it has under way."""
+class _Socket(httpcore.AsyncNetworkStream):
+    """A connection that is closed where TLS does not come about, by cancellation too: httpcore would leave it open."""
 
-    def __init__(self, client: httpx.AsyncClient, stamp: Stamp) -> None:
-        self.client = client
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Sockets(httpcore.AnyIOBackend):
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _Socket(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class _Generation:
+    """The connections of one set of certificate files, and how many calls it has under way."""
+
+    def __init__(self, pool: httpcore.AsyncConnectionPool, stamp: Stamp) -> None:
+        self.pool = pool
         self.stamp = stamp
         self.calls = 0
 
@@ -58,7 +104,7 @@ class Transport:
         """Close every connection."""
         generations = {*self._old, *([self._now] if self._now is not None else [])}
         self._now, self._old = None, set()
-        await asyncio.gather(*(each.client.aclose() for each in generations))
+        await asyncio.gather(*(each.pool.aclose() for each in generations))
 
     async def call(
         self,
@@ -88,16 +134,20 @@ class Transport:
         generation.calls += 1
         try:
             async with asyncio.timeout(timeout_s):
-                answer = await generation.client.request(
-                    method, self.address.prefix + path, params=query, content=content, headers=fields
+                answer = await generation.pool.request(
+                    method,
+                    self._url(path, query),
+                    headers=self._headers(fields),
+                    content=content,
+                    extensions=_timeouts(None),
                 )
-        except (httpx.TransportError, TimeoutError) as error:
-            raise self._failure(error, timeout_s, read=read) from error
+        except (*_FAILURES, TimeoutError) as error:
+            raise self._failure(error, read=read) from error
         finally:
             generation.calls -= 1
             await self._let_go(generation)
-        if answer.status_code >= 300:
-            raise error_of(answer.status_code, _fields(answer), answer.content)
+        if answer.status >= 300:
+            raise error_of(answer.status, _fields(answer), answer.content)
         return answer.content
 
     @asynccontextmanager
@@ -118,51 +168,56 @@ class Transport:
         Raises:
             KdmError: As ``call``; also while it is read.
         """
-        sent = {"accept": "text/event-stream", "accept-encoding": "identity", **fields}
+        sent = self._headers({"accept": "text/event-stream", **fields})
         try:
             async with (
-                self._client(silence_s) as client,
-                client.stream("GET", self.address.prefix + path, params=query, headers=sent) as answer,
+                self._pool() as pool,
+                pool.stream("GET", self._url(path, query), headers=sent, extensions=_timeouts(silence_s)) as answer,
             ):
-                if answer.status_code != 200:
-                    raise error_of(answer.status_code, _fields(answer), await answer.aread())
-                yield answer.aiter_raw()
-        except httpx.TransportError as error:
-            raise self._failure(error, silence_s, read=True) from error
+                if answer.status != 200:
+                    raise error_of(answer.status, _fields(answer), await answer.aread())
+                yield answer.aiter_stream()
+        except _FAILURES as error:
+            raise self._failure(error, read=True) from error
 
-    def _failure(self, error: Exception, timeout_s: float, *, read: bool) -> KdmError:
+    def _failure(self, error: Exception, *, read: bool) -> KdmError:
         where = self.address.authority
         if isinstance(error, _CONNECTING):
-            met = f"the proxy for {where}" if isinstance(error, httpx.ProxyError) else where
+            met = f"the proxy for {where}" if isinstance(error, httpcore.ProxyError) else where
             return of_connecting(_cause(error), self.access, met, CONNECT_TIMEOUT_S)
-        timed_out = isinstance(error, TimeoutError | httpx.TimeoutException)
-        cause = TimeoutError(f"{timeout_s:g} s") if timed_out else _cause(error)
-        return of_asking(cause, self.access, where, read=read)
+        timed_out = isinstance(error, TimeoutError | httpcore.TimeoutException)
+        return of_asking(TimeoutError() if timed_out else _cause(error), self.access, where, read=read)
 
-    def _client(self, read_timeout_s: float | None) -> httpx.AsyncClient:
+    def _url(self, path: str, query: Mapping[str, str] | None) -> str:
+        asked = f"?{urlencode(query)}" if query else ""
+        return f"https://{self.address.authority}{self.address.prefix}{path}{asked}"
+
+    def _headers(self, fields: Mapping[str, str]) -> list[tuple[bytes | str, bytes | str]]:
+        return [("host", self.address.authority), ("user-agent", self._agent), *fields.items()]
+
+    def _pool(self) -> httpcore.AsyncConnectionPool:
         proxy = self._proxy
         through = None
         if proxy is not None:
             auth = (proxy.user, proxy.password) if proxy.user else None
-            through = httpx.Proxy(f"http://{proxy.host}:{proxy.port}", auth=auth)
-        return httpx.AsyncClient(
-            base_url=f"https://{self.address.authority}",
-            verify=self.access.tls_context(),
+            through = httpcore.Proxy(f"http://{proxy.host}:{proxy.port}", auth=auth)
+        return httpcore.AsyncConnectionPool(
+            ssl_context=self.access.tls_context(),
             proxy=through,
-            trust_env=False,
-            timeout=httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S, pool=None),
-            limits=_LIMITS,
-            headers={"user-agent": self._agent},
+            max_connections=32,
+            max_keepalive_connections=8,
+            keepalive_expiry=30,
+            network_backend=_Sockets(),
         )
 
     async def _generation(self) -> _Generation:
-        """Return the client of the certificate files as they are now; of those before, while they are no good."""
+        """Return the connections of the certificate files as they are now; of those before, while they are no good."""
         stamp = _stamp(self.access)
         now = self._now
         if now is not None and now.stamp == stamp:
             return now
         try:
-            made = _Generation(self._client(None), stamp)
+            made = _Generation(self._pool(), stamp)
         except InvalidAccess:
             if now is None:
                 raise
@@ -176,7 +231,7 @@ class Transport:
     async def _let_go(self, generation: _Generation) -> None:
         if generation in self._old and not generation.calls:
             self._old.discard(generation)
-            await generation.client.aclose()
+            await generation.pool.aclose()
 
 
 def _stamp(access: Access) -> Stamp:
@@ -191,18 +246,22 @@ def _stamp(access: Access) -> Stamp:
     return tuple(found)
 
 
-def _fields(answer: httpx.Response) -> dict[str, str]:
-    return {name.lower(): value for name, value in answer.headers.items()}
+def _timeouts(read_s: float | None) -> dict[str, Any]:
+    return {"timeout": {"connect": CONNECT_TIMEOUT_S, "read": read_s, "write": read_s, "pool": None}}
+
+
+def _fields(answer: httpcore.Response) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
 
 
 def _cause(error: BaseException) -> OSError:
-    """Return what lies beneath a failure of httpx: the most telling OSError there is."""
+    """Return what lies beneath a failure of httpcore: the most telling OSError there is."""
     found = [each for each in _chain(error) if isinstance(each, OSError)]
     for kind in (ssl.SSLError, socket.gaierror, TimeoutError, ConnectionError):
         for each in found:
             if isinstance(each, kind):
                 return each
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpcore.TimeoutException):
         return TimeoutError()
     numbered = [each for each in found if each.errno]
     return numbered[0] if numbered else ConnectionError(str(error))

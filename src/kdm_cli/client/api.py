@@ -106,7 +106,13 @@ class Kdm:
         self.need("bulk", "changing several Deployments at once")
         headers = {"If-Match": plan} if plan else None
         return write(
-            self.connection, "POST", f"{BASE}/scale", _dry(dry_run), body, repeatable=dry_run or bool(plan), headers=headers
+            self.connection,
+            "POST",
+            f"{BASE}/scale",
+            _dry(dry_run),
+            body,
+            repeatable=dry_run or bool(plan),
+            headers=headers,
         )
 
     def park(self, target: Target, body: Mapping[str, Any], *, restore: bool, dry_run: bool = False) -> Json:
@@ -145,8 +151,5 @@ def list_path(namespace: str | None) -> str:
     return f"{BASE}{place}/deployments"
 
 
-
 def _dry(dry_run: bool) -> dict[str, str | None]:
     return {"dryRun": "All" if dry_run else None}
-
-

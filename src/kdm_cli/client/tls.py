@@ -61,9 +61,7 @@ def explained(error: ssl.SSLError, context: Context) -> CommandError:
     reason = (error.reason or "").upper()
     for alert, text in _REFUSALS.items():
         if reason.endswith(alert) and "ALERT" in reason:
-            return CommandError(
-                f"{context.server} refuses the client certificate {context.cert}: {text}", Exit.DENIED
-            )
+            return CommandError(f"{context.server} refuses the client certificate {context.cert}: {text}", Exit.DENIED)
     if "WRONG_VERSION_NUMBER" in reason or "HTTP_REQUEST" in reason:
         return CommandError(f"{context.server} does not speak TLS: is this the port of the API?")
     return CommandError(f"{context.server}: TLS failed: {_why(error)}", Exit.UNAVAILABLE)

@@ -36,9 +36,7 @@ def states(_: click.Context, __: click.Parameter, typed: str) -> list[Completion
     """Offer the states of a rollout; after a comma, another one."""
     before, comma, last = typed.rpartition(",")
     used = before.split(",")
-    return [
-        CompletionItem(f"{before}{comma}{name}") for name in STATES if name.startswith(last) and name not in used
-    ]
+    return [CompletionItem(f"{before}{comma}{name}") for name in STATES if name.startswith(last) and name not in used]
 
 
 def namespaces(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:

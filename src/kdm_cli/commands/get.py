@@ -72,9 +72,7 @@ def _list(place: Place, selector: str, state: str, form: str) -> int:
     return of_several([*(error.exit for error in failed), *([Exit.DONE] * len(lists))])
 
 
-def _print_lists(
-    lists: list[tuple[str, dict[str, Any]]], form: str, *, several: bool, namespaces: bool
-) -> None:
+def _print_lists(lists: list[tuple[str, dict[str, Any]]], form: str, *, several: bool, namespaces: bool) -> None:
     items = [(context, item) for context, answer in lists for item in answer["items"]]
     if form in {"json", "yaml"}:
         print(formats.dumped(formats.merged(lists, several=several), form))
@@ -132,5 +130,3 @@ def _print_values(found: list[tuple[str, dict[str, Any]]], form: str, *, several
     values = {context: items[0] if one else items for context, items in by_context.items()}
     if values:
         print(formats.dumped(values if several else next(iter(values.values())), form))
-
-

@@ -40,7 +40,9 @@ def history(name: str | None, limit: int | None, since: str | None, form: str, p
         return Exit.DONE
     rows = [_row(item) for item in found["items"]]
     if rows:
-        print("\n".join(table(["AGO", "NAME", "FROM", "TO", "BY", "REASON", "BATCH"], rows, colours=coloured(sys.stdout))))
+        print(
+            "\n".join(table(["AGO", "NAME", "FROM", "TO", "BY", "REASON", "BATCH"], rows, colours=coloured(sys.stdout)))
+        )
     warn(f"{'' if rows else 'no changes seen; '}watching since {found['since']}")
     return Exit.DONE
 

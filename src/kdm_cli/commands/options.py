@@ -72,9 +72,7 @@ def place(*, several: bool = False, everywhere: bool = True) -> Callable[[Callab
         click.option("--ca", metavar="FILE", type=click.Path(), help="The CA of the server's certificate."),
         click.option("--cert", metavar="FILE", type=click.Path(), help="The client certificate."),
         click.option("--key", metavar="FILE", type=click.Path(), help="The client certificate's key."),
-        click.option(
-            "-n", "--namespace", metavar="NS", shell_complete=completing.namespaces, help="The namespace."
-        ),
+        click.option("-n", "--namespace", metavar="NS", shell_complete=completing.namespaces, help="The namespace."),
     ]
     if everywhere:
         options.append(click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces."))
@@ -134,7 +132,9 @@ override: Final = click.option(
     "--override", is_flag=True, help="Write although an owner will change it back, where the policy lets you."
 )
 
-dry_run: Final = click.option("--dry-run", is_flag=True, help="Have everything judged, in the cluster too; change nothing.")
+dry_run: Final = click.option(
+    "--dry-run", is_flag=True, help="Have everything judged, in the cluster too; change nothing."
+)
 
 yes: Final = click.option("-y", "--yes", is_flag=True, help="Do it without asking. Needed where there is no terminal.")
 

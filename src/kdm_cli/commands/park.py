@@ -139,7 +139,14 @@ def _list(place: Place, park_id: str, selector: str, form: str) -> int:
             print(formats.name(item))
     else:
         rows = [
-            [formats.name(item), str(item["replicas"]), formats.ago(item["at"]), item["by"], item["parkId"], item["reason"]]
+            [
+                formats.name(item),
+                str(item["replicas"]),
+                formats.ago(item["at"]),
+                item["by"],
+                item["parkId"],
+                item["reason"],
+            ]
             for item in found["items"]
         ]
         print("\n".join(table(["NAME", "REPLICAS", "PARKED", "BY", "PARK ID", "REASON"], rows)))

@@ -122,8 +122,9 @@ def _report(result: Body, how: How, kdm: Kdm) -> int:
             item["rollout"] = end.rollout
     if quiet:
         print(formats.dumped(result, how.form))
-    return of_several([each for each in exits if each is not Exit.DONE] + [each.exit for each in ended.values()]
-                      if ended else exits)
+    return of_several(
+        [each for each in exits if each is not Exit.DONE] + [each.exit for each in ended.values()] if ended else exits
+    )
 
 
 def _item_line(item: Mapping[str, Any]) -> str:
@@ -205,9 +206,7 @@ def common(reason: str, *, override: bool) -> dict[str, Any]:
     return {**({"reason": reason} if reason else {}), **({"override": True} if override else {})}
 
 
-def select_or_items(
-    place: options.Place, selector: str, items: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def select_or_items(place: options.Place, selector: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the part of a bulk request that says which Deployments it is about."""
     if items:
         return {"items": list(items)}

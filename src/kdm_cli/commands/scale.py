@@ -102,9 +102,7 @@ def _for_all(replicas: int | None, delta: int | None, factor: str | None) -> dic
     return given
 
 
-def _check(
-    place: Place, wanted: list[Wish], selector: str, many: dict[str, Any], current_replicas: int | None
-) -> None:
+def _check(place: Place, wanted: list[Wish], selector: str, many: dict[str, Any], current_replicas: int | None) -> None:
     if wanted and (selector or many or place.everywhere):
         raise targets.usage("NAME=COUNT and -l, -A or --replicas, --delta, --factor exclude each other")
     if many and not selector:

@@ -96,7 +96,9 @@ def _with_bars(desk: Desk, context: Context, goals: Sequence[Goal]) -> dict[Targ
                         str(target), counts["available"], counts["desired"], rollout["state"], rollout["message"]
                     )
             if desk.clock() - drawn_at >= live.REFRESH_S or len(ended) == len(goals):
-                view.draw(list(shown.values()), "" if len(ended) == len(goals) else "Ctrl-C ends the wait, not the change")
+                view.draw(
+                    list(shown.values()), "" if len(ended) == len(goals) else "Ctrl-C ends the wait, not the change"
+                )
                 drawn_at = desk.clock()
     return ended
 

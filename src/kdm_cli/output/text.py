@@ -7,7 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import Final, TextIO
 
-STATE_COLOURS: Final = {"settled": "32", "settling": "33", "observing": "33", "paused": "36", "blocked": "31", "stalled": "31"}
+STATE_COLOURS: Final = {
+    "settled": "32",
+    "settling": "33",
+    "observing": "33",
+    "paused": "36",
+    "blocked": "31",
+    "stalled": "31",
+}
 """ANSI's codes for the states of a rollout. A colour never says what the words beside it do not."""
 
 

@@ -17,12 +17,13 @@ from kdm_core import ALLOW_ALL, DeploymentRepository, DeploymentService, Policy
 from kdm_http.api.app import create_app
 from kdm_http.api.stream.hub import Pace
 from kdm_http.api.stream.streams import StreamLimits
-from kdm_http.server.serve import ServerConfig, TlsFiles, serve
+from kdm_http.server.serve import Limits, ServerConfig, TlsFiles, serve
 from unit.http.credentials import Credentials, Leaf
 from unit.http.running import ops_app
 
 T = TypeVar("T")
 DEADLINE_S = 20.0
+_THREADS = 4
 PACE = Pace(tick_s=0.02, gather_s=0.001)
 
 
@@ -58,6 +59,8 @@ class Served:
         self._pace = pace
         self._settings = settings
         self._loop = asyncio.new_event_loop()
+        self._executor = concurrent.futures.ThreadPoolExecutor(_THREADS)
+        self._loop.set_default_executor(self._executor)
         self._thread = threading.Thread(target=self._loop.run_forever, name="served", daemon=True)
         self._serving: concurrent.futures.Future[None] | None = None
         self._stop: asyncio.Event
@@ -84,6 +87,9 @@ class Served:
     def __enter__(self) -> Self:
         self.credentials.write(self.files)
         self._thread.start()
+        together = threading.Barrier(_THREADS)  # all threads run from now on: none begins in the middle of a test
+        for each in [self._executor.submit(together.wait) for _ in range(_THREADS)]:
+            each.result(DEADLINE_S)
         self.start()
         return self
 
@@ -91,6 +97,7 @@ class Served:
         self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(DEADLINE_S)
+        self._executor.shutdown()
         self._loop.close()
 
     def do(self, action: Callable[[], T]) -> T:
@@ -132,6 +139,7 @@ class Served:
             port=self.port,
             ops_port=0,
             reload_poll_s=0.05,
+            limits=Limits(grace_s=0.2),
             **self._settings,
         )
         async with self._make() as self.repository:
