@@ -21,7 +21,7 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## Serve kdm over mTLS on demo data; KUBECONFIG=path or REPOSITORY=kubernetes for a real cluster
-	@exec $(BIN)/kdm serve --dev --repository $(REPOSITORY) $(RUN_FLAGS) $(ARGS)
+	@exec $(BIN)/kdm serve --dev --dev-context dev --repository $(REPOSITORY) $(RUN_FLAGS) $(ARGS)
 
 test: $(VENV)/.installed ## Run every check and test: lint, types, imports, unit, integration
 	$(BIN)/nox

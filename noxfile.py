@@ -153,6 +153,20 @@ def image(session: nox.Session) -> None:
 
 
 @nox.session
+def page(session: nox.Session) -> None:
+    """Try the page in Chromium, and draw its pictures for the documentation. Part of integration, too."""
+    install(session)
+    session.run("pytest", "tests/integration/page", *session.posargs, env={"KDM_PAGE_PICTURES": "docs/img/page"})
+
+
+@nox.session(name="bench-page")
+def bench_page(session: nox.Session) -> None:
+    """Measure the page with 10,000 Deployments, 100 changes a second. Arguments go to benchmarks.page."""
+    install(session)
+    session.run("python", "-m", "benchmarks.page", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Renew the generated parts of the documentation and build the site, strictly and offline, into ./site."""
     install(session)

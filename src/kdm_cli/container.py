@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +29,8 @@ from kdm_cli.policy_file import PolicyFile
 from kdm_cli.settings import ALLOW_ALL_WORD, BadSetting, Settings
 from kdm_core import (
     ALLOW_ALL,
+    ChangeLog,
+    ChangeTracker,
     DeploymentRepository,
     DeploymentService,
     Policy,
@@ -43,6 +46,7 @@ from kdm_http.telemetry.edge_metrics import EdgeMetrics
 from kdm_http.telemetry.stream_metrics import StreamMetrics
 
 if TYPE_CHECKING:
+    from kdm_adapters.kubernetes.events import EventAnnouncer
     from kdm_http.telemetry.tracing import Tracing
 
 DEV_CERTS: Final = "certs"
@@ -74,6 +78,7 @@ def _memory(settings: Settings, instrument: WatchInstrument) -> DeploymentReposi
         cluster=MemoryCluster(pace=Pace()),
         namespaces=settings.namespaces,
         refuse_stale=settings.refuse_stale,
+        owners=settings.owners,
         instrument=instrument,
     )
     demo.seed(repository.cluster)
@@ -91,7 +96,30 @@ def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRe
         stale_after_s=settings.stale_after_s,
         refuse_stale=settings.refuse_stale,
         write_timeout_s=settings.write_timeout_s,
+        owners=settings.owners,
         instrument=instrument,
+    )
+
+
+def _tracker(settings: Settings) -> ChangeTracker | None:
+    return ChangeTracker(ChangeLog(settings.history_entries)) if settings.history_entries else None
+
+
+def _announcer(settings: Settings, instrument: PrometheusInstrument) -> EventAnnouncer | None:
+    if not settings.events:
+        return None
+    if settings.repository != "kubernetes":
+        raise BadSetting("--events needs --repository kubernetes")
+    if not settings.history_entries:
+        raise BadSetting("--events needs a history: --history-entries must not be 0")
+    with needed_for("--events", "kubernetes"):
+        from kdm_adapters.kubernetes import ClusterConfig  # noqa: PLC0415 - as above
+        from kdm_adapters.kubernetes.events import EventAnnouncer  # noqa: PLC0415
+    return EventAnnouncer(
+        ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None),
+        instance=socket.gethostname(),  # a Pod's is its name
+        instrument=instrument,
+        requests=instrument,
     )
 
 
@@ -178,6 +206,7 @@ async def _lifespan(
     audit: JsonLinesAuditSink | None,
     policy_file: PolicyFile | None,
     tracing: Tracing | None,
+    announcer: EventAnnouncer | None,
 ) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         if tracing is not None:
@@ -187,6 +216,9 @@ async def _lifespan(
             audit.check()  # rather do not start than refuse every write
             await stack.enter_async_context(audit.examined())
         await stack.enter_async_context(repository)
+        if announcer is not None:
+            await stack.enter_async_context(announcer)
+        await stack.enter_async_context(service.remembering())
         await stack.enter_async_context(garbage.frozen_once_synced(repository))
         if policy_file is not None:
             await stack.enter_async_context(policy_file.followed_by(service))
@@ -198,11 +230,14 @@ def _metrics(
     repository: DeploymentRepository,
     audit: JsonLinesAuditSink | None,
     log_lines: LineWriter,
+    tracker: ChangeTracker | None,
 ) -> Metrics:
     # Each counter's creation time would be one more series.
     disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no type for it
     instrument.observe(repository.sync_status)
     instrument.observe_log(lambda: log_lines.dropped)
+    if tracker is not None:
+        instrument.observe_history(lambda: len(tracker.log))
     if audit is not None:
         instrument.observe_audit(lambda: not audit.problem)
     return instrument.render
@@ -258,6 +293,8 @@ class Container(containers.DeclarativeContainer):
     policy_file = providers.Singleton(_policy_file, settings, traffic.provided.policy_reloaded)
     policy = providers.Callable(_policy, policy_file)
     tracing = providers.Singleton(_tracing, settings)
+    tracker = providers.Singleton(_tracker, settings)
+    announcer = providers.Singleton(_announcer, settings, instrument)
     service = providers.Singleton(
         DeploymentService,
         providers.Callable(_traced, repository, tracing),
@@ -266,12 +303,14 @@ class Container(containers.DeclarativeContainer):
         instrument=instrument,
         namespace=settings.provided.namespace,
         max_replicas=settings.provided.max_replicas,
+        tracker=tracker,
+        announcer=announcer,
     )
-    metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines)
+    metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines, tracker)
     api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
     read_again = providers.Callable(_read_again, policy_file)
     """What SIGHUP reads again besides the certificates."""
-    lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing)
+    lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing, announcer)
     """What lives as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""

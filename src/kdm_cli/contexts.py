@@ -38,6 +38,7 @@ DEFAULT_NAMESPACE: Final = "default"
 """Where a name without a namespace is, in a context that names none: Kubernetes' own default."""
 
 _FIELDS: Final = ("server", "ca", "cert", "key", "namespace")
+_NEEDED: Final = ("server", "cert", "key")
 _is_context_name: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}", re.ASCII).fullmatch
 
 
@@ -47,7 +48,7 @@ class Context(NamedTuple):
     Attributes:
         name: The context's name; "" where flags alone say everything.
         server: Its URL.
-        ca: The CA certificate that the server's certificate must come from.
+        ca: The CA certificate that the server's certificate must come from; None for those that the machine trusts.
         cert: The client certificate.
         key: Its private key.
         namespace: Where a name without a namespace is.
@@ -55,7 +56,7 @@ class Context(NamedTuple):
 
     name: str
     server: str
-    ca: Path
+    ca: Path | None
     cert: Path
     key: Path
     namespace: str = DEFAULT_NAMESPACE
@@ -105,10 +106,11 @@ class Contexts:
             known = f"there are: {', '.join(self.names)}" if self.names else "there are none"
             raise CommandError(f"{self.path}: no context {name!r}; {known} (kdm context add)", Exit.USAGE)
         where = f"{self.path}: context {name!r}"
-        missing = [field for field in _FIELDS[:4] if not found.get(field)]
+        missing = [field for field in _NEEDED if not found.get(field)]
         if missing:
             raise CommandError(f"{where}: {missing[0]} is missing", Exit.USAGE)
-        ca, cert, key = (self.path.parent / Path(found[field]).expanduser() for field in ("ca", "cert", "key"))
+        cert, key = (self.path.parent / Path(found[field]).expanduser() for field in ("cert", "key"))
+        ca = self.path.parent / Path(found["ca"]).expanduser() if found.get("ca") else None
         namespace = found.get("namespace") or DEFAULT_NAMESPACE
         return Context(name, server_url(found["server"], where), ca, cert, key, namespace_of(namespace))
 
@@ -132,7 +134,7 @@ class Contexts:
         with self._changing() as content:
             if context.name in content["contexts"] and not replace:
                 raise CommandError(f"there is a context {context.name!r} already; --force replaces it", Exit.USAGE)
-            entry = {field: str(getattr(context, field)) for field in _FIELDS[:4]}
+            entry = {field: str(value) for field in _FIELDS[:4] if (value := getattr(context, field)) is not None}
             if context.namespace != DEFAULT_NAMESPACE:
                 entry["namespace"] = context.namespace
             content["contexts"][context.name] = entry
@@ -217,8 +219,8 @@ def chosen(names: str | None, flags: Mapping[str, str | None], *, several: bool 
     """
     given = {field: value for field, value in flags.items() if value}
     wanted = names or os.environ.get(CONTEXT_VARIABLE, "")
-    if not wanted and {"server", "ca", "cert", "key"} <= given.keys():
-        empty = Context("", "", Path(), Path(), Path())
+    if not wanted and set(_NEEDED) <= given.keys():
+        empty = Context("", "", None, Path(), Path())
         return [_with_flags(empty, given)]
     contexts = Contexts.of_user()
     wanted = wanted or contexts.current
@@ -226,7 +228,7 @@ def chosen(names: str | None, flags: Mapping[str, str | None], *, several: bool 
         have = f"; there are: {', '.join(contexts.names)}" if contexts.names else ""
         raise CommandError(
             "no context is chosen: `kdm context use NAME` chooses one, `kdm context add NAME --from DIR` makes one, "
-            f"or give --server, --ca, --cert and --key{have}",
+            f"or give --server, --cert and --key{have}",
             Exit.USAGE,
         )
     listed = list(dict.fromkeys(each.strip() for each in wanted.split(",") if each.strip()))

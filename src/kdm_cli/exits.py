@@ -66,12 +66,21 @@ class CommandError(Exception):
     Attributes:
         exit: The exit code.
         code: kdm's own code of the problem; "" where kdm did not answer with one.
+        passing: Whether the same may succeed later, without anybody changing anything.
     """
 
-    def __init__(self, text: str, exit: Exit = Exit.OTHER, code: str = "") -> None:  # noqa: A002 - the attribute's name
+    def __init__(
+        self,
+        text: str,
+        exit: Exit = Exit.OTHER,  # noqa: A002 - the attribute's name
+        code: str = "",
+        *,
+        passing: bool = False,
+    ) -> None:
         super().__init__(text)
         self.exit = exit
         self.code = code
+        self.passing = passing
 
 
 def of_several(exits: list[Exit]) -> Exit:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
 from typing import Final
 
 DISTRIBUTION: Final = "kdm-service"
@@ -40,7 +39,7 @@ def needed_for(what: str, extra: str) -> Iterator[None]:
         ) from error
 
 
-class _Absent(MetaPathFinder):
+class _Absent:
     """Finds that packages are not installed."""
 
     def __init__(self, packages: Sequence[str]) -> None:

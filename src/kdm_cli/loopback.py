@@ -18,11 +18,12 @@ import httpx
 import msgspec
 from litestar.types import Receive, Send
 
-from kdm_cli.upstream import Upstream
+from kdm_cli.upstream import InvalidAccess, Upstream
 from kdm_http.api.errors import MAX_BODY_BYTES, Refused
 from kdm_http.api.etags import is_known
 from kdm_http.api.same_origin import check_same_origin
 from kdm_http.page.files import BASE, GUARDS, Page
+from kdm_http.server.uvicorn_seam import Config, Server
 
 OPEN: Final = "/open/"
 """Where the printed address leads: the token follows."""
@@ -192,13 +193,28 @@ class Loopback:
                 async for piece in answer.aiter_raw():
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, OSError, InvalidAccess) as error:
             if started:
                 raise _Broken from error
-            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | OSError)
+            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | InvalidAccess)
             written = {"written": False if unsent else None} if write else {}
             message = f"{self._upstream.url} does not answer: {str(error) or type(error).__name__}"
             await _refuse(send, target, 502, "unreachable", message[:400], **written)
+
+
+def server_of(app: Loopback) -> Server:
+    """Return a server of the application, for a socket that is bound already."""
+    return Server(
+        Config(
+            app,
+            lifespan="off",
+            access_log=False,  # the token is in an address
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
 
 
 class _Broken(Exception):

@@ -11,7 +11,7 @@ from typing import Final
 
 from kdm_cli import extras
 
-SERVICE: Final = ("serve", "certs", "policy", "ui")
+SERVICE: Final = ("serve", "certs", "policy")
 """The commands that run kdm itself. They have a parser of their own, and need no extra ``cli``."""
 
 _UNUSED: Final = ("pydantic", "pydantic_settings", "rich")
@@ -61,7 +61,7 @@ def run_service(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from kdm_cli import certs, policy, settings, ui  # noqa: PLC0415 - 150 ms, which those who ask a kdm do not need
+    from kdm_cli import certs, policy, settings  # noqa: PLC0415 - 150 ms, which those who ask a kdm do not need
 
     parser = argparse.ArgumentParser(prog="kdm", description="Read and change how many replicas Deployments run.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -72,10 +72,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve both RFDs' APIs over mutual TLS. Each setting is a flag or an environment variable.",
     )
     settings.add_flags(serve)
+    serve.add_argument(
+        "--dev-context",
+        metavar="NAME",
+        help="with --dev: write a context of this name for the commands that ask a kdm, if the name is free",
+    )
     serve.set_defaults(handler=_serve)
     certs.register(commands)
     policy.register(commands)
-    ui.register(commands)
     return parser
 
 

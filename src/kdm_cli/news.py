@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import os
 import queue
-import random
 import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from kdm_cli.client import stream
-from kdm_cli.client.connection import Connection, may_come_back
+from kdm_cli.client.api import Kdm
+from kdm_cli.client.mirror import Mirror
 from kdm_cli.contexts import Context
 from kdm_cli.exits import CommandError
 
-RETRY_S: Final = (0.5, 10.0)
-"""The shortest and the longest pause before a stream is opened again, in seconds."""
-
 JOIN_S: Final = 2.0
+"""How long a thread may take to end, in seconds; it is left behind then."""
 
 
 class PipeClosed(Exception):
@@ -61,7 +58,7 @@ class Desk:
         self.stopping = threading.Event()
         self._queue: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._connections: list[Connection] = []
+        self._asking: list[Kdm] = []
         self._wake, self._woken = os.pipe()
 
     def __enter__(self) -> Self:
@@ -72,10 +69,12 @@ class Desk:
     ) -> None:
         self.stopping.set()
         os.close(self._woken)
-        for connection in self._connections:
-            connection.abort()
+        for kdm in self._asking:
+            kdm.abort()
         for thread in self._threads:
             thread.join(JOIN_S)
+        for kdm in self._asking:
+            kdm.close()
         os.close(self._wake)
 
     def put(self, news: News) -> None:
@@ -108,11 +107,11 @@ class Desk:
         self._threads.append(thread)
         thread.start()
 
-    def connection(self, context: Context) -> Connection:
-        """Return a connection for a thread, which is broken off at the end."""
-        connection = Connection(context)
-        self._connections.append(connection)
-        return connection
+    def kdm(self, context: Context) -> Kdm:
+        """Return what a thread asks a kdm with: broken off at the end."""
+        kdm = Kdm(context, self.stopping.wait)
+        self._asking.append(kdm)
+        return kdm
 
     def watch_pipe(self) -> None:
         """Put a news where standard output is a pipe that is closed by its reader."""
@@ -131,35 +130,31 @@ class Desk:
 
         self.start(wait)
 
-    def follow(self, context: Context, path: str, query: Mapping[str, str | None]) -> None:
+    def follow(self, context: Context, namespace: str | None, selector: str = "", states: str = "") -> None:
         """Follow a stream until the end, over any number of connections. Its news are of the context's name."""
-        connection = self.connection(context)
-        self.start(lambda: _follow(self, connection, path, query))
+        kdm = self.kdm(context)
+        self.start(lambda: _follow(self, kdm, namespace, selector, states))
 
 
-def _follow(desk: Desk, connection: Connection, path: str, query: Mapping[str, str | None]) -> None:
-    origin = connection.context.name
-    mirror = stream.Mirror()
-    pause_s, lost = RETRY_S[0], False
-    while not desk.stopping.is_set():
-        try:
-            for event in stream.read(connection, path, query, mirror.last_id):
-                if lost:
-                    desk.put(News("back", origin))
-                    lost = False
-                pause_s = RETRY_S[0]
-                for kind, body in mirror.apply(event):
-                    desk.put(News("change", origin, kind, body))
-                if event.kind in {"synced", "stale", "fresh"}:
-                    desk.put(News(event.kind, origin))
-        except CommandError as error:
-            if not may_come_back(error) or not mirror.complete:
-                if not desk.stopping.is_set():
-                    desk.put(News("failed", origin, data=error))
+def _follow(desk: Desk, kdm: Kdm, namespace: str | None, selector: str, states: str) -> None:
+    origin, mirror, lost = kdm.context.name, Mirror(), False
+    try:
+        for name, data in kdm.events(namespace, selector, states):
+            if desk.stopping.is_set():
                 return
-            if not lost:
-                desk.put(News("lost", origin, str(error)))
-            lost = True
-        mirror.connect_again()
-        desk.stopping.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
-        pause_s = min(2 * pause_s, RETRY_S[1])
+            if name == "interrupted":
+                mirror.interrupted()
+                if not lost:
+                    desk.put(News("lost", origin, data["why"]))
+                lost = True
+                continue
+            if lost:
+                desk.put(News("back", origin))
+                lost = False
+            for kind, body in mirror.apply(name, data):
+                desk.put(News("change", origin, kind, body))
+            if name in {"synced", "stale", "fresh"}:
+                desk.put(News(name, origin))
+    except CommandError as error:
+        if not desk.stopping.is_set():
+            desk.put(News("failed", origin, data=error))

@@ -7,12 +7,13 @@ import contextlib
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
-from kdm_cli import logs
+from kdm_cli import dev_context, logs
 from kdm_cli.container import Container, dev_directory
 from kdm_cli.extras import MissingExtra
 from kdm_cli.settings import BadSetting, Settings
@@ -57,7 +58,7 @@ def serve(arguments: argparse.Namespace) -> int:
             cast("ASGI3Application", ops),
             config=config,
             lifespan=lifespan,
-            started=lambda addresses: _greet(chosen, addresses, container),
+            started=lambda addresses: _greet(chosen, addresses, container, arguments.dev_context),
             events=container.traffic(),
             read_again=container.read_again,
         )
@@ -76,8 +77,15 @@ def _fail(error: Exception, code: int, log_format: str = "console") -> int:
     return code
 
 
-def _greet(chosen: Settings, addresses: Addresses, container: Container) -> None:
-    """Print where kdm listens; in development, how to talk to it."""
+def _greet(chosen: Settings, addresses: Addresses, container: Container, context: str | None) -> None:
+    """Print where kdm listens; in development, how to talk to it.
+
+    Args:
+        chosen: The settings.
+        addresses: Where kdm listens.
+        container: What it is made of.
+        context: The name of the context to write for the commands; None for none.
+    """
     api, ops = (_url(scheme, where[0]) for scheme, where in (("https", addresses.api), ("http", addresses.ops)))
     text = f"kdm serves {api} (mTLS) from {chosen.repository}; probes and metrics on {ops}"
     if chosen.log_format == "json":
@@ -87,7 +95,8 @@ def _greet(chosen: Settings, addresses: Addresses, container: Container) -> None
     out = container.log_lines() if chosen.audit_destination == "-" else container.out_lines()
     out.write(text)
     if chosen.dev:
-        out.write(_examples(api, ops))
+        commands = dev_context.lines(context, api, dev_directory()) if context else []
+        out.write(_examples(api, ops, commands))
 
 
 def _url(scheme: str, address: tuple[str, int]) -> str:
@@ -97,7 +106,7 @@ def _url(scheme: str, address: tuple[str, int]) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _examples(api: str, ops: str) -> str:
+def _examples(api: str, ops: str, commands: Sequence[str] = ()) -> str:
     certs = _relative(dev_directory())
     client = f"--cacert {certs}/dev-ca.pem --cert {certs}/dev-admin.pem --key {certs}/dev-admin-key.pem"
     is_json = "-H 'Content-Type: application/json'"
@@ -107,6 +116,7 @@ def _examples(api: str, ops: str) -> str:
     return "\n".join(
         [
             "",
+            *(["The command:", *commands] if commands else []),
             "API v2:",
             f"  curl {client} '{api}/api/v2/deployments?labelSelector=tier=edge'",
             f"  curl {client} {api}/api/v2/namespaces/default/deployments/{name}",

@@ -15,11 +15,12 @@ from attrs import Attribute, field, frozen
 
 from kdm_cli import setting_values as values
 from kdm_core import ALL_NAMESPACES, DEFAULT_MAX_REPLICAS, MAX_REPLICAS, InvalidName
+from kdm_core.history import DEFAULT_HISTORY_ENTRIES
 from kdm_http.server.limits import Limits
 
 PREFIX: Final = "KDM_"
-IGNORED_PREFIXES: Final = ("KDM_TEST_", "KDM_CACHE_DIR")
-"""Variables of the test suite, which runs kdm among others."""
+IGNORED_PREFIXES: Final = ("KDM_TEST_", "KDM_CACHE_DIR", "KDM_CONFIG", "KDM_REASON")
+"""Variables of the test suite, which runs kdm among others, and of the commands that ask a kdm."""
 
 ALLOW_ALL_WORD: Final = "allow-all"
 """As the policy's file: no policy. One that has this name is ``./allow-all``."""
@@ -83,8 +84,25 @@ class Settings:
         150.0, values.seconds(1.0), "Without news from the cluster for this long the cache counts as stale, in seconds."
     )
     refuse_stale: bool = setting(False, values.switch, "Answer reads of a stale cache with 503.")
+    owners: bool = setting(
+        False,
+        values.switch,
+        "Look for who else changes the counts, such as HorizontalPodAutoscalers, which kdm then watches: API v2 refuses "
+        "a count that would not last.",
+    )
     write_timeout_s: float = setting(
         10.0, values.seconds(0.1), "How long the cluster may take for a write, in seconds."
+    )
+
+    history_entries: int = setting(
+        DEFAULT_HISTORY_ENTRIES,
+        values.whole(0, 10_000_000),
+        "How many changes of counts are remembered in all, 20 of one Deployment; 0 for no history.",
+    )
+    events: bool = setting(
+        False,
+        values.switch,
+        "Announce each change made through kdm as a Kubernetes Event on its Deployment, for kubectl describe.",
     )
 
     host: str = setting(

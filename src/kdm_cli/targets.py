@@ -37,16 +37,16 @@ class Wish(NamedTuple):
 
     Attributes:
         target: Which Deployment.
-        count: The count, or by how much it changes.
+        replicas: The count, or by how much it changes.
         relative: Whether it is relative.
     """
 
     target: Target
-    count: int
+    replicas: int
     relative: bool = False
 
     def __str__(self) -> str:
-        return f"{self.target}={self.count:+d}" if self.relative else f"{self.target}={self.count}"
+        return f"{self.target}={self.replicas:+d}" if self.relative else f"{self.target}={self.replicas}"
 
 
 def usage(text: str) -> CommandError:

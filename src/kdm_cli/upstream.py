@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import httpx
-from attrs import frozen
+
+from kdm_adapters.remote.access import Access, InvalidAccess
+
+__all__ = ["Access", "InvalidAccess", "Upstream"]
 
 CONNECT_S: Final = 10.0
 READ_S: Final = 60.0
 """How long to wait for a next byte, in seconds: a stream has one each 15 s, and the page asks for shorter waits."""
 
 MOST_CONNECTIONS: Final = 64
-
-
-@frozen
-class Access:
-    """How a kdm is reached.
-
-    Attributes:
-        server: Its URL.
-        ca: The certificates that its own is judged by; None for the system's.
-        cert: The client certificate.
-        key: Its key.
-    """
-
-    server: str
-    ca: Path | None
-    cert: Path
-    key: Path
-
-    def context(self) -> ssl.SSLContext:
-        """Return what TLS needs.
-
-        Raises:
-            OSError: A file cannot be read, or is none of certificates or of a key (``ssl.SSLError`` is one).
-        """
-        context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
-        context.load_cert_chain(self.cert, self.key)
-        return context
-
-    def age(self) -> tuple[int, ...]:
-        """Return what changes when a file does."""
-        return tuple(each.stat().st_mtime_ns for each in (self.ca, self.cert, self.key) if each is not None)
 
 
 class Upstream:
@@ -56,12 +27,12 @@ class Upstream:
         access: How it is reached.
 
     Raises:
-        OSError: A file of ``access`` cannot be used.
+        InvalidAccess: A file of ``access`` cannot be used.
     """
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._age = access.age()
+        self._age = self._files()
         self._client = self._connected()
         self._former: list[httpx.AsyncClient] = []  # their streams go on until they end
 
@@ -83,7 +54,7 @@ class Upstream:
             body: The body.
 
         Raises:
-            OSError: A file was renewed, and cannot be used.
+            InvalidAccess: A file was renewed, and cannot be used.
             httpx.HTTPError: There is no answer.
         """
         self._renew()
@@ -96,19 +67,31 @@ class Upstream:
             await client.aclose()
 
     def _renew(self) -> None:
-        age = self._access.age()
+        age = self._files()
         if age != self._age:
             client = self._connected()
             self._former.append(self._client)
             self._client, self._age = client, age
 
+    def _files(self) -> tuple[int, ...]:
+        """Return what changes when a file does: 0 for one that is not there at this moment."""
+        _, *files = self._access
+        return tuple(_changed_at(Path(each)) for each in files if each is not None)
+
     def _connected(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             base_url=self._access.server,
-            verify=self._access.context(),
+            verify=self._access.tls_context(),
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
             limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
             headers={"accept-encoding": "identity", "user-agent": "kdm-ui"},
             follow_redirects=False,
             trust_env=False,
         )
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

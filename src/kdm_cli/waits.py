@@ -7,8 +7,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple
 
-from kdm_cli.client.api import path_of
-from kdm_cli.client.connection import Connection, may_come_back
+from kdm_cli.client.api import Kdm
 from kdm_cli.contexts import Context
 from kdm_cli.exits import OUTCOMES, CommandError, Exit
 from kdm_cli.news import Desk, News
@@ -36,13 +35,13 @@ class Goal(NamedTuple):
         target: Which Deployment.
         uid: The object that was written to; "" for what is desired when the wait begins.
         version: The resourceVersion of the write.
-        count: The count.
+        replicas: The count.
     """
 
     target: Target
     uid: str = ""
     version: str = ""
-    count: int = 0
+    replicas: int = 0
 
     @classmethod
     def of_write(cls, target: Target, written: dict[str, Any]) -> Goal:
@@ -59,7 +58,7 @@ class Goal(NamedTuple):
         """The query parameters of the route ``rollout``."""
         if not self.uid:
             return {}
-        return {"uid": self.uid, "resourceVersion": self.version, "replicas": str(self.count)}
+        return {"uid": self.uid, "resourceVersion": self.version, "replicas": str(self.replicas)}
 
 
 class Ended(NamedTuple):
@@ -98,29 +97,28 @@ def begin(desk: Desk, context: Context, goals: Iterable[Goal], wait_for: str, ti
     for goal in goals:
         waiting.put(goal)
     for _ in range(min(AT_ONCE, waiting.qsize())):
-        desk.start(partial(_work, desk, desk.connection(context), waiting, wait_for, deadline))
+        desk.start(partial(_work, desk, desk.kdm(context), waiting, wait_for, deadline))
 
 
-def _work(desk: Desk, connection: Connection, waiting: SimpleQueue[Goal], wait_for: str, deadline: float) -> None:
+def _work(desk: Desk, kdm: Kdm, waiting: SimpleQueue[Goal], wait_for: str, deadline: float) -> None:
     while not desk.stopping.is_set():
         try:
             goal = waiting.get_nowait()
         except Empty:
             break
-        desk.put(News("ended", goal.target, data=_wait(desk, connection, goal, wait_for, deadline)))
-    connection.close()
+        desk.put(News("ended", goal.target, data=_wait(desk, kdm, goal, wait_for, deadline)))
+    kdm.close()
 
 
-def _wait(desk: Desk, connection: Connection, goal: Goal, wait_for: str, deadline: float) -> Ended:
+def _wait(desk: Desk, kdm: Kdm, goal: Goal, wait_for: str, deadline: float) -> Ended:
     rollout: dict[str, Any] | None = None
     while not desk.stopping.is_set():
         left_s = deadline - desk.clock()
         wait_s = max(0.0, min(SLICE_S, left_s)) if goal.uid else 0.0
         try:
-            query = {**goal.query, "for": wait_for, "wait": f"{round(wait_s * 1000)}ms" if wait_s else ""}
-            rollout = connection.call("GET", f"{path_of(goal.target)}/rollout", query, wait_s=wait_s).body
+            rollout = kdm.rollout(goal.target, {**goal.query, "for": wait_for}, wait_s)
         except CommandError as error:
-            if not may_come_back(error) or not goal.uid:
+            if not error.passing or not goal.uid:
                 return Ended(goal, None, error)
             rollout = None
             if left_s <= 0:
@@ -132,7 +130,7 @@ def _wait(desk: Desk, connection: Connection, goal: Goal, wait_for: str, deadlin
         if rollout["outcome"] not in _OPEN or (known and left_s <= wait_s):
             return Ended(goal, rollout)
         if rollout["outcome"] == "interrupted":  # this kdm stops: another one, or its successor, goes on
-            connection.close()
+            kdm.close()
             desk.stopping.wait(PAUSE_S)
     return Ended(goal, rollout, CommandError("interrupted", Exit.INTERRUPTED))
 

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         ItemOutcome,
         ItemResult,
         OnError,
+        Park,
         Plan,
         Planned,
+        Restore,
         Selection,
     )
     from kdm_core.errors import (
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
         NotSeenYet,
         NotTried,
         OutOfBounds,
+        OverrideForbidden,
+        OwnerConflict,
         ParkingFull,
         ParkingOff,
         ParkingRecordUnreadable,
@@ -69,6 +73,7 @@ if TYPE_CHECKING:
         WriteInvalid,
         WriteRejected,
     )
+    from kdm_core.history import ChangeLog, ChangePage, CountChange, HistoryQuery
     from kdm_core.json_values import as_json
     from kdm_core.model import (
         ALL_NAMESPACES,
@@ -90,10 +95,12 @@ if TYPE_CHECKING:
         Verb,
     )
     from kdm_core.names import MAX_REPLICAS
-    from kdm_core.owners import Effect, Owner
+    from kdm_core.owners import Effect, Judgement, Owner, OwnerType, judge
     from kdm_core.parked import Parked
+    from kdm_core.parking import ParkedDeployment, ParkedState, Parking, ParkingStatus
     from kdm_core.policy import ALLOW_ALL, Policy, parse_policy
     from kdm_core.ports import (
+        Announcer,
         AuditSink,
         DeploymentAnnotator,
         DeploymentFeed,
@@ -101,6 +108,8 @@ if TYPE_CHECKING:
         DeploymentReader,
         DeploymentRepository,
         DeploymentWriter,
+        EventInstrument,
+        ParkingLot,
         ServiceInstrument,
         WatchInstrument,
         WrappedRepository,
@@ -110,6 +119,7 @@ if TYPE_CHECKING:
     from kdm_core.scaling import ANY, Change, Expect, OnBound, ScaleBy, Scaled, ScaleTimes, SetTo
     from kdm_core.selectors import EVERYTHING, LabelSelector
     from kdm_core.service import DEFAULT_MAX_REPLICAS, DeploymentService, Health
+    from kdm_core.tracking import ChangeTracker
 
 __all__ = [
     "ALLOW_ALL",
@@ -121,6 +131,7 @@ __all__ = [
     "LOCAL",
     "MAX_REPLICAS",
     "AmbiguousName",
+    "Announcer",
     "AuditEvent",
     "AuditSink",
     "AuditUnavailable",
@@ -136,12 +147,16 @@ __all__ = [
     "Caller",
     "Change",
     "ChangeKind",
+    "ChangeLog",
+    "ChangePage",
+    "ChangeTracker",
     "ChangedSinceParked",
     "ClusterOverloaded",
     "ClusterTimeout",
     "ClusterUnreachable",
     "ClusterUnrecognized",
     "Contended",
+    "CountChange",
     "Deployment",
     "DeploymentAnnotator",
     "DeploymentChange",
@@ -155,10 +170,12 @@ __all__ = [
     "DeploymentService",
     "DeploymentWriter",
     "Effect",
+    "EventInstrument",
     "Expect",
     "Forbidden",
     "Halt",
     "Health",
+    "HistoryQuery",
     "Identity",
     "InvalidChange",
     "InvalidInput",
@@ -168,6 +185,7 @@ __all__ = [
     "InvalidSelector",
     "ItemOutcome",
     "ItemResult",
+    "Judgement",
     "KdmError",
     "LabelSelector",
     "LastChange",
@@ -181,12 +199,21 @@ __all__ = [
     "OnError",
     "OutOfBounds",
     "Outcome",
+    "OverrideForbidden",
     "Owner",
+    "OwnerConflict",
+    "OwnerType",
     "Page",
+    "Park",
     "Parked",
+    "ParkedDeployment",
+    "ParkedState",
+    "Parking",
     "ParkingFull",
+    "ParkingLot",
     "ParkingOff",
     "ParkingRecordUnreadable",
+    "ParkingStatus",
     "Plan",
     "PlanChanged",
     "Planned",
@@ -196,6 +223,7 @@ __all__ = [
     "Query",
     "ReasonRequired",
     "ReplicaStatus",
+    "Restore",
     "Rollout",
     "RolloutOutcome",
     "RolloutResult",
@@ -220,6 +248,7 @@ __all__ = [
     "WriteInvalid",
     "WriteRejected",
     "as_json",
+    "judge",
     "parse_policy",
     "rollout_of",
 ]
@@ -238,8 +267,11 @@ _PARTS = (
     "service",
     "owners",
     "parked",
+    "parking",
     "attribution",
     "bulk",
+    "history",
+    "tracking",
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from attrs import frozen
 
 
@@ -20,3 +22,17 @@ class LastChange:
     manager: str
     actor: str = ""
     reason: str = ""
+
+    @property
+    def who(self) -> str:
+        """Who changed it, for a person; "somebody" where nothing says so."""
+        return f"{self.actor} (through {self.manager})" if self.actor else self.manager or "somebody"
+
+
+def moment(seconds: int) -> str:
+    """Return a time as RFC 3339 has it, in UTC.
+
+    Args:
+        seconds: Since 1970.
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

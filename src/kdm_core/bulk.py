@@ -14,6 +14,7 @@ from attrs import frozen
 
 from kdm_core.errors import InvalidQuery, KdmError
 from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentRef
+from kdm_core.parking import ParkedState, check_park_id, state_of
 from kdm_core.rollout import RolloutResult, WaitFor
 from kdm_core.scaling import ANY, Change, Expect
 from kdm_core.selectors import EVERYTHING, LabelSelector
@@ -39,6 +40,68 @@ class OnError(enum.StrEnum):
 
 
 @frozen
+class Park:
+    """Remember the count, and go to zero. What is at zero already stays as it is.
+
+    Attributes:
+        park_id: What the batch is called that is restored together; None for the id of the batch.
+    """
+
+    park_id: str | None = None
+
+    def check(self, maximum: int) -> None:  # noqa: ARG002 - as the other changes
+        """Check that the change could be right.
+
+        Raises:
+            InvalidChange: ``park_id`` is no such name.
+        """
+        if self.park_id is not None:
+            check_park_id(self.park_id)
+
+    def plan(self, held: Deployment) -> tuple[int, tuple[str, ...]]:
+        """Return the count that results, and what to say of it."""
+        if held.replicas.desired == 0 and (held.parked is None or held.parked.uid != held.uid):
+            return 0, ("it has no replicas already, and none are remembered: restoring will leave it so",)
+        return 0, ()
+
+
+@frozen
+class Restore:
+    """Bring back the count that is remembered. What is not parked, or was scaled since, is left alone.
+
+    Attributes:
+        park_id: Only what was parked with this batch; None for any.
+    """
+
+    park_id: str | None = None
+
+    def check(self, maximum: int) -> None:  # noqa: ARG002 - as the other changes
+        """Check that the change could be right.
+
+        Raises:
+            InvalidChange: ``park_id`` is no such name.
+        """
+        if self.park_id is not None:
+            check_park_id(self.park_id)
+
+    def plan(self, held: Deployment) -> tuple[int, tuple[str, ...]]:
+        """Return the count that results, and what to say of it."""
+        parked, current = held.parked, held.replicas.desired
+        if parked is None or self.park_id not in (None, parked.park_id):
+            return current, ()
+        match state_of(parked, held):
+            case ParkedState.PARKED | ParkedState.WOKEN:
+                return parked.replicas, ()
+            case ParkedState.CHANGED:
+                return current, (f"somebody scaled it since it was parked with {parked.replicas}: it is left alone",)
+            case ParkedState.GONE:
+                return current, (f"the one that was parked with {parked.replicas} is gone: this one is left alone",)
+
+
+BulkChange = Change | Park | Restore
+
+
+@frozen
 class BulkItem:
     """One Deployment of a batch, by name.
 
@@ -49,7 +112,7 @@ class BulkItem:
     """
 
     ref: DeploymentRef
-    change: Change
+    change: BulkChange
     expect: Expect = ANY
 
 
@@ -68,7 +131,7 @@ class Selection:
         InvalidQuery: It has neither a selector nor ``everything``, or both.
     """
 
-    change: Change
+    change: BulkChange
     namespace: str = ALL_NAMESPACES
     selector: LabelSelector = EVERYTHING
     everything: bool = False
@@ -113,7 +176,7 @@ class Planned:
     """
 
     ref: DeploymentRef
-    change: Change
+    change: BulkChange
     expect: Expect = ANY
     deployment: Deployment | None = None
     after: int | None = None
@@ -174,8 +237,11 @@ class Plan:
         return blake2b(said.encode(), digest_size=16).hexdigest()
 
 
-def _identity(planned: Planned) -> tuple[str, str, str]:
-    return planned.ref.namespace, planned.ref.name, planned.uid
+def _identity(planned: Planned) -> tuple[str, ...]:
+    """Return what is done to which object: a park and a restore do more than write a count."""
+    change = planned.change
+    also = (type(change).__name__, change.park_id or "") if isinstance(change, Park | Restore) else ("", "")
+    return planned.ref.namespace, planned.ref.name, planned.uid, *also
 
 
 class ItemOutcome(enum.StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -19,8 +20,9 @@ def as_json(value: attrs.AttrsInstance) -> dict[str, Any]:
     same: a time that can be compared and groups that can be tested for membership are worth more to a program than
     the saving of one call.
 
-    A time becomes RFC 3339 in UTC, a set a sorted list, a member of an enumeration its value, a path its text, and a
-    number that is not finite null. What a value has worked out for itself is left out.
+    A time becomes RFC 3339 in UTC, a set a sorted list, a member of an enumeration its value, a path and an exact
+    decimal their text, an error its code and its message, and a number that is not finite null. What a value has worked
+    out for itself is left out.
 
     Args:
         value: Anything that the port or the service takes or returns, a change and an audit event included.
@@ -28,7 +30,7 @@ def as_json(value: attrs.AttrsInstance) -> dict[str, Any]:
     return attrs.asdict(value, filter=lambda attribute, _: attribute.init, value_serializer=_plain)
 
 
-def _plain(_instance: Any, _attribute: Any, value: Any) -> Any:
+def _plain(_instance: Any, _attribute: Any, value: Any) -> Any:  # noqa: PLR0911 - a table
     match value:
         case Enum():
             return value.value
@@ -38,6 +40,8 @@ def _plain(_instance: Any, _attribute: Any, value: Any) -> Any:
             return None
         case frozenset() | tuple():
             return sorted(value, key=str) if isinstance(value, frozenset) else list(value)
-        case PurePath():
+        case PurePath() | Decimal():
             return str(value)
+        case Exception():
+            return {"code": getattr(value, "code", "error"), "message": str(value)}
     return value

@@ -210,6 +210,8 @@ class SyncStatus:
         objects: How many Deployments are held.
         reason: Why it is not synced, connected or fresh, for a person; "" when all is well.
         sources: Each source on its own, ordered by name: a namespace each, or "*" for all of them.
+        owners: Each source of owners that are objects of their own, such as ``horizontalpodautoscalers/*``. What is
+            wrong with one of them hurts no read; () where nobody looks for owners. None where they are known without.
     """
 
     synced: bool
@@ -220,6 +222,7 @@ class SyncStatus:
     objects: int = 0
     reason: str = ""
     sources: tuple[SourceStatus, ...] = ()
+    owners: tuple[SourceStatus, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -320,6 +323,7 @@ class AuditEvent:
         change_reason: Why the caller wanted it, in the caller's own words; "" where none was given.
         batch: The id of the batch that it belongs to; "" where it was asked for on its own.
         park_id: The batch that was parked or restored with it; "" for anything else.
+        overrides: The owners that would change the count back and were overridden, for a person; "" for none.
     """
 
     time: datetime
@@ -337,3 +341,4 @@ class AuditEvent:
     change_reason: str = ""
     batch: str = ""
     park_id: str = ""
+    overrides: str = ""

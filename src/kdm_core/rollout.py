@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
+from kdm_core.attribution import LastChange
 from kdm_core.model import Deployment
 
 DEADLINE_EXCEEDED: Final = "ProgressDeadlineExceeded"
@@ -194,6 +195,7 @@ class RolloutResult:
         message: Why, for a person; "" where it is done. The cluster's own words where it is blocked or stalled.
         warnings: What is not as it should be although it is done, for a person.
         deployment: The newest state that the cluster has reported; None where there is none.
+        superseded_by: Who set another count, where somebody did and it is known.
     """
 
     outcome: RolloutOutcome
@@ -203,3 +205,4 @@ class RolloutResult:
     message: str = ""
     warnings: tuple[str, ...] = ()
     deployment: Deployment | None = None
+    superseded_by: LastChange | None = None

@@ -12,6 +12,7 @@ from attrs import frozen
 from kdm_core.errors import InvalidChange, OutOfBounds
 from kdm_core.model import Deployment, DeploymentRef
 from kdm_core.names import MAX_REPLICAS, check_replicas
+from kdm_core.owners import Judgement
 from kdm_core.rollout import Target
 
 
@@ -247,11 +248,13 @@ class Scaled:
         previous: Its count before. After a relative change, and where a count was expected, it is the count that the
             write replaced; else it is what was last known, or None where nothing was.
         dry_run: Whether nothing was stored.
+        owners: What the Deployment's owners do to the count; () where nobody looks for them.
     """
 
     deployment: Deployment
     previous: int | None = None
     dry_run: bool = False
+    owners: tuple[Judgement, ...] = ()
 
     @property
     def replicas(self) -> int:

@@ -55,6 +55,8 @@ def to_line(event: AuditEvent) -> bytes:
         fields["batch"] = _bounded(event.batch)
     if event.park_id:
         fields["park_id"] = _bounded(event.park_id)
+    if event.overrides:
+        fields["overrides"] = _bounded(event.overrides)
     # json escapes what is not ASCII, and all control characters but DEL.
     return json.dumps(fields, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii") + b"\n"
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
+from kdm_core.attribution import LastChange, moment
 from kdm_core.model import Deployment, Observation, ReplicaStatus
 from kdm_core.rollout import (
     RolloutOutcome,
@@ -39,11 +40,13 @@ class Verdict:
         outcome: How.
         message: Why, for a person; "" where it is done.
         warnings: What is not as it should be although it is done.
+        superseded_by: Who set another count, where somebody did and it is known.
     """
 
     outcome: RolloutOutcome
     message: str = ""
     warnings: tuple[str, ...] = ()
+    superseded_by: LastChange | None = None
 
 
 _DONE: Final = Verdict(RolloutOutcome.DONE)
@@ -100,8 +103,7 @@ class RolloutWait:
         replicas = found.replicas
         desired = replicas.desired
         if desired != target.desired:
-            message = f"somebody set {desired} replicas, where {target.desired} were waited for"
-            return Verdict(RolloutOutcome.SUPERSEDED, message)
+            return _superseded(found, target)
         if found.observed_generation < found.generation:
             self._forget_signs()
             return None
@@ -155,6 +157,13 @@ class RolloutWait:
         if self._is_behind(seen) or found is None:
             return Verdict(RolloutOutcome.UNKNOWN, "the watch has not brought the write yet")
         return Verdict(RolloutOutcome.TIMEOUT, rollout_of(found).message or counts_in_words(found))
+
+
+def _superseded(found: Deployment, target: Target) -> Verdict:
+    by = found.last_change
+    who, when = ("somebody", "") if by is None else (by.who, f" at {moment(by.at)}")
+    message = f"{who} set {found.replicas.desired} replicas{when}, where {target.desired} were waited for"
+    return Verdict(RolloutOutcome.SUPERSEDED, message, superseded_by=by)
 
 
 def _is_trusted(seen: Observation) -> bool:

@@ -14,8 +14,8 @@ from kubernetes import config
 
 from kdm_adapters.kubernetes import ClusterConfig
 from kdm_adapters.kubernetes.api.client import ApiError, Client
+from kdm_adapters.kubernetes.api.resources import DEPLOYMENTS
 from kdm_adapters.kubernetes.config.credentials import Credentials
-from kdm_adapters.kubernetes.watch.reflector import deployments_path
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page
 from kdm_adapters.kubernetes.wire.readers import JSON, LIST_ACCEPT, PROTOBUF, WATCH_ACCEPT, Readers
 from kdm_core import Deployment
@@ -68,7 +68,7 @@ def filled(control_plane: ControlPlane, namespace: str) -> str:
 
 
 async def listed(client: Client, namespace: str, accept: str, **query: str) -> tuple[str, list[Page]]:
-    async with asyncio.timeout(DEADLINE_S), client.stream("list", deployments_path(namespace), query, accept) as answer:
+    async with asyncio.timeout(DEADLINE_S), client.stream("list", DEPLOYMENTS.path(namespace), query, accept) as answer:
         reader = Readers().list(answer.media_type)
         pages = [page async for chunk in answer.body.iter_any() if (page := reader.feed(chunk))]
         return answer.media_type, [*pages, reader.end()]
@@ -79,7 +79,7 @@ async def watched(client: Client, namespace: str, accept: str, **query: str) -> 
     query |= {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": "20"}
     async with (
         asyncio.timeout(DEADLINE_S),
-        client.stream("watch", deployments_path(namespace), query, accept) as answer,
+        client.stream("watch", DEPLOYMENTS.path(namespace), query, accept) as answer,
     ):
         reader, told = Readers().events(answer.media_type), list[Any]()
         async for chunk in answer.body.iter_any():

@@ -84,8 +84,17 @@ def test_the_core_does_not_bring_its_test_suites() -> None:
 def test_the_command_line_is_parsed_with_no_more_than_the_core() -> None:
     """Every command pays for this, those that ask a server too."""
     core = {"attr", "attrs", "kdm_cli", "kdm_core", "kdm_http"}
-    for arguments in (["--help"], ["serve", "--help"], ["certs", "revoke", "--help"], ["policy", "check", "-"]):
+    for arguments in (["serve", "--help"], ["certs", "revoke", "--help"], ["policy", "check", "-"]):
         assert foreign(imported_by_command(*arguments)) == core, arguments
+
+
+def test_a_command_that_asks_a_kdm_loads_no_server_and_no_kubernetes(tmp_path: Path) -> None:
+    """Nor what takes long and is not needed: attrs' classes of the domain, an event loop, a library that draws."""
+    missing = str(tmp_path / "none.pem")
+    flags = ["--server", "https://localhost:1", "--ca", missing, "--cert", missing, "--key", missing]
+    loaded = imported_by_command("get", "web", *flags)
+    assert "kdm_adapters" in loaded
+    assert loaded & (SERVER | {"attr", "asyncio", "cryptography", "httpx", "kdm_http", "rich", "yaml"}) == set()
 
 
 def test_certificates_are_made_without_loading_a_server(tmp_path: Path) -> None:
@@ -124,12 +133,27 @@ def test_a_cluster_without_its_extra_is_an_error_of_one_line() -> None:
     )
 
 
+ASKING = (
+    "kdm_cli/client/",
+    "kdm_cli/commands/",
+    "kdm_cli/contexts.py",
+    "kdm_cli/dev_context.py",
+    "kdm_cli/exits.py",
+    "kdm_cli/news.py",
+    "kdm_cli/output/",
+    "kdm_cli/targets.py",
+    "kdm_cli/waits.py",
+)
+"""The modules of the commands that ask a kdm."""
+
 DISTRIBUTIONS = {
     "aiohttp_socks": "aiohttp-socks",
     "dependency_injector": "dependency-injector",
     "opentelemetry": "opentelemetry-sdk",
     "prometheus_client": "prometheus-client",
     "python_socks": "python-socks",
+    "rich_click": "rich-click",
+    "tomli_w": "tomli-w",
     "yaml": "pyyaml",
 }
 """What installs a package of another name."""
@@ -146,6 +170,8 @@ def extras_of(path: str) -> list[str]:
         return ["kubernetes"]
     if path.endswith("/tracing.py"):
         return ["server", "otel"]
+    if path.startswith(ASKING):
+        return ["cli"]
     if path.startswith(("kdm_http/", "kdm_cli/", "kdm_adapters/prometheus/")):
         return ["server"]
     return []

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from kdm_core.model import DeploymentRef
+from kdm_core.model import Deployment, DeploymentRef
+from kdm_core.ports import OnSeen
 
 
 class Followed:
-    """The followers of single Deployments. See :meth:`kdm_core.ports.DeploymentObserver.follow`."""
+    """The followers of single Deployments, and of all. See :meth:`kdm_core.ports.DeploymentObserver.follow`.
 
-    def __init__(self) -> None:
+    Args:
+        observed: Returns what the cluster itself has said of a Deployment.
+    """
+
+    def __init__(self, observed: Callable[[DeploymentRef], Deployment | None]) -> None:
         self._calls: dict[DeploymentRef, dict[object, Callable[[], None]]] = {}
+        self._of_all: dict[object, OnSeen] = {}
+        self._observed = observed
 
     def add(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
         """Have a function called when a Deployment changes. Returns what ends it, and may be called twice."""
@@ -29,14 +36,35 @@ class Followed:
 
         return end
 
+    def add_to_all(self, on_seen: OnSeen, present: Iterable[DeploymentRef]) -> Callable[[], None]:
+        """Have a function called with each state of each Deployment. Returns what ends it, and may be called twice.
+
+        Args:
+            on_seen: The function.
+            present: The Deployments that are there: it is called with them first.
+        """
+        ticket = object()
+        for ref in present:
+            on_seen(ref, self._observed(ref))
+        self._of_all[ticket] = on_seen
+
+        def end() -> None:
+            self._of_all.pop(ticket, None)
+
+        return end
+
     def changed(self, ref: DeploymentRef) -> None:
-        """Call the followers of a Deployment."""
+        """Call the followers of a Deployment, and of all."""
         if self._calls and (calls := self._calls.get(ref)):
             for call in list(calls.values()):
                 call()
+        if self._of_all:
+            seen = self._observed(ref)
+            for on_seen in list(self._of_all.values()):
+                on_seen(ref, seen)
 
     def all_changed(self) -> None:
-        """Call everybody's."""
+        """Call everybody's of single Deployments."""
         for ref in list(self._calls):
             self.changed(ref)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Generic
+
 from attrs import evolve, frozen
 
 from kdm_adapters.cache.store import Objects
+from kdm_adapters.cache.watched import W
 from kdm_core.model import Deployment
 from kdm_core.versions import older
 
@@ -54,12 +57,12 @@ class Before:
         )
 
 
-class OwnWrites:
+class OwnWrites(Generic[W]):
     """The writes that a source has not delivered yet, by namespace and name."""
 
     def __init__(self) -> None:
-        self._written: dict[tuple[str, str], Deployment] = {}
-        self._beneath: dict[tuple[str, str], Deployment | None] = {}
+        self._written: dict[tuple[str, str], W] = {}
+        self._beneath: dict[tuple[str, str], W | None] = {}
         self._settled: set[tuple[str, str]] = set()
         self._unintroduced: set[str] = set()
 
@@ -78,7 +81,7 @@ class OwnWrites:
             if resource_version is None or not older(resource_version, written.resource_version)
         ]
 
-    def beneath(self, held: Deployment | None, namespace: str, name: str) -> Deployment | None:
+    def beneath(self, held: W | None, namespace: str, name: str) -> W | None:
         """Return what the source itself has said of a Deployment.
 
         Args:
@@ -88,7 +91,7 @@ class OwnWrites:
         """
         return self._beneath.get((namespace, name), held)
 
-    def add(self, written: Deployment, held: Deployment | None, *, introduced: bool = True) -> None:
+    def add(self, written: W, held: W | None, *, introduced: bool = True) -> None:
         """Keep a write until the source delivers it.
 
         Args:
@@ -108,14 +111,14 @@ class OwnWrites:
         self._beneath.pop((namespace, name), None)
         return self._written.pop((namespace, name), None) is not None
 
-    def overtook(self, delivered: Deployment | None, namespace: str, name: str) -> bool:
+    def overtook(self, delivered: W | None, namespace: str, name: str) -> bool:
         """The source delivered something older than the write. Returns whether something was written."""
         if (namespace, name) not in self._written:
             return False
         self._beneath[namespace, name] = delivered
         return True
 
-    def introduces(self, kind: str, deployment: Deployment, held: Deployment | None) -> bool:
+    def introduces(self, kind: str, deployment: W, held: W | None) -> bool:
         """Return whether an event fits what is held.
 
         A watch announces a new object with ADDED. A MODIFIED for one that is not held, or held from a write's answer
@@ -135,7 +138,7 @@ class OwnWrites:
         """
         self._settled = set(self._written) if newest else set()
 
-    def merge(self, listed: Objects, resource_version: str) -> None:
+    def merge(self, listed: Objects[W], resource_version: str) -> None:
         """Lay the writes over a list's result that does not have them yet; forget the others."""
         for key in self._settled:
             self.discard(*key)
@@ -150,6 +153,6 @@ class OwnWrites:
                 self.discard(*key)
         self._unintroduced.intersection_update({each.uid for each in self._written.values()})
 
-    def _version(self, deployment: Deployment) -> str:
+    def _version(self, deployment: W) -> str:
         written = self._written.get((deployment.ref.namespace, deployment.ref.name))
         return written.resource_version if written is not None and written.uid == deployment.uid else ""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Generic
+
 from kdm_adapters.cache.own_writes import Before, OwnWrites
-from kdm_adapters.cache.store import Objects, Store
-from kdm_core.model import Deployment, DeploymentRef
+from kdm_adapters.cache.store import Objects, ObjectStore
+from kdm_adapters.cache.watched import W
+from kdm_core.model import DeploymentRef
 from kdm_core.versions import older
 
 
-class Published:
-    """The Deployments of one source, in a store that sources share.
+class Published(Generic[W]):
+    """The objects of one source, in a store that sources share.
 
     Args:
         store: Where they are shown.
         namespace: The namespace, or None for all of them.
     """
 
-    def __init__(self, store: Store, namespace: str | None) -> None:
+    def __init__(self, store: ObjectStore[W], namespace: str | None) -> None:
         self._store = store
         self._namespace = namespace
-        self._own_writes = OwnWrites()
+        self._own_writes = OwnWrites[W]()
         self._era = 0
 
     def before(self, namespace: str, name: str, seen: str) -> Before:
@@ -35,7 +38,7 @@ class Published:
             return Before(self._era, seen)
         return Before(self._era, seen, held.resource_version, held.uid)
 
-    def write(self, written: Deployment, before: Before, seen: str) -> bool:
+    def write(self, written: W, before: Before, seen: str) -> bool:
         """Show the result of a write, unless the source has already delivered as much, including its deletion.
 
         Args:
@@ -58,11 +61,11 @@ class Published:
             self._store.put(written)
         return fits
 
-    def observed(self, namespace: str, name: str) -> Deployment | None:
+    def observed(self, namespace: str, name: str) -> W | None:
         """Return what the source itself has said of a Deployment: what is shown, without our own writes."""
         return self._own_writes.beneath(self._store.get(namespace, name), namespace, name)
 
-    def event(self, kind: str, deployment: Deployment, *, in_order: bool = False) -> bool:
+    def event(self, kind: str, deployment: W, *, in_order: bool = False) -> bool:
         """Show what an event says.
 
         Args:
@@ -96,7 +99,7 @@ class Published:
         """A list is requested; ``newest`` says whether it is for the newest state."""
         self._own_writes.list_begins(newest=newest)
 
-    def replace(self, complete: Objects, resource_version: str) -> None:
+    def replace(self, complete: Objects[W], resource_version: str) -> None:
         """Show a complete state instead of what was there."""
         written = self._own_writes.keys()
         self._own_writes.merge(complete, resource_version)
@@ -124,5 +127,5 @@ class Published:
     def clear(self) -> None:
         """Show nothing: what was there belongs to another cluster, and so does what is still being written there."""
         self._era += 1
-        self._own_writes = OwnWrites()
+        self._own_writes = OwnWrites[W]()
         self._store.replace(self._namespace, {})

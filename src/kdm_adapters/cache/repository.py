@@ -22,7 +22,7 @@ from kdm_core.model import (
     SyncStatus,
 )
 from kdm_core.names import check_name, check_namespace
-from kdm_core.ports import DeploymentRepository
+from kdm_core.ports import DeploymentRepository, OnSeen
 
 
 class CachedRepository(Observing, DeploymentRepository):
@@ -53,11 +53,11 @@ class CachedRepository(Observing, DeploymentRepository):
         self._store = store
         self._all_views = views
         self._changes = Broadcaster(store.list, buffer=buffer, on_lagged=on_lagged)
-        self._followed = Followed()
+        self._sources = Sources(views, stale_after_s=stale_after_s, refuse_stale=refuse_stale, clock=clock)
+        self._followed = Followed(self._sources.said)
         self._store.on_change = self._on_change
         self._store.on_observed = self._followed.changed
         self._awaited = {each or ALL_NAMESPACES: AwaitedVersions() for each in views}
-        self._sources = Sources(views, stale_after_s=stale_after_s, refuse_stale=refuse_stale, clock=clock)
         # For whoever waits: set as well when there is nothing to wait for any more.
         self._synced_or_closed = {each: asyncio.Event() for each in {None, *views}}
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,6 +112,10 @@ class CachedRepository(Observing, DeploymentRepository):
         """See the port."""
         self._sources.check_watched(ref.namespace)
         return self._sources.observed(ref)
+
+    def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
+        """See the port."""
+        return self._followed.add_to_all(on_seen, [each.ref for each in self._store.list()])
 
     def _enter(self) -> None:
         """Note that it is entered.

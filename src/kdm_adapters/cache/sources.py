@@ -11,7 +11,7 @@ from attrs import evolve
 
 from kdm_adapters.cache.published import Published
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
-from kdm_core.model import ALL_NAMESPACES, DeploymentRef, Observation, SourceStatus, SyncStatus
+from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentRef, Observation, SourceStatus, SyncStatus
 from kdm_core.versions import older
 
 _NAMED: Final = 3
@@ -131,9 +131,12 @@ class Sources:
 
     def observed(self, ref: DeploymentRef) -> Observation:
         """Return what the source of a watched namespace has said of a Deployment."""
-        view = self._views[self.of(ref.namespace)]
-        (source,) = self._statuses([view])
-        return Observation(view.published.observed(ref.namespace, ref.name), source)
+        (source,) = self._statuses([self._views[self.of(ref.namespace)]])
+        return Observation(self.said(ref), source)
+
+    def said(self, ref: DeploymentRef) -> Deployment | None:
+        """Return what the source of a watched namespace has said of a Deployment, without how far it can be trusted."""
+        return self._views[self.of(ref.namespace)].published.observed(ref.namespace, ref.name)
 
     def have_seen(self, namespace: str, resource_version: str) -> bool:
         """Return whether a namespace, or all for "*", has been seen at a version."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
+
+from attrs import evolve
 
 from kdm_adapters.cache.broadcast import BUFFER
 from kdm_adapters.cache.joined import ShowsJoined
@@ -18,13 +19,15 @@ from kdm_adapters.cache.store import Store
 from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes.api.client import ApiError, Client
 from kdm_adapters.kubernetes.api.errors import probe_error
+from kdm_adapters.kubernetes.api.resources import AUTOSCALERS
+from kdm_adapters.kubernetes.autoscalers import joining
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials, InvalidClusterConfig
 from kdm_adapters.kubernetes.scale import ScaleWriter
-from kdm_adapters.kubernetes.watch.reflector import Reflector
-from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.watch.tuning import Tuning
-from kdm_adapters.kubernetes.wire.readers import Readers
-from kdm_core.model import Deployment, DeploymentRef
+from kdm_adapters.kubernetes.watch.watches import Watches
+from kdm_adapters.kubernetes.wire.autoscalers import decoder
+from kdm_adapters.kubernetes.wire.readers import JsonReaders, Readers
+from kdm_core.model import Deployment, DeploymentRef, SyncStatus
 from kdm_core.names import check_namespace, check_replicas
 from kdm_core.ports import WatchInstrument
 from kdm_core.scaling import ANY, Expect
@@ -61,6 +64,8 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
         stale_after_s: After how many seconds without proof of freshness the cache counts as stale.
         refuse_stale: Whether reads are refused then (``CacheStale``).
         write_timeout_s: How long a write may take, in seconds.
+        owners: Whether to look for who else changes the counts. HorizontalPodAutoscalers are watched for it, which
+            needs permission to list and watch them; without it the Deployments are read all the same.
         buffer: How many changes a follower may fall behind.
         instrument: Reports what happens.
         tuning: The watch cache's numbers.
@@ -82,6 +87,7 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
         stale_after_s: float = STALE_AFTER_S,
         refuse_stale: bool = False,
         write_timeout_s: float = WRITE_TIMEOUT_S,
+        owners: bool = False,
         buffer: int = BUFFER,
         instrument: WatchInstrument | None = None,
         tuning: Tuning | None = None,
@@ -97,18 +103,38 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
         self._client = Client(Credentials(config or ClusterConfig()), self._instrument, on_server_changed=self._reset)
         store = Store()
         self._joined = store.joined
-        self._readers = Readers(store.get)
-        self._views = {
-            each: WatchState(
-                store,
-                each,
+        self._readers = Readers(store.get, owners=owners)
+        self._stale_after_s = stale_after_s
+        self._watches = Watches(
+            store,
+            self._client,
+            self._readers,
+            watched,
+            label_selector=label_selector,
+            tuning=tuning,
+            instrument=self._instrument,
+            clock=clock,
+            sleep=sleep,
+            rng=rng,
+            on_synced=self._on_synced,
+        )
+        self._autoscalers = (
+            Watches(
+                joining(self._joined),
+                self._client,
+                JsonReaders(decoder()),
+                watched,
+                resource=AUTOSCALERS,
                 tuning=tuning,
                 instrument=self._instrument,
+                clock=clock,
+                sleep=sleep,
                 rng=rng,
-                on_synced=functools.partial(self._on_synced, each),
             )
-            for each in watched
-        }
+            if owners
+            else None
+        )
+        self._views = self._watches.views
         super().__init__(
             store,
             self._views,
@@ -120,19 +146,6 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
         )
         for view in self._views.values():
             view.history.on_reached = self._awaited[view.source].reached
-        self._reflectors = [
-            Reflector(
-                view,
-                self._client,
-                self._readers,
-                label_selector=label_selector,
-                verify_every_s=(tuning or Tuning()).verify_every_s,
-                instrument=self._instrument,
-                clock=clock,
-                sleep=sleep,
-            )
-            for view in self._views.values()
-        ]
         self._writer = ScaleWriter(
             self._client,
             self._store,
@@ -150,8 +163,9 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
             RuntimeError: It was entered before.
         """
         self._enter()
-        for reflector, view in zip(self._reflectors, self._views.values(), strict=True):
-            self._start(reflector.run(), f"kdm-reflector-{view.source}")
+        for watches in self._all_watches:
+            for work, name in watches.work():
+                self._start(work, name)
         return self
 
     async def __aexit__(
@@ -171,6 +185,13 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
                 await self._client.close()
         except TimeoutError:
             _log.warning("connections to the cluster were not closed within %g s", STOP_TIMEOUT_S)
+
+    def sync_status(self) -> SyncStatus:
+        """See the port."""
+        status = super().sync_status()
+        if self._autoscalers is None:
+            return status
+        return evolve(status, owners=self._autoscalers.statuses(self._stale_after_s))
 
     async def probe(self) -> None:
         """See the port. Asks ``/readyz``; the API server's answer that it may not be asked is one, too."""
@@ -199,7 +220,14 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
     def _reset(self) -> None:
         """Forget everything and read it again: what is held is what another server said."""
         self._unsynced()  # nothing was deleted: followers begin again with the state of the other server
-        for view in self._views.values():
-            view.reset()
-        for reflector in self._reflectors:
-            reflector.wake()
+        for watches in self._all_watches:
+            watches.reset()
+
+    @property
+    def _all_watches(self) -> tuple[Watches[Any], ...]:
+        return (self._watches,) if self._autoscalers is None else (self._watches, self._autoscalers)
+
+    def _say_stopped(self) -> None:
+        super()._say_stopped()
+        for watches in self._all_watches:
+            watches.stop()

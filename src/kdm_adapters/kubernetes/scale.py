@@ -12,7 +12,7 @@ from kdm_adapters.cache.own_writes import written_over
 from kdm_adapters.cache.store import Store
 from kdm_adapters.kubernetes.api.client import ApiError, Client, Patch
 from kdm_adapters.kubernetes.api.errors import lookup_error, unwritten, write_error
-from kdm_adapters.kubernetes.watch.reflector import deployments_path
+from kdm_adapters.kubernetes.api.resources import DEPLOYMENTS
 from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, Scale, scale
@@ -76,7 +76,7 @@ class ScaleWriter:
         if held is None:
             raise DeploymentNotFound(ref)
         before = view.before(ref)
-        path = f"{deployments_path(ref.namespace)}/{quote(ref.name, safe='')}/scale"
+        path = f"{DEPLOYMENTS.path(ref.namespace)}/{quote(ref.name, safe='')}/scale"
         query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
         try:
             answer = await self._client.request(
@@ -122,7 +122,7 @@ class ScaleWriter:
         query = {"fieldSelector": f"metadata.name={ref.name}"} | self._selector
         try:
             answer = await self._client.request(
-                "list", "GET", deployments_path(ref.namespace), query, timeout_s=self._timeout_s
+                "list", "GET", DEPLOYMENTS.path(ref.namespace), query, timeout_s=self._timeout_s
             )
             found = read_page(answer, self._decoder).deployments
         except ApiError as error:
@@ -133,7 +133,7 @@ class ScaleWriter:
         for each in found:
             if each.ref == ref:
                 self._view(ref.namespace).looked_up(each, before, self._clock())
-                return each
+                return self._store.joined.join(each)
         return None
 
 

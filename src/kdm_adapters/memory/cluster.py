@@ -11,6 +11,7 @@ from typing import Final
 from attrs import evolve
 
 from kdm_adapters.memory import controllers
+from kdm_adapters.memory.autoscalers import MemoryAutoscalers
 from kdm_adapters.memory.controllers import Controllers, Pace
 from kdm_core.attribution import LastChange
 from kdm_core.labels import Labels
@@ -39,6 +40,7 @@ class MemoryCluster:
         deployments: All there are.
         version: The newest resourceVersion.
         watchers: Called with every change; None for a deletion.
+        autoscalers: The HorizontalPodAutoscalers there are.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class MemoryCluster:
         self.deployments: dict[DeploymentRef, Deployment] = {}
         self.version = 0
         self.watchers: list[Callable[[DeploymentRef, Deployment | None], None]] = []
+        self.autoscalers = MemoryAutoscalers()
         self._settle = settle
         self._clock = clock
         self._controllers = None if pace is None else Controllers(pace, call_later, self._take_step)

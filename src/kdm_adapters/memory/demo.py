@@ -25,8 +25,9 @@ _DEMO: Final = (
 
 
 def seed(cluster: MemoryCluster) -> None:
-    """Create the demo Deployments. Two namespaces have one called ``api``, so that an ambiguous name can be tried."""
+    """Create the demo Deployments, and an autoscaler. Two namespaces have an ``api``: to try an ambiguous name."""
     for namespace, name, replicas, labels, paused in _DEMO:
         ref = DeploymentRef(namespace, name)
         cluster.create(ref, replicas, labels=labels, paused=paused)
         cluster.settle(ref)
+    cluster.autoscalers.put(DeploymentRef("shop", "storefront"), "storefront", least=4, most=20)

@@ -9,9 +9,12 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from types import TracebackType
 from typing import Self
 
+from attrs import evolve
+
 from kdm_adapters.cache.followed import AwaitedVersions, Followed
 from kdm_adapters.cache.joined import FIELD_MANAGER, Joined, ShowsJoined
 from kdm_adapters.cache.observing import Observing
+from kdm_adapters.cache.targets import Targets
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_adapters.memory.faults import Faults
 from kdm_adapters.memory.sources import Source, Sources
@@ -34,10 +37,11 @@ from kdm_core.model import (
     DeploymentChange,
     DeploymentRef,
     Observation,
+    SourceStatus,
     SyncStatus,
 )
 from kdm_core.names import check_namespace, check_replicas
-from kdm_core.ports import DeploymentRepository, WatchInstrument
+from kdm_core.ports import DeploymentRepository, OnSeen, WatchInstrument
 from kdm_core.scaling import ANY, Expect
 
 
@@ -60,7 +64,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         * quotas; RBAC, but for a namespace that cannot be read (``faults.disconnected_namespaces``)
         * namespaces themselves: each name is one, and none can be deleted
         * finalizers: what is deleted is gone
-        * ReplicaSets and Pods themselves, autoscalers that fight over the count
+        * ReplicaSets and Pods themselves; autoscalers at work: they are there, and change no count
         * several processes, or keeping anything when this one ends
 
     Args:
@@ -69,6 +73,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         namespaces: The namespaces to watch; empty for all of them.
         stale_after_s: After how many seconds without proof of freshness the snapshot counts as stale.
         refuse_stale: Whether reads of a stale snapshot are refused.
+        owners: Whether to look for who else changes the counts: the cluster's autoscalers.
         buffer: How many changes a follower may fall behind.
         instrument: Counts the subscribers that lag.
         clock: Monotonic seconds, for the age.
@@ -85,6 +90,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         namespaces: Collection[str] = (),
         stale_after_s: float = math.inf,
         refuse_stale: bool = False,
+        owners: bool = False,
         buffer: int = SUBSCRIBER_BUFFER,
         instrument: WatchInstrument | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -107,11 +113,12 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
             each: asyncio.Event() for each in (ALL_NAMESPACES, *(source.name for source in self._sources))
         }
         self._subscribers: set[Subscriber] = set()
-        self._followed = Followed()
+        self._followed = Followed(self._said)
         self._awaited = {each.name: AwaitedVersions() for each in self._sources}
         # Of our own writes that the watch has not delivered: what it delivered last.
         self._beneath: dict[DeploymentRef, Deployment | None] = {}
         self._joined = Joined(self._snapshot.get, lambda held: self._apply(held.ref, held))
+        self._targets = Targets(self._joined) if owners else None
         self._closed = False
         for each in deployments:
             self.cluster.create(each.ref, each.replicas.desired, labels=each.labels, paused=each.paused)
@@ -126,6 +133,8 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
             raise RuntimeError("a repository can be entered only once: make another one")
         self._sources.running = True
         self.cluster.watchers.append(self._on_change)
+        if self._targets is not None:
+            self.cluster.autoscalers.watch(self._targets.put)
         self._look()
         return self
 
@@ -135,6 +144,8 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         """End the ``changes`` iterators."""
         if self._sources.running:
             self.cluster.watchers.remove(self._on_change)
+            if self._targets is not None:
+                self.cluster.autoscalers.watchers.remove(self._targets.put)
         self._sources.running, self._closed = False, True
         self._look()
         for subscriber in self._subscribers:
@@ -170,11 +181,15 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         found = self.cluster.deployments.get(ref)
         if found is None:
             raise DeploymentNotFound(ref)
-        return found
+        return self._joined.join(found)
 
     def sync_status(self) -> SyncStatus:
         """See the port."""
-        return self._sources.status(len(self._snapshot))
+        status = self._sources.status(len(self._snapshot))
+        if self._targets is None:
+            return status
+        watched = SourceStatus("horizontalpodautoscalers/*", self._sources.running, self._sources.running, "", 0.0)
+        return evolve(status, owners=(watched,))
 
     async def wait_synced(self, timeout_s: float) -> None:
         """See the port."""
@@ -227,7 +242,11 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
     def observed(self, ref: DeploymentRef) -> Observation:
         """See the port."""
         self._sources.check_watched(ref.namespace)
-        return self._sources.observed(ref, self._beneath.get(ref, self._snapshot.get(ref)))
+        return self._sources.observed(ref, self._said(ref))
+
+    def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
+        """See the port."""
+        return self._followed.add_to_all(on_seen, sorted(self._snapshot))
 
     def break_watch(self) -> None:
         """Stop seeing what happens in ``cluster``: ``faults.disconnected``."""
@@ -236,6 +255,9 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
     def heal_watch(self) -> None:
         """See again, and catch up."""
         self.faults.disconnected = False
+
+    def _said(self, ref: DeploymentRef) -> Deployment | None:
+        return self._beneath.get(ref, self._snapshot.get(ref))
 
     def _look(self) -> None:
         """Begin or cease to see the cluster, as the faults have it."""

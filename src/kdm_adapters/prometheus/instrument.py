@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
-from kdm_core import ItemOutcome, Outcome, ServiceInstrument, SourceStatus, SyncStatus, WatchInstrument
+from kdm_core import EventInstrument, ItemOutcome, Outcome, ServiceInstrument, SourceStatus, SyncStatus, WatchInstrument
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for requests to the cluster, in seconds: a healthy API server answers within the first few."""
@@ -40,7 +40,7 @@ KNOWN_VERSIONS: Final = ("", "0.0.4", "1.0.0")
 _C = TypeVar("_C", bound=Collector)
 
 
-class PrometheusInstrument(ServiceInstrument, WatchInstrument):
+class PrometheusInstrument(ServiceInstrument, EventInstrument, WatchInstrument):
     """Keeps kdm's metrics in a registry of its own; ``render`` writes them out.
 
     The metrics are documented by their own help texts. Labels never hold what a caller sent, and a metric keeps at
@@ -107,11 +107,25 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
             ("outcome",),
             initial=tuple(outcome.value for outcome in ItemOutcome),
         )
+        self._owner_conflicts = self._counters(
+            "kdm_owner_conflicts_total",
+            "Counts asked for that an owner changes back, by the owner's kind: refused, or overridden.",
+            ("kind", "answer"),
+        )
         self._lags = self._counters(
             "kdm_subscriber_lags_total", "Times a follower of changes fell behind and had to start over."
         )
         self._audit_lost = self._counters(
             "kdm_audit_events_lost_total", "Audit events that could not be recorded where they belong."
+        )
+        self._announced = self._counters(
+            "kdm_events_announced_total", "Changes announced as Kubernetes Events on their Deployment."
+        )
+        self._not_announced = self._counters(
+            "kdm_events_dropped_total",
+            "Changes not announced as Kubernetes Events, by reason.",
+            ("reason",),
+            initial=("rate", "queue", "refused", "failed", "stopped"),
         )
 
     def observe(self, sync_status: Callable[[], SyncStatus]) -> None:
@@ -129,6 +143,14 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
             dropped: Asked at each scrape: how many were not written so far.
         """
         self._register(_Log(dropped))
+
+    def observe_history(self, entries: Callable[[], int]) -> None:
+        """Report how much history is kept with each scrape. Call it once.
+
+        Args:
+            entries: Asked at each scrape: how many changes are kept.
+        """
+        self._register(_History(entries))
 
     def observe_audit(self, writable: Callable[[], bool]) -> None:
         """Report an audit trail with each scrape. Call it once.
@@ -186,11 +208,20 @@ class PrometheusInstrument(ServiceInstrument, WatchInstrument):
     def bulk_item(self, outcome: str) -> None:
         self._bulk_items.add((outcome,))
 
+    def owner_conflict(self, kind: str, *, overridden: bool) -> None:
+        self._owner_conflicts.add((kind, "overridden" if overridden else "refused"))
+
     def subscriber_lagged(self) -> None:
         self._lags.add()
 
     def audit_lost(self) -> None:
         self._audit_lost.add()
+
+    def event_announced(self) -> None:
+        self._announced.add()
+
+    def event_dropped(self, reason: Literal["rate", "queue", "refused", "failed", "stopped"]) -> None:
+        self._not_announced.add((reason,))
 
     def _counters(
         self, name: str, help_text: str, labels: tuple[str, ...] = (), initial: tuple[str, ...] = ()
@@ -234,7 +265,7 @@ class _Cache(Collector):
             "kdm_cache_connected", "1 while the cluster delivers changes of every source.", status.connected
         )
         yield GaugeMetricFamily("kdm_cache_stale", "1 while the cache is older than it may be.", status.stale)
-        yield from _per_source(status.sources)
+        yield from _per_source((*status.sources, *status.owners))
         if status.resource_version.isascii() and status.resource_version.isdigit():
             yield GaugeMetricFamily(
                 "kdm_cache_resource_version",
@@ -273,6 +304,14 @@ class _Audit(Collector):
     def collect(self) -> Iterator[Metric]:
         help_text = "1 while the audit trail can be written; 0 while its disk is full or its reader stands still."
         yield GaugeMetricFamily("kdm_audit_writable", help_text, self._writable())
+
+
+class _History(Collector):
+    def __init__(self, entries: Callable[[], int]) -> None:
+        self._entries = entries
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("kdm_history_entries", "Changes of counts that are kept as history.", self._entries())
 
 
 class _Build(Collector):

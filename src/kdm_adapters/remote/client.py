@@ -16,9 +16,13 @@ from urllib.parse import quote, urlencode
 
 from kdm_adapters.remote.access import Access, Address, Proxy, proxy_for
 from kdm_adapters.remote.connection import CONNECT_TIMEOUT_S, SAFE, Answer, Connection
-from kdm_adapters.remote.errors import Json, problem_of
+from kdm_adapters.remote.errors import problem_of
+from kdm_adapters.remote.members import Json
 from kdm_adapters.remote.sse import Event
+from kdm_adapters.remote.transport_errors import Misdirected
 from kdm_core.errors import KdmError, NotSeenYet, Unavailable
+
+__all__ = ["Answer", "Client", "deployment_path", "list_path"]
 
 BASE: Final = "/api/v2"
 
@@ -72,7 +76,7 @@ class Client:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         patience_s: float = PATIENCE_S,
         agent: str = "kdm",
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.access = access
         self._address: Address = access.address()
@@ -83,6 +87,8 @@ class Client:
         self._agent = agent
         self._sleep = sleep
         self._kept: Connection | None = None
+        self._open: set[Connection] = set()
+        self._aborted = False
         self._met = False  # whether the server has ever answered
 
     def __enter__(self) -> Self:
@@ -94,8 +100,15 @@ class Client:
     def close(self) -> None:
         """Close the connection. The next call makes another one."""
         if self._kept is not None:
+            self._open.discard(self._kept)
             self._kept.close()
             self._kept = None
+
+    def abort(self) -> None:
+        """Break off what other threads do with this client: it fails at once, and so does whatever is asked later."""
+        self._aborted = True
+        for connection in list(self._open):
+            connection.abort()
 
     def get(self, path: str, query: Mapping[str, str] | None = None, *, timeout_s: float | None = None) -> Json:
         """Return the body of what is at a path. See :meth:`call`."""
@@ -193,6 +206,7 @@ class Client:
                 connection.read("GET", response)
             yield from connection.events(response)
         finally:
+            self._open.discard(connection)
             connection.close()
 
     def follow(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Event]:
@@ -233,7 +247,12 @@ class Client:
                 self.close()
 
     def _connect(self) -> Connection:
-        return Connection(self.access, self._address, self._proxy, self._connect_timeout_s)
+        connection = Connection(self.access, self._address, self._proxy, self._connect_timeout_s)
+        self._open.add(connection)
+        if self._aborted:
+            connection.close()
+            raise Misdirected("the client was aborted")
+        return connection
 
     def _may_repeat(self, error: KdmError, method: str, sent: Mapping[str, str]) -> bool:
         problem = problem_of(error)

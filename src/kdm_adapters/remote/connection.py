@@ -6,13 +6,15 @@ import base64
 import http.client
 import json
 import select
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple, NoReturn
 
 from kdm_adapters.remote.access import Access, Address, Proxy
-from kdm_adapters.remote.errors import Json, error_of
+from kdm_adapters.remote.errors import error_of
+from kdm_adapters.remote.members import Json
 from kdm_adapters.remote.sse import Event, Events, EventTooLarge
 from kdm_adapters.remote.transport_errors import Unreachable, of_asking, of_connecting
 from kdm_core.errors import ClusterUnrecognized
@@ -103,6 +105,12 @@ class Connection:
     def close(self) -> None:
         """Close it."""
         self._http.close()
+
+    def abort(self) -> None:
+        """Break off what another thread does with it."""
+        if self._http.sock is not None:
+            with suppress(OSError):
+                self._http.sock.shutdown(socket.SHUT_RDWR)
 
     def ask(
         self, method: str, target: str, sent: Mapping[str, str], content: bytes, timeout_s: float

@@ -10,7 +10,7 @@ import msgspec
 from kdm_core.attribution import LastChange
 from kdm_core.labels import NO_LABELS, Labels
 from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
-from kdm_core.owners import Owner
+from kdm_core.owners import Owner, OwnerType
 from kdm_core.parked import Parked
 
 
@@ -38,6 +38,8 @@ class _Owner(_Body, frozen=True):
     name: str
     min: int | None = None
     max: int | None = None
+    type: str = OwnerType.OPERATOR
+    holds: bool = False
 
 
 class _Parked(_Body, frozen=True):
@@ -49,8 +51,8 @@ class _Parked(_Body, frozen=True):
 
 
 class _LastChange(_Body, frozen=True):
-    at: datetime
     manager: str
+    at: datetime | None = None
     actor: str = ""
     reason: str = ""
 
@@ -133,7 +135,7 @@ def read_deployment(data: bytes) -> Deployment:
         labels=Labels(body.labels) if body.labels else NO_LABELS,
         progressing=conditions.get("Progressing"),
         replica_failure=conditions.get("ReplicaFailure"),
-        owners=tuple(Owner(each.kind, each.name, each.min, each.max) for each in body.owners),
+        owners=tuple(map(_owned, body.owners)),
         parked=None if body.parked is None else _parked(body.parked, body.uid),
         last_change=None if body.last_change is None else _last_change(body.last_change),
     )
@@ -163,6 +165,12 @@ def read_freshness(data: bytes) -> Freshness:
         raise NotKdms(f"no bookmark: {error}") from None
 
 
+def _owned(owner: _Owner) -> Owner:
+    known = owner.type in set(OwnerType)
+    kind = OwnerType(owner.type) if known else OwnerType.OPERATOR  # a newer kdm may know more
+    return Owner(owner.kind, owner.name, owner.min, owner.max, kind, holds=owner.holds)
+
+
 def _parked(parked: _Parked, uid: str) -> Parked:
     """Return the record of a parked Deployment: it is shown with the object alone that was parked."""
     return Parked(uid, parked.replicas, _seconds(parked.at), parked.by, parked.reason, parked.park_id)
@@ -172,5 +180,5 @@ def _last_change(change: _LastChange) -> LastChange:
     return LastChange(_seconds(change.at), change.manager, change.actor, change.reason)
 
 
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
+def _seconds(moment: datetime | None) -> int:
+    return 0 if moment is None else int(moment.timestamp())

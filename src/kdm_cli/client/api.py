@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from kdm_cli.client.connection import Answer, Connection
-from kdm_cli.client.writes import write
+from kdm_adapters.remote.access import Access
+from kdm_adapters.remote.client import BASE, TIMEOUT_S, Answer, Client, deployment_path, list_path
+from kdm_cli.client.failures import explained
 from kdm_cli.contexts import Context
 from kdm_cli.exits import CommandError
 from kdm_cli.targets import Target
 
-BASE: Final = "/api/v2"
-
 PAGE: Final = 500
 """How many Deployments to ask for at once."""
+
+BULK_S: Final = 240.0
+"""How long a change of many may take, in seconds: kdm begins writes for two minutes, and finishes them in one."""
 
 Json = dict[str, Any]
 
@@ -23,23 +27,34 @@ Json = dict[str, Any]
 class Kdm:
     """A kdm, as a context names it. Every method raises :class:`kdm_cli.exits.CommandError` where it cannot be done.
 
+    Not for several threads at a time, but for ``abort``.
+
     Args:
         context: Which kdm, and who asks.
+        sleep: Waits so many seconds, between attempts.
 
     Attributes:
         context: The context.
-        connection: The connection that all calls share.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, sleep: Callable[[float], object] = time.sleep) -> None:
         self.context = context
-        self.connection = Connection(context)
         self._about: Json | None = None
+        with explained():
+            self._client = Client(Access(*context[1:5]), sleep=sleep)
+
+    def abort(self) -> None:
+        """Break off what another thread asks; it fails at once, and so does whatever is asked later."""
+        self._client.abort()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
 
     def about(self) -> Json:
         """Return which kdm it is, who asks, and what it offers."""
         if self._about is None:
-            self._about = dict(self.connection.call("GET", BASE).body)
+            self._about = self._get(BASE)
         return self._about
 
     def need(self, feature: str, what: str) -> None:
@@ -57,7 +72,7 @@ class Kdm:
 
     def get(self, target: Target) -> Json:
         """Return a Deployment."""
-        return dict(self.connection.call("GET", path_of(target)).body)
+        return self._get(deployment_path(*target))
 
     def list(self, namespace: str | None, selector: str = "", states: str = "") -> Json:
         """Return all Deployments, page after page, as one list.
@@ -79,77 +94,93 @@ class Kdm:
         token: str | None = ""
         while token is not None:
             query = {"labelSelector": selector, "state": states, "limit": str(PAGE), "continue": token}
-            page: Json = self.connection.call("GET", list_path(namespace), query).body
+            page = self._get(list_path(namespace), query)
             yield page
             token = page["metadata"]["continue"]
 
+    def events(self, namespace: str | None, selector: str = "", states: str = "") -> Iterator[tuple[str, Json]]:
+        """Yield what happens to Deployments, over any number of connections: each event's name and data.
+
+        ``interrupted`` comes where a connection broke, with the reason as ``why``.
+        """
+        query = _given({"labelSelector": selector, "state": states})
+        with explained():
+            for event in self._client.follow(list_path(namespace), query):
+                broke = event.name == "interrupted"
+                yield event.name, {"why": event.data.decode()} if broke else json.loads(event.data)
+
     def set(self, target: Target, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
-        """Set the desired count. Twice the same comes to the same."""
-        path = f"{path_of(target)}/replicas"
-        return dict(write(self.connection, "PUT", path, _dry(dry_run), body, repeatable=True).body)
+        """Set the desired count."""
+        return self._write("PUT", deployment_path(*target, "replicas"), body, dry_run=dry_run).body
 
     def adjust(self, target: Target, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Change the desired count by a number."""
-        if not self.connection.process:
-            self.about()  # so that a lost answer can be asked for again, of the same process
-        path = f"{path_of(target)}/adjust"
-        return dict(write(self.connection, "POST", path, _dry(dry_run), body, repeatable=dry_run).body)
+        return self._write("POST", deployment_path(*target, "adjust"), body, dry_run=dry_run).body
 
     def rollout(self, target: Target, query: Mapping[str, str], wait_s: float) -> Json:
         """Wait until the Pods have followed, or cannot; see the API's description."""
         wait = {"wait": f"{round(wait_s * 1000)}ms"} if wait_s > 0 else {}
-        path = f"{path_of(target)}/rollout"
-        return dict(self.connection.call("GET", path, {**query, **wait}, wait_s=wait_s).body)
+        return self._get(deployment_path(*target, "rollout"), {**query, **wait}, wait_s)
 
     def scale(self, body: Mapping[str, Any], *, dry_run: bool = False, plan: str = "") -> Answer:
         """Change many at once, or plan it: the answer's entity tag is the plan's."""
         self.need("bulk", "changing several Deployments at once")
-        headers = {"If-Match": plan} if plan else None
-        return write(
-            self.connection,
-            "POST",
-            f"{BASE}/scale",
-            _dry(dry_run),
-            body,
-            repeatable=dry_run or bool(plan),
-            headers=headers,
-        )
+        fields = {"if-match": plan} if plan else {}
+        return self._write("POST", f"{BASE}/scale", body, dry_run=dry_run, fields=fields, timeout_s=BULK_S)
 
     def park(self, target: Target, body: Mapping[str, Any], *, restore: bool, dry_run: bool = False) -> Json:
-        """Park a Deployment, or restore it. Twice the same comes to the same."""
+        """Park a Deployment, or restore it."""
         self.need("parking", "parking")
-        path = f"{path_of(target)}/{'restore' if restore else 'park'}"
-        return dict(write(self.connection, "POST", path, _dry(dry_run), body, repeatable=True).body)
+        path = deployment_path(*target, "restore" if restore else "park")
+        return self._write("POST", path, body, dry_run=dry_run).body
 
     def parked(self, namespace: str | None, park_id: str = "", selector: str = "") -> Json:
         """Return what is parked."""
         self.need("parking", "parking")
         place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
-        query = {"parkId": park_id, "labelSelector": selector}
-        return dict(self.connection.call("GET", f"{BASE}{place}/parked", query).body)
+        return self._get(f"{BASE}{place}/parked", {"parkId": park_id, "labelSelector": selector})
 
-    def history(self, target: Target | None, limit: int | None = None, since: str = "") -> Json:
-        """Return who changed what, newest first: of one Deployment, or of all."""
+    def history(self, target: Target, since: str = "", limit: int | None = None) -> Json:
+        """Return who changed the count of one Deployment, newest first."""
         self.need("history", "a history of changes")
-        path = f"{path_of(target)}/history" if target else f"{BASE}/history"
-        query = {"limit": str(limit) if limit else "", "since": since}
-        return dict(self.connection.call("GET", path, query).body)
+        return self._get(deployment_path(*target, "history"), {"limit": str(limit or ""), "since": since})
+
+    def recent(self, namespace: str | None, selector: str = "", since: str = "", limit: int | None = None) -> Json:
+        """Return who changed which counts, newest first: of a namespace or of all, page after page as one."""
+        self.need("history", "a history of changes")
+        place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+        query = {"labelSelector": selector, "since": since, "limit": str(min(limit or PAGE, PAGE))}
+        items: list[Json] = []
+        token: str | None = ""
+        page: Json = {}
+        while token is not None and (limit is None or len(items) < limit):
+            page = self._get(f"{BASE}{place}/history", {**query, "continue": token})
+            items += page["items"]
+            token = page["continue"]
+        return {**page, "items": items[:limit]}
 
     def health(self) -> Json:
         """Return whether kdm can answer, and how it is connected to its cluster."""
-        return dict(self.connection.call("GET", "/api/v1/health").body)
+        return self._get("/api/v1/health")
+
+    def _get(self, path: str, query: Mapping[str, str] | None = None, wait_s: float = 0.0) -> Json:
+        with explained():
+            return self._client.get(path, _given(query or {}), timeout_s=TIMEOUT_S + wait_s)
+
+    def _write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        dry_run: bool,
+        fields: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Answer:
+        query = {"dryRun": "All"} if dry_run else {}
+        with explained():
+            return self._client.call(method, path, query, body, fields=fields, timeout_s=timeout_s)
 
 
-def path_of(target: Target) -> str:
-    """Return the path of a Deployment."""
-    return f"{BASE}/namespaces/{quote(target.namespace, safe='')}/deployments/{quote(target.name, safe='')}"
-
-
-def list_path(namespace: str | None) -> str:
-    """Return the path of the Deployments of a namespace, or of all."""
-    place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
-    return f"{BASE}{place}/deployments"
-
-
-def _dry(dry_run: bool) -> dict[str, str | None]:
-    return {"dryRun": "All" if dry_run else None}
+def _given(query: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in query.items() if value}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import rich_click as click
 
-from kdm_cli.client.api import Kdm
-from kdm_cli.client.problems import Problem
 from kdm_cli.commands import options
 from kdm_cli.commands.options import Place
 from kdm_cli.exits import CommandError, Exit, of_several
@@ -23,7 +21,7 @@ def whoami(form: str, place: Place) -> int:
     exits = []
     for context in place.contexts:
         try:
-            answers.append((context, Kdm(context).about()))
+            answers.append((context, place.kdm(context).about()))
             exits.append(Exit.DONE)
         except CommandError as error:
             if not several:
@@ -62,11 +60,9 @@ def health(form: str, place: Place) -> int:
     exits = []
     for context in place.contexts:
         try:
-            found.append((context.name, Kdm(context).health()))
+            found.append((context.name, place.kdm(context).health()))
             exits.append(Exit.DONE)
         except CommandError as error:
-            if not several and not isinstance(error, Problem):
-                raise
             found.append((context.name, {"status": "unhealthy", "error": str(error)}))
             exits.append(error.exit)
     if form != "table":

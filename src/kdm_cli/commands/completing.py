@@ -32,6 +32,16 @@ def context_names(_: click.Context, __: click.Parameter, typed: str) -> list[Com
     return []
 
 
+def park_ids(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Offer the ids of what is parked."""
+
+    def ask() -> list[dict[str, Any]]:
+        with contextlib.closing(_kdm(ctx)) as kdm:
+            return list(kdm.parked(None)["batches"])
+
+    return [CompletionItem(each["parkId"]) for each in soon(ask) if each["parkId"].startswith(typed)]
+
+
 def states(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
     """Offer the states of a rollout; after a comma, another one."""
     before, comma, last = typed.rpartition(",")
@@ -66,29 +76,27 @@ def _names(ctx: click.Context, typed: str) -> dict[str, int]:
 
 
 def _ask(ctx: click.Context, *, everywhere: bool) -> list[dict[str, Any]]:
-    flags = {name: ctx.params.get(name) for name in ("server", "ca", "cert", "key", "namespace")}
-
     def ask() -> list[dict[str, Any]]:
-        context = contexts.chosen(ctx.params.get("context"), flags)[0]
-        kdm = Kdm(context)
-        cleanup.callback(kdm.connection.abort)
-        return list(kdm.list(None if everywhere else context.namespace)["items"])
+        with contextlib.closing(_kdm(ctx)) as kdm:
+            return list(kdm.list(None if everywhere else kdm.context.namespace)["items"])
 
-    with contextlib.ExitStack() as cleanup:
-        return soon(ask, [])
-    return []
+    return soon(ask)
 
 
-def soon(ask: Callable[[], list[dict[str, Any]]], otherwise: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what a function returns, or something else where it fails or takes longer than ``PATIENCE_S``."""
-    answer = otherwise
+def _kdm(ctx: click.Context) -> Kdm:
+    flags = {name: ctx.params.get(name) for name in ("server", "ca", "cert", "key", "namespace")}
+    return Kdm(contexts.chosen(ctx.params.get("context"), flags, several=True)[0])
+
+
+def soon(ask: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return what a function returns; nothing where it fails or takes longer than ``PATIENCE_S``."""
+    answers: list[list[dict[str, Any]]] = []
 
     def work() -> None:
-        nonlocal answer
         with contextlib.suppress(Exception):  # whatever is wrong: a shell that completes has no place to say it
-            answer = ask()
+            answers.append(ask())
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(PATIENCE_S)
-    return answer
+    return answers[0] if answers else []

@@ -14,7 +14,7 @@ VARIABLE = "_KDM_COMPLETE"
 @click.command()
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:
-    """Print a shell's completion.
+    r"""Print a shell's completion.
 
     \b
     bash:  source <(kdm completion bash)        # in ~/.bashrc

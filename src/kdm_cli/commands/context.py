@@ -75,7 +75,12 @@ def remove(name: str) -> None:
 )
 @click.option("--client", metavar="NAME", help="Which client of that directory. Default: the only one.")
 @click.option("--server", metavar="URL", help=f"kdm's URL. Default with --from: {DEFAULT_SERVER}.")
-@click.option("--ca", metavar="FILE", type=click.Path(path_type=Path), help="The CA of the server's certificate.")
+@click.option(
+    "--ca",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The CA of the server's certificate. Default: those that the machine trusts.",
+)
 @click.option("--cert", metavar="FILE", type=click.Path(path_type=Path), help="The client certificate.")
 @click.option("--key", metavar="FILE", type=click.Path(path_type=Path), help="The client certificate's key.")
 @click.option("-n", "--namespace", metavar="NS", default="", help="Where a name without a namespace is.")
@@ -102,16 +107,20 @@ def add(
         server = server or DEFAULT_SERVER
     elif client:
         raise targets.usage("--client goes with --from: which client of that directory")
-    if not (server and ca and cert and key):
-        raise targets.usage("give --from DIR, or all of --server, --ca, --cert and --key")
-    absolute = (each.expanduser().absolute() for each in (ca, cert, key))
-    for path in (ca, cert, key):
-        if not path.expanduser().is_file():
-            raise targets.usage(f"{path}: no such file")
+    if not (server and cert and key):
+        raise targets.usage("give --from DIR, or --server, --cert and --key, and --ca where a CA of your own is used")
+    ca, cert, key = _existing(ca) if ca else None, _existing(cert), _existing(key)
     place = targets.namespace_of(namespace) if namespace else DEFAULT_NAMESPACE
-    made = Context(name, contexts.server_url(server, "--server"), *absolute, place)
+    made = Context(name, contexts.server_url(server, "--server"), ca, cert, key, place)
     is_current = Contexts.of_user().add(made, replace=force)
     print(f"added {name}" + (", the current context" if is_current else f"; `kdm context use {name}` makes it current"))
+
+
+def _existing(path: Path) -> Path:
+    """Return the absolute path of a file."""
+    if not path.expanduser().is_file():
+        raise targets.usage(f"{path}: no such file")
+    return path.expanduser().absolute()
 
 
 def _files_of(directory: Path, client: str | None) -> tuple[Path, Path, Path]:

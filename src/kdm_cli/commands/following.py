@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from kdm_cli.client.api import list_path
-from kdm_cli.client.stream import target_of
+from kdm_cli.client.mirror import target_of
 from kdm_cli.commands.options import Place
 from kdm_cli.news import Desk, News
 from kdm_cli.output import formats
@@ -29,7 +28,7 @@ def follow(desk: Desk, place: Place, wanted: Sequence[Target], selector: str, st
     for context in place.contexts:
         one = next(iter(namespaces)) if len(namespaces) == 1 else None
         namespace = one if wanted else None if place.everywhere else context.namespace
-        desk.follow(context, list_path(namespace), {"labelSelector": selector, "state": states})
+        desk.follow(context, namespace, selector, states)
 
 
 def print_changes(place: Place, wanted: Sequence[Target], selector: str, states: str, form: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import rich_click as click
@@ -40,18 +39,21 @@ def get(names: tuple[str, ...], selector: str, state: str, form: str, watch: boo
 def _list(place: Place, selector: str, state: str, form: str) -> int:
     several = len(place.contexts) > 1
 
-    def ask(at: int) -> dict[str, Any] | CommandError:
-        context = place.contexts[at]
+    def ask(kdm: Kdm) -> dict[str, Any] | CommandError:
         try:
-            return Kdm(context).list(None if place.everywhere else context.namespace, selector, state)
+            return kdm.list(None if place.everywhere else kdm.context.namespace, selector, state)
         except CommandError as error:
             return error
 
+    all_kdm = [place.kdm(each) for each in place.contexts]
+
     if several:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only for several
+
         with ThreadPoolExecutor(len(place.contexts)) as pool:
-            answers = list(pool.map(ask, range(len(place.contexts))))
+            answers = list(pool.map(ask, all_kdm))
     else:
-        answers = [ask(0)]
+        answers = [ask(all_kdm[0])]
     lists: list[tuple[str, dict[str, Any]]] = []
     failed: list[CommandError] = []
     for context, answer in zip(place.contexts, answers, strict=True):
@@ -99,7 +101,7 @@ def _one_by_one(place: Place, wanted: list[targets.Target], form: str) -> int:
     found: list[tuple[str, dict[str, Any]]] = []
     exits: list[Exit] = []
     for context in place.contexts:
-        kdm = Kdm(context)
+        kdm = place.kdm(context)
         for target in wanted:
             try:
                 found.append((context.name, kdm.get(target)))

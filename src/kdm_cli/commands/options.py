@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import rich_click as click
 
@@ -16,7 +16,6 @@ from kdm_cli.commands import completing
 from kdm_cli.contexts import Context
 from kdm_cli.exits import CommandError, Exit
 
-_P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 FORMATS: Final = ("table", "wide", "json", "yaml", "name")
@@ -44,9 +43,17 @@ class Place(NamedTuple):
         """The namespace that is meant; None for all."""
         return None if self.everywhere else self.context.namespace
 
-    def kdm(self) -> Kdm:
-        """Return the one kdm to ask."""
-        return Kdm(self.context)
+    def kdm(self, context: Context | None = None) -> Kdm:
+        """Return a kdm to ask, whose connection is closed at the end of the command.
+
+        Args:
+            context: Which; None for the one there is.
+        """
+        kdm = Kdm(context or self.context)
+        command = click.get_current_context()
+        assert command is not None  # noqa: S101 - a command is running
+        command.call_on_close(kdm.close)
+        return kdm
 
     def target(self, text: str) -> targets.Target:
         """Read a name."""
@@ -69,7 +76,7 @@ def place(*, several: bool = False, everywhere: bool = True) -> Callable[[Callab
             help=f"The context to use{many}. Default: $KDM_CONTEXT, or the current one.",
         ),
         click.option("--server", metavar="URL", help="kdm's URL, in the place of the context's."),
-        click.option("--ca", metavar="FILE", type=click.Path(), help="The CA of the server's certificate."),
+        click.option("--ca", metavar="FILE", type=click.Path(), help="The CA of kdm's certificate."),
         click.option("--cert", metavar="FILE", type=click.Path(), help="The client certificate."),
         click.option("--key", metavar="FILE", type=click.Path(), help="The client certificate's key."),
         click.option("-n", "--namespace", metavar="NS", shell_complete=completing.namespaces, help="The namespace."),
@@ -148,6 +155,11 @@ wait_for: Final = click.option(
 )
 
 
+def has_terminal() -> bool:
+    """Return whether there is somebody to ask."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask whether to go on.
 
@@ -160,7 +172,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not has_terminal():
         raise CommandError("--yes is needed where there is no terminal to ask on; nothing was changed", Exit.USAGE)
     try:
         answer = click.prompt(f"{question} [y/N]", default="", show_default=False, prompt_suffix=" ", err=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import rich_click as click
 
 from kdm_cli import targets
@@ -12,14 +10,11 @@ from kdm_cli.commands.options import Place
 from kdm_cli.commands.plans import How
 from kdm_cli.commands.scale import WithOptionalWait, wait
 from kdm_cli.output import formats
-from kdm_cli.output.text import printable, table
+from kdm_cli.output.text import table
 
-
-def _park_ids(ctx: click.Context, _: click.Parameter, typed: str) -> list[Any]:
-    return completing.park_ids(ctx, typed)
-
-
-park_id = click.option("--park-id", metavar="ID", shell_complete=_park_ids, help="The batch that a call of park made.")
+park_id = click.option(
+    "--park-id", metavar="ID", shell_complete=completing.park_ids, help="The batch that a call of park made."
+)
 
 
 @click.command(cls=WithOptionalWait)
@@ -151,6 +146,3 @@ def _list(place: Place, park_id: str, selector: str, form: str) -> int:
         ]
         print("\n".join(table(["NAME", "REPLICAS", "PARKED", "BY", "PARK ID", "REASON"], rows)))
     return 0
-
-
-__all__ = ["park", "printable", "restore"]

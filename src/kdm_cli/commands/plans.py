@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kdm_cli.client.api import Kdm
-from kdm_cli.client.problems import exit_of, sentence
-from kdm_cli.client.stream import target_of
+from kdm_cli.client.failures import exit_of, sentence
+from kdm_cli.client.mirror import target_of
 from kdm_cli.commands import options, waiting
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.output import formats
 from kdm_cli.output.text import Layout, coloured, printable, warn
-from kdm_cli.waits import Goal
+from kdm_cli.waits import Ended, Goal
 
 Body = dict[str, Any]
 
@@ -67,7 +67,7 @@ def in_bulk(kdm: Kdm, body: Mapping[str, Any], how: How) -> int:
     if not changing:
         return _report(plan, how, kdm)
     options.confirm(f"Change {_counted(len(changing))}?", yes=how.yes)
-    return _report(kdm.scale(body, plan=planned.etag).body, how, kdm)
+    return _report(kdm.scale(body, plan=planned.fields.get("etag", "")).body, how, kdm)
 
 
 def show(plan: Mapping[str, Any], how: How, *, file_is_output: bool) -> None:
@@ -99,32 +99,38 @@ def _plan_row(item: Mapping[str, Any]) -> list[str]:
 def _report(result: Body, how: How, kdm: Kdm) -> int:
     """Show what came of a change of several, wait for the Pods where that is wanted, and return the exit code."""
     quiet = how.form in {"json", "yaml"}
-    exits, goals = [], []
-    for item in result["items"]:
-        error = item.get("error")
-        if error:
-            exits.append(exit_of(error.get("status", 500), error))
-        elif item["outcome"] == "skipped":
-            exits.append(Exit.PARTLY)
-        else:
-            exits.append(Exit.DONE)
-            if how.wait_for and item.get("uid") and item.get("resourceVersion"):
-                goals.append(Goal(target_of(item), item["uid"], item["resourceVersion"], item["to"]))
-            elif how.wait_for:
-                goals.append(Goal(target_of(item)))
-        if not quiet:
-            print(printable(_item_line(item)), flush=True)
-    if batch := result.get("batch"):
-        quiet or print(f"batch {batch}; kdm undo --batch {batch} undoes it")  # type: ignore[func-returns-value]
+    if not quiet:
+        for item in result["items"]:
+            print(printable(str(target_of(item)) if how.form == "name" else _item_line(item)), flush=True)
+        if how.form == "table" and result.get("batch") and not result["dryRun"]:
+            print(f"batch {result['batch']}", flush=True)
+    goals = [_goal(item) for item in result["items"] if how.wait_for and _went_well(item)]
     ended = waiting.await_goals(kdm.context, goals, how.wait_for, how.wait_s, quiet=quiet).ended
     for item in result["items"]:
         if (end := ended.get(target_of(item))) is not None:
             item["rollout"] = end.rollout
     if quiet:
         print(formats.dumped(result, how.form))
-    return of_several(
-        [each for each in exits if each is not Exit.DONE] + [each.exit for each in ended.values()] if ended else exits
-    )
+    return of_several([_exit_of_item(item, ended.get(target_of(item))) for item in result["items"]])
+
+
+def _goal(item: Mapping[str, Any]) -> Goal:
+    """Return what to wait for: what was written, else what is desired now."""
+    if item.get("resourceVersion"):
+        return Goal(target_of(item), item["uid"], item["resourceVersion"], item["to"])
+    return Goal(target_of(item))
+
+
+def _went_well(item: Mapping[str, Any]) -> bool:
+    return not item.get("error") and item["outcome"] != "skipped"
+
+
+def _exit_of_item(item: Mapping[str, Any], ended: Ended | None) -> Exit:
+    if error := item.get("error"):
+        return exit_of(error.get("status", 500), error)
+    if item["outcome"] == "skipped":
+        return Exit.PARTLY
+    return Exit.DONE if ended is None else ended.exit
 
 
 def _item_line(item: Mapping[str, Any]) -> str:
@@ -211,6 +217,5 @@ def select_or_items(place: options.Place, selector: str, items: Sequence[Mapping
     if items:
         return {"items": list(items)}
     chosen: dict[str, Any] = {"namespace": place.namespace} if place.namespace else {}
-    if selector:
-        chosen["labelSelector"] = selector
+    chosen |= {"labelSelector": selector} if selector else {"all": True}
     return {"select": chosen}

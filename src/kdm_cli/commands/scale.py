@@ -52,7 +52,7 @@ wait = click.option(
 @options.yes
 @options.output("table", "json", "yaml", "name")
 @options.place()
-def scale(
+def scale(  # noqa: PLR0917 - click calls it by keywords
     wishes: tuple[str, ...],
     selector: str,
     replicas: int | None,
@@ -85,7 +85,7 @@ def scale(
     if len(wanted) == 1:
         expected = {} if current_replicas is None else {"currentReplicas": current_replicas}
         return plans.one(kdm, _write_one(kdm, wanted[0], {**body, **expected}, how), how)
-    items = [{**each.target._asdict(), "delta" if each.relative else "replicas": each.count} for each in wanted]
+    items = [{**each.target._asdict(), "delta" if each.relative else "replicas": each.replicas} for each in wanted]
     return plans.in_bulk(kdm, {**plans.select_or_items(place, selector, items), **many, **body}, how)
 
 
@@ -116,12 +116,12 @@ def _check(place: Place, wanted: list[Wish], selector: str, many: dict[str, Any]
 
 def _write_one(kdm: Kdm, wish: Wish, body: dict[str, Any], how: How) -> dict[str, Any]:
     if not wish.relative:
-        wanted = {"replicas": wish.count, **body}
-        if wish.count == 0 and not how.yes and not how.dry_run:
+        wanted = {"replicas": wish.replicas, **body}
+        if wish.replicas == 0 and not how.yes and not how.dry_run:
             return _to_zero(kdm, wish, kdm.set(wish.target, wanted, dry_run=True), body, how)
         return kdm.set(wish.target, wanted, dry_run=how.dry_run)
-    wanted = {"delta": wish.count, **body}
-    if wish.count < 0 and not how.yes and not how.dry_run:
+    wanted = {"delta": wish.replicas, **body}
+    if wish.replicas < 0 and not how.yes and not how.dry_run:
         dry = kdm.adjust(wish.target, wanted, dry_run=True)
         if dry["replicas"]["desired"] == 0:
             return _to_zero(kdm, wish, dry, body, how)

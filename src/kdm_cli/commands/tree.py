@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Final
 
 import rich_click as click
@@ -25,7 +29,7 @@ COMMANDS: Final = {
     "restore": f"{_HERE}.park:restore",
     "history": f"{_HERE}.history:history",
     "undo": f"{_HERE}.history:undo",
-    "ui": "kdm_cli.ui:ui",
+    "ui": f"{_HERE}.ui:ui",
     "whoami": f"{_HERE}.about:whoami",
     "health": f"{_HERE}.about:health",
     "context": f"{_HERE}.context:context",
@@ -62,6 +66,18 @@ class Tree(click.RichGroup):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. What it cannot print is judged here: click would exit with 1 where a pipe was closed."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise PipeClosed from error
+        except OSError as error:
+            _forget_output()
+            raise CommandError(f"cannot write the output: {error.strerror}") from error
+        return result
+
 
 def _is_there(name: str) -> bool:
     return name in COMMANDS and importlib.util.find_spec(COMMANDS[name].partition(":")[0]) is not None
@@ -75,11 +91,17 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=Tree, context_settings={"help_option_names": ["-h", "--help"]})
+_HELP: Final = {
+    "help_option_names": ["-h", "--help"],
+    # As a setting: the decorator that rich-click has for it would load rich for every command.
+    "rich_help_config": {"command_groups": {"kdm": GROUPS}, "commands_table_column_types": ["name", "help"]},
+}
+
+
+@click.group(cls=Tree, context_settings=_HELP)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
-@click.rich_config({"command_groups": {"kdm": GROUPS}, "commands_table_column_types": ["name", "help"]})
 def kdm() -> None:
     """Read and change how many replicas Deployments run."""
 
@@ -95,34 +117,55 @@ def run(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code: Any = kdm.main(arguments, prog_name="kdm", standalone_mode=False)
-        sys.stdout.flush()
-    except CommandError as error:
-        return _fail(str(error), error.exit)
-    except click.UsageError as error:
-        return _fail(_usage(error), Exit.USAGE)
-    except click.ClickException as error:
-        return _fail(error.format_message(), Exit.OTHER)
-    except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted", Exit.INTERRUPTED)
-    except (BrokenPipeError, PipeClosed):
+        with _ended_by_sigterm():
+            code: Any = kdm.main(arguments, prog_name="kdm", standalone_mode=False)
+    except PipeClosed:
         _forget_output()
         return Exit.DONE
-    except OSError as error:
-        _forget_output()
-        return _fail(f"cannot write the output: {error.strerror}", Exit.OTHER)
+    except (CommandError, click.ClickException, click.Abort, KeyboardInterrupt) as error:
+        return _fail(error)
     return code if isinstance(code, int) else Exit.DONE
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: everything is left as after Ctrl-C."""
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, so that the terminal is left as it was."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _fail(error: BaseException) -> int:
+    text, code = str(error), Exit.OTHER
+    if isinstance(error, CommandError):
+        code = error.exit
+    elif isinstance(error, click.UsageError):
+        text, code = _usage(error), Exit.USAGE
+    elif isinstance(error, click.ClickException):
+        text = error.format_message()
+    else:
+        text, code = "interrupted", Exit.INTERRUPTED
+    print(f"kdm: {printable(text)}", file=sys.stderr, flush=True)
+    return code
 
 
 def _usage(error: click.UsageError) -> str:
     path = error.ctx.command_path if error.ctx else "kdm"
     text = error.format_message().replace("\n", " ").rstrip(".")
     return f"{text}; `{path} --help` shows what there is"
-
-
-def _fail(text: str, code: Exit) -> int:
-    print(f"kdm: {printable(text)}", file=sys.stderr, flush=True)
-    return code
 
 
 def _forget_output() -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kdm_cli import waits
-from kdm_cli.client.api import list_path
-from kdm_cli.client.stream import target_of
+from kdm_cli.client.mirror import target_of
 from kdm_cli.contexts import Context
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.news import Desk
@@ -15,6 +14,8 @@ from kdm_cli.output import live
 from kdm_cli.output.text import printable
 from kdm_cli.targets import Target
 from kdm_cli.waits import Ended, Goal
+
+_HINT: Final = "Ctrl-C ends the wait, not the change"
 
 
 class Result(NamedTuple):
@@ -76,36 +77,36 @@ def _with_lines(desk: Desk, goals: Sequence[Goal], *, quiet: bool) -> dict[Targe
 
 def _with_bars(desk: Desk, context: Context, goals: Sequence[Goal]) -> dict[Target, Ended]:
     ended: dict[Target, Ended] = {}
-    wanted = {goal.target: goal for goal in goals}
-    shown = {target: live.Line(str(target), 0, goal.count, "waiting") for target, goal in wanted.items()}
-    namespaces = {target.namespace for target in wanted}
-    path = list_path(next(iter(namespaces)) if len(namespaces) == 1 else None)
-    desk.follow(context, path, {})
+    shown = {goal.target: live.Line(str(goal.target), 0, goal.replicas, "waiting") for goal in goals}
+    namespaces = {target.namespace for target in shown}
+    desk.follow(context, next(iter(namespaces)) if len(namespaces) == 1 else None)
     with live.View() as view:
-        view.draw(list(shown.values()), "Ctrl-C ends the wait, not the change")
+        view.draw(list(shown.values()), _HINT)
         drawn_at = desk.clock()
         while len(ended) < len(goals):
             news = desk.take(live.REFRESH_S)
             if news is not None and news.kind == "ended":
                 ended[news.origin] = news.data
                 shown[news.origin] = _line_of_end(news.data)
-            elif news is not None and news.kind == "change" and (target := target_of(news.data)) in wanted:
-                if target not in ended and news.what != "deleted":
-                    counts, rollout = news.data["replicas"], news.data["rollout"]
-                    shown[target] = live.Line(
-                        str(target), counts["available"], counts["desired"], rollout["state"], rollout["message"]
-                    )
-            if desk.clock() - drawn_at >= live.REFRESH_S or len(ended) == len(goals):
-                view.draw(
-                    list(shown.values()), "" if len(ended) == len(goals) else "Ctrl-C ends the wait, not the change"
-                )
+            elif news is not None and news.kind == "change" and news.what != "deleted":
+                target = target_of(news.data)
+                if target in shown and target not in ended:
+                    shown[target] = _line(target, news.data)
+            if desk.clock() - drawn_at >= live.REFRESH_S:
+                view.draw(list(shown.values()), _HINT)
                 drawn_at = desk.clock()
+        view.draw(list(shown.values()))
     return ended
+
+
+def _line(target: Target, body: dict[str, Any]) -> live.Line:
+    counts, rollout = body["replicas"], body["rollout"]
+    return live.Line(str(target), counts["available"], counts["desired"], rollout["state"], rollout["message"])
 
 
 def _line_of_end(ended: Ended) -> live.Line:
     rollout = ended.rollout or {}
-    counts = rollout.get("replicas") or {"available": 0, "desired": ended.goal.count}
+    counts = rollout.get("replicas") or {"available": 0, "desired": ended.goal.replicas}
     outcome = str(rollout.get("outcome", "unknown"))
     note = str(ended.error) if ended.error is not None else str(rollout.get("message") or "")
     return live.Line(str(ended.goal.target), counts["available"], counts["desired"], outcome, note)

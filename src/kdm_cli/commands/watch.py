@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from kdm_cli import targets
-from kdm_cli.client.stream import target_of
+from kdm_cli.client.mirror import target_of
 from kdm_cli.commands import following, options
 from kdm_cli.commands.options import Place
 from kdm_cli.news import Desk, News

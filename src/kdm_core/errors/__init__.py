@@ -33,6 +33,7 @@ from kdm_core.errors.general import (
     WriteInvalid,
     WriteRejected,
 )
+from kdm_core.errors.owners import OverrideForbidden, OwnerConflict
 from kdm_core.errors.parking import (
     ChangedSinceParked,
     NothingToPark,
@@ -71,6 +72,8 @@ __all__ = [
     "NotTried",
     "NothingToPark",
     "OutOfBounds",
+    "OverrideForbidden",
+    "OwnerConflict",
     "ParkingFull",
     "ParkingOff",
     "ParkingRecordUnreadable",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from kdm_core.errors import bulk, parking
+from kdm_core.errors import bulk, owners, parking
 from kdm_core.errors.general import KdmError
 
 __all__ = ["ERRORS"]
 
-_MODULES: Final = (bulk, parking)
+_MODULES: Final = (bulk, owners, parking)
 """Imported so that their errors are there."""
 
 

@@ -88,6 +88,7 @@ class Policy:
         replicas: int | None = None,
         *,
         reason: bool = True,
+        override: bool = False,
     ) -> bool:
         """Return whether the actor may do this.
 
@@ -98,6 +99,7 @@ class Policy:
             labels: The Deployment's labels, empty where it is not known: grants that ask for labels then do not apply.
             replicas: The count asked for; None asks whether the actor may scale to any count at all.
             reason: Whether the actor says why, where a change is asked for.
+            override: Whether something else is to be overridden that changes the count back.
         """
         granted = self._granted(actor)
         if verb is _READ:
@@ -111,6 +113,7 @@ class Policy:
             grant.covers(ref, labels)
             and (replicas is None or grant.replicas.include(replicas))
             and (reason or not grant.require_reason)
+            and (grant.override_owner or not override)
             for grant in granted.scale
         )
 
@@ -183,6 +186,7 @@ class Policy:
         replicas: int | None = None,
         *,
         reason: bool = True,
+        override: bool = False,
     ) -> Explanation:
         """Return what each grant says to this; ``allowed`` is what ``allows`` returns. For people, not hot paths.
 
@@ -193,10 +197,12 @@ class Policy:
             labels: The Deployment's labels.
             replicas: The count asked for, where one is.
             reason: Whether the actor says why, where a change is asked for.
+            override: Whether something else is to be overridden that changes the count back.
         """
+        asked = (actor, verb, ref, labels, replicas)
         return Explanation(
             tuple(
-                Verdict(index, grant, grant.misses(actor, verb, ref, labels, replicas, reason=reason))
+                Verdict(index, grant, grant.misses(*asked, reason=reason, override=override))
                 for index, grant in enumerate(self.grants)
             )
         )
@@ -225,5 +231,5 @@ def _reach(grants: tuple[Grant, ...]) -> set[tuple[frozenset[str], frozenset[str
     }
 
 
-ALLOW_ALL: Final = Policy((Grant(Subjects(anyone=True), GRANTABLE, ALL, replicas=ANY_COUNT),))
+ALLOW_ALL: Final = Policy((Grant(Subjects(anyone=True), GRANTABLE, ALL, replicas=ANY_COUNT, override_owner=True),))
 """Every actor may do everything."""

@@ -22,6 +22,7 @@ _VERBS: Final = {verb.value: verb for verb in GRANTABLE}
 _KEYS: Final = (
     "name", "users", "groups", "spiffe", "anyone", "verbs", "namespaces", "names", "labels", "replicas",
     "require_reason",
+    "override_owner",
 )  # fmt: skip
 
 _T = TypeVar("_T")
@@ -46,6 +47,7 @@ def parse_policy(text: str) -> Policy:
         labels = { tier = "web" }             # optional; all of them must match, and the name too
         replicas = { min = 1, max = 10, allow_zero = true }  # for scale; by default 1 or more, and never zero
         require_reason = true                 # for scale; a change must say why
+        override_owner = true                 # for scale; a change may say that owners are overridden
 
     Nothing is allowed that no grant allows. A policy without grants is valid and denies everything.
 
@@ -85,7 +87,7 @@ def _grant(place: str, table: Mapping[str, object]) -> Grant:
         if key not in table:
             raise PolicyError(f"{place}.{key}: missing")
     verbs = _list(f"{place}.verbs", table["verbs"], _verb)
-    for key in ("replicas", "require_reason"):
+    for key in ("replicas", "require_reason", "override_owner"):
         if key in table and Verb.SCALE not in verbs:
             raise PolicyError(f"{place}.{key}: has no meaning without the verb 'scale'")
     users = _list(f"{place}.users", table["users"], check_principal) if "users" in table else ()
@@ -103,6 +105,7 @@ def _grant(place: str, table: Mapping[str, object]) -> Grant:
         replicas=_replicas(f"{place}.replicas", table.get("replicas", {})),
         name=_string(f"{place}.name", table.get("name", "")),
         require_reason=_boolean(f"{place}.require_reason", table.get("require_reason", False)),
+        override_owner=_boolean(f"{place}.override_owner", table.get("override_owner", False)),
     )
 
 

@@ -137,6 +137,7 @@ class Grant:
         replicas: To which counts ``scale`` may go.
         name: What to call the grant in explanations; without meaning.
         require_reason: Whether ``scale`` is allowed only to a caller who says why.
+        override_owner: Whether ``scale`` may write what something else changes back, where a caller asks for it.
 
     Raises:
         PolicyError: It grants nothing.
@@ -150,6 +151,7 @@ class Grant:
     replicas: ReplicaBounds = ReplicaBounds()
     name: str = ""
     require_reason: bool = False
+    override_owner: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not self.verbs or not self.verbs <= GRANTABLE:
@@ -181,6 +183,7 @@ class Grant:
         replicas: int | None = None,
         *,
         reason: bool = True,
+        override: bool = False,
     ) -> tuple[str, ...]:
         """Return why the grant does not allow this, a reason each for a person; empty when it does."""
         reasons = []
@@ -200,4 +203,6 @@ class Grant:
             reasons.append(f"{replicas} replicas are not within {self.replicas}")
         if verb is Verb.SCALE and self.require_reason and not reason:
             reasons.append("it requires a reason")
+        if verb is Verb.SCALE and override and not self.override_owner:
+            reasons.append("it does not let owners be overridden")
         return tuple(reasons)

@@ -1,7 +1,9 @@
 """The ports: what the domain needs from the outside, as abstract base classes that adapters subclass."""
 
+from kdm_core.ports.announcing import Announcer
 from kdm_core.ports.audit import AuditSink
-from kdm_core.ports.instruments import ServiceInstrument, WatchInstrument
+from kdm_core.ports.callbacks import OnSeen
+from kdm_core.ports.instruments import EventInstrument, ServiceInstrument, WatchInstrument
 from kdm_core.ports.parking import ParkingLot
 from kdm_core.ports.repository import (
     DeploymentAnnotator,
@@ -15,6 +17,7 @@ from kdm_core.ports.repository import (
 from kdm_core.ports.wrapped import WrappedRepository
 
 __all__ = [
+    "Announcer",
     "AuditSink",
     "DeploymentAnnotator",
     "DeploymentFeed",
@@ -22,6 +25,8 @@ __all__ = [
     "DeploymentReader",
     "DeploymentRepository",
     "DeploymentWriter",
+    "EventInstrument",
+    "OnSeen",
     "ParkingLot",
     "ServiceInstrument",
     "WatchInstrument",

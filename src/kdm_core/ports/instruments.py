@@ -21,8 +21,21 @@ class ServiceInstrument:
     def bulk_item(self, outcome: str) -> None:
         """An item of a batch ended; ``outcome`` is a value of :class:`~kdm_core.bulk.ItemOutcome`."""
 
+    def owner_conflict(self, kind: str, *, overridden: bool) -> None:
+        """A count was asked for that an owner of this kind changes back: refused, or written all the same."""
+
     def audit_lost(self) -> None:
         """An audit event could not be recorded."""
+
+
+class EventInstrument:
+    """What those report who announce changes."""
+
+    def event_announced(self) -> None:
+        """A change was announced."""
+
+    def event_dropped(self, reason: Literal["rate", "queue", "refused", "failed", "stopped"]) -> None:
+        """A change was not announced: too many of one Deployment, too many in all, refused, no answer, or kdm stops."""
 
 
 class WatchInstrument:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -21,6 +22,7 @@ from kdm_core.model import (
     SyncStatus,
 )
 from kdm_core.parked import Parked
+from kdm_core.ports.callbacks import OnSeen, call_on_changes, call_with_all
 from kdm_core.scaling import ANY, Expect
 from kdm_core.versions import older
 
@@ -224,12 +226,24 @@ class DeploymentObserver(DeploymentReader, DeploymentFeed):
         Raises:
             NamespaceNotWatched: Its namespace lies outside the watched ones.
         """
-        task = asyncio.ensure_future(_call_on_changes(self.changes(ref.namespace), ref, on_change))
+        task = asyncio.ensure_future(call_on_changes(self.changes(ref.namespace), ref, on_change))
+        return functools.partial(_cancel, task)
 
-        def end() -> None:
-            task.cancel()
+    def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
+        """Have a function called with each state of each Deployment that the cluster has said, in order for each one.
 
-        return end
+        Own writes are not among them before the cluster delivers them. By default they are: it rests on ``changes``.
+
+        Args:
+            on_seen: Called on the event loop's thread, in the middle of things, with the Deployment's name and its
+                state, None once it is gone: first with what is there. It must be quick, and not raise. A state may come
+                twice.
+
+        Returns:
+            Ends it; may be called twice.
+        """
+        task = asyncio.ensure_future(call_with_all(self.changes(), on_seen))
+        return functools.partial(_cancel, task)
 
     async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
         """Wait until the cluster's state at a version has been seen: until reads are at least that new.
@@ -331,11 +345,5 @@ def not_seen_yet(status: SyncStatus, namespace: str, resource_version: str) -> N
     return NotSeenYet(f"the cache of {where} is at resourceVersion {seen}, and not at {resource_version} yet")
 
 
-async def _call_on_changes(
-    changes: AsyncGenerator[DeploymentChange, None], ref: DeploymentRef, on_change: Callable[[], None]
-) -> None:
-    async with aclosing(changes):
-        async for change in changes:
-            if change.deployment is None or change.deployment.ref == ref:
-                on_change()
-    on_change()
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()

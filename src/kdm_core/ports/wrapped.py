@@ -8,6 +8,7 @@ from typing import Self
 
 from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentChange, DeploymentRef, Observation, SyncStatus
 from kdm_core.parked import Parked
+from kdm_core.ports.callbacks import OnSeen
 from kdm_core.ports.repository import DeploymentRepository
 from kdm_core.scaling import ANY, Expect
 
@@ -65,6 +66,9 @@ class WrappedRepository(DeploymentRepository):
 
     def follow(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
         return self._repository.follow(ref, on_change)
+
+    def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
+        return self._repository.follow_all(on_seen)
 
     async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
         await self._repository.wait_seen(namespace, resource_version, timeout_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, Protocol
@@ -20,21 +19,23 @@ from kdm_core.bulk import (
     ItemOutcome,
     ItemResult,
     OnError,
+    Park,
     Plan,
     Planned,
+    Restore,
 )
 from kdm_core.errors import AuditUnavailable, Contended, KdmError, NotTried, Unavailable
 from kdm_core.model import Caller, DeploymentRef
 from kdm_core.ports import ServiceInstrument
 from kdm_core.rollout import RolloutOutcome, RolloutResult, Target, WaitFor
 from kdm_core.scaling import Scaled, SetTo
+from kdm_core.service.parker import Parker
+from kdm_core.service.parking_rounds import Asked
 from kdm_core.service.recording import Recorder
 from kdm_core.service.writing import Write, Writer
 
 DRY_RUN_S: Final = 20.0
 """How long a plan may begin to ask the cluster, in seconds: somebody waits for it. The rest is not asked then."""
-
-_log = logging.getLogger(__name__)
 
 
 class Follow(Protocol):
@@ -63,6 +64,7 @@ class Hands:
         instrument: Counts.
         clock: Monotonic seconds.
         follow: Waits for rollouts.
+        parker: Parks and restores; None where nothing is parked.
     """
 
     writer: Writer
@@ -70,6 +72,7 @@ class Hands:
     instrument: ServiceInstrument
     clock: Callable[[], float]
     follow: Follow
+    parker: Parker | None = None
 
 
 class Batch:
@@ -165,30 +168,51 @@ class Batch:
 
     async def _write(self, item: Planned) -> tuple[ItemResult, Scaled | None]:
         """Write one item, unless the batch is over. Returns what to wait for, where something was written."""
-        assert item.after is not None  # noqa: S101 - it is not refused
         if why := self._over():
             return self._not_tried(item, why), None
-        write = Write(
-            item.ref,
-            SetTo(item.after),
-            self._caller,
-            item.expect,
-            self._dry_run,
-            None,
-            self._reason,
-            batch=self._id,
-        )
         try:
-            scaled = await self._hands.writer.write(write)
+            scaled, warnings = await self._do(item)
         except KdmError as error:
             return self._failure(item, error), None
         except Exception as error:  # noqa: BLE001 - what came of the others must not be lost with it
-            _log.exception("internal error in a batch", extra={"request_id": self._caller.request_id})
             return self._failure(item, error), None
         outcome = ItemOutcome.PLANNED if self._dry_run else ItemOutcome.DONE
-        warnings = _mutated(item.after, scaled)
-        result = ItemResult(item, outcome, deployment=scaled.deployment, warnings=warnings)
+        result = ItemResult(item, outcome, deployment=scaled.deployment, warnings=(*warnings, *_mutated(item, scaled)))
         return result, None if self._dry_run else scaled
+
+    async def _do(self, item: Planned) -> tuple[Scaled, tuple[str, ...]]:
+        """Write one item, and return what was written, and what is to be said of it."""
+        hands, change = self._hands, item.change
+        assert item.after is not None  # noqa: S101 - it is not refused
+        if not isinstance(change, Park | Restore):
+            write = Write(
+                item.ref,
+                SetTo(item.after),
+                self._caller,
+                item.expect,
+                self._dry_run,
+                None,
+                self._reason,
+                override=self._plan.override,
+                batch=self._id,
+            )
+            return await hands.writer.write(write), ()
+        assert hands.parker is not None  # noqa: S101 - or it would have been refused
+        asked = Asked(
+            item.ref,
+            self._caller,
+            change.park_id,
+            reason=self._reason,
+            dry_run=self._dry_run,
+            override=self._plan.override,
+            expect=item.expect,
+            batch=self._id,
+        )
+        if isinstance(change, Park):
+            parking = await hands.parker.park(evolve(asked, park_id=change.park_id or self._id))
+        else:
+            parking = await hands.parker.restore(evolve(asked, result=item.after))
+        return parking.scaled, parking.warnings
 
     def _failure(self, item: Planned, error: Exception) -> ItemResult:
         general = not isinstance(error, KdmError) or (
@@ -271,8 +295,9 @@ def _not_asked(item: Planned, why: str) -> ItemResult:
     return ItemResult(item, ItemOutcome.PLANNED, warnings=(f"the cluster has not been asked about it: {why}",))
 
 
-def _mutated(after: int, scaled: Scaled) -> tuple[str, ...]:
+def _mutated(item: Planned, scaled: Scaled) -> tuple[str, ...]:
     """Return what an admission webhook made of the count, if anything."""
+    after = item.after
     if scaled.replicas == after:
         return ()
     stores = "would store" if scaled.dry_run else "stored"

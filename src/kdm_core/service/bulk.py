@@ -33,7 +33,9 @@ class Batches:
         self, repository: DeploymentRepository, permission: Permission, hands: Hands, *, max_replicas: int
     ) -> None:
         self._slots = asyncio.Semaphore(AT_A_TIME)
-        self._planner = Planner(repository, permission, self._slots, max_replicas=max_replicas)
+        self._planner = Planner(
+            repository, permission, self._slots, max_replicas=max_replicas, parks=hands.parker is not None
+        )
         self._hands = hands
 
     async def run(
@@ -98,7 +100,8 @@ class Bulks:
             What came of each item. With ``dry_run`` that is the plan, refused items included.
 
         Raises:
-            InvalidInput: It can never be right, or it is too much at once (``BulkTooLarge``).
+            InvalidInput: It can never be right, it is too much at once (``BulkTooLarge``), or it parks where nothing is
+                parked (``ParkingOff``).
             Forbidden: The policy lets the caller read nothing at all where it selects.
             NamespaceNotWatched: The selected namespace lies outside the watched ones.
             PlanChanged: What would be done is not what ``if_plan`` names; nothing was written.

@@ -19,15 +19,18 @@ from kdm_core.model import (
 )
 from kdm_core.names import check_namespace, check_replicas
 from kdm_core.policy import ALLOW_ALL, Policy
-from kdm_core.ports import AuditSink, DeploymentRepository, ServiceInstrument
+from kdm_core.ports import Announcer, AuditSink, DeploymentRepository, ParkingLot, ServiceInstrument
 from kdm_core.queries import Page, Query
 from kdm_core.scaling import ANY, Change, Expect, Scaled
 from kdm_core.service.batch import Hands
 from kdm_core.service.bulk import Batches, Bulks
 from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
+from kdm_core.service.history import Histories, OwnChanges
 from kdm_core.service.listing import page_of
 from kdm_core.service.look_up import LookUp
+from kdm_core.service.parker import Parker
+from kdm_core.service.parking import Parks
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
 from kdm_core.service.repeating import Repeats
@@ -35,6 +38,7 @@ from kdm_core.service.rollouts import Rollouts
 from kdm_core.service.waits import Waits
 from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Write, Writer
 from kdm_core.timers import CallLater, call_later
+from kdm_core.tracking import ChangeTracker
 
 DEFAULT_MAX_REPLICAS: Final = 1000
 """The largest count a caller may ask for unless configured otherwise: guards against typos."""
@@ -43,7 +47,7 @@ _READ: Final = Verb.READ
 _ALL: Final = Query()
 
 
-class DeploymentService(LookUp, Bulks, Waits):
+class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
     """What callers may ask of kdm. One instance serves every caller; use it on its repository's event loop.
 
     Reads are synchronous and answered from memory.
@@ -56,6 +60,12 @@ class DeploymentService(LookUp, Bulks, Waits):
         namespace: What a name without a namespace means: one in this namespace, or "*" for whichever has one.
         max_replicas: The largest count that may be asked for, inclusive.
         contention_timeout_s: How long a relative change tries to get its turn against others, in seconds.
+        parking: Where the counts of parked Deployments are remembered; None where nothing is parked. The service
+            neither starts nor stops it.
+        sees_all: Whether a Deployment that the repository does not have does not exist, so that what is remembered of
+            it can be forgotten. It is not so where the repository has only those of a selector.
+        tracker: Keeps the history of who changed what; None for none.
+        announcer: Announces each change that was made through this service, where a history is kept; None for nobody.
         clock: Monotonic seconds, for latencies, the age of a probe and the time a relative change has.
         sleep: Waits so many seconds.
         call_later: Calls a function after so many seconds: for the deadlines of waits.
@@ -75,6 +85,10 @@ class DeploymentService(LookUp, Bulks, Waits):
         namespace: str = ALL_NAMESPACES,
         max_replicas: int = DEFAULT_MAX_REPLICAS,
         contention_timeout_s: float = CONTENTION_TIMEOUT_S,
+        parking: ParkingLot | None = None,
+        sees_all: bool = True,
+        tracker: ChangeTracker | None = None,
+        announcer: Announcer | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         call_later: CallLater = call_later,
@@ -93,10 +107,32 @@ class DeploymentService(LookUp, Bulks, Waits):
             contention_timeout_s=contention_timeout_s,
             clock=clock,
             sleep=sleep,
+            tracker=tracker,
         )
+        self._lot = parking
+        self._sees_all = sees_all
+        self._parker = None
+        if parking is not None:
+            self._parker = Parker(
+                repository,
+                parking,
+                self._permission,
+                self._recorder,
+                max_replicas=self._max_replicas,
+                sees_all=sees_all,
+                tracker=tracker,
+                contention_timeout_s=contention_timeout_s,
+                clock=clock,
+                sleep=sleep,
+            )
+            parking.on_change = self._show
+        self._tracker = tracker
+        if tracker is not None:
+            tracker.on_own = OwnChanges(repository, announcer)
+        self._synced_at = {}
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
-        hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout)
+        hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout, self._parker)
         self._batches = Batches(repository, self._permission, hands, max_replicas=self._max_replicas)
         self._probe = SharedProbe(repository, clock)
         self.gives_again = Repeats(repository, self._permission, self._instrument).give_again
@@ -162,6 +198,8 @@ class DeploymentService(LookUp, Bulks, Waits):
         condition: Condition | None = None,
         exactly: bool = False,
         reason: str = "",
+        override: bool = False,
+        heed_owners: bool = True,
     ) -> Scaled:
         """Ask for another number of replicas. Leaves one audit event, whatever comes of it.
 
@@ -179,6 +217,8 @@ class DeploymentService(LookUp, Bulks, Waits):
             exactly: Whether the Deployment must still have the uid and the count that ``condition`` judged when the
                 cluster stores the write, as it must for a relative change. What fails there is judged again.
             reason: Why, in the caller's own words: one line of at most 256 characters, for the audit trail.
+            override: Whether to write although something else will change the count back. The policy has to allow it.
+            heed_owners: Whether to look at who else changes the count at all.
 
         Returns:
             What came of it. A read that follows shows it, except for a dry run.
@@ -187,7 +227,8 @@ class DeploymentService(LookUp, Bulks, Waits):
             InvalidName, InvalidReplicas, InvalidChange: A value that can never be right.
             DeploymentNotFound: There is none.
             Forbidden: The policy does not let the caller scale it, or not to that count (``ReasonRequired``: or not
-                without a reason).
+                without a reason; ``OverrideForbidden``: or not by overriding an owner).
+            OwnerConflict: Something else would change it back; nothing was written.
             OutOfBounds: A relative change leads out of its bounds.
             PreconditionFailed: ``condition`` is not met; nothing was written.
             WriteConflict: It is not as expected; nothing was written.
@@ -196,7 +237,8 @@ class DeploymentService(LookUp, Bulks, Waits):
             WriteRejected: The cluster refused; nothing was written.
             Unavailable: The cluster or the cache could not serve; its ``written`` says what is known.
         """
-        return await self._writer.write(Write(ref, change, caller, expect, dry_run, condition, reason, exactly))
+        write = Write(ref, change, caller, expect, dry_run, condition, reason, exactly, override, heed_owners)
+        return await self._writer.write(write)
 
     def changes(self, query: Query = _ALL, caller: Caller = LOCAL) -> AsyncGenerator[DeploymentChange, None]:
         """Follow what happens to the Deployments the caller may read and asks for.

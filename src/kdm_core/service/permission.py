@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from kdm_core.errors import AmbiguousName, DeploymentNotFound, Forbidden, NamespaceNotWatched, ReasonRequired
+from kdm_core.errors import (
+    AmbiguousName,
+    DeploymentNotFound,
+    Forbidden,
+    NamespaceNotWatched,
+    OverrideForbidden,
+    ReasonRequired,
+)
 from kdm_core.labels import NO_LABELS
 from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentRef, Identity, Verb
 from kdm_core.names import check_name, check_namespace
@@ -88,14 +95,18 @@ class Permission:
         replicas: int | None = None,
         *,
         reason: bool = True,
+        override: bool = False,
     ) -> None:
         """Check that somebody may do something to a Deployment; to its reference, where its labels are not known.
 
         Raises:
-            Forbidden: The policy does not let them (``ReasonRequired``: without a reason).
+            Forbidden: The policy does not let them (``ReasonRequired``: without a reason; ``OverrideForbidden``: by
+                overriding an owner).
         """
         ref, labels = (which.ref, which.labels) if isinstance(which, Deployment) else (which, NO_LABELS)
-        if not self.policy.allows(identity, verb, ref, labels, replicas, reason=reason):
+        if not self.policy.allows(identity, verb, ref, labels, replicas, reason=reason, override=override):
+            if override and self.policy.allows(identity, verb, ref, labels, replicas, reason=reason):
+                raise OverrideForbidden(identity, verb, _target(str(ref), replicas), ref.namespace)
             needs_reason = not reason and self.policy.allows(identity, verb, ref, labels, replicas)
             error = ReasonRequired if needs_reason else Forbidden
             raise error(identity, verb, _target(str(ref), replicas), ref.namespace)

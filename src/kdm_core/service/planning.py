@@ -7,12 +7,14 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from kdm_core.bulk import MAX_ITEMS, Bulk, BulkItem, Plan, Planned, Selection
-from kdm_core.errors import BulkTooLarge, InvalidQuery, KdmError, WriteConflict
+from kdm_core.bulk import MAX_ITEMS, Bulk, BulkChange, BulkItem, Park, Plan, Planned, Restore, Selection
+from kdm_core.errors import BulkTooLarge, InvalidQuery, KdmError, ParkingOff, WriteConflict
 from kdm_core.model import ALL_NAMESPACES, Caller, Deployment, DeploymentRef, Verb
+from kdm_core.names import check_replicas
 from kdm_core.ports import DeploymentRepository
 from kdm_core.queries import Query
 from kdm_core.service.listing import page_of
+from kdm_core.service.owning import heed
 from kdm_core.service.permission import Permission
 
 _SCALE = Verb.SCALE
@@ -26,11 +28,19 @@ class Planner:
         permission: Who may do what.
         slots: As many requests as may be under way at a time.
         max_replicas: The largest count.
+        parks: Whether Deployments can be parked.
     """
 
     def __init__(
-        self, repository: DeploymentRepository, permission: Permission, slots: asyncio.Semaphore, *, max_replicas: int
+        self,
+        repository: DeploymentRepository,
+        permission: Permission,
+        slots: asyncio.Semaphore,
+        *,
+        max_replicas: int,
+        parks: bool,
     ) -> None:
+        self._parks = parks
         self._repository = repository
         self._permission = permission
         self._slots = slots
@@ -51,7 +61,7 @@ class Planner:
         """
         of = bulk.of
         if isinstance(of, Selection):
-            of.change.check(self._max_replicas)
+            self._check_change(of.change)
             found = self._select(of, caller)
             items = tuple(
                 self._judge(Planned(each.ref, of.change, deployment=each), each, bulk, caller) for each in found
@@ -59,7 +69,7 @@ class Planner:
         else:
             _check_items(of)
             for each in of:
-                each.change.check(self._max_replicas)
+                self._check_change(each.change)
             items = await self._named(of, bulk, caller)
         return Plan(items, bulk.on_error, bulk.override)
 
@@ -115,12 +125,27 @@ class Planner:
         try:
             if unmet := planned.expect.unmet(held):
                 raise _conflict(planned, held, unmet)
-            after = planned.change.result(held.ref, held.replicas.desired, self._max_replicas)
+            after, warnings = self._result(planned.change, held)
             self._permission.check(held, _SCALE, identity, after, reason=reason)
+            owners = heed(self._permission, held, after, identity, override=bulk.override, reason=reason)
         except KdmError as error:
             return evolve(planned, refusal=error)
         expect = evolve(planned.expect, replicas=held.replicas.desired, uid=held.uid)
-        return evolve(planned, after=after, expect=expect)
+        return evolve(planned, after=after, expect=expect, warnings=(*warnings, *(each.message for each in owners)))
+
+    def _result(self, change: BulkChange, held: Deployment) -> tuple[int, tuple[str, ...]]:
+        """Return the count that a change leads to, and what to say of it."""
+        if isinstance(change, Park | Restore):
+            after, warnings = change.plan(held)
+            return (
+                after if after == held.replicas.desired else check_replicas(after, maximum=self._max_replicas)
+            ), warnings
+        return change.result(held.ref, held.replicas.desired, self._max_replicas), ()
+
+    def _check_change(self, change: BulkChange) -> None:
+        if isinstance(change, Park | Restore) and not self._parks:
+            raise ParkingOff
+        change.check(self._max_replicas)
 
 
 def _conflict(planned: Planned, held: Deployment, unmet: str) -> WriteConflict:

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 
 from attrs import define
 
-from kdm_core.bulk import Planned
-from kdm_core.errors import AuditUnavailable, Forbidden, KdmError, Unavailable, WriteForbidden
+from kdm_core.bulk import BulkChange, Park, Planned, Restore
+from kdm_core.errors import AuditUnavailable, Forbidden, KdmError, OwnerConflict, Unavailable, WriteForbidden
 from kdm_core.model import AuditEvent, Caller, Outcome, Verb
 from kdm_core.names import MAX_REPLICAS
+from kdm_core.owners import Judgement
 from kdm_core.ports import AuditSink, ServiceInstrument
 from kdm_core.scaling import Change, SetTo
 from kdm_core.trail import to_line
@@ -30,6 +31,8 @@ class Attempt:
         new: The count asked for, where known.
         why: The caller's reason.
         park_id: The batch that is parked or restored; "" where none is.
+        owners: What the Deployment's owners do to the count.
+        overridden: Those of them that change it back, and were overridden.
         goes_on: Whether it goes on under another attempt, which then is the one to be recorded.
     """
 
@@ -39,6 +42,8 @@ class Attempt:
     why: str = ""
     park_id: str = ""
     goes_on: bool = False
+    owners: tuple[Judgement, ...] = ()
+    overridden: tuple[Judgement, ...] = ()
 
 
 class Recorder:
@@ -103,6 +108,8 @@ class Recorder:
             outcome, reason = _outcome(error), str(error)
             if isinstance(error, Forbidden):
                 attempt.namespace = error.namespace or attempt.namespace
+            if isinstance(error, OwnerConflict):
+                self._count(error.owners, overridden=False)
             raise
         except Exception as error:
             reason = f"internal error: {type(error).__name__}"
@@ -111,6 +118,7 @@ class Recorder:
             if not (attempt.goes_on and outcome is Outcome.SUCCESS):
                 latency_s = self._clock() - started
                 self._instrument.write(outcome.value, latency_s)
+                self._count(attempt.overridden, overridden=True)
                 self._record(
                     AuditEvent(
                         time=datetime.now(UTC),
@@ -128,6 +136,7 @@ class Recorder:
                         change_reason=attempt.why,
                         batch=batch,
                         park_id=attempt.park_id,
+                        overrides=", ".join(str(each.owner) for each in attempt.overridden),
                     )
                 )
 
@@ -153,7 +162,7 @@ class Recorder:
                 time=datetime.now(UTC),
                 request_id=caller.request_id,
                 actor=caller.identity,
-                verb=Verb.SCALE,
+                verb=_verb(item.change),
                 namespace=item.ref.namespace,
                 name=item.ref.name,
                 old_replicas=item.before,
@@ -188,6 +197,10 @@ class Recorder:
             )
         )
 
+    def _count(self, owners: tuple[Judgement, ...], *, overridden: bool) -> None:
+        for each in owners:
+            self._instrument.owner_conflict(each.owner.kind, overridden=overridden)
+
     def _record(self, event: AuditEvent) -> None:
         if self._audit is None:
             return
@@ -205,6 +218,10 @@ def _outcome(error: KdmError) -> Outcome:
     if isinstance(error, Forbidden):
         return Outcome.DENIED
     return Outcome.FAILED if isinstance(error, Unavailable | WriteForbidden) else Outcome.REJECTED
+
+
+def _verb(change: BulkChange) -> Verb:
+    return Verb.PARK if isinstance(change, Park) else Verb.RESTORE if isinstance(change, Restore) else Verb.SCALE
 
 
 def _count(asked: object) -> int | None:

@@ -121,7 +121,14 @@ class Rollouts:
             self._leave(watched, wait, waiter)
         elapsed_s = self._clock() - began
         return RolloutResult(
-            verdict.outcome, target, wait_for, elapsed_s, verdict.message, verdict.warnings, deployment
+            verdict.outcome,
+            target,
+            wait_for,
+            elapsed_s,
+            verdict.message,
+            verdict.warnings,
+            deployment,
+            verdict.superseded_by,
         )
 
     def policy_changed(self) -> None:

@@ -16,14 +16,18 @@ from kdm_core.errors import (
     Forbidden,
     KdmError,
     OutOfBounds,
+    OwnerConflict,
     PreconditionFailed,
     WriteConflict,
 )
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
+from kdm_core.service.history import sent
+from kdm_core.service.owning import note
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
+from kdm_core.tracking import ChangeTracker
 
 Condition = Callable[[Deployment], None]
 """Raises ``PreconditionFailed`` where a Deployment must not be written."""
@@ -51,6 +55,8 @@ class Write:
     condition: Condition | None
     reason: str
     exactly: bool = False
+    override: bool = False
+    heed_owners: bool = True
     batch: str = ""
 
 
@@ -68,6 +74,7 @@ class Writer:
         contention_timeout_s: How long a relative change tries to get its turn, in seconds.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
+        tracker: Takes note of what is written; None for nobody.
         rng: For jitter.
     """
 
@@ -81,6 +88,7 @@ class Writer:
         contention_timeout_s: float,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        tracker: ChangeTracker | None = None,
         rng: Random | None = None,
     ) -> None:
         self._repository = repository
@@ -90,6 +98,7 @@ class Writer:
         self._contention_timeout_s = contention_timeout_s
         self._clock = clock
         self._sleep = sleep
+        self._tracker = tracker
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._turns: WeakValueDictionary[DeploymentRef, asyncio.Lock] = WeakValueDictionary()
 
@@ -134,12 +143,14 @@ class Writer:
             if held is None:
                 raise DeploymentNotFound(ref)  # the cluster may have it, but there is nothing to judge by
             write.condition(held)
+        if held is not None:
+            self._heed(held, replicas, write, attempt)
         self._recorder.check()
         until = self._clock() + self._contention_timeout_s
         attempts = 0
         while True:
             try:
-                written = await self._repository.set_replicas(ref, replicas, expect=expect, dry_run=write.dry_run)
+                written = await self._send(write, replicas, expect, attempt)
             except WriteConflict as conflict:
                 attempts += 1
                 self._check_again(conflict.current, write, attempt, replicas)
@@ -147,7 +158,8 @@ class Writer:
                     raise
                 await self._pause(attempts)  # all is as expected: it was the status that somebody wrote
             else:
-                return Scaled(written, attempt.old if expect.replicas is None else expect.replicas, write.dry_run)
+                previous = attempt.old if expect.replicas is None else expect.replicas
+                return Scaled(written, previous, write.dry_run, attempt.owners)
 
     async def _compare_and_set(self, write: Write, change: Change, attempt: Attempt) -> Scaled:
         ref, expect = write.ref, write.expect
@@ -168,7 +180,7 @@ class Writer:
             self._recorder.check()
             exactly = evolve(expect, replicas=attempt.old, uid=held.uid)
             try:
-                written = await self._repository.set_replicas(ref, replicas, expect=exactly, dry_run=write.dry_run)
+                written = await self._send(write, replicas, exactly, attempt)
             except WriteConflict as conflict:
                 attempts += 1
                 self._check_again(conflict.current, write, attempt)
@@ -181,7 +193,22 @@ class Writer:
                     raise Contended(ref, attempts) from conflict
                 await self._pause(attempts)
             else:
-                return Scaled(written, attempt.old, write.dry_run)
+                return Scaled(written, attempt.old, write.dry_run, attempt.owners)
+
+    async def _send(self, write: Write, replicas: int, expect: Expect, attempt: Attempt) -> Deployment:
+        """Have the cluster store a count, and the history take note of what comes of it."""
+        return await sent(
+            self._repository,
+            self._tracker,
+            write.ref,
+            replicas,
+            expect=expect,
+            dry_run=write.dry_run,
+            caller=write.caller,
+            reason=attempt.why,
+            batch=write.batch,
+            previous=attempt.old,
+        )
 
     async def _fetch(self, write: Write, attempt: Attempt) -> Deployment:
         """Ask the cluster for a Deployment, when nothing is written that could have been stored."""
@@ -213,7 +240,7 @@ class Writer:
             self._judge(held, change, write, attempt)
             if write.condition is not None:
                 write.condition(held)
-        except (OutOfBounds, Forbidden):
+        except (OutOfBounds, Forbidden, OwnerConflict):
             return True
         except PreconditionFailed as error:
             return error.maybe_later
@@ -225,4 +252,10 @@ class Writer:
         self._permission.check(held, _SCALE, identity, reason=reason)
         replicas = change.result(held.ref, held.replicas.desired, self._max_replicas)
         self._permission.check(held, _SCALE, identity, replicas, reason=reason)
+        self._heed(held, replicas, write, attempt)
         return replicas
+
+    def _heed(self, held: Deployment, replicas: int, write: Write, attempt: Attempt) -> None:
+        """Note what the owners do to a count, and refuse what would not last."""
+        if write.heed_owners:
+            note(self._permission, attempt, held, replicas, write.caller.identity, override=write.override)

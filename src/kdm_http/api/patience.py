@@ -55,11 +55,10 @@ class Patience:
             Its result, or why there is none.
         """
         working = asyncio.ensure_future(work)
-        interrupted = asyncio.ensure_future(self.interruption())
-        everything: set[asyncio.Future[Any]] = {working, interrupted}
+        everything: set[asyncio.Future[Any]] = {working, *self._ends(leaving=True)}
         try:
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else interrupted.result()
+            return working.result() if working.done() else self._why()
         finally:
             for each in everything:
                 each.cancel()
@@ -71,20 +70,25 @@ class Patience:
         Args:
             leaving: Whether it matters that the client is gone.
         """
+        ends = self._ends(leaving=leaving) or {asyncio.get_running_loop().create_future()}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return self._why()
+        finally:
+            for each in ends:
+                each.cancel()
+
+    def _ends(self, *, leaving: bool) -> set[asyncio.Future[Any]]:
+        """Return what ends a wait when it is done."""
         ends: set[asyncio.Future[Any]] = set()
         if leaving:
             ends.add(asyncio.ensure_future(self._gone()))
         if self._stopping is not None:
             ends.add(asyncio.ensure_future(self._stopping.wait()))
-        if not ends:
-            ends.add(asyncio.get_running_loop().create_future())
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            return "kdm is stopping" if self._stopping is not None and self._stopping.is_set() else "the client is gone"
-        finally:
-            for each in ends:
-                each.cancel()
-            await asyncio.wait(ends)
+        return ends
+
+    def _why(self) -> Interruption:
+        return "kdm is stopping" if self._stopping is not None and self._stopping.is_set() else "the client is gone"
 
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -33,4 +33,6 @@ async def written(service: DeploymentService, caller: Caller, request: Request) 
     """Give the Deployment that is named the number of replicas in the body."""
     change = SetTo(await replica_count(request))
     ref = service.resolve(request.path["name"], request.query.get("namespace"), Verb.SCALE, caller, change)
-    return await service.set_replicas(ref, change, caller=caller, condition=write_condition(request.fields))
+    return await service.set_replicas(
+        ref, change, caller=caller, condition=write_condition(request.fields), heed_owners=False
+    )

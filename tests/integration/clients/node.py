@@ -1,4 +1,4 @@
-"""Programs of Node.js packages, installed from the lock beside this file and kept where the control plane's are."""
+"""Node.js packages, installed from a lock and kept where the control plane's programs are."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ class InstallFailed(Exception):
     """npm could not install the packages; the message has npm's own words."""
 
 
-def modules() -> Path:
+def modules(project: Path = HERE) -> Path:
     """Install the locked packages, or find that somebody did.
 
     Where there is no Node.js that is new enough, the test is skipped; in CI it fails.
+
+    Args:
+        project: The directory of ``package.json`` and its lock.
 
     Returns:
         The directory ``node_modules``.
@@ -34,11 +37,11 @@ def modules() -> Path:
     """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        unavailable(f"generated clients need Node.js and npm, and there is no {'npm' if node else 'node'}")
+        unavailable(f"packages of Node.js need Node.js and npm, and there is no {'npm' if node else 'node'}")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < NODE_AT_LEAST:
-        unavailable(f"generated clients need Node.js {'.'.join(map(str, NODE_AT_LEAST))} or newer, and it is {version}")
-    inputs = [HERE / name for name in (".npmrc", "package-lock.json", "package.json")]
+        unavailable(f"packages of Node.js need Node.js {'.'.join(map(str, NODE_AT_LEAST))} or newer, and it is {version}")
+    inputs = [project / name for name in (".npmrc", "package-lock.json", "package.json")]
 
     def install(directory: Path) -> None:
         for each in inputs:

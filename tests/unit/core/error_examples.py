@@ -27,6 +27,8 @@ from kdm_core import (
     NothingToPark,
     NotParked,
     OutOfBounds,
+    OverrideForbidden,
+    OwnerConflict,
     ParkingFull,
     ParkingOff,
     ParkingRecordUnreadable,
@@ -38,11 +40,13 @@ from kdm_core import (
     WriteConflict,
 )
 from kdm_core.errors import ERRORS
+from kdm_core.owners import Effect, Judgement, Owner, OwnerType
 
 WEB = DeploymentRef("shop", "web")
 FOUND = Deployment(WEB, "u-1", "48", 7, 0, ReplicaStatus(5))
 WORDED = frozenset(ERRORS) - {
     "invalid-name", "invalid-replicas", "invalid-selector", "deployment-not-found", "namespace-not-watched",
+    "owner-conflict", "override-forbidden",
     "ambiguous-name", "forbidden", "reason-required", "out-of-bounds", "contended",
     "nothing-to-park", "not-parked", "changed-since-parked", "parking-record-unreadable", "parking-full", "parking-off",
     "bulk-refused", "bulk-too-large", "plan-changed",
@@ -63,6 +67,9 @@ def _examples() -> Iterator[KdmError]:
     yield ReasonRequired(Identity("bob"), Verb.SCALE, "Deployment 'shop/web'", "shop")
     yield OutOfBounds(WEB, 3, 12, 1, 10)
     yield Contended(WEB, 4)
+    yield OverrideForbidden(Identity("bob"), Verb.SCALE, "Deployment 'shop/web'", "shop")
+    autoscaler = Owner("HorizontalPodAutoscaler", "web", 2, 10, OwnerType.AUTOSCALER, holds=True)
+    yield OwnerConflict(WEB, 12, [Judgement(autoscaler, Effect.REVERTS, "it puts 10 there", "change maxReplicas")])
     yield ParkingOff()
     yield NothingToPark(WEB)
     yield NotParked(WEB, "nobody parked it")

@@ -35,6 +35,8 @@ from kdm_cli.settings import BadSetting
 from kdm_core import (
     AmbiguousName,
     AuditUnavailable,
+    BulkRefused,
+    BulkTooLarge,
     CacheNotSynced,
     CacheStale,
     ChangedSinceParked,
@@ -52,9 +54,11 @@ from kdm_core import (
     NothingToPark,
     NotParked,
     NotSeenYet,
+    NotTried,
     ParkingFull,
     ParkingOff,
     ParkingRecordUnreadable,
+    PlanChanged,
     PolicyError,
     PreconditionFailed,
     ReasonRequired,
@@ -111,6 +115,10 @@ ERRORS: Final[list[Exception]] = [
     ClusterTimeout("m"),
     ClusterOverloaded("m", 7),
     NotSeenYet("m"),
+    NotTried("m"),
+    PlanChanged("c84f"),
+    BulkTooLarge(612, 500),
+    BulkRefused([(WEB, OutOfBounds(WEB, 3, 9, 0, 5))], 40),
     AuditUnavailable("m"),
     ParkingOff(),
     NothingToPark(WEB),
@@ -166,7 +174,14 @@ def test_an_error_survives_every_kind_of_copy(error: Exception) -> None:
 def assert_alike(copied: Exception, error: Exception) -> None:
     assert type(copied) is type(error)
     assert (str(copied), copied.args) == (str(error), error.args)
-    assert {name: value for name, value in vars(copied).items() if name != "__notes__"} == vars(error)
+    known = {name: value for name, value in vars(copied).items() if name != "__notes__"}
+    if isinstance(error, BulkRefused):  # errors within an error: each was copied, too
+        for (ref, one), (other_ref, other) in zip(known.pop("items"), error.items, strict=True):
+            assert ref == other_ref
+            assert_alike(one, other)
+        assert known == {"total": error.total}
+    else:
+        assert known == vars(error)
 
 
 def modules(root: ModuleType) -> Iterator[ModuleType]:

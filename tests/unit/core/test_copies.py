@@ -14,6 +14,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,10 @@ from kdm_adapters.memory.controllers import Pace
 from kdm_core import (
     LOCAL,
     AuditEvent,
+    Bulk,
+    BulkItem,
+    BulkResult,
+    BulkWait,
     Caller,
     ChangeKind,
     Deployment,
@@ -39,17 +44,29 @@ from kdm_core import (
     Expect,
     Health,
     Identity,
+    ItemOutcome,
+    ItemResult,
     LabelSelector,
     Observation,
     OnBound,
+    OnError,
     Outcome,
     Page,
+    Parked,
+    ParkedDeployment,
+    ParkedState,
+    Parking,
+    ParkingStatus,
+    Plan,
+    Planned,
     Query,
     RolloutOutcome,
     RolloutResult,
     RolloutState,
     ScaleBy,
     Scaled,
+    ScaleTimes,
+    Selection,
     SetTo,
     SourceStatus,
     SyncStatus,
@@ -73,6 +90,10 @@ POLICY: Final = parse_policy(
     'labels = { tier = "web" }'
 )
 SELECTOR: Final = LabelSelector.parse("app in (web,api),!old,size>3")
+TIMES: Final = ScaleTimes(Decimal("1.50"), 1, 10, OnBound.CLAMP)
+BY_NAME: Final = BulkItem(WEB, TIMES, Expect("5", 3, "u"))
+CHOSEN: Final = Selection(SetTo(3), "shop", SELECTOR)
+PLANNED: Final = Planned(WEB, SetTo(3), Expect("5", 2, "u"), after=3, warnings=("w",))
 EVENT: Final = AuditEvent(datetime(2026, 7, 1, tzinfo=UTC), "r", ALICE, Verb.SCALE, "shop", "web", Outcome.SUCCESS)
 
 
@@ -115,7 +136,22 @@ VALUES: Final = [
     Query("shop", SELECTOR, 10, WEB, frozenset({RolloutState.STALLED})),
     Page((of_memory(),), WEB, None),
     EVENT,
+    TIMES,
+    BY_NAME,
+    CHOSEN,
+    Bulk(CHOSEN, "r", OnError.CONTINUE, override=True),
+    Bulk((BY_NAME,)),
+    PLANNED,
+    Plan((PLANNED,)),
+    ItemResult(PLANNED, ItemOutcome.DONE, deployment=of_memory(), warnings=("w",)),
+    BulkResult("b", Plan((PLANNED,)), (ItemResult(PLANNED, ItemOutcome.SKIPPED),)),
+    BulkWait(5.0, WaitFor.READY),
     Labels(LABELS),
+    Parked("u", 3, 1_800_000_000, "alice", "r", "night", 1, "5", "t"),
+    ParkedDeployment(WEB, Parked("u", 3, 0), ParkedState.WOKEN),
+    Parking(of_memory(), 3, 0, Parked("u", 3, 0), changed=True, warnings=("w",)),
+    ParkingStatus(1, 5, ("there",)),
+    *ParkedState,
     POLICY,
     POLICY.explain(ALICE, Verb.READ, WEB, LABELS),
     POLICY.explain(ALICE, Verb.READ, WEB, LABELS).verdicts[0],
@@ -135,6 +171,8 @@ VALUES: Final = [
     *RolloutState,
     *RolloutOutcome,
     *WaitFor,
+    *OnError,
+    *ItemOutcome,
 ]
 
 
@@ -203,8 +241,14 @@ def test_an_event_as_json() -> None:
         },
         "verb": "scale", "namespace": "shop", "name": "web", "outcome": "success", "dry_run": False,
         "old_replicas": None, "new_replicas": None, "reason": "", "latency_s": 0.0,
-        "change_reason": "",
+        "change_reason": "", "batch": "", "park_id": "",
     }  # fmt: skip
+
+
+def test_an_error_within_a_value_says_what_went_wrong_in_json() -> None:
+    refused = attrs.evolve(PLANNED, refusal=kdm_core.OutOfBounds(WEB, 2, 3, 0, 2), after=None)
+    assert as_json(refused)["refusal"] == {"code": "out-of-bounds", "message": str(refused.refusal)}
+    assert as_json(ItemResult(refused, ItemOutcome.FAILED, RuntimeError("m")))["error"]["code"] == "error"
 
 
 def test_what_is_not_known_is_null_in_json() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from kdm_adapters.cache.watched import W
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable
 
 
@@ -69,4 +70,4 @@ class TimeUp(NamedTuple):
     """The deadline passed."""
 
 
-Message = Opened | Event | Bookmark | Undecodable | Page | Failure | Ended | TimeUp
+Message = Opened | Event[W] | Bookmark | Undecodable | Page[W] | Failure | Ended | TimeUp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from typing import Any
 
 from kdm_adapters.kubernetes.watch.health import Health
 from kdm_adapters.kubernetes.watch.plan import Plan
@@ -29,7 +30,7 @@ class History:
         on_reached: Called with each version that is reached.
     """
 
-    def __init__(self, source: str, plan: Plan, health: Health) -> None:
+    def __init__(self, source: str, plan: Plan[Any], health: Health) -> None:
         self.resource_version = ""
         self.progress = False
         self.on_reached: Callable[[str], None] = lambda _version: None

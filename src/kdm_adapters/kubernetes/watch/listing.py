@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from kdm_adapters.cache.store import Store
+from typing import Generic
+
+from kdm_adapters.cache.store import ObjectStore
+from kdm_adapters.cache.watched import W
 from kdm_adapters.kubernetes.watch.actions import ListPage
 from kdm_adapters.kubernetes.watch.staging import Staging
 from kdm_adapters.kubernetes.wire.messages import Page
 
 
-class Listing:
+class Listing(Generic[W]):
     """The list or watch-list that is under way or comes next.
 
     Args:
-        store: What is published; staged Deployments are shared with it.
-        page_size: Deployments a page.
+        store: What is published; staged objects are shared with it.
+        page_size: Objects a page.
 
     Attributes:
         reason: Why everything is read.
@@ -24,12 +27,12 @@ class Listing:
         started_at: When reading began, over all attempts, in seconds; None before.
     """
 
-    def __init__(self, store: Store, page_size: int) -> None:
+    def __init__(self, store: ObjectStore[W], page_size: int) -> None:
         self.reason = ""
         self.newest = False
         self.asked = ""
         self.resource_version = ""
-        self.staging: Staging | None = None
+        self.staging: Staging[W] | None = None
         self.started_at: float | None = None
         self._store = store
         self._page_size = page_size
@@ -66,13 +69,13 @@ class Listing:
         """Return the request for the page after the last one read."""
         return ListPage("", self._page_size, self._continue)
 
-    def take(self, page: Page) -> None:
+    def take(self, page: Page[W]) -> None:
         """Take in a page, or a part of one."""
         if not self._continue:
             self.resource_version = page.resource_version
         if self.staging is not None:
-            for deployment in page.deployments:
-                self.staging.put(deployment)
+            for each in page.deployments:
+                self.staging.put(each)
             self.staging.keep(page.undecodable)
         if page.last:
             self._continue = page.continue_token

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import Final
+from typing import Final, Generic
 
 from kdm_adapters.cache.backoff import Backoff
-from kdm_adapters.cache.store import Store
+from kdm_adapters.cache.store import ObjectStore
+from kdm_adapters.cache.watched import W
 from kdm_adapters.kubernetes.watch.actions import Action, ListPage, Wait, WatchFrom, WatchList
 from kdm_adapters.kubernetes.watch.listing import Listing
 from kdm_adapters.kubernetes.watch.patience import Patience
@@ -25,7 +26,7 @@ SILENT_WATCHES: Final = 2
 """After so many watches in a row that were never answered, a list is read: a proxy may hold watches back."""
 
 
-class Plan:
+class Plan(Generic[W]):
     """The phase that a source is in, and the request that is under way. Times in seconds, on the watch's clock.
 
     Args:
@@ -43,7 +44,9 @@ class Plan:
         schedule: When to read everything again although the watch works.
     """
 
-    def __init__(self, source: str, store: Store, tuning: Tuning, instrument: WatchInstrument, rng: Random) -> None:
+    def __init__(
+        self, source: str, store: ObjectStore[W], tuning: Tuning, instrument: WatchInstrument, rng: Random
+    ) -> None:
         self.phase = Phase.WATCH_LIST
         self.request = Request(0.0, 0.0, wanted=False)
         self.listing = Listing(store, tuning.page_size)

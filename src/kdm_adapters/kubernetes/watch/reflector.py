@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Generic
 
 import aiohttp
 
+from kdm_adapters.cache.watched import W
 from kdm_adapters.kubernetes.api.client import Answer, ApiError, Client
 from kdm_adapters.kubernetes.api.errors import explain
 from kdm_adapters.kubernetes.api.transport_errors import describe
@@ -18,7 +19,7 @@ from kdm_adapters.kubernetes.watch.actions import Action, Ended, ListPage, Opene
 from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.messages import UNANSWERED, Failure
-from kdm_adapters.kubernetes.wire.readers import LIST_ACCEPT, WATCH_ACCEPT, Readers
+from kdm_adapters.kubernetes.wire.readers import KindReaders
 from kdm_adapters.kubernetes.wire.records import ProtocolError
 from kdm_core.ports import WatchInstrument
 
@@ -33,22 +34,15 @@ PIECE_BYTES: Final = 32 * 1024
 NEWEST_TIMEOUT_S: Final = 5.0
 """How long the cluster may take to answer with its newest version, in seconds."""
 
-ALL_NAMESPACES_PATH: Final = "/apis/apps/v1/deployments"
 
-
-def deployments_path(namespace: str | None) -> str:
-    """Return the API's path of the Deployments of a namespace, or of all for None."""
-    return ALL_NAMESPACES_PATH if namespace is None else f"/apis/apps/v1/namespaces/{namespace}/deployments"
-
-
-class Reflector:
+class Reflector(Generic[W]):
     """Keeps one source up to date until cancelled.
 
     Args:
-        state: The state.
+        state: The state. It says which kind of objects, and of which namespace.
         client: The API server.
-        readers: Shared by the reflectors of one repository.
-        label_selector: Which Deployments, in the API's syntax; "" for all.
+        readers: Of that kind. Shared by the reflectors of one repository.
+        label_selector: Which objects, in the API's syntax; "" for all.
         verify_every_s: How often to ask for the newest version while the watch state needs it, in seconds.
         instrument: Counts what could not be decoded.
         clock: Monotonic seconds.
@@ -57,9 +51,9 @@ class Reflector:
 
     def __init__(
         self,
-        state: WatchState,
+        state: WatchState[W],
         client: Client,
-        readers: Readers,
+        readers: KindReaders[W],
         *,
         label_selector: str = "",
         verify_every_s: float = 5.0,
@@ -70,7 +64,7 @@ class Reflector:
         self._state = state
         self._client = client
         self._readers = readers
-        self._path = deployments_path(state.namespace)
+        self._path = state.resource.path(state.namespace)
         self._selector = {"labelSelector": label_selector} if label_selector else {}
         self._verify_every_s = verify_every_s
         self._instrument = instrument or WatchInstrument()
@@ -102,7 +96,11 @@ class Reflector:
             self._resting = None
 
     async def _perform(self, action: ListPage | WatchList | WatchFrom) -> None:
-        verb, accept = ("list", LIST_ACCEPT) if isinstance(action, ListPage) else ("watch", WATCH_ACCEPT)
+        verb, accept = (
+            ("list", self._readers.list_accept)
+            if isinstance(action, ListPage)
+            else ("watch", self._readers.watch_accept)
+        )
         query = action.query() | self._selector
         try:
             async with self._deadline(), self._client.stream(verb, self._path, query, accept) as answer:
@@ -110,7 +108,7 @@ class Reflector:
         except TimeoutError:
             self._state.apply(TimeUp(), max(self._clock(), self._state.deadline))
         except ApiError as error:
-            message = explain(error.failure, verb, "deployments")
+            message = explain(error.failure, verb, self._state.resource.plural)
             self._fail(action, error.failure._replace(message=message))
         except ProtocolError as error:
             self._instrument.event_undecodable(self._state.source)

@@ -14,11 +14,13 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from random import Random
-from typing import Literal
+from typing import Generic, Literal
 
 from kdm_adapters.cache.own_writes import Before
 from kdm_adapters.cache.published import Published
-from kdm_adapters.cache.store import Store
+from kdm_adapters.cache.store import ObjectStore
+from kdm_adapters.cache.watched import W
+from kdm_adapters.kubernetes.api.resources import DEPLOYMENTS, Resource
 from kdm_adapters.kubernetes.watch.actions import Action, Ended, ListPage, Message, Opened, TimeUp, WatchList
 from kdm_adapters.kubernetes.watch.health import Health
 from kdm_adapters.kubernetes.watch.history import History
@@ -27,19 +29,20 @@ from kdm_adapters.kubernetes.watch.rules import Phase, Situation
 from kdm_adapters.kubernetes.watch.staging import Staging
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable
-from kdm_core.model import Deployment, DeploymentRef, SourceStatus, Trouble
+from kdm_core.model import DeploymentRef, SourceStatus, Trouble
 from kdm_core.ports import WatchInstrument
 from kdm_core.versions import older
 
 _log = logging.getLogger(__name__)
 
 
-class WatchState:
-    """What is known of the Deployments of one source (a namespace, or all of them), and what to do next.
+class WatchState(Generic[W]):
+    """What is known of the objects of one source (a namespace, or all of them), and what to do next.
 
     Args:
         store: Where complete states are published. Sources share one.
         namespace: The namespace, or None for all of them.
+        resource: Which kind of objects.
         tuning: The numbers.
         instrument: Counts what happens.
         rng: For jitter.
@@ -52,24 +55,25 @@ class WatchState:
 
     def __init__(
         self,
-        store: Store,
+        store: ObjectStore[W],
         namespace: str | None = None,
         *,
+        resource: Resource = DEPLOYMENTS,
         tuning: Tuning | None = None,
         instrument: WatchInstrument | None = None,
         rng: Random | None = None,
         on_synced: Callable[[], None] = lambda: None,
     ) -> None:
         self.namespace = namespace
-        self.source = namespace or "*"
+        self.resource = resource
+        self.source = resource.source(namespace)
         self._store = store
         self.published = Published(store, namespace)
         self._tuning = tuning or Tuning()
         self._instrument = instrument or WatchInstrument()
         self._on_synced = on_synced
         self._health = Health()
-        rng = rng or Random()  # noqa: S311 - jitter, not cryptography
-        self._plan = Plan(self.source, store, self._tuning, self._instrument, rng)
+        self._plan = Plan(self.source, store, self._tuning, self._instrument, rng or Random())  # noqa: S311 - jitter
         self.history = History(self.source, self._plan, self._health)
         self._start("initial", "the first list has not been read yet")
 
@@ -147,7 +151,7 @@ class WatchState:
         """Return what is known before a request is sent that concerns a Deployment. Pass it on with the answer."""
         return self.published.before(ref.namespace, ref.name, self.history.resource_version)
 
-    def overlay(self, written: Deployment, before: Before, now: float) -> None:
+    def overlay(self, written: W, before: Before, now: float) -> None:
         """Show a write's result at once, before the watch brings it.
 
         It stays until the source brings a version at least as new: neither an event still in flight nor an older list
@@ -161,7 +165,7 @@ class WatchState:
         if not self.published.write(written, before, self.history.resource_version):
             self.history.went_back(f"a write was answered with resourceVersion {written.resource_version}", now)
 
-    def looked_up(self, found: Deployment, before: Before, now: float) -> None:
+    def looked_up(self, found: W, before: Before, now: float) -> None:
         """Take note of a Deployment that the cluster has and that was not held. It may be new, or have been missed.
 
         Args:
@@ -182,7 +186,7 @@ class WatchState:
         self._health.reset()
         self._plan.reset()
         self.history.resource_version = ""
-        self._start("reset", "the cluster's address has changed, its Deployments have not been read yet")
+        self._start("reset", f"the cluster's address has changed, its {self.resource.plural} have not been read yet")
 
     def stop(self) -> None:
         """Note that nobody performs the actions any more."""
@@ -195,7 +199,7 @@ class WatchState:
 
     # What comes of the request under way
 
-    def apply(self, message: Message, now: float) -> None:
+    def apply(self, message: Message[W], now: float) -> None:
         """Take in what came of the action under way. What arrives for one that is not wanted any more is dropped."""
         if not self._plan.request.wanted:
             return
@@ -226,7 +230,7 @@ class WatchState:
             elif not self.connected:
                 self._health.explain("the watch is open, but may be ahead of the cluster", Trouble.INTERRUPTED)
 
-    def _on_event(self, event: Event, now: float) -> None:
+    def _on_event(self, event: Event[W], now: float) -> None:
         self._count(event.kind)
         deployment, staging = event.deployment, self._plan.listing.staging
         if staging is not None:
@@ -256,7 +260,7 @@ class WatchState:
         if undecodable.resource_version and self.history.fits(undecodable.resource_version, now):
             self.history.advance(undecodable.resource_version)
 
-    def _on_page(self, page: Page, now: float) -> None:
+    def _on_page(self, page: Page[W], now: float) -> None:
         self._report_undecodable(page.undecodable)
         self._plan.listing.take(page)
         if page.last and page.continue_token:
@@ -343,7 +347,4 @@ class WatchState:
     def _report_undecodable(self, undecodable: Iterable[Undecodable]) -> None:
         for each in undecodable:
             self._instrument.event_undecodable(self.source)
-            _log.warning(
-                "%s: left out what could not be decoded: Deployment '%s/%s' at resourceVersion '%s': %s",
-                self.source, each.namespace, each.name, each.resource_version, each.detail,
-            )  # fmt: skip
+            _log.warning("%s: left out what could not be decoded: %s %s", self.source, self.resource.kind, each)

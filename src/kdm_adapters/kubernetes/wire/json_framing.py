@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Generic
 
-from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, envelope
+from kdm_adapters.cache.watched import W
+from kdm_adapters.kubernetes.wire.json_decoding import Decoder, envelope
 from kdm_adapters.kubernetes.wire.messages import Bookmark, Event, Failure, Page, Undecodable, page
 from kdm_adapters.kubernetes.wire.records import MAX_OBJECT_BYTES, ProtocolError
-from kdm_core.model import Deployment
 
 _ITEMS: Final = b'"items":['
 _NEXT: Final = b'},{"metadata":'
@@ -50,18 +50,18 @@ class Lines:
             raise ProtocolError(f"a watch event of more than {MAX_OBJECT_BYTES} bytes")
 
 
-class JsonEvents:
+class JsonEvents(Generic[W]):
     """Reads a watch: one event a line.
 
     Args:
         decoder: For the events.
     """
 
-    def __init__(self, decoder: JsonDecoder) -> None:
+    def __init__(self, decoder: Decoder[W]) -> None:
         self._lines = Lines()
         self._decoder = decoder
 
-    def feed(self, chunk: bytes) -> Iterator[Event | Bookmark | Failure | Undecodable]:
+    def feed(self, chunk: bytes) -> Iterator[Event[W] | Bookmark | Failure | Undecodable]:
         """Take in a chunk and yield the events it completes.
 
         Raises:
@@ -75,7 +75,7 @@ class JsonEvents:
         return self._lines.rest_bytes
 
 
-class JsonList:
+class JsonList(Generic[W]):
     """Reads the answer to a list while it arrives. The API server answers a list at "0" whole, however long it is.
 
     Read at once in the end, 10,000 Deployments of 3 KB took 63 MB instead of 7, and stopped everything else for as long
@@ -88,7 +88,7 @@ class JsonList:
         decoder: For the items.
     """
 
-    def __init__(self, decoder: JsonDecoder) -> None:
+    def __init__(self, decoder: Decoder[W]) -> None:
         self._decoder = decoder
         self._head = b""
         self._resource_version = ""
@@ -96,20 +96,20 @@ class JsonList:
         self._rest = bytearray()
         self._searched = 0
 
-    def feed(self, chunk: bytes) -> Page | None:
+    def feed(self, chunk: bytes) -> Page[W] | None:
         """Take in a chunk.
 
         Returns:
             The items it completes, as a part of a page; None if there are none.
 
         Raises:
-            ProtocolError: It is not a list of Deployments.
+            ProtocolError: It is not a list of them.
         """
         rest = self._rest
         rest += chunk
         if not self._head and not self._find_items():
             return None
-        found: list[Deployment | Undecodable] = []
+        found: list[W | Undecodable] = []
         start = 0
         at = rest.find(_NEXT, self._searched)
         while at >= 0:
@@ -122,13 +122,13 @@ class JsonList:
         self._searched = max(0, len(rest) - len(_NEXT) + 1)
         return self._page(found, last=False) if found else None
 
-    def end(self) -> Page:
+    def end(self) -> Page[W]:
         """Return the last part of the page.
 
         Raises:
-            ProtocolError: It was not a complete list of Deployments.
+            ProtocolError: It was not a complete list of them.
         """
-        tail = envelope((b'{"items":[' if self._head else b"") + self._rest)
+        tail = envelope((b'{"items":[' if self._head else b"") + self._rest, self._decoder.kind)
         self._resource_version = self._resource_version or tail.resource_version
         self._continue_token = self._continue_token or tail.continue_token
         if not self._resource_version:
@@ -142,22 +142,22 @@ class JsonList:
             return False
         self._head = bytes(self._rest[: at + len(_ITEMS)])
         del self._rest[: at + len(_ITEMS)]
-        head = envelope(self._head + b"]}")
+        head = envelope(self._head + b"]}", self._decoder.kind)
         self._resource_version, self._continue_token = head.resource_version, head.continue_token
         return True
 
-    def _page(self, found: list[Deployment | Undecodable], *, last: bool) -> Page:
+    def _page(self, found: list[W | Undecodable], *, last: bool) -> Page[W]:
         return page(found, self._resource_version, self._continue_token, last=last)
 
 
-def read_page(body: bytes, decoder: JsonDecoder) -> Page:
+def read_page(body: bytes, decoder: Decoder[W]) -> Page[W]:
     """Read an answer to a list that is all there.
 
     Raises:
-        ProtocolError: It is not a list of Deployments.
+        ProtocolError: It is not a list of them.
     """
     reader = JsonList(decoder)
-    first, last = reader.feed(body) or Page((), ""), reader.end()
+    first, last = reader.feed(body) or Page[W]((), ""), reader.end()
     return last._replace(
         deployments=[*first.deployments, *last.deployments], undecodable=[*first.undecodable, *last.undecodable]
     )

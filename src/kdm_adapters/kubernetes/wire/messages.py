@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple
 
-from kdm_core.model import Deployment
+from kdm_adapters.cache.watched import W
 
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 """The annotation, with the value "true", of the bookmark that ends a watch-list's initial events (KEP-3157)."""
@@ -20,11 +20,11 @@ TIMED_OUT: Final = "TimedOut"
 """The same, where time ran out."""
 
 
-class Event(NamedTuple):
-    """A Deployment was added, modified or deleted."""
+class Event(NamedTuple, Generic[W]):
+    """An object was added, modified or deleted."""
 
     kind: str
-    deployment: Deployment
+    deployment: W
 
 
 class Bookmark(NamedTuple):
@@ -43,26 +43,30 @@ class Undecodable(NamedTuple):
     name: str = ""
     uid: str = ""
 
+    def __str__(self) -> str:
+        return f"'{self.namespace}/{self.name}' at resourceVersion '{self.resource_version}': {self.detail}"
 
-class Page(NamedTuple):
+
+class Page(NamedTuple, Generic[W]):
     """A page of a list, or a part of one. ``undecodable`` are the items that could not be understood."""
 
-    deployments: Sequence[Deployment]
+    deployments: Sequence[W]
     resource_version: str
     continue_token: str = ""
     undecodable: Sequence[Undecodable] = ()
     last: bool = True  # of the parts of its page
 
 
-def page(found: Iterable[Deployment | Undecodable], resource_version: str, continue_token: str, *, last: bool) -> Page:
+def page(found: Iterable[W | Undecodable], resource_version: str, continue_token: str, *, last: bool) -> Page[W]:
     """Return a page (or part of one) of what was found."""
-    deployments, undecodable = [], []
+    objects: list[W] = []
+    undecodable: list[Undecodable] = []
     for each in found:
         if isinstance(each, Undecodable):
             undecodable.append(each)
         else:
-            deployments.append(each)
-    return Page(deployments, resource_version, continue_token, undecodable, last=last)
+            objects.append(each)
+    return Page(objects, resource_version, continue_token, undecodable, last=last)
 
 
 class Subject(NamedTuple):

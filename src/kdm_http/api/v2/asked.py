@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from kdm_core import MAX_REPLICAS, DeploymentRef, Expect, OnBound, ScaleBy, SetTo
-from kdm_http.api.errors import BadRequest, Refused
+from kdm_http.api.errors import BadRequest
 from kdm_http.api.requests import json_object
 from kdm_http.api.route import Request
 
@@ -26,7 +26,7 @@ class Written(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen
         resource_version: The version that it must be at.
         uid: The object that it must be.
         reason: Why, for the audit trail.
-        override: Whether to write although an owner will change it back.
+        override: Whether to write although an owner will change it back. Without effect where there is none.
     """
 
     current_replicas: int | None = None
@@ -86,7 +86,6 @@ async def body_of(request: Request, shape: type[S]) -> S:
 
     Raises:
         BadRequest: It is no JSON, has an unknown or repeated field, or a value of another type.
-        Refused: It asks to override an owner.
     """
     rule = FIELDS[shape] + _COMMON
     document = await json_object(request, rule, "a number")
@@ -97,16 +96,9 @@ async def body_of(request: Request, shape: type[S]) -> S:
         if isinstance(value, str) and not _is_text(value):
             raise BadRequest(f"{name}: has half a surrogate pair, which is no character: {rule}")
     try:
-        body = msgspec.convert(document, shape, strict=True)
+        return msgspec.convert(document, shape, strict=True)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{str(error)[:200]}: {rule}") from error
-    if isinstance(body, Written) and body.override:
-        raise Refused(
-            "not-supported",
-            400,
-            "override: this kdm does not look at owners, so there is nothing to override; leave it out",
-        )
-    return body
 
 
 def _is_text(value: str) -> bool:

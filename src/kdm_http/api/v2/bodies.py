@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Self
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from kdm_core import (
     Deployment,
@@ -20,14 +19,9 @@ from kdm_core import (
     WaitFor,
     rollout_of,
 )
-from kdm_core.names import MAX_REPLICAS
-
-Count = Annotated[int, Meta(ge=0, le=MAX_REPLICAS)]
-"""A replica count."""
-
-
-class Body(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """A part of an answer."""
+from kdm_core.attribution import moment
+from kdm_http.api.v2.body import Body, Count
+from kdm_http.api.v2.owner_bodies import OwnerBody
 
 
 class Replicas(Body, frozen=True):
@@ -71,6 +65,8 @@ class Access(Body, frozen=True):
 
     verbs: list[str]
     bounds: list[Bounds]
+    override: bool
+    """Whether it may write a count that an owner changes back."""
 
 
 class Condition(Body, frozen=True):
@@ -82,15 +78,6 @@ class Condition(Body, frozen=True):
     reason: str
     message: str
     """Empty where nothing is wrong."""
-
-
-class OwnerBody(Body, frozen=True):
-    """Something that changes the count by itself, and the bounds within which it does; null where it has none."""
-
-    kind: str
-    name: str
-    min: Count | None
-    max: Count | None
 
 
 class ParkedBody(Body, frozen=True):
@@ -113,14 +100,10 @@ class LastChangeBody(Body, frozen=True):
     actor: str
     reason: str
 
-
-def moment(seconds: int) -> str:
-    """Return a time as RFC 3339 has it, in UTC.
-
-    Args:
-        seconds: Since 1970.
-    """
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    @classmethod
+    def of(cls, change: LastChange) -> Self:
+        """Show a change."""
+        return cls(at=moment(change.at), manager=change.manager, actor=change.actor, reason=change.reason)
 
 
 class DeploymentBody(Body, frozen=True):
@@ -173,11 +156,9 @@ class DeploymentBody(Body, frozen=True):
                 )
                 if each is not None
             ],
-            owners=[
-                OwnerBody(kind=each.kind, name=each.name, min=each.min, max=each.max) for each in deployment.owners
-            ],
+            owners=[OwnerBody.now(each, deployment) for each in deployment.owners],
             parked=None if deployment.parked is None else _parked(deployment.parked),
-            last_change=None if deployment.last_change is None else _last_change(deployment.last_change),
+            last_change=None if deployment.last_change is None else LastChangeBody.of(deployment.last_change),
             access=access,
         )
 
@@ -190,10 +171,6 @@ def _parked(parked: Parked) -> ParkedBody:
         reason=parked.reason,
         park_id=parked.park_id,
     )
-
-
-def _last_change(change: LastChange) -> LastChangeBody:
-    return LastChangeBody(at=moment(change.at), manager=change.manager, actor=change.actor, reason=change.reason)
 
 
 class ListMetadata(Body, frozen=True):
@@ -266,6 +243,8 @@ class RolloutBody(Body, frozen=True):
     target: TargetBody
     resume: str | None
     """Where to go on waiting for the same; null where that makes no sense."""
+    superseded_by: LastChangeBody | None
+    """Who set another count, where somebody did and it is known; null otherwise."""
 
     @classmethod
     def of(cls, result: RolloutResult, resume: str | None) -> Self:
@@ -280,6 +259,7 @@ class RolloutBody(Body, frozen=True):
             replicas=None if found is None else Replicas.of(found.replicas),
             target=TargetBody(uid=target.uid, resource_version=target.resource_version, replicas=target.desired),
             resume=resume,
+            superseded_by=None if result.superseded_by is None else LastChangeBody.of(result.superseded_by),
         )
 
 
@@ -341,4 +321,6 @@ class About(Body, frozen=True):
     version: str
     user: User
     features: Features
+    owners_unknown: list[str]
+    """Which owners are not known, and why, where kdm looks for them: each as ``source: reason``."""
     limits: LimitsBody

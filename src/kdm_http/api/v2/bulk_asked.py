@@ -18,23 +18,24 @@ from kdm_core import (
     LabelSelector,
     OnBound,
     OnError,
+    Park,
+    Restore,
     ScaleBy,
     ScaleTimes,
     Selection,
     SetTo,
 )
+from kdm_core.bulk import BulkChange
 from kdm_core.names import check_namespace
-from kdm_http.api.errors import BadRequest, Refused
+from kdm_http.api.errors import BadRequest
 from kdm_http.api.requests import json_object
 from kdm_http.api.route import Request
 
-Change = SetTo | ScaleBy | ScaleTimes
-
 _RULE: Final = (
-    'the body must be a JSON object with "select" or "items", and one of "replicas", "delta" and "factor" in it or '
-    "in each item: see POST /api/v2/scale in /api/v2/openapi.json"
+    'the body must be a JSON object with "select" or "items", and one of "replicas", "delta", "factor", "park" '
+    'and "restore" in it or in each item: see POST /api/v2/scale in /api/v2/openapi.json'
 )
-_CHANGES: Final = ("replicas", "delta", "factor")
+_CHANGES: Final = ("replicas", "delta", "factor", "park", "restore")
 _BOUNDS: Final = ("min", "max", "onBound")
 
 
@@ -42,8 +43,17 @@ class Asked(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=T
     """A part of a request's body."""
 
 
+class ParkId(Asked, frozen=True):
+    """What parked Deployments are called together."""
+
+    park_id: str
+
+
 class Changing(Asked, frozen=True):
-    """A change: one of ``replicas``, ``delta`` and ``factor``; bounds go with the last two."""
+    """A change: one of ``replicas``, ``delta``, ``factor``, ``park`` and ``restore``.
+
+    Bounds go with ``delta`` and ``factor``. ``park`` and ``restore`` are true, or name a parkId.
+    """
 
     replicas: int | None = None
     delta: int | None = None
@@ -51,8 +61,10 @@ class Changing(Asked, frozen=True):
     min: int | None = None
     max: int | None = None
     on_bound: OnBound | None = None
+    park: bool | ParkId | None = None
+    restore: bool | ParkId | None = None
 
-    def change(self, where: str = "") -> Change | None:
+    def change(self, where: str = "") -> BulkChange | None:
         """Return the change; None where there is none.
 
         Args:
@@ -66,7 +78,7 @@ class Changing(Asked, frozen=True):
         bounded = [name for name in _BOUNDS if bounds[name] is not None]
         if len(given) > 1:
             raise BadRequest(f"{where}{given[0]} and {where}{given[1]} exclude each other: {_RULE}")
-        if bounded and given in ([], ["replicas"]):
+        if bounded and given not in (["delta"], ["factor"]):
             raise BadRequest(f"{where}{bounded[0]}: has a meaning only with delta or factor beside it: {_RULE}")
         on_bound = self.on_bound or OnBound.REJECT
         if self.replicas is not None:
@@ -75,7 +87,9 @@ class Changing(Asked, frozen=True):
             return ScaleBy(self.delta, self.min or 0, self.max, on_bound)
         if self.factor is not None:
             return ScaleTimes(Decimal(self.factor), self.min, self.max, on_bound)
-        return None
+        if self.park is not None:
+            return Park(_park_id(self.park, f"{where}park"))
+        return None if self.restore is None else Restore(_park_id(self.restore, f"{where}restore"))
 
 
 class Select(Asked, frozen=True):
@@ -136,7 +150,6 @@ async def bulk_of(request: Request) -> Bulk:
     document = await json_object(request, _RULE, "a number", decimals=True)
     names = [each.encode_name for each in msgspec.structs.fields(ScaleMany)]
     if unknown := sorted(document.keys() - set(names)):
-        _check_supported(document)
         raise BadRequest(f"unknown field {unknown[0][:80]!r}: {_RULE}", allowed=names)
     _check_text(document)
     _check_factors(document)
@@ -144,16 +157,16 @@ async def bulk_of(request: Request) -> Bulk:
         body = msgspec.convert(document, ScaleMany, strict=True)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{str(error)[:200]}: {_RULE}") from error
-    if body.override:
-        raise Refused(
-            "not-supported",
-            400,
-            "override: this kdm does not look at owners, so there is nothing to override; leave it out",
-        )
     return body.bulk
 
 
-def _selection(select: Select, change: Change) -> Selection:
+def _park_id(given: bool | ParkId, where: str) -> str | None:
+    if given is False:
+        raise BadRequest(f'{where}: must be true or {{"parkId": "..."}}; to do something else, leave it out: {_RULE}')
+    return given.park_id if isinstance(given, ParkId) else None
+
+
+def _selection(select: Select, change: BulkChange) -> Selection:
     for name, value in (("namespace", select.namespace), ("labelSelector", select.label_selector)):
         if value is not None and not value.strip():  # a variable that was not set would select everything
             raise BadRequest(f"select.{name}: must not be empty; leave it out, and say all: true if all are meant")
@@ -162,7 +175,7 @@ def _selection(select: Select, change: Change) -> Selection:
     return Selection(change, namespace, selector, select.all)
 
 
-def _item(item: ScaleItem, shared: Change | None, where: str) -> BulkItem:
+def _item(item: ScaleItem, shared: BulkChange | None, where: str) -> BulkItem:
     own = item.change(where)
     if own is not None and shared is not None:
         raise BadRequest(f"{where[:-1]}: has a change of its own, and the body has one for all; leave one out: {_RULE}")
@@ -171,12 +184,6 @@ def _item(item: ScaleItem, shared: Change | None, where: str) -> BulkItem:
         raise BadRequest(f"{where[:-1]}: one of {', '.join(_CHANGES)} must be there, or in the body for all: {_RULE}")
     expect = Expect(item.resource_version, item.current_replicas, item.uid)
     return BulkItem(DeploymentRef(item.namespace, item.name), change, expect)
-
-
-def _check_supported(document: Mapping[str, Any]) -> None:
-    for name in ("park", "restore"):
-        if name in document:
-            raise Refused("not-supported", 400, f"{name}: this kdm does not park Deployments: see GET /api/v2")
 
 
 def _check_factors(document: Mapping[str, Any]) -> None:

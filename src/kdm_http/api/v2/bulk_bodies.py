@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from kdm_core import BulkResult, DeploymentRef, ItemOutcome, ItemResult, Plan, RolloutResult
-from kdm_http.api.v2.bodies import Body, Count, RolloutBody
+from kdm_http.api.v2.bodies import RolloutBody
+from kdm_http.api.v2.body import Body, Count
 
 ShowError = Callable[[Exception], dict[str, Any]]
 """Makes the problem that an item has of what went wrong."""

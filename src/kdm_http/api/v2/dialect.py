@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
 from litestar.exceptions import HTTPException
 
 from kdm_core import (
@@ -25,6 +26,7 @@ from kdm_core import (
     NothingToPark,
     NotParked,
     OutOfBounds,
+    OwnerConflict,
     ParkingFull,
     ParkingRecordUnreadable,
     PlanChanged,
@@ -33,6 +35,8 @@ from kdm_core import (
 )
 from kdm_http.api.errors import BadRequest, Problem, Refused, problem_of
 from kdm_http.api.route import Dialect
+from kdm_http.api.v2.bodies import LastChangeBody
+from kdm_http.api.v2.owner_bodies import OwnerBody
 from kdm_http.api.v2.problems import KINDS, PATH, STATUSES
 from kdm_http.api.v2.tags import tag_of_replicas
 
@@ -126,6 +130,11 @@ def _members_of_counts(error: Exception) -> dict[str, Any]:
         case ChangedSinceParked():
             members = _ref(error.ref) | {"current": {"replicas": error.current}}
             return members | {"parked": {"replicas": error.parked}, "forgotten": error.forgotten}
+        case OwnerConflict():
+            return _ref(error.ref) | {
+                "replicas": error.replicas,
+                "owners": [msgspec.to_builtins(OwnerBody.of(each)) for each in error.owners],
+            }
     return {}
 
 
@@ -185,4 +194,5 @@ def _current(found: Deployment) -> dict[str, Any]:
         "resourceVersion": found.resource_version,
         "uid": found.uid,
         "etag": tag_of_replicas(found).decode(),
+        "lastChange": None if found.last_change is None else LastChangeBody.of(found.last_change),
     }

@@ -10,6 +10,7 @@ from kdm_http.api.v2.asked import Adjust, SetReplicas
 from kdm_http.api.v2.bodies import About, DeploymentBody, DeploymentList, ReplicasBody, RolloutBody, WrittenBody
 from kdm_http.api.v2.bulk_asked import ScaleMany
 from kdm_http.api.v2.bulk_bodies import BulkBody
+from kdm_http.api.v2.history_bodies import HistoryBody
 
 Json = dict[str, Any]
 
@@ -27,7 +28,19 @@ _DEPLOYMENT: Final = {
     "replicas": _COUNTS,
     "rollout": {"state": "settling", "message": "5 Pods desired, 5 created, 4 ready, 4 available"},
     "conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": ""}],
-    "owners": [{"kind": "HorizontalPodAutoscaler", "name": "web", "min": 2, "max": 10}],
+    "owners": [
+        {
+            "kind": "HorizontalPodAutoscaler",
+            "name": "web",
+            "type": "autoscaler",
+            "min": 2,
+            "max": 10,
+            "holds": False,
+            "effect": "may-change",
+            "message": "HorizontalPodAutoscaler 'web' may set another count at any time",
+            "remedy": "change minReplicas or maxReplicas of HorizontalPodAutoscaler 'web'",
+        }
+    ],
     "parked": None,
     "lastChange": {"at": "2026-11-26T17:00:00Z", "manager": "kdm", "actor": "alice", "reason": "sale"},
 }
@@ -40,9 +53,30 @@ _ROLLOUT: Final = {
     "replicas": {"desired": 5, "current": 5, "updated": 5, "ready": 5, "available": 5},
     "target": {"uid": _UID, "resourceVersion": "48250", "replicas": 5},
     "resume": None,
+    "supersededBy": None,
 }
 
 EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
+    HistoryBody: {
+        "since": "2026-11-25T09:00:00Z",
+        "complete": False,
+        "continue": None,
+        "items": [
+            {
+                **_WHICH,
+                "resourceVersion": "48250",
+                "at": "2026-11-26T17:00:00Z",
+                "previous": 3,
+                "desired": 5,
+                "manager": "kdm",
+                "actor": "alice",
+                "reason": "sale",
+                "requestId": "4f2c9a1be07d3386",
+                "batch": None,
+                "gap": False,
+            }
+        ],
+    },
     About: {
         "version": "0.2.0",
         "user": {"name": "alice", "groups": ["platform"]},

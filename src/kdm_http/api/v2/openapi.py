@@ -112,6 +112,15 @@ _OPERATIONS: Final = {
         ("If-Match", "Idempotency-Key"),
         "Some items are refused, failed or had no turn: each says whether it was written.",
     ),
+    "GetHistory": _Operation(
+        "Who changed the desired count of one Deployment", "The changes that this kdm has seen, newest first.", _READ
+    ),
+    "ListHistory": _Operation(
+        "Who changed which desired counts", "The changes that this kdm has seen, newest first.", _LIST
+    ),
+    "ListNamespaceHistory": _Operation(
+        "Who changed which desired counts of one namespace", "The changes that this kdm has seen, newest first.", _LIST
+    ),
     "GetRollout": _Operation("Wait until the Pods have followed a count", "What came of it, or how far it is.", _READ),
 }
 """What is described. Any other operation is for machines that read this document, or for people."""

@@ -53,13 +53,13 @@ class Continue(msgspec.Struct, array_like=True, forbid_unknown_fields=True, froz
             Refused: It is not readable.
             InvalidQuery: It belongs to other filters.
         """
+        found = decoded(token, cls)
         try:
-            found = _decode(token, type=cls)
             DeploymentRef.parse(found.namespace, found.name)
-        except (ValueError, msgspec.DecodeError) as error:
-            raise _unreadable() from error
+        except ValueError as error:
+            raise unreadable() from error
         if found.version != VERSION:
-            raise _unreadable()
+            raise unreadable()
         if found.filters != filters:
             raise InvalidQuery(
                 "continue: the token belongs to other filters; send it with the same path, labelSelector and state as "
@@ -73,16 +73,34 @@ class Continue(msgspec.Struct, array_like=True, forbid_unknown_fields=True, froz
         return DeploymentRef(self.namespace, self.name)
 
     def __str__(self) -> str:
-        return urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
+        return encoded(self)
 
 
-def _decode(token: str, type: type[T]) -> T:  # noqa: A002 - as msgspec calls it
+def encoded(token: msgspec.Struct) -> str:
+    """Return a token as it is sent."""
+    return urlsafe_b64encode(msgspec.json.encode(token)).decode().rstrip("=")
+
+
+def decoded(token: str, shape: type[T]) -> T:
+    """Return what a token holds.
+
+    Args:
+        token: What the client sent.
+        shape: What it must hold.
+
+    Raises:
+        Refused: It is not readable.
+    """
     if len(token) > MAX_TOKEN_LENGTH:
-        raise ValueError("too long")
-    return msgspec.json.decode(urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4)), type=type)
+        raise unreadable()
+    try:
+        return msgspec.json.decode(urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4)), type=shape)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise unreadable() from error
 
 
-def _unreadable() -> Refused:
+def unreadable() -> Refused:
+    """Return the error of a token that no kdm of this version gives."""
     message = "continue: this is no token of this kdm; begin the list again, without it"
     return Refused("continue-unreadable", 410, message)
 

@@ -106,6 +106,12 @@ PARAMETERS: Final[dict[str, Json]] = {
             {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS},
             5,
         ),
+        _query(
+            "since",
+            "Only changes from this time on (RFC 3339).",
+            {"type": "string", "format": "date-time"},
+            "2026-11-26T17:00:00Z",
+        ),
         _query("access", "Whether to show what the caller may do to it.", {"type": "boolean"}, True),
         _query("dryRun", "Only try: nothing is stored.", reference("schemas", "DryRun"), "All"),
         _header(

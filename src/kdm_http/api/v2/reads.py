@@ -18,6 +18,8 @@ from kdm_core import (
     NotSeenYet,
     Query,
     RolloutState,
+    Trouble,
+    Verb,
 )
 from kdm_core.bulk import MAX_ITEMS
 from kdm_core.names import check_namespace
@@ -51,6 +53,7 @@ _STREAMED: Final = ("allowWatchBookmarks", "labelSelector", "state", "watch")
 
 def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
     """Return what answers, who asks, and what can be asked for."""
+    owners = service.sync_status().owners
     return About(
         version=installed_version(),
         user=User(name=caller.identity.user, groups=sorted(caller.identity.groups)),
@@ -58,11 +61,16 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
             rollout=True,
             idempotency_key=True,
             watch=True,
-            owners=False,
+            owners=bool(owners),
             parking=False,
             bulk=True,
-            history=False,
+            history=service.keeps_history,
         ),
+        owners_unknown=[
+            f"{each.source}: {each.trouble or Trouble.NOT_READ}"
+            for each in owners
+            if not (each.synced and each.connected)
+        ],
         limits=LimitsBody(
             max_replicas=service.max_replicas,
             max_wait_seconds=int(MAX_WAIT_S),
@@ -216,4 +224,5 @@ def _access(service: DeploymentService, caller: Caller, found: Deployment) -> Ac
     bounds = [
         Bounds(min=each.min, max=min(each.max, service.max_replicas), allow_zero=each.allow_zero) for each in granted
     ]
-    return Access(verbs=["read", "scale"] if granted else ["read"], bounds=bounds)
+    override = service.policy.allows(caller.identity, Verb.SCALE, found.ref, found.labels, override=True)
+    return Access(verbs=["read", "scale"] if granted else ["read"], bounds=bounds, override=override)

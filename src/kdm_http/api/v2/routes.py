@@ -9,6 +9,8 @@ from kdm_http.api.v2.bodies import About, DeploymentBody, DeploymentList, Replic
 from kdm_http.api.v2.bulk import scale_many
 from kdm_http.api.v2.bulk_bodies import BulkBody
 from kdm_http.api.v2.dialect import V2
+from kdm_http.api.v2.history import get_history, list_history
+from kdm_http.api.v2.history_bodies import HistoryBody
 from kdm_http.api.v2.reads import (
     get_about,
     get_deployment,
@@ -27,6 +29,7 @@ _ONE: Final = f"{_OF_NAMESPACE}/{{name}}"
 _FILTERS: Final = ("labelSelector", "state", "limit", "continue")
 _VERSION: Final = ("resourceVersion", "wait")
 _WRITE: Final = ("dryRun", "wait", "for")
+_HISTORY: Final = ("labelSelector", "since", "limit", "continue")
 _TARGET: Final = ("wait", "for", "uid", "resourceVersion", "replicas")
 
 
@@ -73,6 +76,17 @@ ROUTES: Final = (
         progressive=True,
     ),
     Route("GET", f"{_ONE}/rollout", V2, "GetRollout", get_rollout, RolloutBody, query=_TARGET),
+    Route("GET", f"{_ONE}/history", V2, "GetHistory", get_history, HistoryBody, query=("since", "limit")),
+    Route("GET", f"{BASE}/history", V2, "ListHistory", list_history, HistoryBody, query=_HISTORY),
+    Route(
+        "GET",
+        f"{BASE}/namespaces/{{namespace}}/history",
+        V2,
+        "ListNamespaceHistory",
+        list_history,
+        HistoryBody,
+        query=_HISTORY,
+    ),
     Route("GET", "/problems", V2, "ListProblems", list_problems, query=()),
     Route("GET", "/problems/{code}", V2, "GetProblem", get_problem, query=()),
 )

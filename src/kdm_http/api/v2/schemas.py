@@ -18,6 +18,7 @@ from kdm_core.scaling import MAX_FACTOR, MAX_FACTOR_DIGITS, MAX_REASON_LENGTH
 from kdm_http.api.v2.asked import Adjust, SetReplicas
 from kdm_http.api.v2.bodies import (
     DeploymentBody,
+    LastChangeBody,
     LimitsBody,
     ReplicasBody,
     RolloutBody,
@@ -25,15 +26,19 @@ from kdm_http.api.v2.bodies import (
     TargetBody,
     WrittenBody,
 )
-from kdm_http.api.v2.bulk_asked import ScaleItem, ScaleMany, Select
+from kdm_http.api.v2.bulk_asked import ParkId, ScaleItem, ScaleMany, Select
 from kdm_http.api.v2.bulk_bodies import BulkBody, BulkItemBody
+from kdm_http.api.v2.history_bodies import ChangeBody, HistoryBody
 from kdm_http.api.v2.parameters import Json, reference
 from kdm_http.api.v2.problems import KINDS
 
 _NAMES: Final[dict[type[msgspec.Struct], str]] = {
     BulkBody: "BulkResult",
     BulkItemBody: "BulkItemResult",
+    ChangeBody: "CountChange",
     DeploymentBody: "Deployment",
+    HistoryBody: "History",
+    LastChangeBody: "LastChange",
     LimitsBody: "Limits",
     ReplicasBody: "Scale",
     RolloutBody: "RolloutResult",
@@ -44,7 +49,7 @@ _NAMES: Final[dict[type[msgspec.Struct], str]] = {
 """What generated clients call a body, where its class here is called otherwise."""
 
 _REQUESTS: Final = (SetReplicas, Adjust, ScaleMany)
-_PARTS: Final = (ScaleItem, Select)
+_PARTS: Final = (ParkId, ScaleItem, Select)
 _COUNTS: Final = frozenset({"replicas", "currentReplicas", "min", "max"})
 _COUNT: Final = {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS}
 _STRING: Final = {"type": "string"}
@@ -101,6 +106,9 @@ def _fields(max_replicas: int) -> dict[str, Json]:
         "resourceVersion": {"description": "Write only if the Deployment is at this version."},
         "uid": {"description": "Write only if the Deployment is this object."},
         "reason": {**reason, "description": "Why, for the audit trail."},
+        "park": {"description": "Remember the counts, and go to zero: true, or the parkId to restore them by."},
+        "restore": {"description": "Bring back what was parked: true for all of it, or only what has this parkId."},
+        "parkId": {"description": "What parked Deployments are called together."},
         "select": {"description": "Which Deployments, all with the same change; this or `items`."},
         "items": {"description": f"Which Deployments, by name, at most {MAX_ITEMS}; this or `select`."},
         "onError": {"description": "What becomes of the batch when an item is refused or fails; `abort` by default."},
@@ -108,7 +116,7 @@ def _fields(max_replicas: int) -> dict[str, Json]:
         "name": {"description": "The Deployment's name."},
         "labelSelector": {"description": "Those with such labels, in the grammar of Kubernetes; this or `all`."},
         "all": {"description": "Whether all of them are meant, whatever their labels."},
-        "override": {"enum": [False], "description": "Whether to write although an owner will change it back."},
+        "override": {"description": "Whether to write although an owner will change it back, where there is one."},
     }
 
 
@@ -122,6 +130,10 @@ def _problem() -> dict[str, Json]:
         "resourceVersion": _STRING,
         "uid": _STRING,
         "etag": _STRING,
+        "lastChange": {
+            "anyOf": [reference("schemas", "LastChange"), {"type": "null"}],
+            "description": "The newest change of its count; null where it is not known.",
+        },
     }
     expected: Json = {"currentReplicas": _COUNT, "resourceVersion": _STRING, "uid": _STRING}
     properties: Json = {
@@ -144,6 +156,7 @@ def _problem() -> dict[str, Json]:
         "allowed": {"type": "array", "items": _STRING, "description": "What is allowed."},
         "bounds": reference("schemas", "ProblemBounds"),
         "result": {"type": "integer", "description": "The count that the change would have led to."},
+        "replicas": {"type": "integer", "description": "The count that was asked for."},
         "verb": {**_STRING, "description": "What the caller may not do."},
         "user": {**_STRING, "description": "Who may not do it."},
         "target": {**_STRING, "description": "On what the caller may not do it, for a person."},
@@ -158,6 +171,11 @@ def _problem() -> dict[str, Json]:
         "parked": reference("schemas", "ProblemParked"),
         "forgotten": {"type": "boolean", "description": "Whether what was remembered is forgotten now."},
         "where": {**_STRING, "description": "Where what is remembered is kept."},
+        "owners": {
+            "type": "array",
+            "items": reference("schemas", "OwnerBody"),
+            "description": "What would change the count back, and what to do instead.",
+        },
         "attempts": {"type": "integer", "description": "How often the write was tried."},
         "total": {"type": "integer", "description": "How many Deployments the batch has."},
         "plan": {**_STRING, "description": "What the plan of this moment is known by."},

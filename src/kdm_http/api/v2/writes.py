@@ -47,6 +47,7 @@ async def _written(service: DeploymentService, caller: Caller, request: Request,
         condition=condition,
         exactly=condition is not None,
         reason=body.reason,
+        override=body.override,
     )
     rollout = None if wait_s is None or trial else await _followed(service, caller, request, scaled, wait_for, wait_s)
     found = scaled.deployment
@@ -58,7 +59,10 @@ async def _written(service: DeploymentService, caller: Caller, request: Request,
         replicas=WrittenReplicas(previous=scaled.previous, desired=scaled.replicas),
         changed=scaled.changed,
         dry_run=trial,
-        warnings=[_NOTHING_TO_WAIT_FOR] if trial and wait_s is not None else [],
+        warnings=[
+            *([_NOTHING_TO_WAIT_FOR] if trial and wait_s is not None else []),
+            *(each.message for each in scaled.owners),
+        ],
         rollout=rollout,
     )
     return Reply(shown, fields=b"" if trial else b"etag: %b\r\n" % tag_of_replicas(found))

@@ -137,13 +137,12 @@ export class Plan {
   #bulk() {
     const { records, change, parkId } = this.#asked;
     const wanted = change === "restore" && parkId ? { parkId } : change === "park" || change === "restore" ? true : this.#amount();
-    const what = records.length ? { items: records.map(({ namespace, name }) => ({ namespace, name })) } : { select: {} };
+    const what = records.length ? { items: records.map(({ namespace, name }) => ({ namespace, name })) } : { select: { all: true } };
     return { ...what, [change]: wanted, ...this.#said() };
   }
 
   #alone() {
-    const { features } = this.#with.about();
-    return !features.bulk && this.#asked.records.length === 1;
+    return this.#asked.records.length === 1;
   }
 
   async #planned() {
@@ -272,10 +271,10 @@ export class Plan {
     for (const item of done) {
       const record = store.records.get(`${item.namespace}/${item.name}`);
       if (!record) continue;
-      if (item.outcome === "failed" || item.error) writes.refuse(record, item.error);
+      if (item.error) writes.refuse(record, item.error);
       else if (item.from !== item.to) writes.adopt(record, { from: item.from, to: item.to, uid: item.uid, version: item.resourceVersion });
     }
-    const failed = done.filter((each) => each.outcome === "failed" || each.error).length;
+    const failed = done.filter((each) => each.error).length;
     announce(`${VERBS[change]}: ${many(done.length - failed, "Deployment")} written${failed ? `, ${count(failed)} failed` : ""}`);
   }
 }

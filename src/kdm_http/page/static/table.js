@@ -179,9 +179,11 @@ export class Table {
     const share = record.desired ? Math.min(1, record.available / record.desired) : 0;
     cells.fill.style.transform = `scaleX(${share})`;
     say(cells.available, availableOf(record));
-    say(cells.state, entry?.words ?? words);
-    mark(cells.state, "title", entry?.words ?? words);
-    mark(element, "data-mood", entry?.mood ?? mood);
+    const follows = entry?.change && entry.busy && mood !== "ok"; // then the state says how far it is
+    const shown = follows ? `${entry.change}, ${words}` : entry?.words ?? words;
+    say(cells.state, shown);
+    mark(cells.state, "title", shown);
+    mark(element, "data-mood", follows ? mood : entry?.mood ?? mood);
     mark(element, "data-bar", mood);
     mark(element, "data-busy", entry?.busy ? "true" : null);
     cells.act.hidden = !entry?.act;

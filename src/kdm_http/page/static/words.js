@@ -36,7 +36,8 @@ export function stateOf(record, now = Date.now()) {
   if (record.parked && record.desired === 0) return ["parked", "idle"];
   if (state === "paused") return ["paused", "idle"];
   if (state === "settling" || state === "observing") return [`settling, ${span((now - record.since) / 1000)}`, "warn"];
-  return record.desired === 0 ? ["at zero", "idle"] : ["settled", "ok"];
+  const paused = record.paused ? ", paused" : "";
+  return record.desired === 0 ? [`at zero${paused}`, "idle"] : [`settled${paused}`, "ok"];
 }
 
 export function availableOf(record) {
@@ -89,13 +90,14 @@ export function outcomeOf(rollout, record) {
   const told = rollout.message ? `: ${plain(rollout.message, 200)}` : "";
   switch (rollout.outcome) {
     case "done": return [`done in ${span(rollout.elapsedSeconds)}`, "ok"];
-    case "superseded": return [`superseded${told || by(record)}`, "warn"];
+    case "superseded": return [`superseded${by(record, rollout) || told}`, "warn"];
     case "deleted": return ["deleted meanwhile", "bad"];
     default: return [`${rollout.outcome}${told}`, rollout.outcome === "timeout" || rollout.outcome === "unknown" ? "warn" : "bad"];
   }
 }
 
-function by(record) {
+/** Who else changed a count, where the stream has shown it already. */
+function by(record, rollout) {
   const who = record?.change && (record.change.actor || record.change.manager);
-  return record ? ` by ${who ? plain(who, 60) : "somebody"}: ${count(record.desired)} now` : "";
+  return who && record.desired !== rollout.target?.replicas ? ` by ${plain(who, 60)}: ${count(record.desired)} now` : "";
 }

@@ -113,10 +113,11 @@ export class Writes {
 
   /** Follow a count that is written. */
   adopt(record, { from, to, uid, version }) {
-    const entry = { phase: "following", target: to, mood: "warn", busy: true, words: `${count(from)} → ${count(to)}, settling` };
+    const change = `${count(from)} → ${count(to)}`;
+    const entry = { phase: "following", target: to, mood: "warn", busy: true, change, words: `${change}, settling` };
     this.#set(record.key, entry);
     const query = version ? { uid, resourceVersion: version, replicas: String(to) } : {};
-    this.#queue.push({ record, entry, query, from, to, until: Date.now() + FOLLOWED_MS });
+    this.#queue.push({ record, entry, query, until: Date.now() + FOLLOWED_MS });
     this.#next();
   }
 
@@ -149,9 +150,8 @@ export class Writes {
     }
     const now = this.#with.store.records.get(record.key);
     const [said, mood] = outcomeOf(rollout ?? { outcome: "unknown", message: "kdm did not answer" }, now);
-    const change = `${count(follow.from)} → ${count(follow.to)}`;
-    this.#set(record.key, { phase: "over", words: `${change}, ${said}`, mood });
-    this.#with.announce(`${record.key}: ${change}, ${said}`);
+    this.#set(record.key, { phase: "over", words: `${entry.change}, ${said}`, mood });
+    this.#with.announce(`${record.key}: ${entry.change}, ${said}`);
     if (mood === "ok") setTimeout(() => this.forget(record.key), SHOWN_MS);
   }
 

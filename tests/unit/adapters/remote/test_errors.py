@@ -109,7 +109,7 @@ def test_a_code_of_a_newer_kdm_is_an_error_too() -> None:
         ({"content-type": "application/problem+json"}, b"[]"),
         ({"content-type": "application/problem+json"}, b'{"code": 7}'),
         ({"content-type": "application/problem+json"}, b"[" * 100_000),
-        ({"content-type": "application/json"}, b'{"error": "an RFD answer"}'),
+        ({"content-type": "application/json"}, b'{"errors": "of another API"}'),
     ],
 )
 def test_an_answer_that_is_not_kdms_is_said_to_be_none(fields: dict[str, str], content: bytes) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, failure, scale
+from kdm_adapters.kubernetes.wire.json_decoding import failure
+from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, scale
 from kdm_adapters.kubernetes.wire.messages import Event, Failure, Undecodable
 from kdm_adapters.kubernetes.wire.records import SHARED, ProtocolError, Records
 from unit.adapters.kubernetes.objects import (
@@ -117,7 +118,7 @@ def test_labels_cannot_be_changed_by_whoever_reads_them() -> None:
     told = JsonDecoder(Records()).event(event_line("ADDED", WEB))
     assert isinstance(told, Event)
     with pytest.raises(TypeError):
-        told.deployment.labels["a"] = "b"  # type: ignore[index]  # that is the point
+        told.deployment.labels["a"] = "b"  # that is the point
 
 
 def test_a_refusal_that_is_no_status_is_shown() -> None:

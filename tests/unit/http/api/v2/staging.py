@@ -12,6 +12,7 @@ import pytest
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_core import (
+    ChangeTracker,
     Deployment,
     DeploymentRef,
     DeploymentRepository,
@@ -87,7 +88,7 @@ class Stage:
         self.repository = repository
         self.audit = ListedAudit()
         self.answered: list[Answered] = []
-        self.service = Watched(repository, policy=parse_policy(POLICY), audit=self.audit)
+        self.service = Watched(repository, policy=parse_policy(POLICY), audit=self.audit, tracker=ChangeTracker())
         self.server: Running
         self._connect = connect
         self._client: Client | None = None
@@ -141,7 +142,8 @@ async def stage(start: Any, connect: Any) -> AsyncIterator[Stage]:
             repository.cluster.settle(ref)
         staged = Stage(repository, connect)
         await staged.serve(start)
-        yield staged
+        async with staged.service.remembering():
+            yield staged
 
 
 def problem(answer: Response, status: int, code: str) -> Any:

@@ -1,0 +1,1 @@
+"""What people see of kdm's page, in Debian's Chromium."""
