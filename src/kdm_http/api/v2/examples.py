@@ -28,6 +28,7 @@ _DEPLOYMENT: Final = {
     "paused": False,
     "replicas": _COUNTS,
     "rollout": {"state": "settling", "message": "5 Pods desired, 5 created, 4 ready, 4 available"},
+    "conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": ""}],
     "owners": [
         {
             "kind": "HorizontalPodAutoscaler",
