@@ -79,6 +79,7 @@ def _memory(settings: Settings, instrument: WatchInstrument) -> DeploymentReposi
         cluster=MemoryCluster(pace=Pace()),
         namespaces=settings.namespaces,
         refuse_stale=settings.refuse_stale,
+        owners=settings.owners,
         instrument=instrument,
     )
     demo.seed(repository.cluster)
@@ -96,6 +97,7 @@ def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRe
         stale_after_s=settings.stale_after_s,
         refuse_stale=settings.refuse_stale,
         write_timeout_s=settings.write_timeout_s,
+        owners=settings.owners,
         instrument=instrument,
     )
 

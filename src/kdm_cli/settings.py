@@ -84,6 +84,12 @@ class Settings:
         150.0, values.seconds(1.0), "Without news from the cluster for this long the cache counts as stale, in seconds."
     )
     refuse_stale: bool = setting(False, values.switch, "Answer reads of a stale cache with 503.")
+    owners: bool = setting(
+        False,
+        values.switch,
+        "Look for who else changes the counts, such as HorizontalPodAutoscalers, which kdm then watches: API v2 refuses "
+        "a count that would not last.",
+    )
     write_timeout_s: float = setting(
         10.0, values.seconds(0.1), "How long the cluster may take for a write, in seconds."
     )

@@ -130,6 +130,9 @@ def _members_of_counts(error: Exception) -> dict[str, Any]:
             return members | {"remembered": error.parked}
         case Contended():
             return _ref(error.ref) | {"attempts": error.attempts}
+        case ChangedSinceParked():
+            members = _ref(error.ref) | {"current": {"replicas": error.current}}
+            return members | {"parked": {"replicas": error.parked}, "forgotten": error.forgotten}
         case OwnerConflict():
             return _ref(error.ref) | {
                 "replicas": error.replicas,
@@ -150,6 +153,12 @@ def _members_of_words(error: Exception) -> dict[str, Any]:
             return {"where": error.where}
         case InvalidSelector():
             return {"selector": error.selector, "problem": error.problem}
+        case NothingToPark() | NotParked():
+            return _ref(error.ref)
+        case ParkingRecordUnreadable():
+            return _ref(error.ref) | {"where": error.where}
+        case ParkingFull():
+            return {"where": error.where}
     return {}
 
 

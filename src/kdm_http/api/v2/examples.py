@@ -28,6 +28,7 @@ _DEPLOYMENT: Final = {
     "paused": False,
     "replicas": _COUNTS,
     "rollout": {"state": "settling", "message": "5 Pods desired, 5 created, 4 ready, 4 available"},
+    "conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": ""}],
     "owners": [
         {
             "kind": "HorizontalPodAutoscaler",
@@ -134,6 +135,8 @@ EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
                 **_WHICH,
                 "from": 3,
                 "to": 5,
+                "effect": None,
+                "owners": [],
                 "resourceVersion": "48250",
                 "warnings": [],
                 "outcome": "done",

@@ -224,7 +224,7 @@ def _operation(route: Route, operation: _Operation) -> Json:
         responses["207"] = {**success, "description": operation.partly}
     for status in operation.errors:
         responses[str(status)] = reference("responses", _key(status))
-    query = [each for each in route.query if each != "watch"]
+    query = [each for each in route.query if each not in {"watch", "allowWatchBookmarks"}]
     described: Json = {
         "operationId": route.operation[0].lower() + route.operation[1:],
         "tags": ["v2"],

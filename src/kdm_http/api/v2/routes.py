@@ -45,7 +45,7 @@ def _list(template: str, operation: str) -> Route:
         list_deployments,
         DeploymentList,
         tagged=True,
-        query=(*_FILTERS, *_VERSION, "watch"),
+        query=(*_FILTERS, *_VERSION, "watch", "allowWatchBookmarks"),
         at_once_query=_FILTERS,
     )
 
