@@ -35,6 +35,7 @@ class Served:
         make: Makes the repository, in the server's event loop.
         policy: Who may do what.
         pace: How its streams go.
+        parts: Makes more arguments of its service, such as what keeps its history.
         settings: More settings of the server.
     """
 
@@ -46,6 +47,7 @@ class Served:
         *,
         policy: Policy = ALLOW_ALL,
         pace: Pace = PACE,
+        parts: Callable[[], dict[str, Any]] = dict,
         **settings: Any,
     ) -> None:
         self.directory = directory
@@ -56,6 +58,7 @@ class Served:
         self.repository: DeploymentRepository
         self._make = make or (lambda: MemoryDeploymentRepository(cluster=self.cluster))
         self._pace = pace
+        self._parts = parts
         self._settings = settings
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="served", daemon=True)
@@ -129,14 +132,15 @@ class Served:
             **self._settings,
         )
         async with self._make() as self.repository:
-            self.service = DeploymentService(self.repository, policy=self.policy)
-            await serve(
-                self.app(),
-                ops_app,
-                config=config,
-                started=lambda addresses: listening.set_result(addresses.api[0][1]),
-                stop=self._stop,
-            )
+            self.service = DeploymentService(self.repository, policy=self.policy, **self._parts())
+            async with self.service.remembering():
+                await serve(
+                    self.app(),
+                    ops_app,
+                    config=config,
+                    started=lambda addresses: listening.set_result(addresses.api[0][1]),
+                    stop=self._stop,
+                )
 
 
 @contextmanager
