@@ -45,7 +45,7 @@ async def _plan(page: Page, _: World) -> None:
     await page.keyboard.press("s")
     dialog = page.get_by_role("dialog")
     await dialog.get_by_label("Multiply by").check()
-    await expect(dialog).to_contain_text("8→ 12")
+    await expect(dialog).to_contain_text("8→12")
 
 
 async def _zero(page: Page, _: World) -> None:
@@ -89,7 +89,7 @@ STATES: Final[Mapping[str, Prepare]] = {
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1360, 1600])
+@pytest.mark.parametrize("width", [360, 1600])
 async def test_every_state_fits_its_window_and_axe_finds_nothing(
     open_page: Callable[..., Any], axe: str, width: int, dark: bool
 ) -> None:
