@@ -221,7 +221,8 @@ async def test_somebody_elses_count_supersedes(service: DeploymentService, repos
     repository.cluster.scale(WEB, 7)
     result = await task
     assert result.outcome is RolloutOutcome.SUPERSEDED
-    assert result.message == "somebody set 7 replicas, where 5 were waited for"
+    assert result.message.startswith("kubectl set 7 replicas at 20")
+    assert result.message.endswith("Z, where 5 were waited for")
     assert result.deployment is not None
     assert result.deployment.replicas.desired == 7
 

@@ -114,19 +114,20 @@ class Records:
             elif named == "ReplicaFailure" and replica_failure is None:
                 replica_failure = self._condition(status, reason, message if status == "True" else "")
         shared_labels = self._label_map(labels, read_labels, held)
+        replicas = self._counts(*counts)
         return Deployment(
             DeploymentRef(self._string(namespace), self._string(name)) if held is None else held.ref,
             uid if held is None or held.uid != uid else held.uid,
             resource_version,
             generation,
             observed_generation,
-            self._counts(*counts),
+            replicas,
             paused,
             shared_labels,
             progressing,
             replica_failure,
             self._owned(owners(marks, shared_labels, namespace, name)) if self.owners else (),
-            self._last_change(marks, held),
+            self._last_change(marks, held, replicas.desired),
         )
 
     def _owned(self, found: tuple[Owner, ...]) -> tuple[Owner, ...]:
@@ -136,19 +137,24 @@ class Records:
             self._owners.clear()
         return self._owners.setdefault(found, found)
 
-    def _last_change(self, marks: Marks, held: Deployment | None) -> LastChange | None:
+    def _last_change(self, marks: Marks, held: Deployment | None, desired: int) -> LastChange | None:
         write = newest(marks.writes)
         if write is None:
             return None
         last = None if held is None else held.last_change
-        if last is not None and last.at == write.at and last.manager == write.manager and not last.actor:
+        at = write.at
+        if not at and held is not None:
+            # A write to ``scale`` leaves no time (apimachinery's ScaleHandler), and with it HPAs and kubectl scale do not.
+            same = last is not None and last.manager == write.manager and held.replicas.desired == desired
+            at = last.at if last is not None and same else int(self._now())
+        if last is not None and last.at == at and last.manager == write.manager and not last.actor:
             return last
-        key = (write.manager, write.at)
+        key = (write.manager, at)
         shared = self._last_changes.get(key)
         if shared is None:
             if len(self._last_changes) >= SHARED:
                 self._last_changes.clear()
-            shared = self._last_changes[key] = LastChange(write.at, self._manager(write.manager))
+            shared = self._last_changes[key] = LastChange(at, self._manager(write.manager))
         return shared
 
     def _manager(self, name: str) -> str:
