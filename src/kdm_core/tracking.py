@@ -117,17 +117,21 @@ class ChangeTracker:
             if before.resource_version == after.resource_version:
                 return
             if older(after.resource_version, before.resource_version):  # the cluster went back, as after a restore
-                track.skipped = True
                 self._settle(track)
+                track.skipped, track.settled = True, None
         specs = after.generation - before.generation if before is not None else None
         count = before.replicas.desired if before is not None else None
+        if track.settled is not None:
+            if not older(track.settled.version, after.resource_version):
+                return  # what happened until then is recorded
+            count, track.settled, track.skipped = track.settled.desired, None, True
         made: list[tuple[CountChange, OwnWrite | None]] = []
         for own in track.take_due(after.resource_version):
             at, previous = int(own.at), own.previous
             if own.version == after.resource_version:
                 if specs == 0 or _manager(after) not in _MAYBE_OWN or (specs == 1 and count == own.desired):
                     continue  # it changed nothing: the count was there already
-                at = after.last_change.at if after.last_change is not None else at
+                at = (after.last_change.at if after.last_change is not None else 0) or at
             if not own.exact and count is not None and (count != own.desired or previous is None):
                 previous = count
             if previous != own.desired:
@@ -135,12 +139,12 @@ class ChangeTracker:
                 count = own.desired
         if count is not None and count != after.replicas.desired:
             made.append(self._by_others(track, count, after))
-        self._note(track, before, after, specs, made)
+        self._note(track, after, specs, made)
 
     def _by_others(self, track: Track, count: int, after: Deployment) -> tuple[CountChange, OwnWrite | None]:
         """Return a change that no answer names: somebody else's, or an own write's whose answer was lost."""
         last, desired = after.last_change, after.replicas.desired
-        at = last.at if last is not None else int(self._clock())
+        at = (last.at if last is not None else 0) or int(self._clock())
         if track.lost:
             track.lost = tuple(each for each in track.lost if each.at + LATE_S > self._clock())
             found = next((each for each in track.lost if each.desired == desired), None)
@@ -166,18 +170,14 @@ class ChangeTracker:
     def _note(
         self,
         track: Track,
-        before: Deployment | None,
         after: Deployment,
         specs: int | None,
         made: list[tuple[CountChange, OwnWrite | None]],
     ) -> None:
         """Record changes; and that some may be missing, where the generation has counted more of the spec."""
-        if before is not None and specs not in {0, 1}:
-            unseen = _last(before) != _last(after) or after.last_change is None
-            missing = specs != len(made) and (bool(made) or unseen)
-        else:
-            missing = specs is not None and specs < len(made)
-        missing = missing or track.skipped
+        # Where several changes of the spec come as one, there may be some of the count among them that were not seen.
+        seen_all = {len(made)} if made else {0, 1}
+        missing = track.skipped or (specs is not None and specs not in seen_all)
         track.skipped = missing and not made
         for change, own in made:
             self._record(track, evolve(change, gap=True) if missing else change)
@@ -187,10 +187,15 @@ class ChangeTracker:
 
     def _retire(self, track: Track) -> None:
         """A Deployment was deleted."""
-        self._release(track, all_of_them=True)
         self._tracks.bury(track)
-        self._settle(track)
-        self._forget_if_empty(track)
+        self._close(track)
+
+    def _close(self, track: Track) -> None:
+        """Settle what is left of one that is gone, once the writes have ended that may belong to it."""
+        self._release(track)
+        if not track.held:
+            self._settle(track)
+            self._forget_if_empty(track)
 
     # What this kdm writes
 
@@ -224,7 +229,9 @@ class ChangeTracker:
     ) -> OwnWrite:
         """Take note of a write that is about to be sent. Ended by ``answered``, ``lost`` or ``failed``."""
         words = self._words
-        own = OwnWrite(ref, desired, words.once(actor), words.once(reason), request_id, words.once(batch))
+        present = self._tracks.present.get(ref)
+        uid = present.uid if present is not None else ""
+        own = OwnWrite(ref, desired, words.once(actor), words.once(reason), request_id, words.once(batch), uid)
         self._flying[ref] = (*self._flying.get(ref, ()), own)
         return own
 
@@ -237,6 +244,8 @@ class ChangeTracker:
             previous: The count before, as far as it is known.
             exact: Whether the cluster compared that count.
         """
+        if not exact and own.uid and own.uid != written.uid:
+            previous = None  # it was another object's count
         own.uid, own.version, own.desired = written.uid, written.resource_version, written.replicas.desired
         own.previous, own.exact, own.at = previous, exact, self._clock()
         track = self._track_of(own, written)
@@ -254,7 +263,7 @@ class ChangeTracker:
     def lost(self, own: OwnWrite) -> None:
         """There was no answer: it may have been stored, and may be still."""
         own.at = self._clock()
-        track = self._tracks.present.get(own.ref)
+        track = next((each for each in self.of(own.ref) if own.uid in {each.uid, ""}), None)
         if track is not None:
             track.lost = (*track.lost, own)[-self.log.of_each :]
         self._end(own, track)
@@ -269,7 +278,7 @@ class ChangeTracker:
         if left:
             self._flying[own.ref] = left
         for each in self._tracks.gone.get(own.ref, ()):
-            self._forget_if_empty(each)
+            self._close(each)
         if track is not None:
             self._release(track)
 
@@ -300,8 +309,9 @@ class ChangeTracker:
         """Record own writes as they were answered: the cluster will not show them, or not soon enough."""
         pending, track.pending = track.pending, ()
         for own in pending:
+            track.settled = own
             if own.previous != own.desired:
-                self._record(track, own.change(own.previous, int(own.at)))
+                self._record(track, evolve(own.change(own.previous, int(own.at)), gap=True))
         self._look_unconfirmed(track)
 
     def _report(self, own: OwnWrite, change: CountChange, after: Deployment) -> None:
@@ -321,11 +331,6 @@ class ChangeTracker:
     def _look_unconfirmed(self, track: Track) -> None:
         if not track.pending:
             self._unconfirmed.pop(track, None)
-
-
-def _last(deployment: Deployment) -> tuple[int, str] | None:
-    last = deployment.last_change
-    return None if last is None else (last.at, last.manager)
 
 
 def _manager(deployment: Deployment) -> str:

@@ -24,7 +24,7 @@ class OwnWrite:
         reason: Why.
         request_id: Of which request.
         batch: Of which batch.
-        uid: The object that was written; "" until there is an answer.
+        uid: The object that was there, then the one that was written; "" where none was known.
         version: The version that the answer names.
         previous: The count before, as far as it is known.
         exact: Whether the cluster itself compared that count, in one step with the write.
@@ -74,10 +74,11 @@ class Track(Ring):
         labels: Its labels, as far as they are known.
         pending: Own writes with an answer, by version.
         lost: Own writes without one.
+        settled: The newest own write that was recorded before the cluster has shown it; None where there is none.
         held: What the cluster showed since, while own writes were under way; with those writes.
     """
 
-    __slots__ = ("gone", "held", "labels", "lost", "pending", "ref", "seen", "skipped", "uid")
+    __slots__ = ("gone", "held", "labels", "lost", "pending", "ref", "seen", "settled", "skipped", "uid")
 
     def __init__(self, ref: DeploymentRef, uid: str, labels: Mapping[str, str] = NO_LABELS) -> None:
         super().__init__()
@@ -89,6 +90,7 @@ class Track(Ring):
         self.skipped = False
         self.pending: tuple[OwnWrite, ...] = ()
         self.lost: tuple[OwnWrite, ...] = ()
+        self.settled: OwnWrite | None = None
         self.held: tuple[tuple[Deployment, frozenset[OwnWrite]], ...] = ()
 
     def newest_first(self) -> Iterator[CountChange]:
