@@ -15,13 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from docs.generate import code, commands, errors, files, metrics, operations, settings, v2, watch
+from docs.generate import click_tree, code, commands, errors, files, metrics, operations, settings, v2, watch
 
 DOCS: Final = Path(__file__).parents[1]
 MAKERS: Final[dict[str, Callable[[str], str]]] = {
     "class": code.describe_class,
+    "command": click_tree.describe_command,
+    "commands": click_tree.list_commands,
     "errors": errors.describe_errors,
     "exceptions": errors.describe_exceptions,
+    "exits": click_tree.list_exits,
     "file": files.show_file,
     "function": code.describe_function,
     "help": commands.describe_help,

@@ -21,6 +21,8 @@ def describe_help(command: str) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         cli.main([*command.split()[1:], "--help"])
+    if not printed.getvalue().startswith("usage: "):  # of click, wrapped by rich
+        return f"```text\n{textwrap.dedent(printed.getvalue()).strip()}\n```"
     usage, rest = printed.getvalue().strip().split("\n\n", 1)
     return f"```text\n{_wrapped(usage)}\n\n{rest}\n```"
 

@@ -73,6 +73,14 @@ class OwnWrites(Generic[W]):
         """Return the namespaces and names of what was written."""
         return list(self._written)
 
+    def delivered_by(self, resource_version: str | None) -> list[tuple[str, str]]:
+        """Return the namespaces and names of what was written up to a version; of all of it for None."""
+        return [
+            key
+            for key, written in self._written.items()
+            if resource_version is None or not older(resource_version, written.resource_version)
+        ]
+
     def beneath(self, held: W | None, namespace: str, name: str) -> W | None:
         """Return what the source itself has said of a Deployment.
 

@@ -65,8 +65,14 @@ class Published(Generic[W]):
         """Return what the source itself has said of a Deployment: what is shown, without our own writes."""
         return self._own_writes.beneath(self._store.get(namespace, name), namespace, name)
 
-    def event(self, kind: str, deployment: W) -> bool:
+    def event(self, kind: str, deployment: W, *, in_order: bool = False) -> bool:
         """Show what an event says.
+
+        Args:
+            kind: ADDED, MODIFIED or DELETED.
+            deployment: The Deployment.
+            in_order: Whether the source itself sees to it that its events go forward: what is older than an earlier one
+                is so because the cluster went back.
 
         Returns:
             Whether it fits what was held.
@@ -77,7 +83,9 @@ class Published(Generic[W]):
         if held is not None and older(deployment.resource_version, held.resource_version):
             if self._own_writes.overtook(None if kind == "DELETED" else deployment, namespace, name):
                 self._store.on_observed(deployment.ref)
-            return fits  # a write's answer overtook this event
+                return fits  # a write's answer overtook this event
+            if not in_order:
+                return fits
         delivered = bool(self._own_writes) and self._own_writes.discard(namespace, name)
         if kind == "DELETED":
             self._store.remove(namespace, name, as_last_seen=deployment)
@@ -97,6 +105,23 @@ class Published(Generic[W]):
         self._own_writes.merge(complete, resource_version)
         self._store.replace(self._namespace, complete)
         for namespace, name in written:
+            self._store.on_observed(DeploymentRef(namespace, name))
+
+    def settle(self, resource_version: str | None) -> None:
+        """Show what the source itself says in place of what was written up to a version, which it has delivered.
+
+        Args:
+            resource_version: The version; None where the cluster went back, and so what was written is no more.
+        """
+        if resource_version is None:
+            self._era += 1
+        for namespace, name in self._own_writes.delivered_by(resource_version):
+            said = self.observed(namespace, name)
+            self._own_writes.discard(namespace, name)
+            if said is None:
+                self._store.remove(namespace, name)
+            else:
+                self._store.put(said)
             self._store.on_observed(DeploymentRef(namespace, name))
 
     def clear(self) -> None:

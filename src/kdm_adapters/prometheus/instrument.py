@@ -12,8 +12,18 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kdm_adapters.prometheus.parking import ParkingCollector
 from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
-from kdm_core import EventInstrument, ItemOutcome, Outcome, ServiceInstrument, SourceStatus, SyncStatus, WatchInstrument
+from kdm_core import (
+    EventInstrument,
+    ItemOutcome,
+    Outcome,
+    ParkingStatus,
+    ServiceInstrument,
+    SourceStatus,
+    SyncStatus,
+    WatchInstrument,
+)
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for requests to the cluster, in seconds: a healthy API server answers within the first few."""
@@ -159,6 +169,14 @@ class PrometheusInstrument(ServiceInstrument, EventInstrument, WatchInstrument):
             writable: Asked at each scrape: whether it could be written when that was last tried.
         """
         self._register(_Audit(writable))
+
+    def observe_parking(self, status: Callable[[], ParkingStatus]) -> None:
+        """Report what is parked with each scrape. Call it once.
+
+        Args:
+            status: Asked at each scrape; ``service.parking_status``.
+        """
+        self._register(ParkingCollector(status))
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Write the metrics out.

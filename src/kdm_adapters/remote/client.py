@@ -5,79 +5,35 @@ It rests on ``http.client``: a command that makes one call has no time for more 
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
 import os
 import random
-import select
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
 from kdm_adapters.remote.access import Access, Address, Proxy, proxy_for
-from kdm_adapters.remote.errors import Json, error_of, problem_of
-from kdm_adapters.remote.sse import Event, Events, EventTooLarge
-from kdm_adapters.remote.transport_errors import Misdirected, Unreachable, of_asking, of_connecting
-from kdm_core.errors import ClusterUnrecognized, KdmError, NotSeenYet, Unavailable
+from kdm_adapters.remote.connection import CONNECT_TIMEOUT_S, SAFE, Answer, Connection
+from kdm_adapters.remote.errors import problem_of
+from kdm_adapters.remote.members import Json
+from kdm_adapters.remote.sse import Event
+from kdm_adapters.remote.transport_errors import Misdirected
+from kdm_core.errors import KdmError, NotSeenYet, Unavailable
+
+__all__ = ["Answer", "Client", "deployment_path", "list_path"]
 
 BASE: Final = "/api/v2"
 
-CONNECT_TIMEOUT_S: Final = 10.0
 TIMEOUT_S: Final = 30.0
 """How long an answer may take, in seconds: longer than kdm lets a request take by default."""
 
 PATIENCE_S: Final = 10.0
 """For how long a call is tried again, in seconds."""
 
-SILENCE_S: Final = 50.0
-"""A stream from which nothing comes for so long is broken, in seconds: three signs of life, due every 15 s, are missing
-(``docs/reference``)."""
-
-MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
-"""The largest answer that is read. A list of 150,000 Deployments has some 100 MB."""
-
-_SAFE: Final = frozenset({"GET", "HEAD"})
-_CHUNK: Final = 64 * 1024
 _BACKOFF_S: Final = (0.2, 5.0)
 """The first delay before trying again where the server names none, and the largest one, in seconds."""
-
-
-class Answer(NamedTuple):
-    """What the kdm answered to a call that it could do.
-
-    Attributes:
-        status: The HTTP status: 2xx, or 304.
-        fields: The header fields, names in lower case.
-        content: The body, as it came.
-    """
-
-    status: int
-    fields: Mapping[str, str]
-    content: bytes
-
-    @property
-    def body(self) -> Json:
-        """The body.
-
-        Raises:
-            ClusterUnrecognized: It is no JSON object.
-        """
-        try:
-            body = json.loads(self.content)
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict):
-            raise ClusterUnrecognized(
-                "the answer is not kdm's: it is no JSON object; is the server's URL that of a kdm? A write may have "
-                "happened: read before trying again"
-            )
-        return body
 
 
 def list_path(namespace: str | None = None) -> str:
@@ -130,10 +86,10 @@ class Client:
         self._patience_s = patience_s
         self._agent = agent
         self._sleep = sleep
-        self._kept: http.client.HTTPSConnection | None = None
-        self._met = False  # whether the server has ever answered
-        self._open: set[http.client.HTTPSConnection] = set()
+        self._kept: Connection | None = None
+        self._open: set[Connection] = set()
         self._aborted = False
+        self._met = False  # whether the server has ever answered
 
     def __enter__(self) -> Self:
         return self
@@ -152,9 +108,7 @@ class Client:
         """Break off what other threads do with this client: it fails at once, and so does whatever is asked later."""
         self._aborted = True
         for connection in list(self._open):
-            if connection.sock is not None:
-                with suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.abort()
 
     def get(self, path: str, query: Mapping[str, str] | None = None, *, timeout_s: float | None = None) -> Json:
         """Return the body of what is at a path. See :meth:`call`."""
@@ -208,7 +162,7 @@ class Client:
         """
         sent = {"accept": "application/json", "user-agent": self._agent}
         content = b""
-        if method not in _SAFE:
+        if method not in SAFE:
             sent["idempotency-key"] = f'"{key or os.urandom(16).hex()}"'
         if body is not None:
             content = json.dumps(body, separators=(",", ":")).encode()
@@ -245,13 +199,12 @@ class Client:
             sent["last-event-id"] = last_id
         connection = self._connect()
         try:
-            response = self._ask(connection, "GET", self._target(path, {**(query or {}), "watch": "true"}), sent, b"")
-            if response.status != 200:
-                raise error_of(response.status, _fields(response), response.read(MAX_ANSWER_BYTES))
+            target = self._target(path, {**(query or {}), "watch": "true"})
+            response = connection.ask("GET", target, sent, b"", self._timeout_s)
             self._met = True
-            if connection.sock is not None:
-                connection.sock.settimeout(SILENCE_S)
-            yield from self._events(response)
+            if response.status != 200:
+                connection.read("GET", response)
+            yield from connection.events(response)
         finally:
             self._open.discard(connection)
             connection.close()
@@ -281,88 +234,25 @@ class Client:
             delay_s = min(2 * delay_s, _BACKOFF_S[1])
 
     def _once(self, method: str, target: str, sent: Mapping[str, str], content: bytes, timeout_s: float) -> Answer:
-        if self._kept is not None and _has_ended(self._kept):
+        if self._kept is not None and self._kept.has_ended:
             self.close()
         connection = self._kept = self._kept or self._connect()
         done = False
         try:
-            if connection.sock is not None:
-                connection.sock.settimeout(timeout_s)
-            response = self._ask(connection, method, target, sent, content)
-            try:
-                read = b"" if method == "HEAD" else response.read(MAX_ANSWER_BYTES)
-                if response.length and method != "HEAD":
-                    raise http.client.IncompleteRead(b"", response.length)
-            except (OSError, http.client.HTTPException) as error:
-                raise of_asking(error, self.access, self._address.authority, read=method in _SAFE) from error
-            done = response.isclosed() and not response.will_close
+            response = connection.ask(method, target, sent, content, timeout_s)
+            self._met = done = True
+            return connection.read(method, response)
         finally:
             if not done:
                 self.close()
-        self._met = True
-        answer = Answer(response.status, _fields(response), read)
-        if answer.status >= 300 and answer.status != 304:
-            raise error_of(*answer)
-        return answer
 
-    def _connect(self) -> http.client.HTTPSConnection:
-        access, address, proxy = self.access, self._address, self._proxy
-        context = access.tls_context()
-        host, port = (proxy or address)[:2]
-        connection = http.client.HTTPSConnection(host, port, timeout=self._connect_timeout_s, context=context)
-        if proxy is not None:
-            connection.set_tunnel(address.host, address.port, _authorization(proxy))
-        try:
-            connection.connect()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            met = (
-                f"the proxy {host}:{port}"
-                if proxy is not None and not isinstance(error, ssl.SSLError)
-                else address.authority
-            )
-            cause = error if isinstance(error, OSError) else ConnectionError(str(error))
-            raise of_connecting(cause, access, met, self._connect_timeout_s) from error
+    def _connect(self) -> Connection:
+        connection = Connection(self.access, self._address, self._proxy, self._connect_timeout_s)
         self._open.add(connection)
         if self._aborted:
             connection.close()
             raise Misdirected("the client was aborted")
         return connection
-
-    def _ask(
-        self,
-        connection: http.client.HTTPSConnection,
-        method: str,
-        target: str,
-        sent: Mapping[str, str],
-        content: bytes,
-    ) -> http.client.HTTPResponse:
-        where = self._address.authority
-        try:
-            connection.request(method, target, content or None, dict(sent))
-            return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            said = _last_words(connection) or error
-            raise of_asking(said, self.access, where, read=method in _SAFE) from error
-
-    def _events(self, response: http.client.HTTPResponse) -> Iterator[Event]:
-        parser = Events()
-        where = self._address.authority
-        while True:
-            try:
-                chunk = response.read1(_CHUNK)
-            except TimeoutError as error:
-                raise Unreachable(f"{where} has fallen silent: nothing came for {SILENCE_S:g} s") from error
-            except (OSError, http.client.HTTPException) as error:
-                raise of_asking(error, self.access, where, read=True) from error
-            if not chunk:
-                return
-            try:
-                for event in parser.feed(chunk):
-                    if not event.comment:
-                        yield event
-            except EventTooLarge as error:
-                raise ClusterUnrecognized(f"what {where} streams is not kdm's: {error}") from error
 
     def _may_repeat(self, error: KdmError, method: str, sent: Mapping[str, str]) -> bool:
         problem = problem_of(error)
@@ -370,44 +260,14 @@ class Client:
             return False
         if not self._met:  # a wrong address is not tried again
             return False
-        return error.written is False or method in _SAFE or (error.written is None and "idempotency-key" in sent)
+        return error.written is False or method in SAFE or (error.written is None and "idempotency-key" in sent)
 
     def _target(self, path: str, query: Mapping[str, str] | None) -> str:
         asked = f"?{urlencode(query)}" if query else ""
         return f"{self._address.prefix}{path}{asked}"
 
 
-def _fields(response: http.client.HTTPResponse) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.getheaders()}
-
-
-def _authorization(proxy: Proxy) -> dict[str, str]:
-    if not proxy.user:
-        return {}
-    pair = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
-    return {"Proxy-Authorization": f"Basic {pair}"}
-
-
 def _delay_s(error: KdmError, backoff_s: float) -> float:
     problem = problem_of(error)
     asked_s = error.retry_after_s if isinstance(error, Unavailable) and problem is not None else 0
     return max(float(asked_s), backoff_s) * (1 + 0.2 * random.random())  # noqa: S311 - no secret
-
-
-def _has_ended(connection: http.client.HTTPSConnection) -> bool:
-    """Return whether an idle connection is of no use any more: the server has something to say, such as goodbye."""
-    return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])
-
-
-def _last_words(connection: http.client.HTTPSConnection) -> OSError | None:
-    """Return the alert that a server sent before it closed: it may lie unread behind the failure to send more."""
-    if connection.sock is not None:
-        with suppress(ValueError):
-            connection.sock.settimeout(0.2)
-            try:
-                connection.sock.recv(1)
-            except ssl.SSLError as error:
-                return error if "_ALERT_" in (error.reason or "") else None
-            except OSError:
-                pass
-    return None

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from kdm_adapters.remote.members import Json, fill, text
 from kdm_adapters.remote.transport_errors import NotAccepted
 from kdm_core.errors import (
     ERRORS,
-    AmbiguousName,
-    BulkRefused,
-    BulkTooLarge,
     ClusterOverloaded,
     ClusterTimeout,
     ClusterUnrecognized,
-    Contended,
-    DeploymentNotFound,
-    Forbidden,
     InvalidInput,
-    InvalidName,
     InvalidQuery,
-    InvalidReplicas,
-    InvalidSelector,
     KdmError,
-    NamespaceNotWatched,
-    OutOfBounds,
-    OwnerConflict,
-    PlanChanged,
-    PreconditionFailed,
     Unavailable,
-    WriteConflict,
 )
-
-if TYPE_CHECKING:
-    from kdm_core.model import Deployment, DeploymentRef
-
-Json = dict[str, Any]
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -53,6 +34,7 @@ EDGE: Final[Mapping[str, type[KdmError]]] = {
     "body-too-large": InvalidInput,
     "idempotency-key-reused": InvalidInput,
     "continue-unreadable": InvalidQuery,
+    "cross-origin": InvalidInput,
     "no-such-route": ClusterUnrecognized,
     "no-such-problem": InvalidInput,
     "method-not-allowed": ClusterUnrecognized,
@@ -79,9 +61,9 @@ class Problem(Exception):
         self.status = status
         self.body = body
         self.replayed = replayed
-        self.code = _text(body, "code")
-        self.request_id = _text(body, "requestId")
-        super().__init__(f"{status} {self.code}: {_text(body, 'detail')} (request id {self.request_id})")
+        self.code = text(body, "code")
+        self.request_id = text(body, "requestId")
+        super().__init__(f"{status} {self.code}: {text(body, 'detail')} (request id {self.request_id})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Problem, (self.status, self.body)
@@ -105,7 +87,7 @@ def error_of(status: int, fields: Mapping[str, str], content: bytes) -> KdmError
     body = _problem(media_type, content)
     plain = None if body is not None else _plain(media_type, content)
     if plain is not None:
-        body, error = plain, _before_any_api(status, _text(plain, "error"))
+        body, error = plain, _before_any_api(status, text(plain, "error"))
     elif body is None:
         shown = " ".join(content[: 4 * _SHOWN].decode("utf-8", "replace").split())[:_SHOWN]
         error = ClusterUnrecognized(
@@ -147,7 +129,7 @@ def _object(content: bytes, member: str) -> Json | None:
         body = json.loads(content)
     except (ValueError, RecursionError):
         return None
-    return body if isinstance(body, dict) and _text(body, member) else None
+    return body if isinstance(body, dict) and text(body, member) else None
 
 
 def _before_any_api(status: int, text: str) -> KdmError:
@@ -158,165 +140,11 @@ def _before_any_api(status: int, text: str) -> KdmError:
 
 
 def _error(body: Json) -> KdmError:
-    code = _text(body, "code")
+    code = text(body, "code")
     kind = ERRORS.get(code) or EDGE.get(code)
     if kind is None:  # of a newer kdm
         kind = Unavailable if body.get("retryable") is True else KdmError
     error = kind.__new__(kind)  # its constructor would make another message
-    error.args = (_text(body, "detail") or code,)
-    for of, fill in _MEMBERS.items():
-        if isinstance(error, of):
-            fill(error, body)
+    error.args = (text(body, "detail") or code,)
+    fill(error, body, _error)
     return error
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    value = body.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _count(body: Mapping[str, Any], name: str) -> int:
-    value = body.get(name)
-    return value if type(value) is int else 0
-
-
-def _part(body: Mapping[str, Any], name: str) -> Json:
-    value = body.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _texts(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value = body.get(name)
-    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
-
-
-def _ref(body: Mapping[str, Any]) -> DeploymentRef:
-    from kdm_core.model import DeploymentRef  # noqa: PLC0415 - most calls need no model
-
-    return DeploymentRef(_text(body, "namespace"), _text(body, "name"))
-
-
-def _invalid_name(error: InvalidName, body: Json) -> None:
-    error.what, error.value, error.rule = (_text(body, each) for each in ("what", "value", "rule"))
-
-
-def _invalid_replicas(error: InvalidReplicas, body: Json) -> None:
-    error.value, error.maximum = _text(body, "value"), _count(_part(body, "bounds"), "max")
-
-
-def _invalid_selector(error: InvalidSelector, body: Json) -> None:
-    error.selector, error.problem = _text(body, "selector"), _text(body, "problem")
-
-
-def _not_found(error: DeploymentNotFound, body: Json) -> None:
-    error.ref = _ref(body) if _text(body, "namespace") and _text(body, "name") else _text(body, "name")
-
-
-def _not_watched(error: NamespaceNotWatched, body: Json) -> None:
-    error.namespace, error.watched = _text(body, "namespace"), _texts(body, "allowed")
-
-
-def _ambiguous(error: AmbiguousName, body: Json) -> None:
-    error.name, error.namespaces = _text(body, "name"), _texts(body, "namespaces")
-
-
-def _forbidden(error: Forbidden, body: Json) -> None:
-    from kdm_core.model import Verb  # noqa: PLC0415
-
-    verb = _text(body, "verb")
-    error.verb = Verb(verb) if verb in set(Verb) else Verb.CONNECT
-    error.user, error.target, error.namespace = (_text(body, each) for each in ("user", "target", "namespace"))
-
-
-def _out_of_bounds(error: OutOfBounds, body: Json) -> None:
-    bounds = _part(body, "bounds")
-    error.ref, error.result = _ref(body), _count(body, "result")
-    error.current = _count(_part(body, "current"), "replicas")
-    error.minimum, error.maximum = _count(bounds, "min"), _count(bounds, "max")
-
-
-def _owner_conflict(error: OwnerConflict, body: Json) -> None:
-    from kdm_core.owners import Effect, Judgement, Owner, OwnerType  # noqa: PLC0415
-
-    error.ref, error.replicas = _ref(body), _count(body, "replicas")
-    found = []
-    for each in body["owners"] if isinstance(body.get("owners"), list) else ():
-        if isinstance(each, dict) and each.get("effect") in set(Effect) and each.get("type") in set(OwnerType):
-            least, most = (each.get(bound) if type(each.get(bound)) is int else None for bound in ("min", "max"))
-            type_, holds = OwnerType(each["type"]), each.get("holds") is True
-            owner = Owner(_text(each, "kind"), _text(each, "name"), least, most, type_, holds=holds)
-            found.append(Judgement(owner, Effect(each["effect"]), _text(each, "message"), _text(each, "remedy")))
-    error.owners = tuple(found)
-
-
-def _contended(error: Contended, body: Json) -> None:
-    error.ref, error.attempts = _ref(body), _count(body, "attempts")
-
-
-def _precondition(error: PreconditionFailed, body: Json) -> None:
-    error.current = _current(body)
-
-
-def _conflict(error: WriteConflict, body: Json) -> None:
-    error.current = _current(body)
-    if "expected" in body:
-        from kdm_core.scaling import Expect  # noqa: PLC0415
-
-        expected = _part(body, "expected")
-        count = expected.get("currentReplicas")
-        error.expected = Expect(
-            _text(expected, "resourceVersion") or None,
-            count if type(count) is int and 0 <= count < 2**31 else None,
-            _text(expected, "uid") or None,
-        )
-
-
-def _current(body: Json) -> Deployment | None:
-    """Return the Deployment that does not meet a condition, as far as the answer shows it: what can be expected."""
-    found = _part(body, "current")
-    if not _text(found, "name"):
-        return None
-    from kdm_core.model import Deployment, ReplicaStatus  # noqa: PLC0415
-
-    return Deployment(
-        ref=_ref(found),
-        uid=_text(found, "uid"),
-        resource_version=_text(found, "resourceVersion"),
-        generation=_count(found, "generation"),
-        observed_generation=0,
-        replicas=ReplicaStatus(_count(found, "replicas")),
-    )
-
-
-def _too_large(error: BulkTooLarge, body: Json) -> None:
-    error.total, error.limit = _count(body, "total"), _count(_part(body, "bounds"), "max")
-
-
-def _bulk_refused(error: BulkRefused, body: Json) -> None:
-    items = body.get("items")
-    found = [each for each in items if isinstance(each, dict)] if isinstance(items, list) else []
-    error.items = tuple((_ref(each), _error(_part(each, "error"))) for each in found)
-    error.total = _count(body, "total")
-
-
-def _plan_changed(error: PlanChanged, body: Json) -> None:
-    error.tag = _text(body, "plan")
-
-
-_MEMBERS: Final[Mapping[type[KdmError], Callable[[Any, Json], None]]] = {
-    InvalidName: _invalid_name,
-    InvalidReplicas: _invalid_replicas,
-    InvalidSelector: _invalid_selector,
-    DeploymentNotFound: _not_found,
-    NamespaceNotWatched: _not_watched,
-    AmbiguousName: _ambiguous,
-    Forbidden: _forbidden,
-    OutOfBounds: _out_of_bounds,
-    Contended: _contended,
-    OwnerConflict: _owner_conflict,
-    PreconditionFailed: _precondition,
-    WriteConflict: _conflict,
-    BulkTooLarge: _too_large,
-    BulkRefused: _bulk_refused,
-    PlanChanged: _plan_changed,
-}

@@ -35,7 +35,7 @@ class Misdirected(Unreachable):
 
 
 class AnswerLost(ClusterTimeout):
-    """The connection ended, or time was up, after the request was sent. A write may have happened."""
+    """The connection ended, or time was up, after the request was sent. Unless it was a read, it may have happened."""
 
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h, which are part of its stable interface.
@@ -112,9 +112,13 @@ def of_asking(error: BaseException, access: Access, where: str, *, read: bool) -
         happened = f"{where} did not answer in time"
     else:
         happened = f"{where} closed the connection before it answered"
-    if read:
+    if not read:
+        return AnswerLost(f"{happened}; the write may have happened: read before trying again")
+    if not isinstance(error, TimeoutError):
         return Unreachable(f"{happened}: try again")
-    return AnswerLost(f"{happened}; the write may have happened: read before trying again")
+    late: KdmError = AnswerLost(f"{happened}: try again")
+    late.written = False
+    return late
 
 
 def _of_tls(error: ssl.SSLError, access: Access, where: str) -> KdmError:

@@ -140,11 +140,24 @@ class Kdm:
         place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
         return self._get(f"{BASE}{place}/parked", {"parkId": park_id, "labelSelector": selector})
 
-    def history(self, target: Target | None, limit: int | None = None, since: str = "") -> Json:
-        """Return who changed what, newest first: of one Deployment, or of all."""
+    def history(self, target: Target, since: str = "", limit: int | None = None) -> Json:
+        """Return who changed the count of one Deployment, newest first."""
         self.need("history", "a history of changes")
-        path = deployment_path(*target, "history") if target else f"{BASE}/history"
-        return self._get(path, {"limit": str(limit) if limit else "", "since": since})
+        return self._get(deployment_path(*target, "history"), {"limit": str(limit or ""), "since": since})
+
+    def recent(self, namespace: str | None, selector: str = "", since: str = "", limit: int | None = None) -> Json:
+        """Return who changed which counts, newest first: of a namespace or of all, page after page as one."""
+        self.need("history", "a history of changes")
+        place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+        query = {"labelSelector": selector, "since": since, "limit": str(min(limit or PAGE, PAGE))}
+        items: list[Json] = []
+        token: str | None = ""
+        page: Json = {}
+        while token is not None and (limit is None or len(items) < limit):
+            page = self._get(f"{BASE}{place}/history", {**query, "continue": token})
+            items += page["items"]
+            token = page["continue"]
+        return {**page, "items": items[:limit]}
 
     def health(self) -> Json:
         """Return whether kdm can answer, and how it is connected to its cluster."""

@@ -21,29 +21,37 @@ from kdm_cli.output.text import coloured, table, warn
 
 @click.command()
 @click.argument("name", required=False, shell_complete=completing.deployments)
-@click.option("--limit", metavar="N", type=click.IntRange(1, 10000), help="At most so many changes.")
+@options.selector
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1, 100000), default=50, help="At most so many.  [default: 50]"
+)
 @click.option("--since", metavar="DURATION", help="Only changes of this time: 90s, 2h, 24h.")
 @options.output("table", "json", "yaml")
-@options.place(everywhere=False)
-def history(name: str | None, limit: int | None, since: str | None, form: str, place: Place) -> int:
-    """Show who changed which count, newest first: of one Deployment, or of all that you may see.
+@options.place()
+def history(name: str | None, selector: str, limit: int, since: str | None, form: str, place: Place) -> int:
+    """Show who changed which count, newest first: of one Deployment, of the namespace, or of all.
 
     kdm remembers what it saw since it was started, up to a bound: the last line says since when.
     """
+    if name is not None and (selector or place.everywhere):
+        raise targets.usage("a name and -l or -A exclude each other: a name says which Deployment it is")
     begin = ""
     if since is not None:
         past = datetime.now(UTC) - timedelta(seconds=targets.duration(since, "--since"))
         begin = past.isoformat(timespec="seconds").replace("+00:00", "Z")
-    found = place.kdm().history(place.target(name) if name else None, limit, begin)
+    kdm = place.kdm()
+    if name is not None:
+        found = kdm.history(place.target(name), begin, limit)
+    else:
+        found = kdm.recent(place.namespace, selector, begin, limit)
     if form != "table":
         print(formats.dumped(found, form))
         return Exit.DONE
     rows = [_row(item) for item in found["items"]]
     if rows:
-        print(
-            "\n".join(table(["AGO", "NAME", "FROM", "TO", "BY", "REASON", "BATCH"], rows, colours=coloured(sys.stdout)))
-        )
-    warn(f"{'' if rows else 'no changes seen; '}watching since {found['since']}")
+        titles = ["AGO", "NAME", "FROM", "TO", "BY", "REASON", "BATCH"]
+        print("\n".join(table(titles, rows, colours=coloured(sys.stdout))))
+    warn(f"{'' if rows else 'no changes seen; '}watching since {found['since'] or 'now'}")
     return Exit.DONE
 
 
@@ -94,7 +102,7 @@ def undo(
 
 
 def _undo_one(kdm: Kdm, target: targets.Target, body: dict[str, Any], how: How) -> int:
-    changes = kdm.history(target, 1)["items"]
+    changes = kdm.history(target, limit=1)["items"]
     if not changes:
         raise CommandError(f"{target}: kdm has seen no change since it was started; nothing was changed")
     last = changes[0]
@@ -108,7 +116,7 @@ def _undo_one(kdm: Kdm, target: targets.Target, body: dict[str, Any], how: How) 
 
 
 def _undo_batch(kdm: Kdm, batch: str, body: dict[str, Any], how: How) -> int:
-    changes = [each for each in kdm.history(None)["items"] if each.get("batch") == batch]
+    changes = [each for each in kdm.recent(None)["items"] if each.get("batch") == batch]
     if not changes:
         raise CommandError(f"kdm remembers no batch {batch!r}: `kdm history` shows what it does", Exit.NOT_FOUND)
     for each in changes:

@@ -50,7 +50,9 @@ class Place(NamedTuple):
             context: Which; None for the one there is.
         """
         kdm = Kdm(context or self.context)
-        click.get_current_context().call_on_close(kdm.close)
+        command = click.get_current_context()
+        assert command is not None  # noqa: S101 - a command is running
+        command.call_on_close(kdm.close)
         return kdm
 
     def target(self, text: str) -> targets.Target:

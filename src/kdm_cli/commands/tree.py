@@ -66,6 +66,18 @@ class Tree(click.RichGroup):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. What it cannot print is judged here: click would exit with 1 where a pipe was closed."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise PipeClosed from error
+        except OSError as error:
+            _forget_output()
+            raise CommandError(f"cannot write the output: {error.strerror}") from error
+        return result
+
 
 def _is_there(name: str) -> bool:
     return name in COMMANDS and importlib.util.find_spec(COMMANDS[name].partition(":")[0]) is not None
@@ -107,11 +119,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     try:
         with _ended_by_sigterm():
             code: Any = kdm.main(arguments, prog_name="kdm", standalone_mode=False)
-            sys.stdout.flush()
-    except (BrokenPipeError, PipeClosed):
+    except PipeClosed:
         _forget_output()
         return Exit.DONE
-    except (CommandError, click.ClickException, click.Abort, KeyboardInterrupt, OSError) as error:
+    except (CommandError, click.ClickException, click.Abort, KeyboardInterrupt) as error:
         return _fail(error)
     return code if isinstance(code, int) else Exit.DONE
 
@@ -145,9 +156,6 @@ def _fail(error: BaseException) -> int:
         text, code = _usage(error), Exit.USAGE
     elif isinstance(error, click.ClickException):
         text = error.format_message()
-    elif isinstance(error, OSError):
-        _forget_output()
-        text = f"cannot write the output: {error.strerror}"
     else:
         text, code = "interrupted", Exit.INTERRUPTED
     print(f"kdm: {printable(text)}", file=sys.stderr, flush=True)

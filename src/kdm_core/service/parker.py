@@ -22,7 +22,9 @@ from kdm_core.names import check_replicas
 from kdm_core.parked import Parked
 from kdm_core.parking import Parking, check_park_id
 from kdm_core.scaling import SetTo, check_reason
+from kdm_core.service.owning import note
 from kdm_core.service.parking_rounds import Asked, Round, Rounds
+from kdm_core.service.recording import Attempt
 from kdm_core.versions import older
 
 _log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kdm_core import Caller, DeploymentService, Query
+from kdm_core import Caller, DeploymentService
 from kdm_http.api.errors import problem_of
 from kdm_http.api.etags import is_known
 from kdm_http.api.remembered_lists import RememberedLists
-from kdm_http.api.route import File, Found, Reply, Request, Route, Stream
+from kdm_http.api.route import File, Found, Reply, Request, Route, Stream, Watch
 from kdm_http.api.stream.streams import Streams
 
 _JSON: Final = b"application/json"
@@ -72,9 +72,10 @@ class Dispatcher:
         try:
             shown = route.endpoint(self.service, caller, request)
             shown = await shown if inspect.isawaitable(shown) else shown
-            if isinstance(shown, Query):
+            if isinstance(shown, Watch):
                 assert self._streams is not None  # noqa: S101 - or no route would ask for it
-                return Stream(self._streams.open(caller.identity, shown, request.fields))
+                session = self._streams.open(caller.identity, shown.query, request.fields, bookmarks=shown.bookmarks)
+                return Stream(session)
             return shown if isinstance(shown, Stream) else self._success(route, shown, request)
         except Exception as error:  # noqa: BLE001 - as above
             return self.failure(route, caller, error)

@@ -14,7 +14,7 @@ import msgspec
 from attrs import Factory, field, frozen
 from litestar.types import ASGIApp
 
-from kdm_core import Caller, Deployment, DeploymentService
+from kdm_core import Caller, Deployment, DeploymentService, Query
 from kdm_http.api.errors import STATUS, Problem, error_body
 from kdm_http.api.patience import Patience
 from kdm_http.api.progress import Progress
@@ -145,6 +145,18 @@ class Reply(NamedTuple):
     media_type: bytes = b"application/json"
 
 
+class Watch(NamedTuple):
+    """What is to be streamed.
+
+    Attributes:
+        query: Which Deployments.
+        bookmarks: Whether to say at once how far the cluster has been seen, whenever that has changed.
+    """
+
+    query: Query
+    bookmarks: bool = False
+
+
 class File(NamedTuple):
     """A file, for an answer with an entity tag.
 
@@ -170,9 +182,9 @@ class Stream(NamedTuple):
 
 
 Endpoint = Callable[[DeploymentService, Caller, Request], Any]
-"""Returns a struct, a :class:`Listing`, :class:`Found`, :class:`Reply`, :class:`File` or :class:`Stream`, or an
-awaitable of one, or a query whose changes are to be streamed; raises what went wrong. A plain function may return an
-awaitable, a stream or a query only where something is asked for that is not in ``at_once_query``."""
+"""Returns a struct, a :class:`Listing`, :class:`Found`, :class:`Reply`, :class:`File`, :class:`Stream` or
+:class:`Watch`, or an awaitable of one; raises what went wrong. A plain function may return an awaitable, a stream or a
+watch only where something is asked for that is not in ``at_once_query``."""
 
 
 @frozen(eq=False)

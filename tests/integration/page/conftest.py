@@ -80,7 +80,7 @@ async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
                 "console", lambda message: errors.append(message.text) if "Content Security" in message.text else None
             )
             page.on("request", lambda request: _note(world, request))
-            await page.goto(world.address)
+            await page.goto(world.ui.address)
             await page.wait_for_url("**/ui")
             if hash_:
                 await page.goto(f"{world.url}/ui#{hash_}")

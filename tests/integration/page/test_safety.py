@@ -98,7 +98,7 @@ async def test_a_page_of_another_origin_can_neither_read_nor_write(
 
 
 async def _session(client: httpx.AsyncClient, world: World) -> str:
-    answer = await client.get(world.address)
+    answer = await client.get(world.ui.address)
     assert answer.status_code == 200
     return answer.headers["set-cookie"]
 
@@ -110,8 +110,8 @@ async def test_the_token_is_exchanged_once_for_a_cookie_that_scripts_cannot_read
         assert (await client.get("/open/wrong")).status_code == 403
         cookie = await _session(client, world)
         assert re.fullmatch(r"kdm-ui-\d+=[\w-]{43}; HttpOnly; SameSite=Strict; Path=/", cookie)
-        assert world.token not in cookie
-        assert (await client.get(world.address)).status_code == 403
+        assert world.ui.token not in cookie
+        assert (await client.get(world.ui.address)).status_code == 403
         assert (await client.get("/ui")).status_code == 200
         assert (await client.get("/api/v2/deployments")).status_code == 200
         client.cookies.clear()
@@ -162,7 +162,7 @@ async def test_a_kdm_that_does_not_answer_is_said_so_with_whether_anything_was_w
         nobody = socket.create_server(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         nobody.close()
-        world.upstream._client.base_url = httpx.URL(f"https://localhost:{port}")
+        world.ui.upstream._client.base_url = httpx.URL(f"https://localhost:{port}")
         failed = await client.put("/api/v2/namespaces/shop/deployments/checkout/replicas", json={"replicas": 6})
         assert (failed.status_code, failed.json()["code"], failed.json()["written"]) == (502, "unreachable", False)
 

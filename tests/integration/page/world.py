@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from attrs import define, evolve, field
 
@@ -28,6 +27,27 @@ NAME: Final = "staging-eu"
 START_S: Final = 30.0
 
 
+class Shown(NamedTuple):
+    """`kdm ui`, as it serves.
+
+    Attributes:
+        url: Where it is.
+        token: For its one session.
+        upstream: What it passes calls on with.
+        server: What serves it.
+    """
+
+    url: str
+    token: str
+    upstream: Upstream
+    server: Server
+
+    @property
+    def address(self) -> str:
+        """What `kdm ui` prints."""
+        return f"{self.url}{OPEN}{self.token}"
+
+
 @define
 class World:
     """What a test can look at and change.
@@ -35,27 +55,21 @@ class World:
     Attributes:
         cluster: The cluster.
         repository: kdm's view of it.
-        url: Of `kdm ui`.
-        token: For its one session.
         api_url: Of kdm.
-        upstream: What `kdm ui` passes calls on with.
-        server: Of `kdm ui`.
+        ui: `kdm ui` beside it.
         writes: The bodies of writes that came to `kdm ui`, with their method, path and key.
     """
 
     cluster: MemoryCluster
     repository: MemoryDeploymentRepository
-    url: str
     api_url: str
-    upstream: Upstream
-    server: Server
-    token: str = ""
+    ui: Shown
     writes: list[dict[str, Any]] = field(factory=list)
 
     @property
-    def address(self) -> str:
-        """What `kdm ui` prints."""
-        return f"{self.url}{OPEN}{self.token}"
+    def url(self) -> str:
+        """Where the page is."""
+        return self.ui.url
 
     def find(self, key: str) -> Deployment:
         """Return a Deployment of the cluster by ``namespace/name``."""
@@ -67,7 +81,7 @@ class World:
 
     def cut(self) -> None:
         """Break every connection of the browser."""
-        for each in list(self.server.server_state.connections):
+        for each in list(self.ui.server.server_state.connections):
             each.transport.abort()
 
 
@@ -132,32 +146,24 @@ async def started(
         if serving.done():
             serving.result()
         api_url = f"https://localhost:{(await listening).api[0][1]}"
-        async with _loopback(api_url, certificate, cluster, repository) as world:
-            yield world
+        async with shown(api_url, certificate) as ui:
+            yield World(cluster, repository, api_url, ui)
     finally:
         stop.set()
         await serving
 
 
 @contextlib.asynccontextmanager
-async def _loopback(
-    api_url: str, certificate: str, cluster: MemoryCluster, repository: MemoryDeploymentRepository
-) -> AsyncIterator[World]:
+async def shown(api_url: str, certificate: str = "dev-admin") -> AsyncIterator[Shown]:
+    """Show a kdm with a certificate of ``certs/``."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     gate, upstream = Gate(port), Upstream(access(api_url, certificate))
-    app = Loopback(gate, page(NAME), upstream)
-    server = server_of(app)
-    world = World(cluster, repository, f"http://127.0.0.1:{port}", api_url, upstream, server, gate.token)
+    server = server_of(Loopback(gate, page(NAME), upstream))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        yield world
+        yield Shown(f"http://127.0.0.1:{port}", gate.token, upstream, server)
     finally:
         server.should_exit = True
         await serving
         await upstream.aclose()
-
-
-def body_of(text: str | None) -> Any:
-    """Return what a request's body says."""
-    return json.loads(text or "{}")

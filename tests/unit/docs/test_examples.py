@@ -37,8 +37,19 @@ TROUBLES: Final = {
 }
 """The titles of blocks that talk to a kdm in trouble, and which; other titles are a command line of kdm."""
 
-TALKS: Final = re.compile(r"\b(8443|8081)\b").search
-"""Whether an example talks to kdm: it names a port."""
+TALKS: Final = re.compile(r"\b(8443|8081)\b|(?m:^kdm (?!serve|certs|policy|context|completion))").search
+"""Whether an example talks to kdm: it names a port, or is a command that asks a kdm."""
+
+CONTEXT: Final = """\
+current = "dev"
+
+[contexts.dev]
+server = "https://localhost:{port}"
+ca = "certs/dev-ca.pem"
+cert = "certs/dev-admin.pem"
+key = "certs/dev-admin-key.pem"
+"""
+"""What `make run` writes for the command."""
 
 CHANGING: Final = [
     (r"(?m)^date: .*$", "date: <now>"),
@@ -55,6 +66,11 @@ CHANGING: Final = [
     (r"(?m)^id: [0-9a-f]{8}-\d+-[0-9a-f]{16}$", "id: <instance>-<number>-<view>"),
     (r'"(at|since)":"[0-9TZ:.-]+"', r'"\1":"<time>"'),
     (r'"elapsedSeconds":[0-9.]+', '"elapsedSeconds":<seconds>'),
+    (r"batch [0-9a-f-]+", "batch <id>"),
+    (r"(?m)^\d+s(?= +[a-z-]+/)", "<age>"),
+    (r"(--batch|park id) [0-9a-f-]+", r"\1 <id>"),
+    (r" \d+s ago\)", " <age> ago)"),
+    (r"watching since \S+", "watching since <time>"),
     (r"OpenSSL/[\w.]+: error:", "OpenSSL/<version>: error:"),
     (r"try again in \d+ s", "try again in <seconds> s"),
     (r"(?m)^retry-after: \d+$", "retry-after: <seconds>"),
@@ -109,6 +125,7 @@ def outputs(page: Path, client: str, stage: Stage, directory: Path) -> Iterator[
         else:
             kdm = contextlib.nullcontext(Kdm(8443, 8081))
         with kdm as ports:
+            (checkout / "contexts.toml").write_text(CONTEXT.format(port=ports.port))
             printed = run([ports.put_into(each.code) for each in block], checkout)
         yield from zip(block, map(ports.take_out_of, printed), strict=True)
 
@@ -176,7 +193,7 @@ def in_shell(commands: list[str], checkout: Path) -> list[str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=checkout,
-            env=environment() | {"CURL_HOME": str(checkout)},
+            env=environment() | {"CURL_HOME": str(checkout), "KDM_CONFIG": str(checkout / "contexts.toml")},
             text=True,
             check=False,
             timeout=60,

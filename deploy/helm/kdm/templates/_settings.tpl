@@ -15,6 +15,9 @@
 {{- $_ := set $settings "TLS_CLIENT_CRL" (printf "/etc/kdm/crl/%s" $tls.crl.key) }}
 {{- end }}
 {{- $_ := set $settings "POLICY_FILE" (ternary "allow-all" (printf "/etc/kdm/policy/%s" .Values.policy.key) .Values.policy.allowAll) }}
+{{- if .Values.owners.enabled }}
+{{- $_ := set $settings "OWNERS" "true" }}
+{{- end }}
 {{- if .Values.namespaces }}
 {{- $_ := set $settings "NAMESPACES" (join "," .Values.namespaces) }}
 {{- end }}

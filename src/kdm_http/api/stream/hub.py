@@ -12,6 +12,7 @@ from attrs import frozen
 
 from kdm_core import ALL_NAMESPACES, ChangeKind, Deployment, DeploymentChange, DeploymentRef, Identity, Query
 from kdm_core.service.following import UnfilteredFeed
+from kdm_http.api.stream.progress import Mark, Progress
 from kdm_http.api.stream.ring import Held, Ring, Step
 from kdm_http.api.stream.view import View, Watcher
 
@@ -63,6 +64,7 @@ class Hub:
         released: The number of the newest change that may be sent.
         ticks: Counts the ticks.
         over: Why every stream has to end; "" while they go on.
+        progress: How far the cluster has been seen by those who have read up to some step.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Hub:
         self.over = ""
         self._instance = secrets.token_hex(4).encode()
         self._feed = feed
+        self.progress = Progress(feed.sync_status, lambda: self.ring.head)
         self._encode = encode
         self._views: dict[tuple[str, frozenset[str], Query], View] = {}
         self._policies = [(0, feed.policy)]  # from which step on each was in force
@@ -128,6 +131,10 @@ class Hub:
     def is_ready(self, namespace: str) -> bool:
         """Return whether the present state of a namespace has been read."""
         return all(self._ready[each] for each in self._sources(namespace))
+
+    def mark(self, namespace: str) -> Mark | None:
+        """Return how far a namespace has been seen by whoever has come to some step; None where that is not known."""
+        return self.progress.of(self._sources(namespace))
 
     def present(self, namespace: str) -> tuple[Held, ...]:
         """Return the state of a namespace after the newest step."""
@@ -184,6 +191,7 @@ class Hub:
         self._concerned.clear()
         self._held.clear()
         self.ring.start_over()
+        self.progress.start_over()
 
     async def _follow(self, source: str) -> None:
         """Keep up with a source until the repository stops."""
@@ -204,7 +212,10 @@ class Hub:
                     self._replace(source, found)
                     found = None
                 if number % _TURN == 0:
+                    self.progress.midway.add(source)
                     await asyncio.sleep(0)
+                    self.progress.midway.discard(source)
+                    self.progress.look()
             reason = "shutdown"
         except Exception:  # noqa: BLE001 - whatever it is, the clients are not left waiting
             _log.exception("the stream of changes failed", extra={"source": source})
@@ -232,6 +243,7 @@ class Hub:
         if not self._ready[source]:
             self._held.update((ref, Held(each)) for ref, each in found.items())
             self._ready[source] = True
+            self.progress.look()  # first, so that it is known when those who wait have their turn
             self._wake_all()
             return
         for ref in [each for each in self._held if source in (ALL_NAMESPACES, each.namespace) and each not in found]:
@@ -263,6 +275,7 @@ class Hub:
         """Let what was gathered be sent; and gather again, if there was anything."""
         self._gathering = None
         self.released = self.ring.head
+        self.progress.look_again()
         if self._concerned:
             self._gathering = asyncio.get_running_loop().call_later(self.pace.gather_s, self._release)
             for view in self._concerned:
@@ -288,6 +301,7 @@ class Hub:
         self._timer = asyncio.get_running_loop().call_later(self.pace.tick_s, self._tick)
         self.ticks += 1
         self._look_at_freshness()
+        self.progress.look()
         spoken = self.ticks % self.pace.heartbeat_ticks == 0 or self.ticks % self.pace.bookmark_ticks == 0
         for view in tuple(self._views.values()):
             for watcher in tuple(view.watchers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -15,6 +16,7 @@ from kdm_core import Identity, Query
 from kdm_http.api.stream import frames
 from kdm_http.api.stream.events import Reset, StreamEvents
 from kdm_http.api.stream.hub import Hub
+from kdm_http.api.stream.progress import Mark
 from kdm_http.api.stream.view import View
 from kdm_http.server.endless import Endless
 
@@ -45,6 +47,7 @@ class Session:
         last_event_id: Where they were before; empty for nowhere.
         events: Counts what is sent.
         left: Called when it is over.
+        bookmarks: Whether to send a bookmark also where the cluster has been seen further, and in place of comments.
 
     Attributes:
         reason: Why it ended; "" while it goes on.
@@ -62,6 +65,8 @@ class Session:
         last_event_id: bytes,
         events: StreamEvents,
         left: Callable[[], None],
+        *,
+        bookmarks: bool = False,
     ) -> None:
         self.reason = ""
         self._left = left  # first: it is called in any case
@@ -79,6 +84,9 @@ class Session:
         self._marked = 0  # the ring's quarter in which an id was sent last
         self._chunks: Iterator[tuple[bytes, int]] | None = None  # of the present state, while it is sent
         self._showing = False  # whether the present state is due
+        self._bookmarks = bookmarks
+        self._mark: Mark | None = None  # the newest one that it has come to
+        self._said: Mark | None = None  # the one it said last
 
     @property
     def backlog(self) -> int:
@@ -88,7 +96,11 @@ class Session:
     @property
     def _caught_up(self) -> bool:
         return (
-            self._begun and not self._showing and self._place >= self._hub.released and self._stale == self._view.stale
+            self._begun
+            and not self._showing
+            and self._place >= self._hub.released
+            and self._stale == self._view.stale
+            and not (self._bookmarks and self._has_news())
         )
 
     def wake(self) -> None:
@@ -112,6 +124,8 @@ class Session:
         self._view = self._hub.join(self._identity, self._query, self)
         endless.begin(self.wake)
         self._events.opened()
+        if self._bookmarks:
+            self._hub.progress.listeners.add(self.wake)
         try:
             await send(HTTPResponseStartEvent(type="http.response.start", status=200, headers=[*FIELDS]))
             await self._write(frames.retry(random.randint(*RETRY_MS)), send)  # noqa: S311 - no secret
@@ -131,6 +145,7 @@ class Session:
         finally:
             state["stream"] = self.reason = self.reason or "error"
             endless.done()
+            self._hub.progress.listeners.discard(self.wake)
             self._hub.leave(self._view, self)
             self._give_back()
             self._events.closed(self.reason)
@@ -180,6 +195,8 @@ class Session:
             return self._event(frames.STALE if view.stale else frames.FRESH, {})
         if hub.ring.quarters - self._marked >= 2:  # or its id would soon lead nowhere
             return self._bookmark()
+        if self._bookmarks and self._has_news():
+            return self._bookmark()
         return self._heartbeat()
 
     def _resume(self) -> bytes:
@@ -210,6 +227,8 @@ class Session:
         hub, view = self._hub, self._view
         self._generation = view.generation
         self._place = hub.ring.head
+        self._mark = self._said = None
+        self._has_news()
         self._chunks = view.present(hub.present(view.query.namespace))
         self._showing = True
         return before
@@ -230,14 +249,33 @@ class Session:
         self._ticks = now
         if self._begun and before // pace.bookmark_ticks != now // pace.bookmark_ticks:
             return self._bookmark()
-        return frames.COMMENT if before // pace.heartbeat_ticks != now // pace.heartbeat_ticks else None
+        if before // pace.heartbeat_ticks == now // pace.heartbeat_ticks:
+            return None
+        return self._bookmark() if self._begun and self._bookmarks else frames.COMMENT
+
+    def _has_news(self) -> bool:
+        """Return whether the cluster has been seen further than was said last."""
+        mark = self._hub.mark(self._view.query.namespace)
+        if mark is not None and mark.place <= self._place:
+            self._mark = mark
+        return self._mark is not None and not self._mark.says_as_much(self._said)
 
     def _bookmark(self) -> bytes:
         self._marked = self._hub.ring.quarters
         return self._event(frames.BOOKMARK, self._freshness(), self._view.cursor(self._place))
 
     def _freshness(self) -> dict[str, object]:
-        return {"stale": self._view.stale}
+        self._has_news()
+        mark = self._said = self._mark
+        if mark is None:
+            return {"stale": self._view.stale, "connected": False, "resourceVersion": "", "ageSeconds": None}
+        age_s = asyncio.get_running_loop().time() - mark.proven_at
+        return {
+            "stale": self._view.stale,
+            "connected": mark.connected,
+            "resourceVersion": mark.resource_version,
+            "ageSeconds": round(age_s, 3) if math.isfinite(age_s) else None,
+        }
 
     def _event(self, name: bytes, data: Mapping[str, object], identifier: bytes | None = None) -> bytes:
         self._events.sent((name,))

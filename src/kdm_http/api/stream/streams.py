@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Final
 
@@ -61,13 +62,14 @@ class Streams:
         self._total = 0
         self._events.observe_backlog(self._hub.backlog)
 
-    def open(self, identity: Identity, query: Query, fields: Fields) -> Session:
+    def open(self, identity: Identity, query: Query, fields: Fields, *, bookmarks: bool = False) -> Session:
         """Open a stream. Whether the client may read what it asks for has been checked.
 
         Args:
             identity: Who asks.
             query: What they ask for.
             fields: The request's header fields.
+            bookmarks: Whether they want a bookmark whenever the cluster has been seen further.
 
         Raises:
             Refused: There is no place for it.
@@ -82,7 +84,8 @@ class Streams:
         last_event_id = next((value for name, value in fields if name == b"last-event-id"), b"")
         self._open[identity.user] = mine + 1
         self._total += 1
-        return Session(self._hub, identity, query, last_event_id, self._events, lambda: self._left(identity.user))
+        left = functools.partial(self._left, identity.user)
+        return Session(self._hub, identity, query, last_event_id, self._events, left, bookmarks=bookmarks)
 
     async def aclose(self) -> None:
         """Stop following what happens."""

@@ -69,6 +69,17 @@ class Access(Body, frozen=True):
     """Whether it may write a count that an owner changes back."""
 
 
+class Condition(Body, frozen=True):
+    """What the Deployment's controller says of it, as the Kubernetes API has it."""
+
+    type: str
+    """``Progressing``, or ``ReplicaFailure`` where Pods cannot be created."""
+    status: str
+    reason: str
+    message: str
+    """Empty where nothing is wrong."""
+
+
 class ParkedBody(Body, frozen=True):
     """What is remembered of a parked Deployment."""
 
@@ -79,6 +90,17 @@ class ParkedBody(Body, frozen=True):
     reason: str
     park_id: str
     """What was parked together."""
+
+    @classmethod
+    def of(cls, parked: Parked) -> Self:
+        """Show what is remembered."""
+        return cls(
+            replicas=parked.replicas,
+            at=moment(parked.at),
+            by=parked.by,
+            reason=parked.reason,
+            park_id=parked.park_id,
+        )
 
 
 class LastChangeBody(Body, frozen=True):
@@ -110,6 +132,7 @@ class DeploymentBody(Body, frozen=True):
     paused: bool
     replicas: Replicas
     rollout: RolloutNow
+    conditions: list[Condition]
     owners: list[OwnerBody]
     """Who else changes its count."""
     parked: ParkedBody | None
@@ -138,21 +161,19 @@ class DeploymentBody(Body, frozen=True):
             paused=deployment.paused,
             replicas=Replicas.of(deployment.replicas),
             rollout=RolloutNow(state=rollout.state, message=rollout.message),
+            conditions=[
+                Condition(type=name, status=each.status, reason=each.reason, message=each.message)
+                for name, each in (
+                    ("Progressing", deployment.progressing),
+                    ("ReplicaFailure", deployment.replica_failure),
+                )
+                if each is not None
+            ],
             owners=[OwnerBody.now(each, deployment) for each in deployment.owners],
-            parked=None if deployment.parked is None else _parked(deployment.parked),
+            parked=None if deployment.parked is None else ParkedBody.of(deployment.parked),
             last_change=None if deployment.last_change is None else LastChangeBody.of(deployment.last_change),
             access=access,
         )
-
-
-def _parked(parked: Parked) -> ParkedBody:
-    return ParkedBody(
-        replicas=parked.replicas,
-        at=moment(parked.at),
-        by=parked.by,
-        reason=parked.reason,
-        park_id=parked.park_id,
-    )
 
 
 class ListMetadata(Body, frozen=True):

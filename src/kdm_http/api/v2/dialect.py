@@ -11,6 +11,7 @@ from kdm_core import (
     AmbiguousName,
     BulkRefused,
     BulkTooLarge,
+    ChangedSinceParked,
     Contended,
     Deployment,
     DeploymentNotFound,
@@ -22,8 +23,12 @@ from kdm_core import (
     InvalidSelector,
     KdmError,
     NamespaceNotWatched,
+    NothingToPark,
+    NotParked,
     OutOfBounds,
     OwnerConflict,
+    ParkingFull,
+    ParkingRecordUnreadable,
     PlanChanged,
     PreconditionFailed,
     WriteConflict,
@@ -120,6 +125,9 @@ def _members_of_counts(error: Exception) -> dict[str, Any]:
         case OutOfBounds():
             members = _ref(error.ref) | {"bounds": {"min": error.minimum, "max": error.maximum}}
             return members | {"current": {"replicas": error.current}, "result": error.result}
+        case ChangedSinceParked():
+            members = _ref(error.ref) | {"current": {"replicas": error.current}, "forgotten": error.forgotten}
+            return members | {"remembered": error.parked}
         case Contended():
             return _ref(error.ref) | {"attempts": error.attempts}
         case OwnerConflict():
@@ -134,8 +142,20 @@ def _members_of_words(error: Exception) -> dict[str, Any]:
     match error:
         case InvalidName():
             return {"what": error.what, "value": error.value, "rule": error.rule}
+        case NothingToPark() | NotParked():
+            return _ref(error.ref)
+        case ParkingRecordUnreadable():
+            return _ref(error.ref) | {"where": error.where}
+        case ParkingFull():
+            return {"where": error.where}
         case InvalidSelector():
             return {"selector": error.selector, "problem": error.problem}
+        case NothingToPark() | NotParked():
+            return _ref(error.ref)
+        case ParkingRecordUnreadable():
+            return _ref(error.ref) | {"where": error.where}
+        case ParkingFull():
+            return {"where": error.where}
     return {}
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from kdm_core.attribution import moment
 from kdm_core.history import ChangePage, CountChange
-from kdm_http.api.v2.bodies import Body, Count
+from kdm_http.api.v2.body import Body, Count
 
 
 class ChangeBody(Body, frozen=True):

@@ -27,7 +27,7 @@ from kdm_core.scaling import MAX_REASON_LENGTH
 from kdm_core.version import installed_version
 from kdm_http.api.errors import MAX_BODY_BYTES, BadRequest, Refused
 from kdm_http.api.replays import KEPT_S
-from kdm_http.api.route import Enclosed, Found, Listing, Reply, Request
+from kdm_http.api.route import Enclosed, Found, Listing, Reply, Request, Watch
 from kdm_http.api.v2 import problems
 from kdm_http.api.v2.asked import boolean, count, members_of, ref_of
 from kdm_http.api.v2.bodies import (
@@ -48,7 +48,7 @@ from kdm_http.api.v2.tags import tag_of_deployment, tag_of_replicas
 
 _encode = msgspec.json.Encoder().encode
 _PLAIN_PAGE: Final = b"content-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
-_STREAMED: Final = ("labelSelector", "state", "watch")
+_STREAMED: Final = ("allowWatchBookmarks", "labelSelector", "state", "watch")
 
 
 def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
@@ -62,7 +62,7 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
             idempotency_key=True,
             watch=True,
             owners=bool(owners),
-            parking=False,
+            parking=service.parks,
             bulk=True,
             history=service.keeps_history,
         ),
@@ -84,10 +84,12 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
 
 def list_deployments(
     service: DeploymentService, caller: Caller, request: Request
-) -> Listing | Awaitable[Listing] | Query:
+) -> Listing | Awaitable[Listing] | Watch:
     """List the Deployments that the caller may read, by namespace, then name; or stream what happens to them."""
     if boolean(request.query, "watch"):
         return _watch(service, caller, request)
+    if "allowWatchBookmarks" in request.query:
+        raise BadRequest("allowWatchBookmarks: has no meaning without watch=true")
     if "resourceVersion" in request.query or "wait" in request.query:
         return _list_later(service, caller, request)
     return _list(service, caller, request)
@@ -149,13 +151,13 @@ async def _seen(service: DeploymentService, caller: Caller, request: Request, wh
         raise NotSeenYet(f"resourceVersion {version} was not seen: {why}")
 
 
-def _watch(service: DeploymentService, caller: Caller, request: Request) -> Query:
+def _watch(service: DeploymentService, caller: Caller, request: Request) -> Watch:
     """Return what is to be streamed, once it is certain that the caller could list it."""
     if others := sorted(request.query.keys() - set(_STREAMED)):
         raise BadRequest(f"{others[0]}: has no meaning beside watch=true", allowed=_STREAMED)
     namespace, selector, states = _filters(request)
     service.list(Query(namespace, limit=1), caller)
-    return Query(namespace, selector, states=states)
+    return Watch(Query(namespace, selector, states=states), boolean(request.query, "allowWatchBookmarks"))
 
 
 def _filters(request: Request) -> tuple[str, LabelSelector, frozenset[RolloutState]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -11,33 +10,10 @@ import pytest
 
 from kdm_adapters.remote.errors import EDGE, error_of, problem_of
 from kdm_core import (
-    AmbiguousName,
-    AuditUnavailable,
-    BulkRefused,
-    BulkTooLarge,
-    ClusterOverloaded,
     ClusterTimeout,
     ClusterUnrecognized,
-    Contended,
-    Deployment,
-    DeploymentNotFound,
-    DeploymentRef,
-    Expect,
-    Forbidden,
-    Identity,
-    InvalidName,
-    InvalidReplicas,
-    InvalidSelector,
     KdmError,
-    NamespaceNotWatched,
-    OutOfBounds,
-    PlanChanged,
-    PreconditionFailed,
-    ReasonRequired,
-    ReplicaStatus,
     Unavailable,
-    Verb,
-    WriteConflict,
 )
 from kdm_core.errors import ERRORS
 from kdm_http.api.errors import Problem as Answered
@@ -45,50 +21,7 @@ from kdm_http.api.errors import Refused
 from kdm_http.api.errors import problem_of as answer_of
 from kdm_http.api.v2.dialect import V2
 from kdm_http.api.v2.problems import EDGE as EDGE_KINDS
-
-WEB = DeploymentRef("shop", "web")
-FOUND = Deployment(WEB, "u-1", "48", 7, 0, ReplicaStatus(5))
-WORDED = frozenset(ERRORS) - {
-    "invalid-name", "invalid-replicas", "invalid-selector", "deployment-not-found", "namespace-not-watched",
-    "ambiguous-name", "forbidden", "reason-required", "out-of-bounds", "contended",
-    "bulk-refused", "bulk-too-large", "plan-changed",
-}  # fmt: skip
-"""Those that are made of a message alone."""
-
-
-def examples() -> Iterator[KdmError]:
-    """Return at least one of each error, with members that are all different."""
-    yield InvalidName("namespace", "No Name", "a DNS label")
-    yield InvalidReplicas(-7, 99)
-    yield InvalidSelector("a in b", "a value list is in parentheses")
-    yield DeploymentNotFound(WEB)
-    yield DeploymentNotFound("web")
-    yield NamespaceNotWatched("kube-system", ["batch", "shop"])
-    yield AmbiguousName("web", ["batch", "shop"])
-    yield Forbidden(Identity("bob"), Verb.SCALE, "Deployment 'shop/web'", "shop")
-    yield ReasonRequired(Identity("bob"), Verb.SCALE, "Deployment 'shop/web'", "shop")
-    yield OutOfBounds(WEB, 3, 12, 1, 10)
-    yield Contended(WEB, 4)
-    yield BulkTooLarge(612, 500)
-    yield BulkRefused(
-        [(WEB, OutOfBounds(WEB, 3, 12, 1, 10)), (DeploymentRef("shop", "api"), DeploymentNotFound(WEB))], 40
-    )
-    yield PlanChanged("c84ffcb8")
-    yield ClusterOverloaded("busy", retry_after_s=7)
-    yield AuditUnavailable("the disk is full", written=True)
-    for code in sorted(WORDED):
-        yield ERRORS[code](f"what went wrong: {code}")
-    met = PreconditionFailed("it has changed")
-    met.current = FOUND
-    yield met
-    yield WriteConflict("it is not as expected", FOUND)
-    for expect in (Expect(replicas=0), Expect(resource_version="47", uid="u-0"), Expect("47", 3, "u-0")):
-        conflict = WriteConflict("it is not as expected", FOUND)
-        conflict.expected = expect
-        yield conflict
-
-
-EXAMPLES = list(examples())
+from unit.core.error_examples import EXAMPLES
 
 
 def there_and_back(error: Exception, *, write: bool = True) -> KdmError:
@@ -176,7 +109,7 @@ def test_a_code_of_a_newer_kdm_is_an_error_too() -> None:
         ({"content-type": "application/problem+json"}, b"[]"),
         ({"content-type": "application/problem+json"}, b'{"code": 7}'),
         ({"content-type": "application/problem+json"}, b"[" * 100_000),
-        ({"content-type": "application/json"}, b'{"error": "an RFD answer"}'),
+        ({"content-type": "application/json"}, b'{"errors": "of another API"}'),
     ],
 )
 def test_an_answer_that_is_not_kdms_is_said_to_be_none(fields: dict[str, str], content: bytes) -> None:

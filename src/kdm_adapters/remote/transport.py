@@ -1,0 +1,281 @@
+"""Calls to a kdm from an event loop, on httpcore: with the certificate files as they are at each moment."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import anyio
+import httpcore
+import msgspec
+
+from kdm_adapters.remote.access import Access, InvalidAccess, proxy_for
+from kdm_adapters.remote.errors import error_of
+from kdm_adapters.remote.transport_errors import of_asking, of_connecting
+from kdm_core.errors import KdmError
+
+CONNECT_TIMEOUT_S: Final = 10.0
+
+_CONNECTING: Final = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.ProxyError)
+_FAILURES: Final = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, httpcore.ProxyError)
+
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+class _Socket(httpcore.AsyncNetworkStream):
+    """A connection that is closed where TLS does not come about, by cancellation too: httpcore would leave it open."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Sockets(httpcore.AnyIOBackend):
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _Socket(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class _Generation:
+    """The connections of one set of certificate files, and how many calls it has under way."""
+
+    def __init__(self, pool: httpcore.AsyncConnectionPool, stamp: Stamp) -> None:
+        self.pool = pool
+        self.stamp = stamp
+        self.calls = 0
+
+
+class Transport:
+    """Makes calls, and opens streams. Belongs to one event loop.
+
+    Args:
+        access: How to reach the kdm.
+        agent: What it calls itself in ``User-Agent``.
+
+    Raises:
+        InvalidAccess: How to reach it makes no sense.
+    """
+
+    def __init__(self, access: Access, agent: str) -> None:
+        self.access = access
+        self.address = access.address()
+        self._proxy = proxy_for(self.address)
+        self._agent = agent
+        self._now: _Generation | None = None
+        self._old: set[_Generation] = set()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        generations = {*self._old, *([self._now] if self._now is not None else [])}
+        self._now, self._old = None, set()
+        await asyncio.gather(*(each.pool.aclose() for each in generations))
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        *,
+        timeout_s: float,
+    ) -> bytes:
+        """Make a call, once, and return the body of the answer.
+
+        Args:
+            method: The method.
+            path: The path, encoded.
+            query: The query.
+            body: What to send, as JSON has it.
+            timeout_s: How long all of it may take, in seconds.
+
+        Raises:
+            KdmError: What the kdm said, as the error that it is; or that it could not be reached, or did not answer.
+        """
+        read = method == "GET"
+        content = None if body is None else msgspec.json.encode(body)
+        fields = {"accept": "application/json"} | ({} if content is None else {"content-type": "application/json"})
+        generation = await self._generation()
+        generation.calls += 1
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await generation.pool.request(
+                    method,
+                    self._url(path, query),
+                    headers=self._headers(fields),
+                    content=content,
+                    extensions=_timeouts(None),
+                )
+        except (*_FAILURES, TimeoutError) as error:
+            raise self._failure(error, read=read) from error
+        finally:
+            generation.calls -= 1
+            await self._let_go(generation)
+        if answer.status >= 300:
+            raise error_of(answer.status, _fields(answer), answer.content)
+        return answer.content
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, query: Mapping[str, str], fields: Mapping[str, str], *, silence_s: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a stream over a connection of its own, with the certificate files as they are now.
+
+        Args:
+            path: The path, encoded.
+            query: The query.
+            fields: More header fields.
+            silence_s: For how long nothing may come, in seconds.
+
+        Returns:
+            What comes, piece by piece.
+
+        Raises:
+            KdmError: As ``call``; also while it is read.
+        """
+        sent = self._headers({"accept": "text/event-stream", **fields})
+        try:
+            async with (
+                self._pool() as pool,
+                pool.stream("GET", self._url(path, query), headers=sent, extensions=_timeouts(silence_s)) as answer,
+            ):
+                if answer.status != 200:
+                    raise error_of(answer.status, _fields(answer), await answer.aread())
+                yield answer.aiter_stream()
+        except _FAILURES as error:
+            raise self._failure(error, read=True) from error
+
+    def _failure(self, error: Exception, *, read: bool) -> KdmError:
+        where = self.address.authority
+        if isinstance(error, _CONNECTING):
+            met = f"the proxy for {where}" if isinstance(error, httpcore.ProxyError) else where
+            return of_connecting(_cause(error), self.access, met, CONNECT_TIMEOUT_S)
+        timed_out = isinstance(error, TimeoutError | httpcore.TimeoutException)
+        return of_asking(TimeoutError() if timed_out else _cause(error), self.access, where, read=read)
+
+    def _url(self, path: str, query: Mapping[str, str] | None) -> str:
+        asked = f"?{urlencode(query)}" if query else ""
+        return f"https://{self.address.authority}{self.address.prefix}{path}{asked}"
+
+    def _headers(self, fields: Mapping[str, str]) -> list[tuple[bytes | str, bytes | str]]:
+        return [("host", self.address.authority), ("user-agent", self._agent), *fields.items()]
+
+    def _pool(self) -> httpcore.AsyncConnectionPool:
+        proxy = self._proxy
+        through = None
+        if proxy is not None:
+            auth = (proxy.user, proxy.password) if proxy.user else None
+            through = httpcore.Proxy(f"http://{proxy.host}:{proxy.port}", auth=auth)
+        return httpcore.AsyncConnectionPool(
+            ssl_context=self.access.tls_context(),
+            proxy=through,
+            max_connections=32,
+            max_keepalive_connections=8,
+            keepalive_expiry=30,
+            network_backend=_Sockets(),
+        )
+
+    async def _generation(self) -> _Generation:
+        """Return the connections of the certificate files as they are now; of those before, while they are no good."""
+        stamp = _stamp(self.access)
+        now = self._now
+        if now is not None and now.stamp == stamp:
+            return now
+        try:
+            made = _Generation(self._pool(), stamp)
+        except InvalidAccess:
+            if now is None:
+                raise
+            return now  # they are being replaced
+        self._now = made
+        if now is not None:
+            self._old.add(now)
+            await self._let_go(now)
+        return made
+
+    async def _let_go(self, generation: _Generation) -> None:
+        if generation in self._old and not generation.calls:
+            self._old.discard(generation)
+            await generation.pool.aclose()
+
+
+def _stamp(access: Access) -> Stamp:
+    """Return what differs where the files are others."""
+    found = []
+    for each in (access.ca, access.cert, access.key):
+        try:
+            stat = Path(each).stat() if each is not None else None
+        except (OSError, ValueError):
+            stat = None
+        found.append((0, 0, 0) if stat is None else (stat.st_ino, stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
+
+
+def _timeouts(read_s: float | None) -> dict[str, Any]:
+    return {"timeout": {"connect": CONNECT_TIMEOUT_S, "read": read_s, "write": read_s, "pool": None}}
+
+
+def _fields(answer: httpcore.Response) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+
+
+def _cause(error: BaseException) -> OSError:
+    """Return what lies beneath a failure of httpcore: the most telling OSError there is."""
+    found = [each for each in _chain(error) if isinstance(each, OSError)]
+    for kind in (ssl.SSLError, socket.gaierror, TimeoutError, ConnectionError):
+        for each in found:
+            if isinstance(each, kind):
+                return each
+    if isinstance(error, httpcore.TimeoutException):
+        return TimeoutError()
+    numbered = [each for each in found if each.errno]
+    return numbered[0] if numbered else ConnectionError(str(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        each = pending.pop(0)
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        pending += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            pending += each.exceptions

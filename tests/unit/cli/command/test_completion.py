@@ -1,0 +1,120 @@
+"""What a shell is offered after TAB: from the server within 200 ms, or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from click.shell_completion import BashComplete
+
+from kdm_cli.commands.tree import kdm as tree
+from unit.cli.command.asking import Asked, Command
+
+Complete = Callable[[str], list[str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _deployments(kdm: Asked) -> None:
+    for name in ("default/web", "default/worker", "shop/api", "shop/web"):
+        kdm.create(name, 3)
+
+
+@pytest.fixture
+def complete(run: Command) -> Complete:
+    """Return what is offered for the last word of a line, as the shell's function asks for it."""
+    del run
+
+    def offered(line: str) -> list[str]:
+        *words, last = line.split(" ")
+        asked = BashComplete(tree, {}, "kdm", "_KDM_COMPLETE")
+        return [each.value for each in asked.get_completions(words[1:], last)]
+
+    return offered
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("kdm sc", ["scale"]),
+        ("kdm get w", ["web", "worker"]),
+        ("kdm get web w", ["worker"]),
+        ("kdm get -n shop ", ["api", "web"]),
+        ("kdm get shop/", ["shop/api", "shop/web"]),
+        ("kdm get -n ", ["default", "shop"]),
+        ("kdm get -n s", ["shop"]),
+        ("kdm get --context ", ["alice", "bob"]),
+        ("kdm get --context alice,", ["alice,bob"]),
+        ("kdm get --state st", ["stalled"]),
+        ("kdm get --state stalled,b", ["stalled,blocked"]),
+        ("kdm scale w", ["web=3", "worker=3"]),
+        ("kdm scale shop/a", ["shop/api=3"]),
+        ("kdm wait wor", ["worker"]),
+        ("kdm context use a", ["alice"]),
+        ("kdm completion z", ["zsh"]),
+        ("kdm get --context nowhere ", []),
+    ],
+)
+def test_what_is_offered(complete: Complete, line: str, offered: list[str]) -> None:
+    assert complete(line) == offered
+
+
+def test_a_server_that_is_slow_or_away_offers_nothing_soon(
+    kdm: Asked, complete: Complete, contexts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measure is what it waits for, not what the machine takes for it."""
+    waited: list[float | None] = []
+    join = Thread.join
+
+    def recorded(thread: Thread, timeout: float | None = None) -> None:
+        waited.append(timeout)
+        join(thread, timeout)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        contexts.write_text(contexts.read_text().replace(kdm.served.url, url))
+        monkeypatch.setattr(Thread, "join", recorded)
+        assert complete("kdm get ") == []
+    assert waited == [0.2]
+
+
+def test_without_a_file_of_contexts_nothing_is_offered(bare: Command, contexts: Path) -> None:
+    del bare
+    asked = BashComplete(tree, {}, "kdm", "_KDM_COMPLETE")
+    assert asked.get_completions(["get"], "") == []
+    contexts.write_text("not TOML")
+    assert asked.get_completions(["get", "--context"], "") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shells_are_given_their_own_scripts(run: Command, shell: str) -> None:
+    ran = run("completion", shell)
+    assert ran.code == 0
+    assert f"_KDM_COMPLETE={shell}_complete" in ran.out
+
+
+def test_bash_completes_from_the_server(run: Command, contexts: Path, tmp_path: Path) -> None:
+    """A real bash sources the script, and its function fills COMPREPLY."""
+    script = tmp_path / "kdm.bash"
+    script.write_text(run("completion", "bash").out)
+    program = tmp_path / "kdm"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m kdm_cli "$@"\n')
+    program.chmod(0o755)
+    bash = shutil.which("bash")
+    assert bash is not None
+    code = (
+        f"source {script}; COMP_WORDS=(kdm context use a); COMP_CWORD=3; "
+        '_kdm_completion kdm a use; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    ran = subprocess.run(
+        [bash, "--norc", "-c", code],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "KDM_CONFIG": str(contexts)},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert ran.stdout.split() == ["alice"]

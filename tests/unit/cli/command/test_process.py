@@ -1,0 +1,181 @@
+"""The command as a process: pipes that close, Ctrl-C and SIGTERM in each state, terminals of two widths."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from kdm_core import DeploymentRef
+from unit.cli.command.asking import Asked, SlowCluster, context_file
+from unit.cli.command.terminal import Terminal
+
+KDM = [sys.executable, "-m", "kdm_cli"]
+DEADLINE_S = 60
+
+Run = Callable[..., Terminal]
+
+
+@pytest.fixture(autouse=True)
+def web(kdm: Asked) -> DeploymentRef:
+    kdm.create("shop/api", 2)
+    return kdm.create("shop/web", 3, held=True)
+
+
+@pytest.fixture
+def environment(kdm: Asked, tmp_path: Path) -> dict[str, str]:
+    context_file(tmp_path / "contexts.toml", kdm.served)
+    return {"KDM_CONFIG": str(tmp_path / "contexts.toml")}
+
+
+@pytest.fixture
+def on_terminal(environment: dict[str, str]) -> Iterator[Run]:
+    opened: list[Terminal] = []
+
+    def run(*arguments: str, columns: int = 80, rows: int = 24, **variables: str) -> Terminal:
+        terminal = Terminal(arguments, {**environment, **variables}, columns=columns, rows=rows)
+        opened.append(terminal.__enter__())
+        return terminal
+
+    yield run
+    for each in opened:
+        each.__exit__(None, None, None)
+
+
+def in_shell(line: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash, in which ``kdm`` is the command."""
+    code = f'kdm() {{ {KDM[0]} -m kdm_cli "$@"; }}\nset -o pipefail\n{line}'
+    return subprocess.run(
+        ["bash", "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+        timeout=DEADLINE_S,
+    )  # fmt: skip
+
+
+class TestPipes:
+    def test_a_pipe_that_closes_ends_a_watch_quietly(self, environment: dict[str, str]) -> None:
+        """At once, though nothing changes: it does not wait for the next line to find out."""
+        ran = in_shell("kdm get -A -w | head -n 1", environment)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.stdout.split() == ["NAMESPACE", "NAME", "DESIRED", "READY", "AVAILABLE", "STATE"]
+
+    def test_a_pipe_that_is_closed_already_is_no_error(self, environment: dict[str, str]) -> None:
+        ran = in_shell("kdm get -A | true; kdm get -A -o json | head -c 1", environment)
+        assert (ran.returncode, ran.stderr, ran.stdout) == (0, "", "{")
+
+    def test_a_full_disk_is_one_line(self, environment: dict[str, str]) -> None:
+        ran = in_shell("kdm get -A > /dev/full", environment)
+        assert (ran.returncode, ran.stderr) == (1, "kdm: cannot write the output: No space left on device\n")
+
+    def test_a_watch_in_a_pipe_is_plain_lines(
+        self, kdm: Asked, web: DeploymentRef, environment: dict[str, str]
+    ) -> None:
+        for verb in (["get", "-w"], ["watch"]):
+            process = subprocess.Popen(
+                [*KDM, *verb, "-n", "shop"], stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+            )
+            assert process.stdout
+            with process:
+                lines = [process.stdout.readline() for _ in range(3)]
+                count = 4 if verb == ["watch"] else 5
+                kdm.do(partial(SlowCluster.scale, ref=web, replicas=count))
+                lines.append(process.stdout.readline())
+                process.send_signal(signal.SIGINT)
+            assert [line.split()[:2] for line in lines] == [
+                ["NAME", "DESIRED"], ["api", "2"], ["web", "3" if count == 5 else "5"], ["web", str(count)]
+            ]  # fmt: skip
+            assert process.returncode == 15
+
+
+class TestCtrlC:
+    def test_while_it_shows(self, on_terminal: Run) -> None:
+        terminal = on_terminal("watch", "-n", "shop")
+        terminal.until(lambda text: "2 Deployments" in text)
+        terminal.press("\x03")
+        assert terminal.ended() == 15
+        assert terminal.lines[-1].endswith("kdm: interrupted")
+        assert terminal.is_as_before()
+
+    def test_while_it_waits_for_pods_it_says_that_the_change_goes_on(
+        self, kdm: Asked, web: DeploymentRef, on_terminal: Run
+    ) -> None:
+        terminal = on_terminal("scale", "shop/web=5", "--wait")
+        terminal.until(lambda text: "3/5" in text)
+        terminal.press("\x03")
+        assert terminal.ended() == 15
+        assert "the change itself goes on. To wait again: kdm wait shop/web" in " ".join(terminal.lines)
+        assert kdm.desired(web) == 5
+        assert terminal.is_as_before()
+
+    def test_while_it_asks_nothing_is_changed(self, kdm: Asked, web: DeploymentRef, on_terminal: Run) -> None:
+        terminal = on_terminal("scale", "shop/web=0")
+        terminal.until(lambda text: "Change shop/web? [y/N]" in text)
+        terminal.press("\x03")
+        assert terminal.ended() == 1
+        assert terminal.lines[-1] == "kdm: nothing was changed"
+        assert kdm.desired(web) == 3
+        assert terminal.is_as_before()
+
+    def test_sigterm_leaves_the_terminal_as_clean(self, on_terminal: Run) -> None:
+        terminal = on_terminal("watch", "-n", "shop")
+        terminal.until(lambda text: "2 Deployments" in text)
+        terminal.send(signal.SIGTERM)
+        assert terminal.ended() == 15
+        assert terminal.is_as_before()
+
+
+class TestView:
+    @pytest.mark.parametrize("columns", [80, 132])
+    def test_a_row_has_a_bar_of_available_over_desired_and_follows(
+        self, kdm: Asked, web: DeploymentRef, on_terminal: Run, columns: int
+    ) -> None:
+        terminal = on_terminal("watch", "-n", "shop", columns=columns)
+        text = terminal.until(lambda text: "2 Deployments" in text)
+        assert all(len(line) <= columns for line in text.split("\n"))
+        assert "3/3" in text
+        kdm.do(lambda cluster: cluster.scale(web, 6))
+        terminal.until(lambda text: "3/6" in text)
+        kdm.do(lambda cluster: cluster.let_go(web))
+        terminal.until(lambda text: "6/6" in text)
+
+    def test_it_asks_and_does_what_is_agreed_to(self, kdm: Asked, web: DeploymentRef, on_terminal: Run) -> None:
+        terminal = on_terminal("scale", "shop/web=0")
+        terminal.until(lambda text: "Change shop/web? [y/N]" in text)
+        terminal.press("y\r")
+        assert terminal.ended() == 0
+        assert terminal.lines[-1] == "shop/web: 3 -> 0"
+        assert kdm.desired(web) == 0
+
+    def test_no_color_is_obeyed(self, on_terminal: Run) -> None:
+        for variables, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+            terminal = on_terminal("get", "-n", "shop", **variables)
+            assert terminal.ended() == 0
+            assert (b"\x1b[32m" in terminal.raw) is coloured
+            assert "settled" in terminal.lines[1]
+
+    def test_more_rows_than_the_terminal_has_are_counted(self, kdm: Asked, on_terminal: Run) -> None:
+        for number in range(30):
+            kdm.create(f"many/web-{number:02}", 1)
+        terminal = on_terminal("watch", "-n", "many", rows=12)
+        terminal.until(lambda text: "and 21 more, all calm" in text and "30 Deployments" in text)
+
+
+class TestServerThatGoesAway:
+    def test_a_wait_and_a_view_outlive_it(self, kdm: Asked, web: DeploymentRef, on_terminal: Run) -> None:
+        waiting = on_terminal("scale", "shop/web=5", "--wait", columns=132)
+        waiting.until(lambda text: "3/5" in text)
+        view = on_terminal("watch", "-n", "shop", columns=132)
+        view.until(lambda text: "3/5" in text)
+        kdm.served.stop()
+        view.until(lambda text: "trying again" in text)
+        kdm.served.start()
+        view.until(lambda text: "trying again" not in text and "3/5" in text)
+        kdm.do(lambda cluster: cluster.let_go(web))
+        view.until(lambda text: "5/5" in text)
+        assert waiting.ended() == 0
+        assert "done" in "\n".join(waiting.lines)
