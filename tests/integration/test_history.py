@@ -122,11 +122,12 @@ async def test_racing_with_kubectl_and_another_kdm_every_own_write_is_there_once
     shell, web = Shell(cluster, namespace), DeploymentRef(namespace, "web")
     await shell("apply", "-f", "-", text=json.dumps(deployment("web", 0)))
     async with remembering(cluster, namespace) as service, remembering(cluster, namespace) as another:
+        annotated = asyncio.ensure_future(shell("annotate", "deployment", "web", "note=1"))
         scaled = await asyncio.gather(
-            *(each.set_replicas(web, ScaleBy(1), caller=ALICE) for each in (service, another) for _ in range(4)),
-            shell("annotate", "deployment", "web", "note=1"),
+            *(each.set_replicas(web, ScaleBy(1), caller=ALICE) for each in (service, another) for _ in range(4))
         )
-        versions = [each.resource_version for each in scaled[:4]]  # type: ignore[union-attr]
+        await annotated
+        versions = [each.resource_version for each in scaled[:4]]
         changes = await caught_up(service, shell, web)
         assert [(each.previous, each.desired) for each in changes] == [(n - 1, n) for n in range(8, 0, -1)]
         assert sorted(each.resource_version for each in changes if each.actor) == sorted(versions)

@@ -63,16 +63,20 @@ class Stage:
         self.server = Server()
         self.slept: list[float] = []
         self.announcer = EventAnnouncer(
-            instance="kdm-0", instrument=self.counted, clock=lambda: self.now, wall=lambda: 1000.25, sleep=self._sleep
+            self.server,  # type: ignore[arg-type] # it has what is asked for
+            instance="kdm-0",
+            instrument=self.counted,
+            clock=lambda: self.now,
+            wall=lambda: 1000.25,
+            sleep=self._sleep,
         )
-        self.announcer._client = self.server  # type: ignore[assignment]
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
 
     async def sent(self) -> None:
         """Let it send all that waits."""
-        while self.announcer._queue:
+        while self.announcer._queue:  # noqa: ASYNC110 - it sends at its own pace
             await asyncio.sleep(0)
         for _ in range(5):
             await asyncio.sleep(0)
