@@ -43,7 +43,7 @@ class Served:
     def __init__(
         self,
         directory: Path,
-        credentials: Credentials,
+        credentials: Credentials | None = None,
         make: Callable[[], DeploymentRepository] | None = None,
         *,
         policy: Policy = ALLOW_ALL,
@@ -52,7 +52,7 @@ class Served:
         **settings: Any,
     ) -> None:
         self.directory = directory
-        self.credentials = credentials
+        self.credentials = credentials or Credentials()
         self.policy = policy
         self.port = 0
         self.service: DeploymentService
@@ -160,5 +160,5 @@ class Served:
 @contextmanager
 def served(directory: Path, credentials: Credentials | None = None, **how: Any) -> Iterator[Served]:
     """Serve a kdm on memory."""
-    with Served(directory, credentials or Credentials(), **how) as running:
+    with Served(directory, credentials, **how) as running:
         yield running
