@@ -51,8 +51,8 @@ class Client:
 
     A write carries an ``Idempotency-Key``. A call is tried again, for ``patience_s``, where trying again may help, and
     can do no harm: it can write nothing, or the answer says that it has written nothing, or its key keeps it from being
-    done twice. Keys are kept by one kdm process: a ``POST`` whose answer was lost goes again to no other. Where there has
-    been no answer from the server yet, a connection that cannot be made is not tried again.
+    done twice. Keys are kept by one kdm process: a ``POST`` whose answer was lost goes again to no other. Where there
+    has been no answer from the server yet, a connection that cannot be made is not tried again.
 
     The files of the client certificate are read for each connection: one that was renewed is used from then on.
     ``HTTPS_PROXY`` and ``NO_PROXY`` are honoured; loopback is never proxied.
@@ -187,8 +187,9 @@ class Client:
                 wait_s = _delay_s(error, delay_s)
                 if not self._may_repeat(error, method, sent) or time.monotonic() + wait_s > until:
                     # What another process says, or nobody, tells nothing of the attempt that got no answer.
-                    if lost is not None and (problem_of(error) is None or self._process != process):
-                        raise lost from (None if lost is error else error)
+                    known = problem_of(error) is not None and self._process == process
+                    if lost is not None and lost is not error and not known:
+                        raise lost  # noqa: B904 - its cause is what the server said
                     raise
             delay_s = min(2 * delay_s, _BACKOFF_S[1])
             self._sleep(wait_s)

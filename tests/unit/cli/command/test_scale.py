@@ -269,7 +269,9 @@ class TestAskedAgain:
         self, kdm: Asked, run: Command, web: DeploymentRef, lose: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Not "nothing was written": what the attempt before did is not known."""
-        monkeypatch.setitem(Client.__init__.__kwdefaults__, "patience_s", 0.5)
+        defaults = Client.__init__.__kwdefaults__
+        assert defaults is not None
+        monkeypatch.setitem(defaults, "patience_s", 0.5)
         monkeypatch.setattr(Connection, "__init__", refusing_after(lose, Connection.__init__))
         ran = run("scale", "web=5")
         assert ran.code == Exit.AMBIGUOUS
