@@ -156,6 +156,7 @@ def image(session: nox.Session) -> None:
 def page(session: nox.Session) -> None:
     """Try the page in Chromium, and draw its pictures for the documentation. Part of integration, too."""
     install(session)
+    Path("docs/img/page").mkdir(parents=True, exist_ok=True)
     session.run("pytest", "tests/integration/page", *session.posargs, env={"KDM_PAGE_PICTURES": "docs/img/page"})
 
 

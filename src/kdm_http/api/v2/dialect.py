@@ -130,9 +130,6 @@ def _members_of_counts(error: Exception) -> dict[str, Any]:
             return members | {"remembered": error.parked}
         case Contended():
             return _ref(error.ref) | {"attempts": error.attempts}
-        case ChangedSinceParked():
-            members = _ref(error.ref) | {"current": {"replicas": error.current}}
-            return members | {"parked": {"replicas": error.parked}, "forgotten": error.forgotten}
         case OwnerConflict():
             return _ref(error.ref) | {
                 "replicas": error.replicas,

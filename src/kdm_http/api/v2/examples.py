@@ -92,6 +92,7 @@ EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
             "bulk": True,
             "history": False,
         },
+        "ownersUnknown": [],
         "limits": {
             "maxReplicas": 1000,
             "maxWaitSeconds": 600,

@@ -123,7 +123,7 @@ export class Side {
     p.chart.setAttribute("aria-label", `Over ${span((now - first[0]) / 1000)}: desired from ${first[1]} to ${record.desired}, available from ${first[2]} to ${record.available}`);
     say(p.span, `0 to ${count(most)} replicas, since ${clock(first[0])}. Line: desired. Area: available.`);
     const owned = about().features.owners ? "Nobody that kdm can see." : "This kdm does not look at owners.";
-    list(p.owners, record.owners.length ? record.owners.map((each) => [`${effectOf(each)} (${each.name})`, each.remedy].filter(Boolean).map((text) => plain(text, 400)).join(". ")) : [owned]);
+    list(p.owners, record.owners.length ? record.owners.map((each) => [`${each.name}: ${effectOf(each)}`, each.remedy && `To decide it there, ${each.remedy}`].filter(Boolean).map((text) => plain(text, 400)).join(". ")) : [owned]);
     const { parked } = record;
     say(p.parked, parked ? `Parked at ${count(parked.replicas)}, ${ago(parked.at, now)} by ${plain(parked.by, 80)}${parked.reason ? `: ${plain(parked.reason, 300)}` : ""}` : "");
     const known = access.of(record);

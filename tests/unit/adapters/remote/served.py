@@ -36,27 +36,30 @@ class Served:
         make: Makes the repository, in the server's event loop.
         policy: Who may do what.
         pace: How its streams go.
+        parts: Makes more arguments of its service, such as what keeps its history.
         settings: More settings of the server.
     """
 
     def __init__(
         self,
         directory: Path,
-        credentials: Credentials,
+        credentials: Credentials | None = None,
         make: Callable[[], DeploymentRepository] | None = None,
         *,
         policy: Policy = ALLOW_ALL,
         pace: Pace = PACE,
+        parts: Callable[[], dict[str, Any]] = dict,
         **settings: Any,
     ) -> None:
         self.directory = directory
-        self.credentials = credentials
+        self.credentials = credentials or Credentials()
         self.policy = policy
         self.port = 0
         self.service: DeploymentService
         self.repository: DeploymentRepository
         self._make = make or (lambda: MemoryDeploymentRepository(cluster=self.cluster))
         self._pace = pace
+        self._parts = parts
         self._settings = settings
         self._loop = asyncio.new_event_loop()
         self._executor = concurrent.futures.ThreadPoolExecutor(_THREADS)
@@ -143,18 +146,19 @@ class Served:
             **self._settings,
         )
         async with self._make() as self.repository:
-            self.service = DeploymentService(self.repository, policy=self.policy)
-            await serve(
-                self.app(),
-                ops_app,
-                config=config,
-                started=lambda addresses: listening.set_result(addresses.api[0][1]),
-                stop=self._stop,
-            )
+            self.service = DeploymentService(self.repository, policy=self.policy, **self._parts())
+            async with self.service.remembering():
+                await serve(
+                    self.app(),
+                    ops_app,
+                    config=config,
+                    started=lambda addresses: listening.set_result(addresses.api[0][1]),
+                    stop=self._stop,
+                )
 
 
 @contextmanager
 def served(directory: Path, credentials: Credentials | None = None, **how: Any) -> Iterator[Served]:
     """Serve a kdm on memory."""
-    with Served(directory, credentials or Credentials(), **how) as running:
+    with Served(directory, credentials, **how) as running:
         yield running

@@ -31,6 +31,11 @@ def events(body: bytes) -> list[tuple[str, Any]]:
     return [(each.type, each.json) for each in EventSource().feed(body)]
 
 
+def nested(depth: int) -> Any:
+    """Return objects within objects."""
+    return {"a": nested(depth - 1)} if depth else {}
+
+
 def dechunked(body: bytes) -> bytes:
     """Return the content of a chunked body (RFC 9112, section 7.1)."""
     content = b""
@@ -131,6 +136,10 @@ async def test_what_is_refused_is_named_and_nothing_is_written(stage: Stage) -> 
         ({"select": {"all": True}, "replicas": 1, "onError": "ignore"}, "invalid-request", "onError"),
         ({"select": {"all": True}, "replicas": 1, "reason": "a\nb"}, "invalid-change", "one line"),
         ({"select": {"labelSelector": "a=\ud800"}, "replicas": 1}, "invalid-request", "half a surrogate pair"),
+        ({"select": {"\ud800": "a"}, "replicas": 1}, "invalid-request", "half a surrogate pair"),
+        ({"select": nested(300), "replicas": 1}, "invalid-request", "Object contains unknown field"),
+        ({"select": {"all": True}, "replicas": 10**400}, "invalid-replicas", "0 to"),
+        ({"select": {"all": True}, "factor": 10**400}, "invalid-change", "at most 1000"),
     ],
 )
 async def test_a_mistake_writes_nothing_and_says_what_it_is(stage: Stage, body: Any, code: str, says: str) -> None:
