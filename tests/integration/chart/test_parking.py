@@ -1,4 +1,4 @@
-"""Parking in the chart: rights for exactly what it needs, and CronJobs that park in the evening and restore in the morning."""
+"""Parking in the chart: rights for what it needs, and CronJobs that park in the evening and restore in the morning."""
 
 from __future__ import annotations
 

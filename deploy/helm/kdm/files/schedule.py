@@ -1,7 +1,7 @@
 """What a scheduled Job runs: park a selector's Deployments, or restore them, by one request for all of them.
 
-Arguments: the API's URL, the directory of the client's tls.crt, tls.key and ca.crt, the request's body, and for how many
-seconds to try until kdm answers: it may just be upgraded. Prints a line of JSON for each Deployment.
+Arguments: the API's URL, the directory of the client's tls.crt, tls.key and ca.crt, the request's body, and for how
+many seconds to try until kdm answers: it may just be upgraded. Prints a line of JSON for each Deployment.
 """
 
 import http.client
