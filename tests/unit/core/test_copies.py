@@ -41,6 +41,7 @@ from kdm_core import (
     DeploymentChange,
     DeploymentCondition,
     DeploymentRef,
+    Effect,
     Expect,
     Health,
     Identity,
@@ -51,6 +52,8 @@ from kdm_core import (
     OnBound,
     OnError,
     Outcome,
+    Owner,
+    OwnerType,
     Page,
     Park,
     Parked,
@@ -77,6 +80,7 @@ from kdm_core import (
     Verb,
     WaitFor,
     as_json,
+    judge,
     parse_policy,
     rollout_of,
 )
@@ -152,6 +156,10 @@ VALUES: Final = [
     BulkWait(5.0, WaitFor.READY),
     Labels(LABELS),
     Parked("u", 3, 1_800_000_000, "alice", "r", "night", 1, "5", "t"),
+    Owner("HorizontalPodAutoscaler", "web", 2, 10, OwnerType.AUTOSCALER),
+    *judge([Owner("ScaledObject", "web", 1, 10, OwnerType.SCALED_OBJECT)], 3, 12),
+    *Effect,
+    *OwnerType,
     ParkedDeployment(WEB, Parked("u", 3, 0), ParkedState.WOKEN),
     Parking(of_memory(), 3, 0, Parked("u", 3, 0), changed=True, warnings=("w",)),
     ParkingStatus(1, 5, ("there",)),
@@ -245,7 +253,7 @@ def test_an_event_as_json() -> None:
         },
         "verb": "scale", "namespace": "shop", "name": "web", "outcome": "success", "dry_run": False,
         "old_replicas": None, "new_replicas": None, "reason": "", "latency_s": 0.0,
-        "change_reason": "", "batch": "", "park_id": "",
+        "change_reason": "", "batch": "", "park_id": "", "overrides": "",
     }  # fmt: skip
 
 
