@@ -43,6 +43,13 @@ export class Side {
     this.#element.focus({ preventScroll: true });
   }
 
+  /** What this kdm offers is known now, or is something else than before. */
+  renew() {
+    this.#parts = null;
+    if (this.#shown === "parked") this.#parked();
+    else this.draw(true);
+  }
+
   #frame(title, ...content) {
     const close = button("Close", () => this.#with.close(), { "aria-keyshortcuts": "Escape" });
     this.#element.replaceChildren(h("div", { class: "line" }, h("h2", { id: "side-title" }, ...title), close), ...content);
