@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-import rich_click as click
+import click
 
 from kdm_cli import contexts, targets
 from kdm_cli.client.api import Kdm

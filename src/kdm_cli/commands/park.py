@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
 
 from kdm_cli import targets
 from kdm_cli.commands import completing, options, plans

@@ -18,6 +18,9 @@
 {{- if .Values.owners.enabled }}
 {{- $_ := set $settings "OWNERS" "true" }}
 {{- end }}
+{{- if .Values.events.enabled }}
+{{- $_ := set $settings "EVENTS" "true" }}
+{{- end }}
 {{- if .Values.namespaces }}
 {{- $_ := set $settings "NAMESPACES" (join "," .Values.namespaces) }}
 {{- end }}

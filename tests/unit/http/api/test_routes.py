@@ -29,7 +29,14 @@ every_row = pytest.mark.parametrize("row", ROUTES, ids=lambda row: f"{row.method
 
 
 PATH: Final = {"namespace": "default", "name": "nginx-deployment", "code": "forbidden"}
-BODIES: Final = {"/adjust": {"delta": 1}, "/replicas": {"replicaCount": 2}}
+BODIES: Final[dict[str, Any]] = {
+    "/adjust": {"delta": 1},
+    "/replicas": {"replicaCount": 2},
+    "/scale": {"select": {"namespace": "default", "all": True}, "delta": 1},
+}
+WITHOUT_TAG: Final = {"ScaleMany"}
+"""Writes whose answers have no entity tag: what they wrote is no one resource."""
+
 NOT_DESCRIBED: Final = {"Describe", "ListProblems", "GetProblem"}
 """For machines that read the description, and for people."""
 
@@ -38,7 +45,7 @@ def target(row: Route) -> str:
     return row.template.format(**PATH)
 
 
-def body(row: Route) -> dict[str, int] | None:
+def body(row: Route) -> Any:
     if row.method == "GET":
         return None
     last = row.template[row.template.rindex("/") :]
@@ -66,7 +73,9 @@ async def test_each_row_is_answered_through_asgi(row: Route, client: httpx.Async
     answer = await client.request(row.method, target(row), json=body(row))
     assert answer.status_code == 200
     assert ("etag" in answer.headers) == (
-        row.tagged or (row.dialect.name, row.operation) in TAGGED or (row.method != "GET" and row.dialect.name == "v2")
+        row.tagged
+        or (row.dialect.name, row.operation) in TAGGED
+        or (row.method != "GET" and row.dialect.name == "v2" and row.operation not in WITHOUT_TAG)
     )
 
 
