@@ -283,13 +283,26 @@ class _Cache(Collector):
             "kdm_cache_connected", "1 while the cluster delivers changes of every source.", status.connected
         )
         yield GaugeMetricFamily("kdm_cache_stale", "1 while the cache is older than it may be.", status.stale)
-        yield from _per_source((*status.sources, *status.owners))
+        yield from _per_source(status.sources)
+        yield _owners(status.owners)
         if status.resource_version.isascii() and status.resource_version.isdigit():
             yield GaugeMetricFamily(
                 "kdm_cache_resource_version",
                 "The newest resourceVersion applied (the oldest of several watches), as a number (KEP-5504).",
                 int(status.resource_version),
             )
+
+
+def _owners(sources: Sequence[SourceStatus]) -> Metric:
+    """Report each source of owners: a kind in a watched namespace, or in all of them."""
+    family = GaugeMetricFamily(
+        "kdm_owners_source_connected",
+        "1 while the owners of this source are known: read once, and their changes are delivered.",
+        labels=("source",),
+    )
+    for each in sources[:MAX_SERIES]:
+        family.add_metric((each.source,), each.synced and each.connected)
+    return family
 
 
 def _per_source(sources: Sequence[SourceStatus]) -> Iterator[Metric]:

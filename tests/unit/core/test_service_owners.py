@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -56,7 +57,7 @@ class Stage:
         self.repository = repository
         self.service = DeploymentService(repository, policy=rules, audit=self.audit, instrument=self.counted)
 
-    async def set(self, replicas: int, **more: bool) -> Scaled:
+    async def set(self, replicas: int, **more: Any) -> Scaled:
         return await self.service.set_replicas(WEB, SetTo(replicas), caller=CALLER, **more)
 
     @property
@@ -101,7 +102,7 @@ async def test_an_override_is_written_warned_of_and_audited() -> None:
 
 async def test_who_may_scale_may_not_therefore_override() -> None:
     stage = await staged(policy(grant("alice", Verb.READ, Verb.SCALE)))
-    with pytest.raises(OverrideForbidden, match="lacks the permission 'scale' on .* by overriding an owner") as refused:
+    with pytest.raises(OverrideForbidden, match="by overriding an owner") as refused:
         await stage.set(9, override=True)
     assert (refused.value.written, stage.stored) == (False, 3)
     assert stage.audit.events[0].outcome is Outcome.DENIED

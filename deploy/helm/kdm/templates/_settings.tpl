@@ -30,6 +30,10 @@
 {{- $_ := set $settings "CONTEXT" .Values.kubeconfig.context }}
 {{- end }}
 {{- end }}
+{{- $_ := set $settings "PARKING" (ternary "configmaps" "" .Values.parking.enabled) }}
+{{- if .Values.parking.enabled }}
+{{- $_ := set $settings "PARKING_NAMESPACE" (include "kdm.parkingNamespace" .) }}
+{{- end }}
 {{- range list "HOST" "OPS_HOST" }}
 {{- $_ := set $settings . (get $settings . | default "*") }}
 {{- end }}
