@@ -27,7 +27,7 @@ PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 SLOWEST = ["--durations=20", "--durations-min=1"]
 NOT_ON_KIND = [f"--ignore=tests/integration/{name}" for name in ("chart", "image")]  # they make what they test on
-RUNTIME = ["--extra", "server", "--extra", "kubernetes"]  # what the image has
+RUNTIME = ["--extra", "server", "--extra", "kubernetes", "--extra", "cli"]  # what the image has
 LOCKS = {
     "core.txt": ["pyproject.toml"],
     "runtime.txt": ["pyproject.toml", *RUNTIME],
@@ -109,7 +109,7 @@ def audit(session: nox.Session) -> None:
             session.error(f"{path}: not pinned and hashed: {'; '.join(loose) or 'it is empty'}")
     for lock, modules in {
         "core": "kdm_core, kdm_adapters.memory",
-        "runtime": "kdm_cli.serve, kdm_adapters.kubernetes",
+        "runtime": "kdm_cli.serve, kdm_cli.commands.tree, kdm_adapters.kubernetes",
     }.items():
         session.run("uv", "pip", "sync", "--quiet", "--require-hashes", f"requirements/{lock}.txt")
         session.run("uv", "pip", "check")
@@ -156,6 +156,7 @@ def image(session: nox.Session) -> None:
 def page(session: nox.Session) -> None:
     """Try the page in Chromium, and draw its pictures for the documentation. Part of integration, too."""
     install(session)
+    Path("docs/img/page").mkdir(parents=True, exist_ok=True)
     session.run("pytest", "tests/integration/page", *session.posargs, env={"KDM_PAGE_PICTURES": "docs/img/page"})
 
 

@@ -38,9 +38,9 @@ def describe_command(path: str) -> str:
     command: click.Command = kdm
     context = click.Context(kdm, info_name="kdm")
     for name in path.split()[1:]:
-        assert isinstance(command, click.Group)
-        found = command.get_command(context, name)
-        assert found is not None, path
+        found = command.get_command(context, name) if isinstance(command, click.Group) else None
+        if found is None:
+            raise ValueError(f"there is no command {path!r}")
         command, context = found, click.Context(found, info_name=name, parent=context)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     text = cleandoc(command.help or "").replace("\b\n", "").strip()

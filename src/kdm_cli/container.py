@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from kdm_adapters.audit_log import STDOUT, JsonLinesAuditSink
 from kdm_adapters.lines import LineWriter
-from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, Pace, demo
+from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, MemoryParkingLot, Pace, demo
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_cli import garbage_collection as garbage
 from kdm_cli.extras import needed_for
@@ -33,6 +33,7 @@ from kdm_core import (
     ChangeTracker,
     DeploymentRepository,
     DeploymentService,
+    ParkingLot,
     Policy,
     ServiceInstrument,
     WatchInstrument,
@@ -101,6 +102,39 @@ def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRe
     )
 
 
+def _parking(settings: Settings, instrument: WatchInstrument) -> ParkingLot | None:
+    in_memory = settings.repository == "memory"
+    where = settings.parking if settings.parking != "auto" else "memory" if in_memory else "off"
+    if settings.parking_namespace and where != "configmaps":
+        raise BadSetting("--parking-namespace needs --parking configmaps")
+    if where == "off":
+        return None
+    if where == "memory":
+        if not in_memory:
+            raise BadSetting(
+                "--parking memory would forget with a restart which counts a cluster is owed: use --parking configmaps"
+            )
+        return MemoryParkingLot()
+    if in_memory:
+        raise BadSetting("--parking configmaps needs --repository kubernetes")
+    with needed_for("--parking configmaps", "kubernetes"):
+        from kdm_adapters.kubernetes import ClusterConfig  # noqa: PLC0415
+        from kdm_adapters.kubernetes.config.in_cluster import own_namespace  # noqa: PLC0415
+        from kdm_adapters.kubernetes.parking import ConfigMapParkingLot  # noqa: PLC0415
+    namespace = settings.parking_namespace or own_namespace()
+    if namespace is None:
+        raise BadSetting(
+            "--parking configmaps: which namespace? kdm runs outside a cluster, so say it with --parking-namespace"
+        )
+    config = ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None)
+    return ConfigMapParkingLot(config, namespace, timeout_s=settings.write_timeout_s, instrument=instrument)
+
+
+def _sees_all(settings: Settings) -> bool:
+    """Return whether a Deployment that the repository does not have does not exist."""
+    return not settings.label_selector
+
+
 def _tracker(settings: Settings) -> ChangeTracker | None:
     return ChangeTracker(ChangeLog(settings.history_entries)) if settings.history_entries else None
 
@@ -113,13 +147,14 @@ def _announcer(settings: Settings, instrument: PrometheusInstrument) -> EventAnn
     if not settings.history_entries:
         raise BadSetting("--events needs a history: --history-entries must not be 0")
     with needed_for("--events", "kubernetes"):
-        from kdm_adapters.kubernetes import ClusterConfig  # noqa: PLC0415 - as above
+        from kdm_adapters.kubernetes.api.client import Client  # noqa: PLC0415 - as above
+        from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials  # noqa: PLC0415
         from kdm_adapters.kubernetes.events import EventAnnouncer  # noqa: PLC0415
+    cluster = ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None)
     return EventAnnouncer(
-        ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None),
+        Client(Credentials(cluster), instrument),
         instance=socket.gethostname(),  # a Pod's is its name
         instrument=instrument,
-        requests=instrument,
     )
 
 
@@ -202,6 +237,7 @@ def _read_again(file: PolicyFile | None) -> None:
 @asynccontextmanager
 async def _lifespan(
     repository: DeploymentRepository,
+    parking: ParkingLot | None,
     service: DeploymentService,
     audit: JsonLinesAuditSink | None,
     policy_file: PolicyFile | None,
@@ -219,6 +255,8 @@ async def _lifespan(
         if announcer is not None:
             await stack.enter_async_context(announcer)
         await stack.enter_async_context(service.remembering())
+        if parking is not None:
+            await stack.enter_async_context(parking)
         await stack.enter_async_context(garbage.frozen_once_synced(repository))
         if policy_file is not None:
             await stack.enter_async_context(policy_file.followed_by(service))
@@ -230,12 +268,15 @@ def _metrics(
     repository: DeploymentRepository,
     audit: JsonLinesAuditSink | None,
     log_lines: LineWriter,
+    service: DeploymentService,
     tracker: ChangeTracker | None,
 ) -> Metrics:
     # Each counter's creation time would be one more series.
     disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no type for it
     instrument.observe(repository.sync_status)
     instrument.observe_log(lambda: log_lines.dropped)
+    if service.parks:
+        instrument.observe_parking(service.parking_status)
     if tracker is not None:
         instrument.observe_history(lambda: len(tracker.log))
     if audit is not None:
@@ -293,6 +334,7 @@ class Container(containers.DeclarativeContainer):
     policy_file = providers.Singleton(_policy_file, settings, traffic.provided.policy_reloaded)
     policy = providers.Callable(_policy, policy_file)
     tracing = providers.Singleton(_tracing, settings)
+    parking = providers.Singleton(_parking, settings, instrument)
     tracker = providers.Singleton(_tracker, settings)
     announcer = providers.Singleton(_announcer, settings, instrument)
     service = providers.Singleton(
@@ -303,14 +345,16 @@ class Container(containers.DeclarativeContainer):
         instrument=instrument,
         namespace=settings.provided.namespace,
         max_replicas=settings.provided.max_replicas,
+        parking=parking,
+        sees_all=providers.Callable(_sees_all, settings),
         tracker=tracker,
         announcer=announcer,
     )
-    metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines, tracker)
+    metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines, service, tracker)
     api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
     server_config = providers.Singleton(_server_config, settings)
     read_again = providers.Callable(_read_again, policy_file)
     """What SIGHUP reads again besides the certificates."""
-    lifespan = providers.Factory(_lifespan, repository, service, audit, policy_file, tracing, announcer)
+    lifespan = providers.Factory(_lifespan, repository, parking, service, audit, policy_file, tracing, announcer)
     """What lives as long as requests do: traces, the audit trail, the cache, the watch over the policy file."""

@@ -56,6 +56,9 @@ def register(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--without-reason", action="store_true", help="ask as somebody who gives no reason for a scale"
     )
+    command.add_argument(
+        "--override", action="store_true", help="ask as somebody who overrides an owner that changes the count back"
+    )
     command.set_defaults(handler=explain)
 
 
@@ -80,9 +83,10 @@ def explain(args: argparse.Namespace) -> int:
         labels = dict(_label(text) for text in args.label)
         replicas = _replicas(args.replicas, verb)
         reason = _reason(verb, without=args.without_reason)
+        override = _override(verb, asked=args.override)
     except InvalidInput as error:
         return _complain(error)
-    explanation = policy.explain(actor, verb, ref, labels, replicas, reason=reason)
+    explanation = policy.explain(actor, verb, ref, labels, replicas, reason=reason, override=override)
     return _print(_answer(explanation, verb), ALLOWED if explanation.allowed else DENIED)
 
 
@@ -165,6 +169,12 @@ def _reason(verb: Verb, *, without: bool) -> bool:
     if without and verb is not Verb.SCALE:
         raise InvalidInput("--without-reason has no meaning without --verb scale")
     return not without
+
+
+def _override(verb: Verb, *, asked: bool) -> bool:
+    if asked and verb is not Verb.SCALE:
+        raise InvalidInput("--override has no meaning without --verb scale")
+    return asked
 
 
 def _complain(error: InvalidInput | str) -> int:

@@ -47,6 +47,15 @@ def namespace(value: str) -> str:
     return value if value == ALL_NAMESPACES else check_namespace(value)
 
 
+def one_namespace(value: str) -> str:
+    """Read a namespace.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return check_namespace(value)
+
+
 def _expanded(value: str) -> str:
     """Replace a leading ``~`` or ``~user`` by that user's home, as a shell does for an unquoted word."""
     expanded = os.path.expanduser(value)  # noqa: PTH111 - Path.expanduser would take the ./ off ./allow-all

@@ -87,13 +87,25 @@ class Settings:
     owners: bool = setting(
         False,
         values.switch,
-        "Look for who else changes the counts, such as HorizontalPodAutoscalers, which kdm then watches: API v2 refuses "
-        "a count that would not last.",
+        "Look for who else changes the counts, such as HorizontalPodAutoscalers, which kdm then watches: "
+        "API v2 refuses a count that would not last.",
     )
     write_timeout_s: float = setting(
         10.0, values.seconds(0.1), "How long the cluster may take for a write, in seconds."
     )
 
+    parking: str = setting(
+        "auto",
+        values.one_of("auto", "off", "memory", "configmaps"),
+        "Where the counts of parked Deployments are kept: off, for no parking; memory, which a restart forgets; "
+        "configmaps, in kdm's own namespace; auto: memory beside the memory repository, and otherwise off.",
+    )
+    parking_namespace: str = setting(
+        "",
+        values.one_namespace,
+        "The namespace of the ConfigMaps kdm-parked-0 to kdm-parked-15. Default: that of kdm's own service account.",
+        unset="for kdm's own",
+    )
     history_entries: int = setting(
         DEFAULT_HISTORY_ENTRIES,
         values.whole(0, 10_000_000),

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from kdm_core.errors import InvalidQuery, KdmError
 from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentRef
+from kdm_core.owners import Effect, Judgement
 from kdm_core.parking import ParkedState, check_park_id, state_of
 from kdm_core.rollout import RolloutResult, WaitFor
 from kdm_core.scaling import ANY, Change, Expect
@@ -160,6 +161,9 @@ class Bulk:
     override: bool = False
 
 
+_WORST_FIRST: Final = (Effect.REVERTS, Effect.SUSPENDS, Effect.RESETS_ON_APPLY, Effect.MAY_CHANGE)
+
+
 @frozen
 class Planned:
     """What would be done to one Deployment.
@@ -173,6 +177,7 @@ class Planned:
         after: The count that would result; None where it is refused.
         refusal: Why it is refused; None where it is not.
         warnings: What the caller should know before it is done, for a person.
+        owners: What else changes the count, and what it will do to the new one.
     """
 
     ref: DeploymentRef
@@ -182,6 +187,7 @@ class Planned:
     after: int | None = None
     refusal: KdmError | None = None
     warnings: tuple[str, ...] = ()
+    owners: tuple[Judgement, ...] = ()
 
     @property
     def before(self) -> int | None:
@@ -192,6 +198,11 @@ class Planned:
     def uid(self) -> str:
         """Which object was judged; "" where it was refused unseen."""
         return "" if self.deployment is None else self.deployment.uid
+
+    @property
+    def effect(self) -> Effect | None:
+        """The worst that an owner does to the new count; None where nothing does anything."""
+        return min((each.effect for each in self.owners), key=_WORST_FIRST.index, default=None)
 
     @property
     def changes(self) -> bool:
@@ -229,10 +240,10 @@ class Plan:
     def tag(self) -> str:
         """What the plan is known by: it changes when, and only when, what would be done changes.
 
-        It covers each object that would be written, with its count before and after, and how the batch deals with
-        errors. What stays as it is, and what is refused, is not done: it does not change the tag.
+        It covers each object that would be written, with its count before and after and what its owners do to that, and
+        how the batch deals with errors. What stays as it is, and what is refused, is not done: it does not change it.
         """
-        done = [[*_identity(each), each.before, each.after] for each in self.changing]
+        done = [[*_identity(each), each.before, each.after, each.effect] for each in self.changing]
         said = json.dumps([self.on_error.value, self.override, sorted(done)], separators=(",", ":"))
         return blake2b(said.encode(), digest_size=16).hexdigest()
 

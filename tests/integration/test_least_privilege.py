@@ -93,9 +93,6 @@ def create_autoscaler(cluster: Cluster, namespace: str, target: str) -> None:
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target},
         "minReplicas": 2,
         "maxReplicas": 4,
-        "metrics": [
-            {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
-        ],
     }
     autoscaler = {
         "apiVersion": "autoscaling/v2",

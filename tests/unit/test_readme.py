@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdm_cli import serve
+from kdm_cli import dev_context, serve
 
 REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
@@ -32,7 +32,8 @@ def test_make_run_prints_what_the_readme_says(monkeypatch: pytest.MonkeyPatch) -
     assert first.startswith(
         "kdm serves https://localhost:8443 (mTLS) from memory; probes and metrics on http://localhost:"
     )
-    assert examples == serve._examples("https://localhost:8443", "http://localhost:8081")
+    commands = dev_context.examples(".venv/bin/kdm", "")
+    assert examples == serve._examples("https://localhost:8443", "http://localhost:8081", commands)
 
 
 def test_it_is_short_and_says_where_to_go_next() -> None:

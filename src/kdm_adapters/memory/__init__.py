@@ -2,6 +2,7 @@
 
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_adapters.memory.controllers import Pace
+from kdm_adapters.memory.parking import MemoryParkingLot
 from kdm_adapters.memory.repository import MemoryDeploymentRepository
 
-__all__ = ["MemoryCluster", "MemoryDeploymentRepository", "Pace"]
+__all__ = ["MemoryCluster", "MemoryDeploymentRepository", "MemoryParkingLot", "Pace"]

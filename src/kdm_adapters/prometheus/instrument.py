@@ -12,8 +12,18 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kdm_adapters.prometheus.parking import ParkingCollector
 from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
-from kdm_core import EventInstrument, ItemOutcome, Outcome, ServiceInstrument, SourceStatus, SyncStatus, WatchInstrument
+from kdm_core import (
+    EventInstrument,
+    ItemOutcome,
+    Outcome,
+    ParkingStatus,
+    ServiceInstrument,
+    SourceStatus,
+    SyncStatus,
+    WatchInstrument,
+)
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for requests to the cluster, in seconds: a healthy API server answers within the first few."""
@@ -160,6 +170,14 @@ class PrometheusInstrument(ServiceInstrument, EventInstrument, WatchInstrument):
         """
         self._register(_Audit(writable))
 
+    def observe_parking(self, status: Callable[[], ParkingStatus]) -> None:
+        """Report what is parked with each scrape. Call it once.
+
+        Args:
+            status: Asked at each scrape; ``service.parking_status``.
+        """
+        self._register(ParkingCollector(status))
+
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Write the metrics out.
 
@@ -265,13 +283,26 @@ class _Cache(Collector):
             "kdm_cache_connected", "1 while the cluster delivers changes of every source.", status.connected
         )
         yield GaugeMetricFamily("kdm_cache_stale", "1 while the cache is older than it may be.", status.stale)
-        yield from _per_source((*status.sources, *status.owners))
+        yield from _per_source(status.sources)
+        yield _owners(status.owners)
         if status.resource_version.isascii() and status.resource_version.isdigit():
             yield GaugeMetricFamily(
                 "kdm_cache_resource_version",
                 "The newest resourceVersion applied (the oldest of several watches), as a number (KEP-5504).",
                 int(status.resource_version),
             )
+
+
+def _owners(sources: Sequence[SourceStatus]) -> Metric:
+    """Report each source of owners: a kind in a watched namespace, or in all of them."""
+    family = GaugeMetricFamily(
+        "kdm_owners_source_connected",
+        "1 while the owners of this source are known: read once, and their changes are delivered.",
+        labels=("source",),
+    )
+    for each in sources[:MAX_SERIES]:
+        family.add_metric((each.source,), each.synced and each.connected)
+    return family
 
 
 def _per_source(sources: Sequence[SourceStatus]) -> Iterator[Metric]:

@@ -174,8 +174,8 @@ def _of_ref(error: NothingToPark | NotParked, body: Json) -> None:
 
 
 def _changed_since_parked(error: ChangedSinceParked, body: Json) -> None:
-    error.ref, error.forgotten = _ref(body), body.get("forgotten") is True
-    error.current, error.parked = (_count(_part(body, each), "replicas") for each in ("current", "parked"))
+    error.ref, error.current = _ref(body), _count(_part(body, "current"), "replicas")
+    error.parked, error.forgotten = _count(body, "remembered"), body.get("forgotten") is True
 
 
 def _unreadable(error: ParkingRecordUnreadable, body: Json) -> None:

@@ -54,14 +54,14 @@ def in_bulk(kdm: Kdm, body: Mapping[str, Any], how: How) -> int:
     plan: Body = planned.body
     items: list[Body] = plan["items"]
     refused = [item for item in items if item.get("error")]
-    if how.dry_run or refused or not how.yes:
+    changing = [item for item in items if item["from"] != item["to"]]
+    if how.dry_run or refused or (changing and not how.yes):
         show(plan, how, file_is_output=how.dry_run)
     if refused:
         exits = [exit_of(item["error"].get("status", 422), item["error"]) for item in refused]
         raise CommandError(f"{len(refused)} of {len(items)} refused; nothing was changed", of_several(exits))
     if how.dry_run:
         return Exit.DONE
-    changing = [item for item in items if item["from"] != item["to"]]
     if not items:
         raise CommandError("no Deployments found; nothing was changed", Exit.NOT_FOUND)
     if not changing:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -16,6 +16,11 @@ from kdm_cli.output.text import printable
 
 BAR: Final = 20
 """The width of a bar, in columns."""
+
+MAX_NAME: Final = 50
+"""The width that a name may have, in columns; a longer one is cut."""
+
+_GAP: Final = 2
 
 REFRESH_S: Final = 0.1
 """The shortest time between two pictures, in seconds: quicker than one can read."""
@@ -80,7 +85,9 @@ class View:
         said = [foot] if foot else []
         if left:
             said.insert(0, f"and {left} more, all calm" if _calm(lines, shown) else f"and {left} more")
-        self._live.update(Group(_table(shown), *(Text(each, style="dim") for each in said)), refresh=True)
+        self._live.update(
+            Group(_table(shown, self._console.size.width), *(Text(each, style="dim") for each in said)), refresh=True
+        )
 
 
 def wanted() -> bool:
@@ -105,17 +112,26 @@ def _word(line: Line) -> str:
     return line.state.partition(" ")[0].rstrip(":")
 
 
-def _table(lines: Sequence[Line]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("NAME", overflow="ellipsis", no_wrap=True)
-    table.add_column("AVAILABLE", justify="right", no_wrap=True)
-    table.add_column("", width=BAR, no_wrap=True)
-    table.add_column("STATE", no_wrap=True)
-    table.add_column("NOTE", overflow="ellipsis", no_wrap=True, style="dim", ratio=1)
-    for line in lines:
+def _table(lines: Sequence[Line], columns: int) -> Table:
+    """Lay the rows out. Names, counts, bars and states are whole; a note has what is left of the terminal's width."""
+    counts = [f"{line.available}/{line.desired}" for line in lines]
+    widths = [
+        min(MAX_NAME, max(len(each) for each in ("NAME", *(line.name for line in lines)))),
+        max(map(len, ("AVAILABLE", *counts))),
+        BAR,
+        max(len(each) for each in ("STATE", *(line.state for line in lines))),
+    ]
+    left = columns - sum(widths) - _GAP * len(widths)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    for title, width in zip(("NAME", "AVAILABLE", "", "STATE"), widths, strict=True):
+        justify: Literal["left", "right"] = "right" if title == "AVAILABLE" else "left"
+        table.add_column(title, width=width, justify=justify, no_wrap=True, overflow="ellipsis")
+    if left >= len("NOTE"):
+        table.add_column("NOTE", width=left, no_wrap=True, overflow="ellipsis", style="dim")
+    for line, count in zip(lines, counts, strict=True):
         total = max(line.desired, line.available)
         bar = ProgressBar(total=max(total, 1), completed=line.available if total else 1, width=BAR)
         state = Text(printable(line.state), style=_STYLES.get(_word(line), ""))
-        count = f"{line.available}/{line.desired}"
-        table.add_row(Text(printable(line.name)), count, bar, state, Text(printable(line.note)))
+        cells: list[RenderableType] = [Text(printable(line.name)), count, bar, state, Text(printable(line.note))]
+        table.add_row(*cells[: len(table.columns)])
     return table

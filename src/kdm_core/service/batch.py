@@ -158,8 +158,7 @@ class Batch:
             self._hands.instrument.bulk_item(result.outcome.value)
             self._progress.ended(result)
             if wait is not None and target is not None:
-                until = began + wait.timeout_s
-                group.create_task(self._follow(each.ref, target, wait, until, halted))
+                group.create_task(self._follow(each.ref, target, wait, began, halted))
 
     def _untouched(self, item: Planned) -> ItemResult:
         if item.refusal is not None:
@@ -254,7 +253,7 @@ class Batch:
         ref: DeploymentRef,
         target: Scaled | Target,
         wait: BulkWait,
-        until: float,
+        began: float,
         halted: asyncio.Future[None],
     ) -> None:
         """Wait for one item's Pods, until the deadline of all, or until the batch is ended."""
@@ -266,8 +265,8 @@ class Batch:
                 self._caller,
                 target=target,
                 wait_for=wait.wait_for,
-                timeout_s=max(0.0, until - now),
-                valid_s=wait.valid_s,
+                timeout_s=max(0.0, began + wait.timeout_s - now),
+                valid_s=max(0.0, began + wait.valid_s - now),
             )
         )
         either: set[asyncio.Future[Any]] = {following, halted}
@@ -278,8 +277,9 @@ class Batch:
             else:
                 elapsed_s = self._hands.clock() - now
                 rollout = RolloutResult(RolloutOutcome.INTERRUPTED, aim, wait.wait_for, elapsed_s, self._halt.reason)
-        except KdmError as error:
-            rollout = RolloutResult(RolloutOutcome.UNKNOWN, aim, wait.wait_for, message=str(error))
+        except Exception as error:  # noqa: BLE001 - what was written is known, and must not be lost with it
+            said = str(error) if isinstance(error, KdmError) else f"internal error: {type(error).__name__}"
+            rollout = RolloutResult(RolloutOutcome.UNKNOWN, aim, wait.wait_for, message=said)
         finally:
             following.cancel()
         self._results[ref] = evolve(self._results[ref], rollout=rollout)

@@ -131,7 +131,9 @@ class Planner:
         except KdmError as error:
             return evolve(planned, refusal=error)
         expect = evolve(planned.expect, replicas=held.replicas.desired, uid=held.uid)
-        return evolve(planned, after=after, expect=expect, warnings=(*warnings, *(each.message for each in owners)))
+        if after != held.replicas.desired:
+            warnings = (*warnings, *(each.message for each in owners))
+        return evolve(planned, after=after, expect=expect, warnings=warnings, owners=owners)
 
     def _result(self, change: BulkChange, held: Deployment) -> tuple[int, tuple[str, ...]]:
         """Return the count that a change leads to, and what to say of it."""

@@ -17,6 +17,8 @@ pytest.register_assert_rewrite(
             "contract",
             "following",
             "observing",
+            "parking",
+            "parking_histories",
             "reading",
             "stateful",
             "syncing",

@@ -131,6 +131,7 @@ class _SteppedLot(ParkingLot):
     def __init__(self, lot: ParkingLot, turns: Turns) -> None:
         self._lot = lot
         self._turns = turns
+        self.seen: Parked | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,7 +148,8 @@ class _SteppedLot(ParkingLot):
         return self._lot.unreadable()
 
     async def read(self, ref: DeploymentRef) -> Parked | None:
-        return await self._turns.take(lambda: self._lot.read(ref))
+        self.seen = await self._turns.take(lambda: self._lot.read(ref))
+        return self.seen
 
     async def swap(self, ref: DeploymentRef, expected: Parked | None, new: Parked | None) -> bool:
         return await self._turns.take(lambda: self._lot.swap(ref, expected, new))
@@ -166,7 +168,9 @@ class Owed:
             self.counts.pop(before.uid, None)
             self.woken.pop(before.uid, None)
 
-    def kdm_scaled(self, kind: Kind, before: Deployment, after: Deployment, record: Parked | None) -> None:
+    def kdm_scaled(
+        self, kind: Kind, before: Deployment, after: Deployment, record: Parked | None, seen: Parked | None
+    ) -> None:
         """Kdm has scaled.
 
         Args:
@@ -174,6 +178,7 @@ class Owed:
             before: The Deployment before the write.
             after: The Deployment after it.
             record: What was remembered at that time.
+            seen: What it had read of that.
         """
         uid, was = after.uid, desired(before)
         assert before.uid == uid, "another object was scaled than the one that was judged"
@@ -187,7 +192,7 @@ class Owed:
                 self.counts[uid] = was
             self.woken.pop(uid, None)
             return
-        assert was == 0 or self.woken.get(uid) == was or looks_woken(before, record), "it is not kdm's to restore"
+        assert was == 0 or self.woken.get(uid) == was or looks_woken(before, seen), "it is not kdm's to restore"
         if kind == "wake":
             assert was == 0, "what is not at zero needs no waking"
             if uid in self.counts:
@@ -225,7 +230,7 @@ class _Process:
 
     turns: Turns
     repository: DeploymentRepository
-    stepped: _SteppedRepository
+    lot: _SteppedLot
     service: DeploymentService
     call: asyncio.Task[Parking] | None = None
     kind: Kind = "park"
@@ -297,13 +302,13 @@ class History:
         async def sleep(_seconds: float) -> None:
             await asyncio.sleep(0)
 
-        service = DeploymentService(
-            stepped, parking=_SteppedLot(lot, turns), clock=lambda: 0.0, sleep=sleep, max_replicas=10
-        )
-        return _Process(turns, repository, stepped, service)
+        seeing = _SteppedLot(lot, turns)
+        service = DeploymentService(stepped, parking=seeing, clock=lambda: 0.0, sleep=sleep, max_replicas=10)
+        return _Process(turns, repository, seeing, service)
 
     def _wrote(self, who: int, before: Deployment, after: Deployment) -> None:
-        self._owed.kdm_scaled(self._processes[who].kind, before, after, self._record)
+        process = self._processes[who]
+        self._owed.kdm_scaled(process.kind, before, after, self._record, process.lot.seen)
 
     async def _act(self, action: Action) -> None:
         process, world = self._processes[action.who], self._world

@@ -353,6 +353,7 @@ class ControlPlane(Cluster):
                 root_ca_file=ca_certificate,
                 cluster_signing_cert_file=ca_certificate,
                 cluster_signing_key_file=ca_key,
+                horizontal_pod_autoscaler_sync_period="1s",  # by default every 15 s
                 kube_api_qps=200,  # the default of 20 makes every test wait
                 kube_api_burst=400,
             ),

@@ -162,7 +162,46 @@ def test_development_certificates_are_refused_without_dev() -> None:
 def test_version_and_help() -> None:
     assert kdm("--version").stdout.startswith("kdm ")
     told = kdm("--help").stdout
-    assert all(command in told for command in ("serve", "certs", "policy"))
+    assert all(command in told for command in ("get", "scale", "serve", "certs", "policy"))
+
+
+def test_without_the_extra_cli_the_commands_that_run_kdm_work_and_the_others_say_what_to_install() -> None:
+    code = "import sys; sys.modules['click'] = sys.modules['rich_click'] = None; from kdm_cli.main import main; "
+
+    def run(*argv: str) -> subprocess.CompletedProcess[str]:
+        called = f"{code}sys.exit(main({list(argv)!r}))"
+        return subprocess.run(
+            [sys.executable, "-c", called], capture_output=True, text=True, check=False, timeout=DEADLINE_S
+        )
+
+    assert run("policy", "check", "/nowhere").stderr.startswith("kdm policy: /nowhere: No such file")
+    bare = run("get", "web")
+    assert bare.returncode == 2
+    assert bare.stderr.startswith("kdm: kdm get needs kdm's extra cli: pip install 'kdm-service[cli]'")
+    told = run("--help")
+    assert "serve the API over mutual TLS" in told.stdout
+    assert told.stderr.startswith("kdm: kdm --help needs kdm's extra cli")
+
+
+def test_make_run_prints_commands_that_work_with_the_context_that_it_writes(tmp_path: Path) -> None:
+    variables = {**ENVIRONMENT, "KDM_CONFIG": str(tmp_path / "contexts.toml")}
+    command = [*KDM, "serve", "--dev", "--dev-context", "dev", "--port", "0", "--ops-port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=variables
+    ) as process:
+        assert process.stdout
+        printed = list(
+            iter(process.stdout.readline, "The development certificates are no secret. Press Ctrl-C to stop.\n")
+        )
+        lines = [line.split() for line in printed if line.startswith("  kdm ")]
+        for _, *words in [each for each in lines if "watch" not in each]:
+            done = subprocess.run(
+                [*KDM, *words], capture_output=True, text=True, env=variables, check=False, timeout=DEADLINE_S
+            )
+            assert (done.returncode, done.stderr) == (0, ""), words
+        process.terminate()
+    assert len(lines) == 4
+    assert printed.index("The command:\n") < printed.index("API v2:\n")
 
 
 def test_without_docstrings_it_has_the_same_settings() -> None:

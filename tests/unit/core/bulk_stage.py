@@ -51,7 +51,7 @@ class CountingRepository(MemoryDeploymentRepository):
     """Counts the writes under way, each of which takes a few turns of the event loop."""
 
     def __init__(self, faults: Mapping[DeploymentRef, Fault] | None = None) -> None:
-        super().__init__(cluster=NamingCluster())
+        super().__init__(cluster=NamingCluster(), owners=True)
         self.fails = dict(faults or {})
         self.under_way = self.most = self.sent = 0
         self.before_write: Callable[[DeploymentRef], object] = lambda _: None

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 
 from kdm_adapters.memory.parking import MemoryParkingLot
 from kdm_core import (
@@ -22,6 +23,7 @@ from kdm_core import (
     Caller,
     DeploymentRef,
     DeploymentService,
+    Effect,
     Expect,
     Forbidden,
     Halt,
@@ -33,6 +35,7 @@ from kdm_core import (
     OnError,
     Outcome,
     OutOfBounds,
+    OwnerConflict,
     Park,
     ParkingOff,
     Plan,
@@ -470,17 +473,55 @@ class TestWait:
 
             def ended(self, result: ItemResult) -> None:
                 said.append(f"{result.ref.name} {result.outcome}")
+                repository.cluster.settle(result.ref)
 
             def followed(self, ref: DeploymentRef, rollout: RolloutResult) -> None:
                 said.append(f"{ref.name} {rollout.outcome}, followed")
 
         for name in ("a", "b"):
             repository.cluster.settle(repository.create(name, 1))
-        repository.before_write = lambda ref: asyncio.get_running_loop().call_soon(repository.cluster.settle, ref)
         await DeploymentService(repository).scale_many(of_tier(SetTo(2)), wait=BulkWait(60), progress=Heard())
         assert said[0] == "begun 2"
         assert sorted(said[1:]) == ["a done", "a done, followed", "b done", "b done, followed"]
         assert said.index("a done") < said.index("a done, followed")
+
+
+class TestOwners:
+    def autoscaled(self, repository: CountingRepository, name: str, least: int, most: int) -> None:
+        ref = repository.create(name, 3)
+        repository.cluster.autoscalers.put(ref, name, least=least, most=most)
+
+    async def test_what_would_be_changed_back_is_refused_unless_it_is_overridden(
+        self, repository: CountingRepository, service: DeploymentService
+    ) -> None:
+        self.autoscaled(repository, "a", 2, 5)
+        repository.create("b", 3)
+        with pytest.raises(BulkRefused) as caught:
+            await service.scale_many(of_tier(SetTo(9)))
+        assert [(ref.name, type(why)) for ref, why in caught.value.items] == [("a", OwnerConflict)]
+        asked = of_tier(SetTo(9))
+        plan = await service.scale_many(evolve(asked, override=True), dry_run=True)
+        assert [each.planned.effect for each in plan.items] == [Effect.REVERTS, None]
+        assert "HorizontalPodAutoscaler 'a' sets it to 5" in plan.items[0].planned.warnings[0]
+        assert (await service.scale_many(evolve(asked, override=True), if_plan={plan.plan.tag})).complete
+        assert repository.counts() == {"a": 9, "b": 9}
+
+    async def test_a_plans_tag_moves_with_what_an_owner_will_do(
+        self, repository: CountingRepository, service: DeploymentService
+    ) -> None:
+        self.autoscaled(repository, "a", 2, 5)
+        plan = (await service.scale_many(of_tier(SetTo(0)), dry_run=True)).plan
+        assert plan.items[0].effect is Effect.SUSPENDS
+        repository.cluster.autoscalers.delete(DeploymentRef("shop", "a"))
+        with pytest.raises(PlanChanged):
+            await service.scale_many(of_tier(SetTo(0)), if_plan={plan.tag})
+
+    async def test_what_stays_as_it_is_is_neither_refused_nor_warned_of(
+        self, repository: CountingRepository, service: DeploymentService
+    ) -> None:
+        self.autoscaled(repository, "a", 4, 5)
+        result = await service.scale_many(of_tier(SetTo(3)))
+        assert (outcomes(result), result.items[0].planned.warnings) == ({"a": "unchanged"}, ())
 
 
 class TestParking:

@@ -55,6 +55,10 @@ from kdm_core import (
     NotParked,
     NotSeenYet,
     NotTried,
+    OverrideForbidden,
+    Owner,
+    OwnerConflict,
+    OwnerType,
     ParkingFull,
     ParkingOff,
     ParkingRecordUnreadable,
@@ -68,6 +72,7 @@ from kdm_core import (
     WriteForbidden,
     WriteInvalid,
     WriteRejected,
+    judge,
 )
 from kdm_core.copyable import Copyable
 from kdm_core.errors import Contended, InvalidChange, InvalidQuery, InvalidSelector, OutOfBounds
@@ -103,6 +108,8 @@ ERRORS: Final[list[Exception]] = [
     AmbiguousName("web", ["a", "b"]),
     Forbidden(ALICE, Verb.READ, "it", "shop"),
     ReasonRequired(ALICE, Verb.SCALE, "it", "shop"),
+    OverrideForbidden(ALICE, Verb.SCALE, "it", "shop"),
+    OwnerConflict(WEB, 9, judge([Owner("ScaledObject", "web", 1, 4, OwnerType.SCALED_OBJECT)], 3, 9)),
     WriteRejected("m"),
     WriteConflict("m"),
     WriteForbidden("m"),

@@ -150,6 +150,8 @@ def test_every_error_has_a_code_of_its_own() -> None:
         "audit-unavailable",
         "not-seen-yet",
         "reason-required",
+        "owner-conflict",
+        "override-forbidden",
         "bulk-refused",
         "bulk-too-large",
         "plan-changed",

@@ -125,6 +125,24 @@ def lookup_error(failure: Failure, ref: DeploymentRef) -> KdmError:
     return ClusterUnreachable(message)
 
 
+def records_error(failure: Failure, verb: str) -> KdmError:
+    """Return the error that a request for what is parked ends with. No Deployment was written with it.
+
+    Args:
+        failure: What the cluster said.
+        verb: What was tried: RBAC's verb.
+    """
+    doing = "looked up" if verb == "get" else "remembered"
+    message = f"what is parked cannot be {doing}: {explain(failure, verb, 'configmaps')}"
+    if failure.unreached:
+        return unwritten((ClusterUnreachable if failure.reason == UNREACHABLE else ClusterTimeout)(message))
+    if not _denied(failure) and (early := _early(failure, message)):
+        return early
+    if failure.code >= 500:
+        return unwritten(ClusterTimeout(message))
+    return unwritten(ClusterUnrecognized(message)) if failure.foreign else WriteInvalid(message)
+
+
 def unwritten(error: KdmError) -> KdmError:
     """Return an error that says that nothing was written."""
     error.written = False

@@ -33,3 +33,4 @@ class Resource:
 
 DEPLOYMENTS: Final = Resource("/apis/apps/v1", "deployments", "Deployment")
 AUTOSCALERS: Final = Resource("/apis/autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+CONFIG_MAPS: Final = Resource("/api/v1", "configmaps", "ConfigMap")

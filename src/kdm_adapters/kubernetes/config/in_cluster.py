@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
@@ -23,6 +24,7 @@ __all__ = [
     "SERVICE_TOKEN_FILENAME",
     "ConfigException",
     "InClusterConfigLoader",
+    "own_namespace",
 ]
 
 _ROOT: Final = "kubernetes"
@@ -74,3 +76,12 @@ with _unexecuted_packages():
         SERVICE_TOKEN_FILENAME,
         InClusterConfigLoader,
     )
+
+_NAMESPACE_FILE: Final = Path(SERVICE_TOKEN_FILENAME).with_name("namespace")
+
+
+def own_namespace() -> str | None:
+    """Return the namespace of the Pod that this process runs in; None where it runs in none."""
+    with suppress(OSError):
+        return _NAMESPACE_FILE.read_text("utf-8").strip() or None
+    return None

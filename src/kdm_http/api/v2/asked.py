@@ -66,10 +66,38 @@ class Adjust(Written, frozen=True):
         return ScaleBy(self.delta, self.min, self.max, self.on_bound)
 
 
+class Park(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The body of a ``POST`` to ``/park``.
+
+    Attributes:
+        park_id: What the batch is called that is restored together.
+        reason: Why, for the audit trail.
+        override: Whether to write although an owner will change it back.
+    """
+
+    park_id: str | None = None
+    reason: str = ""
+    override: bool = False
+
+
+class Restore(Park, frozen=True):
+    """The body of a ``POST`` to ``/restore``: only if it was parked with that ``park_id``.
+
+    Attributes:
+        replicas: To wake it with so many, in place of the count it had, which stays remembered.
+    """
+
+    replicas: int | None = None
+
+
 FIELDS: Final[Mapping[type[msgspec.Struct], str]] = {
     SetReplicas: 'the body must be a JSON object with "replicas" (an integer) and, if wanted, ',
     Adjust: 'the body must be a JSON object with "delta" (an integer) and, if wanted, "min" and "max" (integers), '
     '"onBound" ("reject" or "clamp"), ',
+    Park: 'the body must be a JSON object, {} at least, with, if wanted, "parkId" and "reason" (strings), "override" '
+    "(true or false)",
+    Restore: 'the body must be a JSON object, {} at least, with, if wanted, "parkId" and "reason" (strings), '
+    '"replicas" (an integer), "override" (true or false)',
 }
 _COMMON: Final = (
     '"currentReplicas" (an integer), "resourceVersion", "uid" and "reason" (strings), "override" (true or false)'
@@ -87,7 +115,7 @@ async def body_of(request: Request, shape: type[S]) -> S:
     Raises:
         BadRequest: It is no JSON, has an unknown or repeated field, or a value of another type.
     """
-    rule = FIELDS[shape] + _COMMON
+    rule = FIELDS[shape] + (_COMMON if issubclass(shape, Written) else "")
     document = await json_object(request, rule, "a number")
     names = [each.encode_name for each in msgspec.structs.fields(shape)]
     if unknown := sorted(document.keys() - set(names)):

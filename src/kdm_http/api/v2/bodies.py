@@ -91,11 +91,23 @@ class ParkedBody(Body, frozen=True):
     park_id: str
     """What was parked together."""
 
+    @classmethod
+    def of(cls, parked: Parked) -> Self:
+        """Show what is remembered."""
+        return cls(
+            replicas=parked.replicas,
+            at=moment(parked.at),
+            by=parked.by,
+            reason=parked.reason,
+            park_id=parked.park_id,
+        )
+
 
 class LastChangeBody(Body, frozen=True):
     """The newest change of the count: when, and by which field manager; by whom and why, where kdm made it."""
 
-    at: str
+    at: str | None
+    """Null where it is not known: the API server keeps no time of a write through ``scale``."""
     manager: str
     actor: str
     reason: str
@@ -103,7 +115,8 @@ class LastChangeBody(Body, frozen=True):
     @classmethod
     def of(cls, change: LastChange) -> Self:
         """Show a change."""
-        return cls(at=moment(change.at), manager=change.manager, actor=change.actor, reason=change.reason)
+        at = moment(change.at) if change.at else None
+        return cls(at=at, manager=change.manager, actor=change.actor, reason=change.reason)
 
 
 class DeploymentBody(Body, frozen=True):
@@ -157,20 +170,10 @@ class DeploymentBody(Body, frozen=True):
                 if each is not None
             ],
             owners=[OwnerBody.now(each, deployment) for each in deployment.owners],
-            parked=None if deployment.parked is None else _parked(deployment.parked),
+            parked=None if deployment.parked is None else ParkedBody.of(deployment.parked),
             last_change=None if deployment.last_change is None else LastChangeBody.of(deployment.last_change),
             access=access,
         )
-
-
-def _parked(parked: Parked) -> ParkedBody:
-    return ParkedBody(
-        replicas=parked.replicas,
-        at=moment(parked.at),
-        by=parked.by,
-        reason=parked.reason,
-        park_id=parked.park_id,
-    )
 
 
 class ListMetadata(Body, frozen=True):

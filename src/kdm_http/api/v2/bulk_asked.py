@@ -194,17 +194,17 @@ def _check_factors(document: Mapping[str, Any]) -> None:
             raise BadRequest(f"factor: must be a number, not a string: {_RULE}")
 
 
-def _check_text(value: object, where: str = "") -> None:
+def _check_text(document: object) -> None:
     """Refuse strings that cannot be written as UTF-8: JSON's escapes can say them (RFC 8259, section 8.2)."""
-    match value:
-        case str():
+    left = [document]
+    while left:  # not by recursion: a body may be nested deeply
+        each = left.pop()
+        if isinstance(each, str):
             try:
-                value.encode()
+                each.encode()
             except UnicodeEncodeError as error:
-                raise BadRequest(f"{where}: has half a surrogate pair, which is no character: {_RULE}") from error
-        case dict():
-            for name, each in value.items():
-                _check_text(each, f"{where}.{name[:80]}" if where else name[:80])
-        case list():
-            for index, each in enumerate(value):
-                _check_text(each, f"{where}[{index}]")
+                raise BadRequest(f"a string has half a surrogate pair, which is no character: {_RULE}") from error
+        elif isinstance(each, dict):
+            left += [*each, *each.values()]
+        elif isinstance(each, list):
+            left += each

@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from kdm_core import BulkResult, DeploymentRef, ItemOutcome, ItemResult, Plan, RolloutResult
+from kdm_core import BulkResult, DeploymentRef, Effect, ItemOutcome, ItemResult, Plan, RolloutResult
 from kdm_http.api.v2.bodies import RolloutBody
 from kdm_http.api.v2.body import Body, Count
+from kdm_http.api.v2.owner_bodies import OwnerBody
 
 ShowError = Callable[[Exception], dict[str, Any]]
 """Makes the problem that an item has of what went wrong."""
@@ -28,6 +29,9 @@ class BulkItemBody(Body, frozen=True):
     from_: Count | None = msgspec.field(name="from")
     to: Count | None
     """The count that is asked for; null where the item is refused."""
+    effect: Effect | None
+    """The worst that an owner does to the new count; null where nothing does anything."""
+    owners: list[OwnerBody]
     resource_version: str | None
     """The version of the write; null where nothing was written."""
     warnings: list[str]
@@ -49,6 +53,8 @@ class BulkItemBody(Body, frozen=True):
             uid=planned.uid or None,
             from_=planned.before,
             to=planned.after,
+            effect=planned.effect,
+            owners=[OwnerBody.of(each) for each in planned.owners],
             resource_version=stored.resource_version if written and stored is not None else None,
             warnings=[*planned.warnings, *result.warnings],
             outcome=result.outcome,

@@ -125,11 +125,11 @@ def _members_of_counts(error: Exception) -> dict[str, Any]:
         case OutOfBounds():
             members = _ref(error.ref) | {"bounds": {"min": error.minimum, "max": error.maximum}}
             return members | {"current": {"replicas": error.current}, "result": error.result}
+        case ChangedSinceParked():
+            members = _ref(error.ref) | {"current": {"replicas": error.current}, "forgotten": error.forgotten}
+            return members | {"remembered": error.parked}
         case Contended():
             return _ref(error.ref) | {"attempts": error.attempts}
-        case ChangedSinceParked():
-            members = _ref(error.ref) | {"current": {"replicas": error.current}}
-            return members | {"parked": {"replicas": error.parked}, "forgotten": error.forgotten}
         case OwnerConflict():
             return _ref(error.ref) | {
                 "replicas": error.replicas,
@@ -142,14 +142,14 @@ def _members_of_words(error: Exception) -> dict[str, Any]:
     match error:
         case InvalidName():
             return {"what": error.what, "value": error.value, "rule": error.rule}
-        case InvalidSelector():
-            return {"selector": error.selector, "problem": error.problem}
         case NothingToPark() | NotParked():
             return _ref(error.ref)
         case ParkingRecordUnreadable():
             return _ref(error.ref) | {"where": error.where}
         case ParkingFull():
             return {"where": error.where}
+        case InvalidSelector():
+            return {"selector": error.selector, "problem": error.problem}
     return {}
 
 

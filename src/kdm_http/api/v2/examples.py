@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from kdm_http.api.v2.asked import Adjust, SetReplicas
+from kdm_http.api.v2.asked import Adjust, Park, Restore, SetReplicas
 from kdm_http.api.v2.bodies import About, DeploymentBody, DeploymentList, ReplicasBody, RolloutBody, WrittenBody
 from kdm_http.api.v2.bulk_asked import ScaleMany
 from kdm_http.api.v2.bulk_bodies import BulkBody
 from kdm_http.api.v2.history_bodies import HistoryBody
+from kdm_http.api.v2.parking_bodies import ParkedList, ParkingBody
 
 Json = dict[str, Any]
 
@@ -56,6 +57,8 @@ _ROLLOUT: Final = {
     "supersededBy": None,
 }
 
+_PARKED: Final = {"replicas": 3, "at": "2026-11-26T22:00:00Z", "by": "alice", "reason": "night", "parkId": "night"}
+
 EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
     HistoryBody: {
         "since": "2026-11-25T09:00:00Z",
@@ -89,6 +92,7 @@ EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
             "bulk": True,
             "history": False,
         },
+        "ownersUnknown": [],
         "limits": {
             "maxReplicas": 1000,
             "maxWaitSeconds": 600,
@@ -132,6 +136,8 @@ EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
                 **_WHICH,
                 "from": 3,
                 "to": 5,
+                "effect": None,
+                "owners": [],
                 "resourceVersion": "48250",
                 "warnings": [],
                 "outcome": "done",
@@ -141,6 +147,23 @@ EXAMPLES: Final[dict[type[msgspec.Struct], Json]] = {
             }
         ],
     },
+    ParkingBody: {
+        **_WHICH,
+        "resourceVersion": "48250",
+        "replicas": {"previous": 3, "desired": 0},
+        "changed": True,
+        "dryRun": False,
+        "warnings": [],
+        "parked": _PARKED,
+        "rollout": None,
+    },
+    ParkedList: {
+        "metadata": {"resourceVersion": "48250", "ageSeconds": 2, "stale": False},
+        "batches": [{"parkId": "night", "at": "2026-11-26T22:00:00Z", "by": "alice", "reason": "night", "count": 1}],
+        "items": [{**_WHICH, **_PARKED, "state": "parked"}],
+    },
+    Park: {"parkId": "night", "reason": "night"},
+    Restore: {"parkId": "night", "reason": "morning"},
     ScaleMany: {"select": {"namespace": "shop", "labelSelector": "tier=web"}, "factor": 1.5, "reason": "sale"},
     SetReplicas: {"replicas": 5, "currentReplicas": 3, "reason": "sale"},
     Adjust: {"delta": -2, "min": 1, "max": 10, "onBound": "clamp", "reason": "night"},

@@ -14,7 +14,7 @@ from attrs import frozen
 from kdm_core.version import installed_version
 from kdm_http.api import openapi as rfds
 from kdm_http.api.route import Route
-from kdm_http.api.v2.asked import Adjust, SetReplicas
+from kdm_http.api.v2.asked import Adjust, Park, Restore, SetReplicas
 from kdm_http.api.v2.bulk_asked import ScaleMany
 from kdm_http.api.v2.examples import EXAMPLES, PROBLEM
 from kdm_http.api.v2.parameters import PARAMETERS, Json, reference
@@ -111,6 +111,24 @@ _OPERATIONS: Final = {
         ScaleMany,
         ("If-Match", "Idempotency-Key"),
         "Some items are refused, failed or had no turn: each says whether it was written.",
+    ),
+    "Park": _Operation(
+        "Remember the desired replica count and set it to zero",
+        "It is parked, or was before; with dryRun, it could be.",
+        _WRITE,
+        Park,
+        ("Idempotency-Key",),
+    ),
+    "Restore": _Operation(
+        "Bring a parked Deployment back to the replica count that it had",
+        "It is restored; with dryRun, it could be.",
+        _WRITE,
+        Restore,
+        ("Idempotency-Key",),
+    ),
+    "ListParked": _Operation("List what is parked in all namespaces", "What is parked, and in which batches.", _READ),
+    "ListParkedOfNamespace": _Operation(
+        "List what is parked in one namespace", "What is parked, and in which batches.", _READ
     ),
     "GetHistory": _Operation(
         "Who changed the desired count of one Deployment", "The changes that this kdm has seen, newest first.", _READ

@@ -107,6 +107,12 @@ PARAMETERS: Final[dict[str, Json]] = {
             5,
         ),
         _query(
+            "parkId",
+            "Only what was parked with this batch.",
+            {"type": "string", "pattern": "^[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$"},
+            "night",
+        ),
+        _query(
             "since",
             "Only changes from this time on (RFC 3339).",
             {"type": "string", "format": "date-time"},

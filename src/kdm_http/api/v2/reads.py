@@ -62,7 +62,7 @@ def get_about(service: DeploymentService, caller: Caller, _: Request) -> About:
             idempotency_key=True,
             watch=True,
             owners=bool(owners),
-            parking=False,
+            parking=service.parks,
             bulk=True,
             history=service.keeps_history,
         ),

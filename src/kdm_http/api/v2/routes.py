@@ -11,6 +11,8 @@ from kdm_http.api.v2.bulk_bodies import BulkBody
 from kdm_http.api.v2.dialect import V2
 from kdm_http.api.v2.history import get_history, list_history
 from kdm_http.api.v2.history_bodies import HistoryBody
+from kdm_http.api.v2.parking import list_parked, park, restore
+from kdm_http.api.v2.parking_bodies import ParkedList, ParkingBody
 from kdm_http.api.v2.reads import (
     get_about,
     get_deployment,
@@ -29,6 +31,7 @@ _ONE: Final = f"{_OF_NAMESPACE}/{{name}}"
 _FILTERS: Final = ("labelSelector", "state", "limit", "continue")
 _VERSION: Final = ("resourceVersion", "wait")
 _WRITE: Final = ("dryRun", "wait", "for")
+_PARKED: Final = ("parkId", "labelSelector")
 _HISTORY: Final = ("labelSelector", "since", "limit", "continue")
 _TARGET: Final = ("wait", "for", "uid", "resourceVersion", "replicas")
 
@@ -74,6 +77,18 @@ ROUTES: Final = (
         query=_WRITE,
         replayable=True,
         progressive=True,
+    ),
+    Route("POST", f"{_ONE}/park", V2, "Park", park, ParkingBody, query=_WRITE, replayable=True),
+    Route("POST", f"{_ONE}/restore", V2, "Restore", restore, ParkingBody, query=_WRITE, replayable=True),
+    Route("GET", f"{BASE}/parked", V2, "ListParked", list_parked, ParkedList, query=_PARKED),
+    Route(
+        "GET",
+        f"{BASE}/namespaces/{{namespace}}/parked",
+        V2,
+        "ListParkedOfNamespace",
+        list_parked,
+        ParkedList,
+        query=_PARKED,
     ),
     Route("GET", f"{_ONE}/rollout", V2, "GetRollout", get_rollout, RolloutBody, query=_TARGET),
     Route("GET", f"{_ONE}/history", V2, "GetHistory", get_history, HistoryBody, query=("since", "limit")),

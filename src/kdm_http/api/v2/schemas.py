@@ -15,7 +15,7 @@ import msgspec
 from kdm_core.bulk import MAX_ITEMS
 from kdm_core.names import MAX_REPLICAS
 from kdm_core.scaling import MAX_FACTOR, MAX_FACTOR_DIGITS, MAX_REASON_LENGTH
-from kdm_http.api.v2.asked import Adjust, SetReplicas
+from kdm_http.api.v2.asked import Adjust, Park, Restore, SetReplicas
 from kdm_http.api.v2.bodies import (
     DeploymentBody,
     LastChangeBody,
@@ -30,6 +30,7 @@ from kdm_http.api.v2.bulk_asked import ParkId, ScaleItem, ScaleMany, Select
 from kdm_http.api.v2.bulk_bodies import BulkBody, BulkItemBody
 from kdm_http.api.v2.history_bodies import ChangeBody, HistoryBody
 from kdm_http.api.v2.parameters import Json, reference
+from kdm_http.api.v2.parking_bodies import ParkingBody
 from kdm_http.api.v2.problems import KINDS
 
 _NAMES: Final[dict[type[msgspec.Struct], str]] = {
@@ -40,6 +41,7 @@ _NAMES: Final[dict[type[msgspec.Struct], str]] = {
     HistoryBody: "History",
     LastChangeBody: "LastChange",
     LimitsBody: "Limits",
+    ParkingBody: "ParkingResult",
     ReplicasBody: "Scale",
     RolloutBody: "RolloutResult",
     RolloutNow: "RolloutStatus",
@@ -48,7 +50,7 @@ _NAMES: Final[dict[type[msgspec.Struct], str]] = {
 }
 """What generated clients call a body, where its class here is called otherwise."""
 
-_REQUESTS: Final = (SetReplicas, Adjust, ScaleMany)
+_REQUESTS: Final = (SetReplicas, Adjust, ScaleMany, Park, Restore)
 _PARTS: Final = (ParkId, ScaleItem, Select)
 _COUNTS: Final = frozenset({"replicas", "currentReplicas", "min", "max"})
 _COUNT: Final = {"type": "integer", "minimum": 0, "maximum": MAX_REPLICAS}
@@ -108,7 +110,6 @@ def _fields(max_replicas: int) -> dict[str, Json]:
         "reason": {**reason, "description": "Why, for the audit trail."},
         "park": {"description": "Remember the counts, and go to zero: true, or the parkId to restore them by."},
         "restore": {"description": "Bring back what was parked: true for all of it, or only what has this parkId."},
-        "parkId": {"description": "What parked Deployments are called together."},
         "select": {"description": "Which Deployments, all with the same change; this or `items`."},
         "items": {"description": f"Which Deployments, by name, at most {MAX_ITEMS}; this or `select`."},
         "onError": {"description": "What becomes of the batch when an item is refused or fails; `abort` by default."},
@@ -116,6 +117,11 @@ def _fields(max_replicas: int) -> dict[str, Json]:
         "name": {"description": "The Deployment's name."},
         "labelSelector": {"description": "Those with such labels, in the grammar of Kubernetes; this or `all`."},
         "all": {"description": "Whether all of them are meant, whatever their labels."},
+        "parkId": {
+            "maxLength": 63,
+            "pattern": "^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$",
+            "description": "What the batch is called that is restored together; by default one of its own, or any.",
+        },
         "override": {"description": "Whether to write although an owner will change it back, where there is one."},
     }
 
@@ -168,15 +174,15 @@ def _problem() -> dict[str, Json]:
         "rule": {**_STRING, "description": "What a name must be."},
         "selector": {**_STRING, "description": "The label selector that cannot be read."},
         "problem": {**_STRING, "description": "What is wrong with the label selector."},
-        "parked": reference("schemas", "ProblemParked"),
-        "forgotten": {"type": "boolean", "description": "Whether what was remembered is forgotten now."},
-        "where": {**_STRING, "description": "Where what is remembered is kept."},
         "owners": {
             "type": "array",
             "items": reference("schemas", "OwnerBody"),
             "description": "What would change the count back, and what to do instead.",
         },
         "attempts": {"type": "integer", "description": "How often the write was tried."},
+        "remembered": {"type": "integer", "description": "The count that the Deployment had when it was parked."},
+        "forgotten": {"type": "boolean", "description": "Whether what was remembered of it is forgotten now."},
+        "where": {**_STRING, "description": "Where it is remembered what is parked."},
         "total": {"type": "integer", "description": "How many Deployments the batch has."},
         "plan": {**_STRING, "description": "What the plan of this moment is known by."},
         "items": {
@@ -195,7 +201,6 @@ def _problem() -> dict[str, Json]:
         "Problem": {"type": "object", "properties": properties, "required": required},
         "ProblemCode": {**_STRING, "enum": list(KINDS)},
         "ProblemCurrent": _object("The Deployment as it is.", current, ["replicas"]),
-        "ProblemParked": _object("What was remembered.", {"replicas": _COUNT}, ["replicas"]),
         "ProblemExpected": _object("What the request expected of the Deployment.", expected, []),
         "ProblemItem": _object("An item of a batch that is refused.", item, list(item)),
         "ProblemBounds": _object("The smallest and the largest count.", {"min": _COUNT, "max": _COUNT}, ["min", "max"]),

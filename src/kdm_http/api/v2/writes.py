@@ -13,8 +13,8 @@ from kdm_http.api.v2.durations import duration
 from kdm_http.api.v2.rollouts import FOR, resume_at, wait_for_rollout
 from kdm_http.api.v2.tags import tag_of_replicas, write_condition
 
-_CONDITIONS: Final = frozenset({b"if-match", b"if-none-match"})
-_NOTHING_TO_WAIT_FOR: Final = "a dry run changes nothing that could be waited for"
+CONDITIONS: Final = frozenset({b"if-match", b"if-none-match"})
+NOTHING_TO_WAIT_FOR: Final = "a dry run changes nothing that could be waited for"
 
 
 async def set_replicas(service: DeploymentService, caller: Caller, request: Request) -> Reply:
@@ -24,7 +24,7 @@ async def set_replicas(service: DeploymentService, caller: Caller, request: Requ
 
 async def adjust(service: DeploymentService, caller: Caller, request: Request) -> Reply:
     """Change how many replicas are desired by a number."""
-    if any(name in _CONDITIONS for name, _ in request.fields):
+    if any(name in CONDITIONS for name, _ in request.fields):
         raise BadRequest(
             "If-Match and If-None-Match have no meaning here: /adjust has no entity tag; "
             "use currentReplicas, resourceVersion or uid in the body"
@@ -49,7 +49,7 @@ async def _written(service: DeploymentService, caller: Caller, request: Request,
         reason=body.reason,
         override=body.override,
     )
-    rollout = None if wait_s is None or trial else await _followed(service, caller, request, scaled, wait_for, wait_s)
+    rollout = None if wait_s is None or trial else await followed(service, caller, request, scaled, wait_for, wait_s)
     found = scaled.deployment
     shown = WrittenBody(
         namespace=found.ref.namespace,
@@ -60,7 +60,7 @@ async def _written(service: DeploymentService, caller: Caller, request: Request,
         changed=scaled.changed,
         dry_run=trial,
         warnings=[
-            *([_NOTHING_TO_WAIT_FOR] if trial and wait_s is not None else []),
+            *([NOTHING_TO_WAIT_FOR] if trial and wait_s is not None else []),
             *(each.message for each in scaled.owners),
         ],
         rollout=rollout,
@@ -68,7 +68,7 @@ async def _written(service: DeploymentService, caller: Caller, request: Request,
     return Reply(shown, fields=b"" if trial else b"etag: %b\r\n" % tag_of_replicas(found))
 
 
-async def _followed(
+async def followed(
     service: DeploymentService,
     caller: Caller,
     request: Request,

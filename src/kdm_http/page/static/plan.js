@@ -26,7 +26,7 @@ export class Plan {
     this.#with = parts;
   }
 
-  /** Ask about a change of some records, or of a batch by its id. */
+  /** Ask about a change of some records; with `parkId`, only of what is parked in that batch. */
   open(records, { change, amount = null, parkId = "" }) {
     this.#asked = { records: records.slice(0, MOST), change, amount, parkId };
     this.#plan = null;
@@ -39,9 +39,9 @@ export class Plan {
   #parts = {};
 
   #build() {
-    const { records, change, amount, parkId } = this.#asked;
+    const { records, change, amount } = this.#asked;
     const one = records.length === 1 ? records[0] : null;
-    const what = one ? one.key : parkId && !records.length ? "a batch" : many(records.length, "Deployment");
+    const what = one ? one.key : many(records.length, "Deployment");
     const p = (this.#parts = {});
     p.title = h("h2", { id: "dialog-title" }, `${VERBS[change]} `, h("bdi", {}, plain(what, 320)));
     if (WAYS.some(([way]) => way === change)) {
@@ -53,7 +53,7 @@ export class Plan {
     }
     p.rows = h("tbody");
     p.plan = h("div", { class: "plan", tabindex: 0, role: "region", "aria-label": "What would happen" },
-      h("table", {}, h("thead", { class: "hidden" }, h("tr", {}, ...["Deployment", "From", "To", "What to know"].map((each) => h("th", { scope: "col" }, each)))), p.rows));
+      h("table", {}, h("thead", { class: "hidden" }, h("tr", {}, ...["Deployment", "From", "becomes", "To", "What to know"].map((each) => h("th", { scope: "col" }, each)))), p.rows));
     p.said = h("p", { class: "said", role: "status" });
     p.bounds = h("p", { class: "mute" });
     const most = this.#with.about().limits.maxReasonLength;
@@ -137,12 +137,11 @@ export class Plan {
   #bulk() {
     const { records, change, parkId } = this.#asked;
     const wanted = change === "restore" && parkId ? { parkId } : change === "park" || change === "restore" ? true : this.#amount();
-    const what = records.length ? { items: records.map(({ namespace, name }) => ({ namespace, name })) } : { select: { all: true } };
-    return { ...what, [change]: wanted, ...this.#said() };
+    return { items: records.map(({ namespace, name }) => ({ namespace, name })), [change]: wanted, ...this.#said() };
   }
 
   #alone() {
-    return this.#asked.records.length === 1;
+    return this.#asked.records.length === 1 && !this.#asked.parkId;
   }
 
   async #planned() {
@@ -188,11 +187,13 @@ export class Plan {
     const known = (item) => this.#with.store.records.get(`${item.namespace}/${item.name}`);
     p.rows.replaceChildren(...items.map((item) => {
       const against = item.error ? plain(item.error.detail ?? item.error, 240) : "";
-      const knows = [...(item.owners ?? []).map(effectOf), ...(item.warnings ?? [])].map((each) => plain(each, 200)).join("; ");
+      const warned = item.warnings?.length ? item.warnings : (item.owners ?? []).filter((each) => each.effect).map(effectOf);
+      const knows = warned.map((each) => plain(each, 200)).join("; ");
       return h("tr", { "data-mood": against ? "bad" : knows ? "warn" : null },
         h("td", {}, h("bdi", { class: "ns" }, plain(item.namespace, 70)), " / ", h("bdi", {}, plain(item.name, 260))),
         h("td", { class: "num" }, item.from === null || item.from === undefined ? "?" : count(item.from)),
-        h("td", { class: "num" }, item.to === null || item.to === undefined ? "→ ?" : `→ ${count(item.to)}`),
+        h("td", { class: "arrow" }, "→"),
+        h("td", { class: "num" }, item.to === null || item.to === undefined ? "?" : count(item.to)),
         h("td", {}, against ? `refused: ${against}` : knows));
     }));
     p.plan.hidden = !items.length;
@@ -216,7 +217,7 @@ export class Plan {
     const owned = items.filter((each) => each.error?.code === "owner-conflict");
     p.overrideRow.hidden = !owned.length && !p.override.checked;
     if (!owned.length) return;
-    const denied = owned.map(known).some((record) => record && this.#with.access.of(record)?.overrideOwner === false);
+    const denied = owned.map(known).some((record) => record && this.#with.access.of(record)?.override === false);
     p.override.disabled = denied;
     say(p.overrideWhy, denied ? "Scale anyway: your grant does not allow it." : "Scale anyway: the owner may change it back.");
   }

@@ -43,6 +43,13 @@ export class Side {
     this.#element.focus({ preventScroll: true });
   }
 
+  /** What this kdm offers is known now, or is something else than before. */
+  renew() {
+    this.#parts = null;
+    if (this.#shown === "parked") this.#parked();
+    else this.draw(true);
+  }
+
   #frame(title, ...content) {
     const close = button("Close", () => this.#with.close(), { "aria-keyshortcuts": "Escape" });
     this.#element.replaceChildren(h("div", { class: "line" }, h("h2", { id: "side-title" }, ...title), close), ...content);
@@ -51,8 +58,12 @@ export class Side {
   /** Draw the Deployment again, at most each second. */
   draw(now = false) {
     const { store } = this.#with;
-    if (!this.#shown || this.#shown === "parked" || (!now && Date.now() - this.#drawn < EVERY_MS)) return;
+    if (!this.#shown || (!now && Date.now() - this.#drawn < EVERY_MS)) return;
     this.#drawn = Date.now();
+    if (this.#shown === "parked") {
+      if (this.#counted !== store.counts.parked) this.#parked();
+      return;
+    }
     const record = store.records.get(this.#shown);
     if (!record) {
       if (!this.#parts) this.#frame([plain(this.#shown, 330)]);
@@ -123,7 +134,7 @@ export class Side {
     p.chart.setAttribute("aria-label", `Over ${span((now - first[0]) / 1000)}: desired from ${first[1]} to ${record.desired}, available from ${first[2]} to ${record.available}`);
     say(p.span, `0 to ${count(most)} replicas, since ${clock(first[0])}. Line: desired. Area: available.`);
     const owned = about().features.owners ? "Nobody that kdm can see." : "This kdm does not look at owners.";
-    list(p.owners, record.owners.length ? record.owners.map((each) => [effectOf(each), each.message, each.remedy].filter(Boolean).map((text) => plain(text, 400)).join(". ")) : [owned]);
+    list(p.owners, record.owners.length ? record.owners.map((each) => [`${each.name}: ${effectOf(each)}`, each.remedy && `To decide it there, ${each.remedy}`].filter(Boolean).map((text) => plain(text, 400)).join(". ")) : [owned]);
     const { parked } = record;
     say(p.parked, parked ? `Parked at ${count(parked.replicas)}, ${ago(parked.at, now)} by ${plain(parked.by, 80)}${parked.reason ? `: ${plain(parked.reason, 300)}` : ""}` : "");
     const known = access.of(record);
@@ -170,9 +181,20 @@ export class Side {
     this.#parts?.changes?.querySelector("button")?.click();
   }
 
+  /** The record of what is listed as parked; what is listed, where the stream has not shown it. */
+  #record(item) {
+    const key = `${item.namespace}/${item.name}`;
+    return this.#with.store.records.get(key) ?? { ...item, key, desired: 0, owners: [] };
+  }
+
+  #counted = 0; // how many were parked when the batches were read
+
   async #parked() {
+    this.#counted = this.#with.store.counts.parked;
+    const inside = this.#element.contains(document.activeElement);
     const say_ = h("p", { role: "status" }, "Reading what is parked …");
     this.#frame(["Parked batches"], say_);
+    if (inside) this.#element.focus({ preventScroll: true });
     if (!this.#with.about().features.parking) {
       say(say_, "This kdm does not offer parking.");
       return;
@@ -187,14 +209,14 @@ export class Side {
     if (this.#shown !== "parked") return;
     say(say_, found.batches.length ? `${many(found.batches.length, "batch").replace(/batchs$/, "batches")}, newest first.` : "Nothing is parked. Select Deployments and choose Park to remember their counts and go to zero.");
     const bulk = this.#with.about().features.bulk ? "" : "This kdm does not change several at once.";
-    this.#element.append(h("ul", { class: "batches" }, ...found.batches.map((batch) => {
+    this.#element.append(h("ul", { class: "batches" }, ...found.batches.reverse().map((batch) => {
       const of = found.items.filter((each) => each.parkId === batch.parkId);
       return h("li", {},
         h("h3", {}, h("bdi", {}, plain(batch.parkId, 120))),
         h("p", { class: "mute" }, `${many(batch.count, "Deployment")}, parked ${ago(time(batch.at))} by ${plain(batch.by, 80)}`),
         batch.reason ? h("p", { class: "wrap" }, plain(batch.reason, 10_000)) : null,
         h("p", { class: "wrap" }, of.slice(0, 12).map((each) => `${each.namespace}/${each.name} at ${count(each.replicas)}`).join(", ") + (of.length > 12 ? " …" : "")),
-        button("Restore …", () => this.#with.plan([], { change: "restore", parkId: batch.parkId }), { why: bulk }));
+        button("Restore …", () => this.#with.plan(of.map(this.#record, this), { change: "restore", parkId: batch.parkId }), { why: bulk }));
     })));
   }
 }

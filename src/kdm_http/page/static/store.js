@@ -12,7 +12,7 @@ const instant = (text) => (text ? Date.parse(text) : 0);
 function recordOf(body, before) {
   const { namespace, name, replicas, rollout } = body;
   const labels = Object.entries(body.labels).map(([key, value]) => `${key}=${value}`).join(" ");
-  const change = body.lastChange && { ...body.lastChange, at: instant(body.lastChange.at) };
+  const change = body.lastChange && { ...body.lastChange, at: instant(body.lastChange.at) }; // 0: nobody knows when
   const parked = body.parked && { ...body.parked, at: instant(body.parked.at) };
   const owners = body.owners ?? [];
   const same = before && before.state === rollout.state;

@@ -70,7 +70,7 @@ export function changeOf(change, now = Date.now()) {
   if (!change) return "";
   const who = plain(change.actor || change.manager, 60);
   const why = change.reason ? ` · ${plain(change.reason, 120)}` : "";
-  return `${ago(change.at, now)}${who ? ` · ${who}` : ""}${why}`;
+  return [change.at ? ago(change.at, now) : "some time ago", who].filter(Boolean).join(" · ") + why;
 }
 
 export function boundsOf(bounds) {
@@ -98,6 +98,8 @@ export function outcomeOf(rollout, record) {
 
 /** Who else changed a count, where the stream has shown it already. */
 function by(record, rollout) {
-  const who = record?.change && (record.change.actor || record.change.manager);
+  const change = rollout.supersededBy ?? record?.change;
+  const who = change && (change.actor || change.manager);
+  if (who && rollout.supersededBy) return ` by ${plain(who, 60)}${record ? `: ${count(record.desired)} now` : ""}`;
   return who && record.desired !== rollout.target?.replicas ? ` by ${plain(who, 60)}: ${count(record.desired)} now` : "";
 }

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
-from kdm_core import Outcome, ServiceInstrument, SourceStatus, SyncStatus, WatchInstrument
+from kdm_core import ItemOutcome, Outcome, ServiceInstrument, SourceStatus, SyncStatus, WatchInstrument
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -48,6 +48,7 @@ def call_every_hook(instrument: PrometheusInstrument) -> None:
     instrument.backed_off("*", 2.5)
     instrument.api_request("patch", 200, 0.01)
     instrument.write("success", 0.02)
+    instrument.bulk_item("done")
     instrument.subscriber_lagged()
     instrument.audit_lost()
 
@@ -66,6 +67,7 @@ def test_every_hook_shows(instrument: PrometheusInstrument) -> None:
     assert value(samples, "kdm_api_request_duration_seconds_count", verb="patch") == 1
     assert value(samples, "kdm_writes_total", outcome="success") == 1
     assert value(samples, "kdm_write_duration_seconds_count") == 1
+    assert value(samples, "kdm_bulk_items_total", outcome="done") == 1
     assert value(samples, "kdm_subscriber_lags_total") == 1
     assert value(samples, "kdm_audit_events_lost_total") == 1
 
@@ -86,6 +88,8 @@ def test_what_can_be_known_in_advance_starts_at_zero(instrument: PrometheusInstr
     samples = scrape(instrument)
     for outcome in Outcome:
         assert value(samples, "kdm_writes_total", outcome=outcome.value) == 0
+    for each in ItemOutcome:
+        assert value(samples, "kdm_bulk_items_total", outcome=each.value) == 0
     for kind in ("get", "find", "list"):
         assert value(samples, "kdm_cache_reads_total", kind=kind) == 0
     instrument.listed("shop", "list", "initial", 0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ class Served:
         make: Makes the repository, in the server's event loop.
         policy: Who may do what.
         pace: How its streams go.
+        parts: Makes more arguments of its service, such as what keeps its history.
         settings: More settings of the server.
     """
 
@@ -47,6 +49,7 @@ class Served:
         *,
         policy: Policy = ALLOW_ALL,
         pace: Pace = PACE,
+        parts: Callable[[], dict[str, Any]] = dict,
         **settings: Any,
     ) -> None:
         self.directory = directory
@@ -57,6 +60,7 @@ class Served:
         self.repository: DeploymentRepository
         self._make = make or (lambda: MemoryDeploymentRepository(cluster=self.cluster))
         self._pace = pace
+        self._parts = parts
         self._settings = settings
         self._loop = asyncio.new_event_loop()
         self._executor = concurrent.futures.ThreadPoolExecutor(_THREADS)
@@ -143,14 +147,16 @@ class Served:
             **self._settings,
         )
         async with self._make() as self.repository:
-            self.service = DeploymentService(self.repository, policy=self.policy)
-            await serve(
-                self.app(),
-                ops_app,
-                config=config,
-                started=lambda addresses: listening.set_result(addresses.api[0][1]),
-                stop=self._stop,
-            )
+            parts = self._parts()
+            self.service = DeploymentService(self.repository, policy=self.policy, **parts)
+            async with self.service.remembering(), parts.get("parking") or contextlib.nullcontext():
+                await serve(
+                    self.app(),
+                    ops_app,
+                    config=config,
+                    started=lambda addresses: listening.set_result(addresses.api[0][1]),
+                    stop=self._stop,
+                )
 
 
 @contextmanager

@@ -93,7 +93,9 @@ def test_the_page_loads_nothing_from_elsewhere_and_makes_no_markup_of_strings() 
         text = path.read_text(encoding="utf-8")
         hosts = set(re.findall(r"https?://([^/\"'\s]+)", text))
         assert hosts <= {"www.w3.org"}, path  # the name of a namespace, not a place
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|style=|<script>", text), path
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|style=|<script>", text), (
+            path
+        )
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import pytest
 
-from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_adapters.memory import MemoryDeploymentRepository, MemoryParkingLot
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_core import (
     ChangeTracker,
@@ -88,7 +89,10 @@ class Stage:
         self.repository = repository
         self.audit = ListedAudit()
         self.answered: list[Answered] = []
-        self.service = Watched(repository, policy=parse_policy(POLICY), audit=self.audit, tracker=ChangeTracker())
+        self.lot = MemoryParkingLot()
+        self.service = Watched(
+            repository, policy=parse_policy(POLICY), audit=self.audit, parking=self.lot, tracker=ChangeTracker()
+        )
         self.server: Running
         self._connect = connect
         self._client: Client | None = None
@@ -135,12 +139,13 @@ class Stage:
 @pytest.fixture
 async def stage(start: Any, connect: Any) -> AsyncIterator[Stage]:
     """A server with three Deployments that alice may scale, of which bob may scale two, and one that nobody may."""
-    async with Held() as repository:
+    async with Held() as repository, AsyncExitStack() as stack:
         for namespace, name, count in (("shop", "web", 3), ("shop", "api", 8), ("batch", "job", 0), ("kube", "dns", 2)):
             ref = DeploymentRef(namespace, name)
             repository.cluster.create(ref, count, labels={"app": name})
             repository.cluster.settle(ref)
         staged = Stage(repository, connect)
+        await stack.enter_async_context(staged.lot)
         await staged.serve(start)
         async with staged.service.remembering():
             yield staged

@@ -57,7 +57,7 @@ async def test_access_shows_what_the_caller_may_do(stage: Stage) -> None:
     plain = await stage.ask("GET", URL)
     answer = await stage.ask("GET", f"{URL}?access=true")
     bounds = [{"min": 1, "max": 500, "allowZero": True}]
-    assert answer.json["access"] == {"verbs": ["read", "scale"], "bounds": bounds}
+    assert answer.json["access"] == {"verbs": ["read", "scale"], "bounds": bounds, "override": False}
     assert "access" not in plain.json
     assert "access" not in (await stage.ask("GET", f"{URL}?access=false")).json
     assert answer.headers["etag"] != plain.headers["etag"]
@@ -65,7 +65,7 @@ async def test_access_shows_what_the_caller_may_do(stage: Stage) -> None:
         'version = 1\n[[grant]]\nanyone = true\nverbs = ["read"]\nnamespaces = ["shop"]'
     )
     reduced = await stage.ask("GET", f"{URL}?access=true", if_none_match=answer.headers["etag"])
-    assert reduced.json["access"] == {"verbs": ["read"], "bounds": []}
+    assert reduced.json["access"] == {"verbs": ["read"], "bounds": [], "override": False}
 
 
 async def test_replicas_shows_what_can_be_set(stage: Stage) -> None:
