@@ -1,7 +1,7 @@
 """`python -m benchmarks.command`: what a start of the command costs, in processor time, beside Python and kubectl.
 
 `kdm get NAME` asks a real kdm over mutual TLS; kubectl, where there is one, says its version. The commands take
-turns, and each figure is the user and system time of the whole process. A ratio to `python -c pass` holds on any machine.
+turns, and each figure is the user and system time of the whole process. A ratio to `python -c pass` holds anywhere.
 """
 
 from __future__ import annotations

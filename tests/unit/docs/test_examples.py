@@ -68,6 +68,7 @@ CHANGING: Final = [
     (r'"elapsedSeconds":[0-9.]+', '"elapsedSeconds":<seconds>'),
     (r"batch [0-9a-f-]+", "batch <id>"),
     (r"(?m)^\d+s(?= +[a-z-]+/)", "<age>"),
+    (r" \d+s(?= +dev-admin)", " <age>"),
     (r"(--batch|park id) [0-9a-f-]+", r"\1 <id>"),
     (r" \d+s ago\)", " <age> ago)"),
     (r"watching since \S+", "watching since <time>"),
