@@ -147,13 +147,14 @@ def _announcer(settings: Settings, instrument: PrometheusInstrument) -> EventAnn
     if not settings.history_entries:
         raise BadSetting("--events needs a history: --history-entries must not be 0")
     with needed_for("--events", "kubernetes"):
-        from kdm_adapters.kubernetes import ClusterConfig  # noqa: PLC0415 - as above
+        from kdm_adapters.kubernetes.api.client import Client  # noqa: PLC0415 - as above
+        from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials  # noqa: PLC0415
         from kdm_adapters.kubernetes.events import EventAnnouncer  # noqa: PLC0415
+    cluster = ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None)
     return EventAnnouncer(
-        ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None),
+        Client(Credentials(cluster), instrument),
         instance=socket.gethostname(),  # a Pod's is its name
         instrument=instrument,
-        requests=instrument,
     )
 
 

@@ -87,8 +87,8 @@ class Settings:
     owners: bool = setting(
         False,
         values.switch,
-        "Look for who else changes the counts, such as HorizontalPodAutoscalers, which kdm then watches: API v2 refuses "
-        "a count that would not last.",
+        "Look for who else changes the counts, such as HorizontalPodAutoscalers, which kdm then watches: "
+        "API v2 refuses a count that would not last.",
     )
     write_timeout_s: float = setting(
         10.0, values.seconds(0.1), "How long the cluster may take for a write, in seconds."

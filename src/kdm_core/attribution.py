@@ -12,7 +12,8 @@ class LastChange:
     """The newest change of a Deployment's count, as the cluster has it, and what kdm knows of it besides.
 
     Attributes:
-        at: When, in seconds since 1970 (the API server notes whole seconds).
+        at: When, in seconds since 1970 (the API server notes whole seconds); 0 where that is not known: the API server
+            keeps no time of a write to ``scale``, so it is when that arrived here, unless it was there before.
         manager: Who changed it, as the cluster knows them: the field manager, such as ``kubectl`` or ``kdm``.
         actor: Who asked kdm for it; "" where that was not this kdm.
         reason: Why, in the actor's own words; "" where none was given.

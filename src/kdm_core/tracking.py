@@ -18,9 +18,9 @@ from typing import Final
 from attrs import evolve
 
 from kdm_core.errors import KdmError
-from kdm_core.history import OWN_MANAGER, ChangeLog, CountChange
+from kdm_core.history import ChangeLog, CountChange
 from kdm_core.model import Caller, Deployment, DeploymentRef
-from kdm_core.tracks import OwnWrite, Track, Tracks, Words
+from kdm_core.tracks import MAYBE_OWN, OwnWrite, Track, Tracks, Words, made_by, manager_of
 from kdm_core.versions import older
 
 LATE_S: Final = 70.0
@@ -29,8 +29,6 @@ LATE_S: Final = 70.0
 
 HELD: Final = 64
 """How many versions of one Deployment are held back at most while answers are under way."""
-
-_MAYBE_OWN: Final = frozenset({"", OWN_MANAGER})
 
 
 class ChangeTracker:
@@ -51,6 +49,7 @@ class ChangeTracker:
         self._clock = clock
         self._tracks = Tracks()
         self._flying: dict[DeploymentRef, tuple[OwnWrite, ...]] = {}
+        self._lost: dict[DeploymentRef, tuple[OwnWrite, ...]] = {}
         self._unconfirmed: dict[Track, None] = {}
         self._words = Words()
 
@@ -99,7 +98,7 @@ class ChangeTracker:
         specs = after.generation - before.generation
         if specs not in {0, 1}:
             return True
-        return before.replicas.desired != after.replicas.desired and _manager(after) in _MAYBE_OWN
+        return before.replicas.desired != after.replicas.desired and manager_of(after) in MAYBE_OWN
 
     def _release(self, track: Track, *, all_of_them: bool = False) -> None:
         """Go on with what was held back, as far as the writes have ended that it was held back for."""
@@ -117,37 +116,32 @@ class ChangeTracker:
             if before.resource_version == after.resource_version:
                 return
             if older(after.resource_version, before.resource_version):  # the cluster went back, as after a restore
-                track.skipped = True
                 self._settle(track)
+                track.skipped, track.settled = True, None
         specs = after.generation - before.generation if before is not None else None
         count = before.replicas.desired if before is not None else None
+        if track.settled is not None:
+            if not older(track.settled.version, after.resource_version):
+                return  # what happened until then is recorded
+            count, track.settled, track.skipped = track.settled.desired, None, True
         made: list[tuple[CountChange, OwnWrite | None]] = []
         for own in track.take_due(after.resource_version):
-            at, previous = int(own.at), own.previous
-            if own.version == after.resource_version:
-                if specs == 0 or _manager(after) not in _MAYBE_OWN or (specs == 1 and count == own.desired):
-                    continue  # it changed nothing: the count was there already
-                at = after.last_change.at if after.last_change is not None else at
-            if not own.exact and count is not None and (count != own.desired or previous is None):
-                previous = count
-            if previous != own.desired:
-                made.append((own.change(previous, at), own))
+            change = made_by(own, count, specs, after)
+            if change is not None:
+                made.append((change, own))
                 count = own.desired
         if count is not None and count != after.replicas.desired:
             made.append(self._by_others(track, count, after))
-        self._note(track, before, after, specs, made)
+        self._note(track, after, specs, made)
 
     def _by_others(self, track: Track, count: int, after: Deployment) -> tuple[CountChange, OwnWrite | None]:
         """Return a change that no answer names: somebody else's, or an own write's whose answer was lost."""
         last, desired = after.last_change, after.replicas.desired
-        at = last.at if last is not None else int(self._clock())
-        if track.lost:
-            track.lost = tuple(each for each in track.lost if each.at + LATE_S > self._clock())
-            found = next((each for each in track.lost if each.desired == desired), None)
-            if found is not None and _manager(after) in _MAYBE_OWN:
-                track.lost = tuple(each for each in track.lost if each is not found)
-                found.uid = track.uid
-                return found.change(count, at, after.resource_version), found
+        at = (last.at if last is not None else 0) or int(self._clock())
+        found = self._take_lost(track.ref, desired) if manager_of(after) in MAYBE_OWN else None
+        if found is not None:
+            found.uid = track.uid
+            return found.change(count, at, after.resource_version), found
         words = self._words
         manager, actor, reason = (last.manager, last.actor, last.reason) if last is not None else ("", "", "")
         change = CountChange(
@@ -166,18 +160,14 @@ class ChangeTracker:
     def _note(
         self,
         track: Track,
-        before: Deployment | None,
         after: Deployment,
         specs: int | None,
         made: list[tuple[CountChange, OwnWrite | None]],
     ) -> None:
         """Record changes; and that some may be missing, where the generation has counted more of the spec."""
-        if before is not None and specs not in {0, 1}:
-            unseen = _last(before) != _last(after) or after.last_change is None
-            missing = specs != len(made) and (bool(made) or unseen)
-        else:
-            missing = specs is not None and specs < len(made)
-        missing = missing or track.skipped
+        # Where several changes of the spec come as one, there may be some of the count among them that were not seen.
+        seen_all = {len(made)} if made else {0, 1}
+        missing = track.skipped or (specs is not None and specs not in seen_all)
         track.skipped = missing and not made
         for change, own in made:
             self._record(track, evolve(change, gap=True) if missing else change)
@@ -187,10 +177,15 @@ class ChangeTracker:
 
     def _retire(self, track: Track) -> None:
         """A Deployment was deleted."""
-        self._release(track, all_of_them=True)
         self._tracks.bury(track)
-        self._settle(track)
-        self._forget_if_empty(track)
+        self._close(track)
+
+    def _close(self, track: Track) -> None:
+        """Settle what is left of one that is gone, once the writes have ended that may belong to it."""
+        self._release(track)
+        if not track.held:
+            self._settle(track)
+            self._forget_if_empty(track)
 
     # What this kdm writes
 
@@ -224,7 +219,9 @@ class ChangeTracker:
     ) -> OwnWrite:
         """Take note of a write that is about to be sent. Ended by ``answered``, ``lost`` or ``failed``."""
         words = self._words
-        own = OwnWrite(ref, desired, words.once(actor), words.once(reason), request_id, words.once(batch))
+        present = self._tracks.present.get(ref)
+        uid = present.uid if present is not None else ""
+        own = OwnWrite(ref, desired, words.once(actor), words.once(reason), request_id, words.once(batch), uid)
         self._flying[ref] = (*self._flying.get(ref, ()), own)
         return own
 
@@ -237,6 +234,8 @@ class ChangeTracker:
             previous: The count before, as far as it is known.
             exact: Whether the cluster compared that count.
         """
+        if not exact and own.uid and own.uid != written.uid:
+            previous = None  # it was another object's count
         own.uid, own.version, own.desired = written.uid, written.resource_version, written.replicas.desired
         own.previous, own.exact, own.at = previous, exact, self._clock()
         track = self._track_of(own, written)
@@ -249,34 +248,45 @@ class ChangeTracker:
             self._bound(track)
         else:
             self._attribute(track, own, written)
-        self._end(own, track)
+        self._end(own)
 
     def lost(self, own: OwnWrite) -> None:
         """There was no answer: it may have been stored, and may be still."""
         own.at = self._clock()
-        track = self._tracks.present.get(own.ref)
-        if track is not None:
-            track.lost = (*track.lost, own)[-self.log.of_each :]
-        self._end(own, track)
+        for ref, writes in list(self._lost.items()):
+            self._lost[ref] = tuple(each for each in writes if each.at + LATE_S > own.at)
+            if not self._lost[ref]:
+                del self._lost[ref]
+        self._lost[own.ref] = (*self._lost.get(own.ref, ()), own)[-self.log.of_each :]
+        self._end(own)
+
+    def _take_lost(self, ref: DeploymentRef, desired: int) -> OwnWrite | None:
+        """Return the write without an answer that may have made a change."""
+        lost = self._lost.get(ref, ())
+        found = next((each for each in lost if each.desired == desired and each.at + LATE_S > self._clock()), None)
+        if found is not None:
+            self._lost[ref] = tuple(each for each in lost if each is not found)
+        return found
 
     def failed(self, own: OwnWrite) -> None:
         """It was not stored."""
-        self._end(own, self._tracks.present.get(own.ref))
+        self._end(own)
 
-    def _end(self, own: OwnWrite, track: Track | None) -> None:
+    def _end(self, own: OwnWrite) -> None:
         """A write is not under way any more: go on with what was held back for it."""
         left = tuple(each for each in self._flying.pop(own.ref) if each is not own)
         if left:
             self._flying[own.ref] = left
         for each in self._tracks.gone.get(own.ref, ()):
-            self._forget_if_empty(each)
+            self._close(each)
+        track = self._tracks.present.get(own.ref)
         if track is not None:
             self._release(track)
 
     def _attribute(self, track: Track, own: OwnWrite, written: Deployment) -> None:
         """Say of a change that was recorded before its answer came that it was this write's."""
         for place, change in enumerate(track.changes):
-            if change.resource_version == own.version and not change.actor and change.manager in _MAYBE_OWN:
+            if change.resource_version == own.version and not change.actor and change.manager in MAYBE_OWN:
                 named = evolve(own.change(change.previous, change.at), gap=change.gap, number=change.number)
                 track.changes[place] = named
                 self._report(own, named, written)
@@ -298,10 +308,10 @@ class ChangeTracker:
 
     def _settle(self, track: Track) -> None:
         """Record own writes as they were answered: the cluster will not show them, or not soon enough."""
-        pending, track.pending = track.pending, ()
-        for own in pending:
+        for own in track.take_all():
+            track.settled = own
             if own.previous != own.desired:
-                self._record(track, own.change(own.previous, int(own.at)))
+                self._record(track, evolve(own.change(own.previous, int(own.at)), gap=True))
         self._look_unconfirmed(track)
 
     def _report(self, own: OwnWrite, change: CountChange, after: Deployment) -> None:
@@ -321,12 +331,3 @@ class ChangeTracker:
     def _look_unconfirmed(self, track: Track) -> None:
         if not track.pending:
             self._unconfirmed.pop(track, None)
-
-
-def _last(deployment: Deployment) -> tuple[int, str] | None:
-    last = deployment.last_change
-    return None if last is None else (last.at, last.manager)
-
-
-def _manager(deployment: Deployment) -> str:
-    return "" if deployment.last_change is None else deployment.last_change.manager

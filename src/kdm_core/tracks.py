@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from attrs import define
@@ -11,6 +11,9 @@ from kdm_core.history import OWN_MANAGER, CountChange, Ring
 from kdm_core.labels import NO_LABELS
 from kdm_core.model import Deployment, DeploymentRef
 from kdm_core.versions import older
+
+MAYBE_OWN: Final = frozenset({"", OWN_MANAGER})
+"""The field managers of a change that an own write may have made: where nobody looks there is none."""
 
 
 @define(eq=False)
@@ -24,7 +27,7 @@ class OwnWrite:
         reason: Why.
         request_id: Of which request.
         batch: Of which batch.
-        uid: The object that was written; "" until there is an answer.
+        uid: The object that was there, then the one that was written; "" where none was known.
         version: The version that the answer names.
         previous: The count before, as far as it is known.
         exact: Whether the cluster itself compared that count, in one step with the write.
@@ -73,11 +76,11 @@ class Track(Ring):
         skipped: Whether changes since the newest recorded one may have been missed.
         labels: Its labels, as far as they are known.
         pending: Own writes with an answer, by version.
-        lost: Own writes without one.
+        settled: The newest own write that was recorded before the cluster has shown it; None where there is none.
         held: What the cluster showed since, while own writes were under way; with those writes.
     """
 
-    __slots__ = ("gone", "held", "labels", "lost", "pending", "ref", "seen", "skipped", "uid")
+    __slots__ = ("gone", "held", "labels", "pending", "ref", "seen", "settled", "skipped", "uid")
 
     def __init__(self, ref: DeploymentRef, uid: str, labels: Mapping[str, str] = NO_LABELS) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ class Track(Ring):
         self.gone = False
         self.skipped = False
         self.pending: tuple[OwnWrite, ...] = ()
-        self.lost: tuple[OwnWrite, ...] = ()
+        self.settled: OwnWrite | None = None
         self.held: tuple[tuple[Deployment, frozenset[OwnWrite]], ...] = ()
 
     def newest_first(self) -> Iterator[CountChange]:
@@ -98,20 +101,30 @@ class Track(Ring):
 
     def unconfirmed(self) -> Iterator[CountChange]:
         """Yield what own writes changed that the cluster has not shown yet, the newest first."""
-        for own in reversed(self.pending):
+        for own in reversed(_one_of_each_version(self.pending)):
             if own.previous != own.desired:
                 yield own.change(own.previous, int(own.at))
 
+    def take_all(self) -> list[OwnWrite]:
+        """Take out all own writes."""
+        pending, self.pending = self.pending, ()
+        return _one_of_each_version(pending)
+
     def take_due(self, version: str) -> list[OwnWrite]:
-        """Take out the own writes that a version has: one of each version, for no more than one can have made it."""
-        due: dict[str, OwnWrite] = {}
-        for own in self.pending:
-            if not older(version, own.version):
-                first = due.setdefault(own.version, own)
-                if (own.exact, own.previous != own.desired) > (first.exact, first.previous != first.desired):
-                    due[own.version] = own
+        """Take out the own writes that a version has."""
+        due = [own for own in self.pending if not older(version, own.version)]
         self.pending = tuple(own for own in self.pending if older(version, own.version))
-        return list(due.values())
+        return _one_of_each_version(due)
+
+
+def _one_of_each_version(writes: Iterable[OwnWrite]) -> list[OwnWrite]:
+    """Return the writes that may have made their versions: of several that were answered with one, the likeliest."""
+    found: dict[str, OwnWrite] = {}
+    for own in writes:
+        first = found.setdefault(own.version, own)
+        if (own.exact, own.previous != own.desired) > (first.exact, first.previous != first.desired):
+            found[own.version] = own
+    return list(found.values())
 
 
 EARLY: Final = 64
@@ -187,3 +200,27 @@ class Words:
         if len(self._known) >= self.LIMIT:
             self._known.clear()
         return self._known.setdefault(word, word)
+
+
+def made_by(own: OwnWrite, count: int | None, specs: int | None, after: Deployment) -> CountChange | None:
+    """Return what an own write changed; None where it changed nothing.
+
+    Args:
+        own: The write: its version is this one, or one that was passed by.
+        count: The count before it, as the cluster showed it; None where it did not.
+        specs: How many changes of the spec this version is ahead of the one seen before; None where none was.
+        after: The version.
+    """
+    at, previous = int(own.at), own.previous
+    if own.version == after.resource_version:
+        if specs == 0 or manager_of(after) not in MAYBE_OWN or (specs == 1 and count == own.desired):
+            return None  # the count was there already
+        at = (after.last_change.at if after.last_change is not None else 0) or at
+    if not own.exact and count is not None and (count != own.desired or previous is None):
+        previous = count
+    return own.change(previous, at) if previous != own.desired else None
+
+
+def manager_of(deployment: Deployment) -> str:
+    """Return who changed the count last, as the cluster names it; "" where that is not known."""
+    return "" if deployment.last_change is None else deployment.last_change.manager

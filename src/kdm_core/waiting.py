@@ -161,7 +161,7 @@ class RolloutWait:
 
 def _superseded(found: Deployment, target: Target) -> Verdict:
     by = found.last_change
-    who, when = ("somebody", "") if by is None else (by.who, f" at {moment(by.at)}")
+    who, when = ("somebody", "") if by is None else (by.who, f" at {moment(by.at)}" if by.at else "")
     message = f"{who} set {found.replicas.desired} replicas{when}, where {target.desired} were waited for"
     return Verdict(RolloutOutcome.SUPERSEDED, message, superseded_by=by)
 

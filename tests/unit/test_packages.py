@@ -94,7 +94,10 @@ def test_a_command_that_asks_a_kdm_loads_no_server_and_no_kubernetes(tmp_path: P
     flags = ["--server", "https://localhost:1", "--ca", missing, "--cert", missing, "--key", missing]
     loaded = imported_by_command("get", "web", *flags)
     assert "kdm_adapters" in loaded
-    assert loaded & (SERVER | {"attr", "asyncio", "cryptography", "httpx", "kdm_http", "rich", "yaml"}) == set()
+    assert (
+        loaded & (SERVER | {"attr", "asyncio", "cryptography", "httpx", "kdm_http", "rich", "rich_click", "yaml"})
+        == set()
+    )
 
 
 def test_certificates_are_made_without_loading_a_server(tmp_path: Path) -> None:

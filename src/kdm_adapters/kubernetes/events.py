@@ -19,10 +19,9 @@ from typing import Final, Self
 from attrs import define
 
 from kdm_adapters.kubernetes.api.client import ApiError, Client, Patch
-from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials
 from kdm_adapters.kubernetes.wire.words import plain
 from kdm_core.history import OWN_MANAGER, CountChange
-from kdm_core.ports import Announcer, EventInstrument, WatchInstrument
+from kdm_core.ports import Announcer, EventInstrument
 
 BURST: Final = 25
 REFILL_S: Final = 300.0
@@ -76,10 +75,9 @@ class EventAnnouncer(Announcer):
     """Creates Events of ``events.k8s.io/v1``. An async context manager: entering it begins to send.
 
     Args:
-        config: Which cluster, as which identity. It needs the right to create Events.
+        client: The API server; closed in the end. Its identity needs the right to create Events.
         instance: What sends: the Pod's name.
         instrument: Counts what was announced, and what was not.
-        requests: Counts the requests to the cluster.
         clock: Monotonic seconds.
         wall: Seconds since 1970.
         sleep: Waits so many seconds.
@@ -87,16 +85,15 @@ class EventAnnouncer(Announcer):
 
     def __init__(
         self,
-        config: ClusterConfig | None = None,
+        client: Client,
         *,
         instance: str,
         instrument: EventInstrument | None = None,
-        requests: WatchInstrument | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._client = Client(Credentials(config or ClusterConfig()), requests)
+        self._client = client
         self._instance = instance[:INSTANCE_CHARS] or OWN_MANAGER
         self._instrument = instrument or EventInstrument()
         self._clock = clock

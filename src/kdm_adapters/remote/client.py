@@ -51,7 +51,8 @@ class Client:
 
     A write carries an ``Idempotency-Key``. A call is tried again, for ``patience_s``, where trying again may help, and
     can do no harm: it can write nothing, or the answer says that it has written nothing, or its key keeps it from being
-    done twice. Where there has been no answer from the server yet, a connection that cannot be made is not tried again.
+    done twice. Keys are kept by one kdm process: a ``POST`` whose answer was lost goes again to no other. Where there
+    has been no answer from the server yet, a connection that cannot be made is not tried again.
 
     The files of the client certificate are read for each connection: one that was renewed is used from then on.
     ``HTTPS_PROXY`` and ``NO_PROXY`` are honoured; loopback is never proxied.
@@ -89,6 +90,7 @@ class Client:
         self._kept: Connection | None = None
         self._open: set[Connection] = set()
         self._aborted = False
+        self._process = ""  # which kdm process answered last
         self._met = False  # whether the server has ever answered
 
     def __enter__(self) -> Self:
@@ -171,14 +173,23 @@ class Client:
         target = self._target(path, query)
         until = time.monotonic() + self._patience_s
         delay_s = _BACKOFF_S[0]
+        process, lost = self._process, None
         while True:
             try:
-                return self._once(method, target, sent, content, timeout_s or self._timeout_s)
+                if lost is not None and method == "POST":
+                    self._once("GET", self._target(BASE, None), {"user-agent": self._agent}, b"", self._timeout_s)
+                if lost is None or method != "POST" or self._process == process:
+                    return self._once(method, target, sent, content, timeout_s or self._timeout_s)
+                until = 0.0
+                raise lost
             except KdmError as error:
-                if not self._may_repeat(error, method, sent):
-                    raise
+                lost = error if error.written is None and method not in SAFE else lost
                 wait_s = _delay_s(error, delay_s)
-                if time.monotonic() + wait_s > until:
+                if not self._may_repeat(error, method, sent) or time.monotonic() + wait_s > until:
+                    # What another process says, or nobody, tells nothing of the attempt that got no answer.
+                    known = problem_of(error) is not None and self._process == process
+                    if lost is not None and lost is not error and not known:
+                        raise lost  # noqa: B904 - its cause is what the server said
                     raise
             delay_s = min(2 * delay_s, _BACKOFF_S[1])
             self._sleep(wait_s)
@@ -241,6 +252,7 @@ class Client:
         try:
             response = connection.ask(method, target, sent, content, timeout_s)
             self._met = done = True
+            self._process = process_of(response.getheader("x-request-id") or "")
             return connection.read(method, response)
         finally:
             if not done:
@@ -265,6 +277,11 @@ class Client:
     def _target(self, path: str, query: Mapping[str, str] | None) -> str:
         asked = f"?{urlencode(query)}" if query else ""
         return f"{self._address.prefix}{path}{asked}"
+
+
+def process_of(request_id: str) -> str:
+    """Return what the ids of all requests that one kdm process answers begin with: all but their counter."""
+    return request_id[:8]
 
 
 def _delay_s(error: KdmError, backoff_s: float) -> float:

@@ -23,7 +23,15 @@ from kdm_core.errors import KdmError
 CONNECT_TIMEOUT_S: Final = 10.0
 
 _CONNECTING: Final = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.ProxyError)
-_FAILURES: Final = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, httpcore.ProxyError)
+_FAILURES: Final = (
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    OSError,  # an alert of TLS that comes when the answer is read is one
+)
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -141,7 +149,7 @@ class Transport:
                     content=content,
                     extensions=_timeouts(None),
                 )
-        except (*_FAILURES, TimeoutError) as error:
+        except _FAILURES as error:
             raise self._failure(error, read=read) from error
         finally:
             generation.calls -= 1

@@ -115,6 +115,7 @@ class Kdm:
 
     def adjust(self, target: Target, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Change the desired count by a number."""
+        self.about()  # so that the process is known that alone may be sent the same again
         return self._write("POST", deployment_path(*target, "adjust"), body, dry_run=dry_run).body
 
     def rollout(self, target: Target, query: Mapping[str, str], wait_s: float) -> Json:

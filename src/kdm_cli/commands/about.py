@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
 
 from kdm_cli.commands import options
 from kdm_cli.commands.options import Place
+from kdm_cli.commands.rich_help import Command
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.output import formats
 from kdm_cli.output.text import printable, table, warn
 
 
-@click.command()
+@click.command(cls=Command)
 @options.output("table", "json", "yaml")
 @options.place(several=True, everywhere=False)
 def whoami(form: str, place: Place) -> int:
@@ -50,7 +51,7 @@ def whoami(form: str, place: Place) -> int:
     return of_several(exits)
 
 
-@click.command()
+@click.command(cls=Command)
 @options.output("table", "json", "yaml")
 @options.place(several=True, everywhere=False)
 def health(form: str, place: Place) -> int:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-import rich_click as click
+import click
 from click.shell_completion import CompletionItem
 
 from kdm_cli import contexts

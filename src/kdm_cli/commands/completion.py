@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
 from click.shell_completion import get_completion_class
 
+from kdm_cli.commands.rich_help import Command
 from kdm_cli.exits import CommandError
 
 VARIABLE = "_KDM_COMPLETE"
 """The environment variable by which the shell's function asks kdm (click's)."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:
     r"""Print a shell's completion.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import rich_click as click
+import click
 
 from kdm_cli import contexts, targets
 from kdm_cli.commands import completing, options
+from kdm_cli.commands.rich_help import Group
 from kdm_cli.contexts import DEFAULT_NAMESPACE, Context, Contexts
 from kdm_cli.exits import CommandError, Exit
 from kdm_cli.output import formats
@@ -16,7 +17,7 @@ from kdm_cli.output.text import table
 DEFAULT_SERVER = "https://localhost:8443"
 
 
-@click.group(cls=click.RichGroup)
+@click.group(cls=Group)
 def context() -> None:
     """Choose which kdm to ask, and as whom.
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import rich_click as click
+import click
 
 from kdm_cli import targets
 from kdm_cli.client.api import Kdm
 from kdm_cli.commands import following, options
 from kdm_cli.commands.options import FORMATS, Place
+from kdm_cli.commands.rich_help import Command
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.output import formats
 from kdm_cli.output.text import coloured, table, warn
 
 
-@click.command()
+@click.command(cls=Command)
 @options.names
 @options.selector
 @options.states

@@ -6,20 +6,21 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import rich_click as click
+import click
 
 from kdm_cli import targets
 from kdm_cli.client.api import Kdm
 from kdm_cli.commands import completing, options, plans
 from kdm_cli.commands.options import Place
 from kdm_cli.commands.plans import How
+from kdm_cli.commands.rich_help import Command
 from kdm_cli.commands.scale import WithOptionalWait, wait
 from kdm_cli.exits import CommandError, Exit
 from kdm_cli.output import formats
 from kdm_cli.output.text import coloured, table, warn
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", required=False, shell_complete=completing.deployments)
 @options.selector
 @click.option(

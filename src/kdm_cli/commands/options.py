@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-import rich_click as click
+import click
 
 from kdm_cli import contexts, targets
 from kdm_cli.client.api import Kdm
@@ -28,10 +28,12 @@ class Place(NamedTuple):
     Attributes:
         contexts: Which kdm to ask, one or several.
         everywhere: Whether all namespaces are meant.
+        given: Whether a namespace was named on the command line.
     """
 
     contexts: Sequence[Context]
     everywhere: bool
+    given: bool = False
 
     @property
     def context(self) -> Context:
@@ -92,7 +94,7 @@ def place(*, several: bool = False, everywhere: bool = True) -> Callable[[Callab
             if anywhere and flags["namespace"]:
                 raise targets.usage("-A and -n contradict each other: all namespaces, or one")
             found = contexts.chosen(given.pop("context"), flags, several=several)
-            return function(*args, place=Place(found, anywhere), **given)
+            return function(*args, place=Place(found, anywhere, flags["namespace"] is not None), **given)
 
         for option in reversed(options):
             with_place = option(with_place)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
 
 from kdm_cli import targets
+from kdm_cli.client.mirror import target_of
 from kdm_cli.commands import completing, options, plans
 from kdm_cli.commands.options import Place
 from kdm_cli.commands.plans import How
 from kdm_cli.commands.scale import WithOptionalWait, wait
+from kdm_cli.exits import CommandError, Exit
 from kdm_cli.output import formats
 from kdm_cli.output.text import table
 
@@ -105,11 +107,14 @@ def restore(
         return plans.one(kdm, kdm.park(wanted[0], given, restore=True, dry_run=how.dry_run), how)
     if replicas is not None:
         raise targets.usage("--replicas wakes one Deployment: name it")
+    if not wanted:
+        anywhere = place.everywhere or not (selector or place.given)  # a batch may be of several namespaces
+        found = kdm.parked(None if anywhere else place.context.namespace, park_id or "", selector)
+        wanted = [target_of(each) for each in found["items"]]
+    if not wanted:
+        raise CommandError("nothing is parked there: `kdm park --list -A` shows what is", Exit.NOT_FOUND)
     operation = {"restore": {"parkId": park_id} if park_id else True}
-    items = [each._asdict() for each in wanted]
-    if park_id and not items and not selector and not place.everywhere:
-        place = place._replace(everywhere=True)  # a batch may be of several namespaces
-    return plans.in_bulk(kdm, {**plans.select_or_items(place, selector, items), **operation, **body}, how)
+    return plans.in_bulk(kdm, {"items": [each._asdict() for each in wanted], **operation, **body}, how)
 
 
 def _how(form: str, wait: str | None, wait_for: str, *, yes: bool, dry_run: bool) -> How:
@@ -121,7 +126,7 @@ def _wanted(place: Place, names: tuple[str, ...], selector: str, park_id: str | 
     if names and (selector or place.everywhere):
         raise targets.usage("names and -l or -A exclude each other: a name says which Deployment it is")
     if not names and not selector and not park_id:
-        raise targets.usage("say which: names, -l SELECTOR" + ("" if park_id is None else ", --park-id ID"))
+        raise targets.usage("say which: names, -l SELECTOR, or to restore --park-id ID")
     return [place.target(each) for each in dict.fromkeys(names)]
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import rich_click as click
+import click
 
 from kdm_cli import targets
 from kdm_cli.client.api import Kdm
 from kdm_cli.commands import completing, options, plans
 from kdm_cli.commands.options import Place
 from kdm_cli.commands.plans import How
+from kdm_cli.commands.rich_help import Command
 from kdm_cli.output import formats
 from kdm_cli.targets import Wish
 
 DEFAULT_WAIT = "5m"
 
 
-class WithOptionalWait(click.RichCommand):
+class WithOptionalWait(Command):
     """A command with ``--wait[=DURATION]``: only ``=`` gives it a value, so that it can stand before a name."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import rich_click as click
+import click
 
 _AS_THEY_ARE: Final[dict[str, Any]] = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-import rich_click as click
+import click
 
+from kdm_cli.commands.rich_help import CONTEXT, Group
 from kdm_cli.exits import CommandError, Exit
 from kdm_cli.news import PipeClosed
 from kdm_cli.output.text import printable
@@ -49,8 +50,10 @@ GROUPS: Final = [
 """The headings of the help."""
 
 
-class Tree(click.RichGroup):
+class Tree(Group):
     """The command `kdm`: its subcommands are imported one by one."""
+
+    headings = GROUPS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in the order of the help."""
@@ -91,14 +94,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-_HELP: Final = {
-    "help_option_names": ["-h", "--help"],
-    # As a setting: the decorator that rich-click has for it would load rich for every command.
-    "rich_help_config": {"command_groups": {"kdm": GROUPS}, "commands_table_column_types": ["name", "help"]},
-}
-
-
-@click.group(cls=Tree, context_settings=_HELP)
+@click.group(cls=Tree, context_settings=CONTEXT)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )

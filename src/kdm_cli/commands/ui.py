@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
 
 from kdm_cli.commands import options
 from kdm_cli.commands.options import Place
+from kdm_cli.commands.rich_help import Command
 from kdm_cli.extras import needed_for
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--name", metavar="TEXT", help="What the page calls this kdm. Default: the context's name.")
 @click.option("--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="The port. Default: a free one.")
 @options.place(everywhere=False)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
 
 from kdm_cli import targets, waits
 from kdm_cli.commands import completing, options
 from kdm_cli.commands.options import Place
+from kdm_cli.commands.rich_help import Command
 from kdm_cli.commands.waiting import await_goals
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=completing.deployments)
 @options.wait_for
 @click.option("--timeout", metavar="DURATION", default="5m", help="How long to wait: 90s, 5m, 1h30m.  [default: 5m]")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import rich_click as click
+import click
 
 from kdm_cli import targets
 from kdm_cli.client.mirror import target_of
 from kdm_cli.commands import following, options
 from kdm_cli.commands.options import Place
+from kdm_cli.commands.rich_help import Command
 from kdm_cli.news import Desk, News
 from kdm_cli.output import formats, live
 from kdm_cli.targets import Target
 
 
-@click.command()
+@click.command(cls=Command)
 @options.names
 @options.selector
 @options.states

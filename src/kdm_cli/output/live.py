@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple, Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -132,6 +132,6 @@ def _table(lines: Sequence[Line], columns: int) -> Table:
         total = max(line.desired, line.available)
         bar = ProgressBar(total=max(total, 1), completed=line.available if total else 1, width=BAR)
         state = Text(printable(line.state), style=_STYLES.get(_word(line), ""))
-        cells = [Text(printable(line.name)), count, bar, state, Text(printable(line.note))]
+        cells: list[RenderableType] = [Text(printable(line.name)), count, bar, state, Text(printable(line.note))]
         table.add_row(*cells[: len(table.columns)])
     return table

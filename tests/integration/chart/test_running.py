@@ -99,13 +99,16 @@ def test_the_charts_role_allows_nothing_more(
 
 def test_the_role_is_the_one_that_the_security_document_shows(helm: Helm) -> None:
     document = (ROOT / "SECURITY.md").read_text()
-    printed, for_owners = re.findall(r"^```yaml\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
+    printed, for_owners, for_events = re.findall(r"^```yaml\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
     rules = yaml.safe_load(printed)["rules"]
     assert helm.objects(TRIAL)["ClusterRole/team:demo-kdm"]["rules"] == rules
     assert helm.objects({**TRIAL, "namespaces": ["shop"]})["Role/team:demo-kdm"]["rules"] == rules
     with_owners = helm.objects({**TRIAL, "namespaces": ["shop"], "owners": {"enabled": True}})
     assert with_owners["Role/team:demo-kdm"]["rules"] == [*rules, *yaml.safe_load(for_owners)]
     assert with_owners["ConfigMap/demo-kdm-settings"]["data"]["KDM_OWNERS"] == "true"
+    with_events = helm.objects({**TRIAL, "namespaces": ["shop"], "events": {"enabled": True}})
+    assert with_events["Role/team:demo-kdm"]["rules"] == [*rules, *yaml.safe_load(for_events)]
+    assert with_events["ConfigMap/demo-kdm-settings"]["data"]["KDM_EVENTS"] == "true"
 
 
 def test_the_notes_and_the_test_pod_reach_kdm(

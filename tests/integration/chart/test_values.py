@@ -22,7 +22,7 @@ SECURED: dict[str, Any] = {"tls": {**SERVER, "clientCa": {"existingSecret": "ca"
 # Settings that follow from other values, and one that has no place in a cluster: its certificates are public.
 DERIVED = {
     "kubeconfig", "context", "namespaces", "tls_cert", "tls_key", "tls_client_ca", "tls_client_crl", "policy_file",
-    "owners",
+    "owners", "events",
 }  # fmt: skip
 LEFT_OUT = {"dev"}
 

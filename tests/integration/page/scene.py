@@ -18,7 +18,11 @@ _MINUTE: Final = 60
 def counts(desired: int, available: int) -> ReplicaStatus:
     """So many desired, and so many of them available."""
     return ReplicaStatus(
-        desired=desired, current=max(available, 1), updated=available, ready=available, available=available
+        desired=desired,
+        current=min(desired, max(available, 1)),
+        updated=available,
+        ready=available,
+        available=available,
     )
 
 
@@ -29,13 +33,17 @@ def fill(world: World) -> None:
     def change(minutes: int, manager: str, actor: str = "", reason: str = "") -> LastChange:
         return LastChange(now - minutes * _MINUTE, manager, actor, reason)
 
-    hpa = Owner("HorizontalPodAutoscaler", "api", 4, 20, OwnerType.AUTOSCALER)
     flux = Owner("Kustomization", "apps", type=OwnerType.KUSTOMIZATION)
-    night = Parked("", 3, now - 540 * _MINUTE, "schedule", "night", "night-2026-11-26")
-    world.store("shop/api", owners=(hpa,), last_change=change(2, "kdm", "alice", "sale starts"))
+
+    def park(key: str, replicas: int, minutes: int, by: str, reason: str, park_id: str) -> None:
+        parked = Parked(world.find(key).uid, replicas, now - minutes * _MINUTE, by, reason, park_id)
+        world.lot.records.put(ref(key), parked)
+        world.store(key, replicas=counts(0, 0), last_change=change(minutes, "kdm", by, reason))
+
+    world.cluster.autoscalers.put(ref("shop/api"), "api", least=4, most=20)
+    world.store("shop/api", last_change=change(2, "kdm", "alice", "sale starts"))
     world.store("shop/checkout", replicas=counts(8, 5), last_change=change(0, "kdm", "alice", "sale starts"))
     world.store("shop/storefront", last_change=change(14, "kubectl-scale"))
-    world.store("shop/search-indexer", last_change=change(90, "kdm", "bob"))
     world.store(
         "payments/fraud-scoring",
         replicas=counts(6, 2),
@@ -44,9 +52,10 @@ def fill(world: World) -> None:
     )
     world.store("payments/api", owners=(flux,), last_change=change(1500, "kustomize-controller"))
     world.store("payments/ledger", last_change=change(4000, "helm"))
-    world.store("payments/webhook-relay", last_change=change(61, "kdm", "bob", "drain the queue"))
     world.cluster.expire(ref("default/nginx-deployment"))
     world.store("default/nginx-deployment", replicas=counts(3, 1), last_change=change(11, "argocd-controller"))
-    world.store("default/report-generator", parked=night, last_change=change(540, "kdm", "schedule", "night"))
+    park("default/report-generator", 3, 540, "schedule", "night", "night-2026-11-26")
+    park("shop/search-indexer", 1, 540, "schedule", "night", "night-2026-11-26")
+    park("payments/webhook-relay", 3, 61, "bob", "drain the queue", "drain")
     world.store("default/redis-deployment", last_change=change(9000, "helm"))
     world.store("default/session-store", last_change=change(200, "kdm", "alice"))

@@ -109,7 +109,9 @@ NARROW: Final = frozenset({"list", "open", "lost"})
 async def test_every_state_fits_its_window_and_axe_finds_nothing(
     open_page: Callable[..., Any], axe: str, width: int, dark: bool
 ) -> None:
-    opened = await open_page(width=width, height=740 if width == 360 else 820, dark=dark)
+    opened = await open_page(
+        width=width, height=740 if width == 360 else 820, dark=dark, owners=True, settings={"PARKING": "memory"}
+    )
     page, world = opened.page, opened.world
     scene.fill(world)
     await expect(row(page, "shop/api")).to_contain_text("alice" if width > 719 else "settled")

@@ -55,6 +55,7 @@ class World:
     Attributes:
         cluster: The cluster.
         repository: kdm's view of it.
+        lot: Where what is parked is remembered; None where nothing is.
         api_url: Of kdm.
         ui: `kdm ui` beside it.
         writes: The bodies of writes that came to `kdm ui`, with their method, path and key.
@@ -62,6 +63,7 @@ class World:
 
     cluster: MemoryCluster
     repository: MemoryDeploymentRepository
+    lot: Any
     api_url: str
     ui: Shown
     writes: list[dict[str, Any]] = field(factory=list)
@@ -105,6 +107,7 @@ def access(url: str, certificate: str = "dev-admin") -> Access:
 async def started(
     *,
     settle: bool = True,
+    owners: bool = False,
     pace: Pace | None = None,
     fill: Callable[[MemoryCluster], None] = seed,
     certificate: str = "dev-admin",
@@ -115,6 +118,7 @@ async def started(
 
     Args:
         settle: Whether status follows spec; see ``MemoryCluster``.
+        owners: Whether kdm looks for autoscalers.
         pace: How fast.
         fill: Makes the Deployments.
         certificate: Whose certificate `kdm ui` has, of ``certs/``.
@@ -126,7 +130,7 @@ async def started(
     chosen = Settings.read({f"KDM_{name}": value for name, value in {**named, **(settings or {})}.items()}, {}, print)
     container = Container(settings=chosen)
     cluster = MemoryCluster(settle=settle, pace=pace)
-    repository = MemoryDeploymentRepository(cluster=cluster)
+    repository = MemoryDeploymentRepository(cluster=cluster, owners=owners)
     fill(cluster)
     container.repository.override(repository)
     stop = asyncio.Event()
@@ -147,7 +151,7 @@ async def started(
             serving.result()
         api_url = f"https://localhost:{(await listening).api[0][1]}"
         async with shown(api_url, certificate) as ui:
-            yield World(cluster, repository, api_url, ui)
+            yield World(cluster, repository, container.parking(), api_url, ui)
     finally:
         stop.set()
         await serving

@@ -147,7 +147,7 @@ async def test_a_caller_that_gives_up_leaves_its_entry(cluster: MemoryCluster) -
         stored = asyncio.Event()
         original = repository.set_replicas
 
-        async def slow(*args: object, **kwargs: object) -> object:
+        async def slow(*args: object, **kwargs: object) -> None:
             await original(*args, **kwargs)  # type: ignore[arg-type]
             stored.set()
             await asyncio.Event().wait()

@@ -301,7 +301,7 @@ class TestRestore:
         async def unreachable(*_: object) -> bool:
             raise ClusterUnreachable("the cluster cannot be reached")
 
-        lot.swap = unreachable  # type: ignore[method-assign]
+        lot.swap = unreachable  # type: ignore[method-assign, assignment]
         back = await service.restore(WEB)
         lot.swap = swap  # type: ignore[method-assign]
 

@@ -16,6 +16,11 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ include "kdm.partLabels" (list . "test") }}
 {{- end }}
 
+{{/* What selects the Pods of schedules: never what the Services select. */}}
+{{- define "kdm.scheduleLabels" -}}
+{{ include "kdm.partLabels" (list . "schedule") }}
+{{- end }}
+
 {{/* The labels of every object: the chart's own, then commonLabels. */}}
 {{- define "kdm.labels" -}}
 {{ include "kdm.labelsWith" (list . dict) }}

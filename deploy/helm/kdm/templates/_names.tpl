@@ -35,6 +35,17 @@
 {{- end -}}
 {{- end }}
 
+{{/* Where the ConfigMaps of parked Deployments are. */}}
+{{- define "kdm.parkingNamespace" -}}
+{{ .Values.parking.namespace | default .Release.Namespace }}
+{{- end }}
+
+{{/* The name of a schedule's CronJob: at most 52 characters, for its Jobs' names add to it. */}}
+{{- define "kdm.scheduleName" -}}
+{{- $name := index . 1 -}}
+{{ include "kdm.fullname" (index . 0) | trunc (int (sub 51 (len $name))) | trimSuffix "-" }}-{{ $name }}
+{{- end }}
+
 {{- define "kdm.hasTest" -}}
 {{- and .Values.tests.enabled (include "kdm.clientSecret" . | eq "" | not) -}}
 {{- end }}

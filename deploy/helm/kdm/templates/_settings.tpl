@@ -18,6 +18,9 @@
 {{- if .Values.owners.enabled }}
 {{- $_ := set $settings "OWNERS" "true" }}
 {{- end }}
+{{- if .Values.events.enabled }}
+{{- $_ := set $settings "EVENTS" "true" }}
+{{- end }}
 {{- if .Values.namespaces }}
 {{- $_ := set $settings "NAMESPACES" (join "," .Values.namespaces) }}
 {{- end }}
@@ -26,6 +29,10 @@
 {{- if .Values.kubeconfig.context }}
 {{- $_ := set $settings "CONTEXT" .Values.kubeconfig.context }}
 {{- end }}
+{{- end }}
+{{- $_ := set $settings "PARKING" (ternary "configmaps" "" .Values.parking.enabled) }}
+{{- if .Values.parking.enabled }}
+{{- $_ := set $settings "PARKING_NAMESPACE" (include "kdm.parkingNamespace" .) }}
 {{- end }}
 {{- range list "HOST" "OPS_HOST" }}
 {{- $_ := set $settings . (get $settings . | default "*") }}

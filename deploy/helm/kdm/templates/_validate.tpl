@@ -57,6 +57,22 @@
   {{- fail "tls.extraDnsNames is for certificates that the chart makes: the one in tls.existingSecret has the names it has" -}}
 {{- end -}}
 
+{{- if and .Values.parking.enabled (eq .Values.settings.repository "memory") -}}
+  {{- fail "parking.enabled needs settings.repository=kubernetes: with demo data there is nothing that must outlive a Pod" -}}
+{{- end -}}
+{{- $schedules := dict -}}
+{{- range .Values.schedules -}}
+  {{- if not $.Values.parking.enabled -}}
+    {{- fail "schedules need parking.enabled=true" -}}
+  {{- end -}}
+  {{- if not (or .selector .namespace) -}}
+    {{- fail (printf "schedules: '%s' would %s every Deployment there is: set selector, namespace or both" .name .action) -}}
+  {{- end -}}
+  {{- if hasKey $schedules .name -}}
+    {{- fail (printf "schedules: two are called '%s'" .name) -}}
+  {{- end -}}
+  {{- $_ := set $schedules .name true -}}
+{{- end -}}
 {{- if and (eq .Values.settings.repository "memory") (or .Values.kubeconfig.existingSecret .Values.settings.label_selector) -}}
   {{- fail "kubeconfig.existingSecret and settings.label_selector need settings.repository=kubernetes" -}}
 {{- end -}}

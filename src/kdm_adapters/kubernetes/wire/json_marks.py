@@ -67,10 +67,8 @@ def writes(entries: Iterable[ManagedFields]) -> tuple[Write, ...]:
     found: tuple[Write, ...] = ()
     for each in entries:
         fields = each.fields
-        if fields is not None and (spec := fields.spec) is not None and spec.replicas is not None and each.time:
-            at = _epoch_s(each.time)
-            if at is not None:
-                found = (*found, Write(each.manager, each.operation, at))
+        if fields is not None and (spec := fields.spec) is not None and spec.replicas is not None:
+            found = (*found, Write(each.manager, each.operation, _epoch_s(each.time) if each.time else 0))
     return found
 
 
@@ -96,8 +94,8 @@ def controller(owner_references: bytes) -> tuple[str, str] | None:
     return next(((each.kind, each.name) for each in found if each.controller), None)
 
 
-def _epoch_s(time: str) -> int | None:
+def _epoch_s(time: str) -> int:
     try:
         return int(datetime.fromisoformat(time).timestamp())
     except (ValueError, OverflowError):
-        return None
+        return 0

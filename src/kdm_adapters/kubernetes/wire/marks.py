@@ -34,7 +34,7 @@ class Write(NamedTuple):
     manager: str
     operation: str
     at: int
-    """When it last wrote, in seconds since the epoch."""
+    """When it last wrote, in seconds since the epoch; 0 where it does not say so, as after a write to ``scale``."""
 
 
 class Marks(NamedTuple):
@@ -51,10 +51,14 @@ NO_MARKS: Final = Marks()
 
 
 def newest(writes: Iterable[Write]) -> Write | None:
-    """Return the newest of some writes; of several within the same second the last. None where there are none."""
+    """Return the newest of some writes; of several within the same second the last. None where there are none.
+
+    A write to ``scale`` has no time: the API server keeps none for that (apimachinery's ``ScaleHandler``). One that
+    changed the count has taken it from all others, so whoever holds it besides has only agreed since.
+    """
     found: Write | None = None
     for each in writes:
-        if found is None or each.at >= found.at:
+        if found is None or not each.at or 0 < found.at <= each.at:
             found = each
     return found
 

@@ -38,8 +38,8 @@ def writes(managed_fields: bytes) -> tuple[Write, ...]:
             _, begin, end = extent(managed_fields, end)
         if managed_fields.find(_REPLICAS, spec, end) >= 0:
             manager, operation, at, fields = _MANAGED_FIELDS.read(managed_fields[begin:end])
-            if at is not None and holds_replicas(fields):
-                found = (*found, Write(manager.decode(), operation.decode(), at))
+            if holds_replicas(fields):
+                found = (*found, Write(manager.decode(), operation.decode(), at or 0))
         spec = managed_fields.find(_SPEC, end)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, Protocol
 
@@ -115,6 +116,7 @@ class Readers:
     Args:
         known: Returns the Deployment held under a namespace and name, if any. Its strings and labels are used again.
         owners: Whether to look for who else changes a Deployment's count.
+        now: Seconds since 1970: when a change arrives of which the cluster keeps no time.
     """
 
     list_accept = LIST_ACCEPT
@@ -125,8 +127,9 @@ class Readers:
         known: Callable[[str, str], Deployment | None] = lambda _namespace, _name: None,
         *,
         owners: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        records = Records(known, owners=owners)
+        records = Records(known, owners=owners, now=now)
         self.json = JsonDecoder(records)
         self._protobuf = ProtobufDecoder(records)
 

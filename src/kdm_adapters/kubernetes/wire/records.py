@@ -5,6 +5,7 @@ Nothing here knows a wire format: the same object as JSON and as Protocol Buffer
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -45,6 +46,7 @@ class Records:
     Args:
         known: Returns the Deployment held under a namespace and name, if any. Its strings and labels are used again.
         owners: Whether to look for who else changes a Deployment's count.
+        now: Seconds since 1970: when a change arrives of which the cluster keeps no time.
 
     Attributes:
         owners: The same.
@@ -55,9 +57,11 @@ class Records:
         known: Callable[[str, str], Deployment | None] = lambda _namespace, _name: None,
         *,
         owners: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.owners = owners
         self._known = known
+        self._now = now
         self._strings: dict[str, str] = {}
         self._labels: dict[bytes, Mapping[str, str]] = {}
         self._conditions: dict[tuple[str, str, str], DeploymentCondition] = {}
@@ -144,7 +148,7 @@ class Records:
         last = None if held is None else held.last_change
         at = write.at
         if not at and held is not None:
-            # A write to ``scale`` leaves no time (apimachinery's ScaleHandler), and with it HPAs and kubectl scale do not.
+            # It was written through ``scale``, of which the cluster keeps no time: it is when it arrived here.
             same = last is not None and last.manager == write.manager and held.replicas.desired == desired
             at = last.at if last is not None and same else int(self._now())
         if last is not None and last.at == at and last.manager == write.manager and not last.actor:

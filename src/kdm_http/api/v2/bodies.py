@@ -106,7 +106,8 @@ class ParkedBody(Body, frozen=True):
 class LastChangeBody(Body, frozen=True):
     """The newest change of the count: when, and by which field manager; by whom and why, where kdm made it."""
 
-    at: str
+    at: str | None
+    """Null where it is not known: the API server keeps no time of a write through ``scale``."""
     manager: str
     actor: str
     reason: str
@@ -114,7 +115,8 @@ class LastChangeBody(Body, frozen=True):
     @classmethod
     def of(cls, change: LastChange) -> Self:
         """Show a change."""
-        return cls(at=moment(change.at), manager=change.manager, actor=change.actor, reason=change.reason)
+        at = moment(change.at) if change.at else None
+        return cls(at=at, manager=change.manager, actor=change.actor, reason=change.reason)
 
 
 class DeploymentBody(Body, frozen=True):

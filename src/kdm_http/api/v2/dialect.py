@@ -150,12 +150,6 @@ def _members_of_words(error: Exception) -> dict[str, Any]:
             return {"where": error.where}
         case InvalidSelector():
             return {"selector": error.selector, "problem": error.problem}
-        case NothingToPark() | NotParked():
-            return _ref(error.ref)
-        case ParkingRecordUnreadable():
-            return _ref(error.ref) | {"where": error.where}
-        case ParkingFull():
-            return {"where": error.where}
     return {}
 
 

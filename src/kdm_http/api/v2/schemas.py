@@ -174,9 +174,6 @@ def _problem() -> dict[str, Json]:
         "rule": {**_STRING, "description": "What a name must be."},
         "selector": {**_STRING, "description": "The label selector that cannot be read."},
         "problem": {**_STRING, "description": "What is wrong with the label selector."},
-        "parked": reference("schemas", "ProblemParked"),
-        "forgotten": {"type": "boolean", "description": "Whether what was remembered is forgotten now."},
-        "where": {**_STRING, "description": "Where what is remembered is kept."},
         "owners": {
             "type": "array",
             "items": reference("schemas", "OwnerBody"),
@@ -204,7 +201,6 @@ def _problem() -> dict[str, Json]:
         "Problem": {"type": "object", "properties": properties, "required": required},
         "ProblemCode": {**_STRING, "enum": list(KINDS)},
         "ProblemCurrent": _object("The Deployment as it is.", current, ["replicas"]),
-        "ProblemParked": _object("What was remembered.", {"replicas": _COUNT}, ["replicas"]),
         "ProblemExpected": _object("What the request expected of the Deployment.", expected, []),
         "ProblemItem": _object("An item of a batch that is refused.", item, list(item)),
         "ProblemBounds": _object("The smallest and the largest count.", {"min": _COUNT, "max": _COUNT}, ["min", "max"]),

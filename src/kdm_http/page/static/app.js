@@ -248,11 +248,13 @@ follow({
 });
 
 async function learn() {
+  const before = JSON.stringify(about.features);
   try {
     about = await read("");
   } catch {
     return; // the stream's loss says more
   }
+  if (JSON.stringify(about.features) !== before) side.renew();
   const { name, groups } = about.user;
   say(byId("who"), [name, ...groups].map((each) => plain(each, 80)).join(" · "));
   mark(byId("who"), "title", `kdm ${about.version}`);

@@ -26,7 +26,7 @@ export class Plan {
     this.#with = parts;
   }
 
-  /** Ask about a change of some records, or of a batch by its id. */
+  /** Ask about a change of some records; with `parkId`, only of what is parked in that batch. */
   open(records, { change, amount = null, parkId = "" }) {
     this.#asked = { records: records.slice(0, MOST), change, amount, parkId };
     this.#plan = null;
@@ -39,9 +39,9 @@ export class Plan {
   #parts = {};
 
   #build() {
-    const { records, change, amount, parkId } = this.#asked;
+    const { records, change, amount } = this.#asked;
     const one = records.length === 1 ? records[0] : null;
-    const what = one ? one.key : parkId && !records.length ? "a batch" : many(records.length, "Deployment");
+    const what = one ? one.key : many(records.length, "Deployment");
     const p = (this.#parts = {});
     p.title = h("h2", { id: "dialog-title" }, `${VERBS[change]} `, h("bdi", {}, plain(what, 320)));
     if (WAYS.some(([way]) => way === change)) {
@@ -137,12 +137,11 @@ export class Plan {
   #bulk() {
     const { records, change, parkId } = this.#asked;
     const wanted = change === "restore" && parkId ? { parkId } : change === "park" || change === "restore" ? true : this.#amount();
-    const what = records.length ? { items: records.map(({ namespace, name }) => ({ namespace, name })) } : { select: { all: true } };
-    return { ...what, [change]: wanted, ...this.#said() };
+    return { items: records.map(({ namespace, name }) => ({ namespace, name })), [change]: wanted, ...this.#said() };
   }
 
   #alone() {
-    return this.#asked.records.length === 1;
+    return this.#asked.records.length === 1 && !this.#asked.parkId;
   }
 
   async #planned() {

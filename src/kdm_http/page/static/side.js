@@ -43,6 +43,13 @@ export class Side {
     this.#element.focus({ preventScroll: true });
   }
 
+  /** What this kdm offers is known now, or is something else than before. */
+  renew() {
+    this.#parts = null;
+    if (this.#shown === "parked") this.#parked();
+    else this.draw(true);
+  }
+
   #frame(title, ...content) {
     const close = button("Close", () => this.#with.close(), { "aria-keyshortcuts": "Escape" });
     this.#element.replaceChildren(h("div", { class: "line" }, h("h2", { id: "side-title" }, ...title), close), ...content);
@@ -51,8 +58,12 @@ export class Side {
   /** Draw the Deployment again, at most each second. */
   draw(now = false) {
     const { store } = this.#with;
-    if (!this.#shown || this.#shown === "parked" || (!now && Date.now() - this.#drawn < EVERY_MS)) return;
+    if (!this.#shown || (!now && Date.now() - this.#drawn < EVERY_MS)) return;
     this.#drawn = Date.now();
+    if (this.#shown === "parked") {
+      if (this.#counted !== store.counts.parked) this.#parked();
+      return;
+    }
     const record = store.records.get(this.#shown);
     if (!record) {
       if (!this.#parts) this.#frame([plain(this.#shown, 330)]);
@@ -170,9 +181,20 @@ export class Side {
     this.#parts?.changes?.querySelector("button")?.click();
   }
 
+  /** The record of what is listed as parked; what is listed, where the stream has not shown it. */
+  #record(item) {
+    const key = `${item.namespace}/${item.name}`;
+    return this.#with.store.records.get(key) ?? { ...item, key, desired: 0, owners: [] };
+  }
+
+  #counted = 0; // how many were parked when the batches were read
+
   async #parked() {
+    this.#counted = this.#with.store.counts.parked;
+    const inside = this.#element.contains(document.activeElement);
     const say_ = h("p", { role: "status" }, "Reading what is parked …");
     this.#frame(["Parked batches"], say_);
+    if (inside) this.#element.focus({ preventScroll: true });
     if (!this.#with.about().features.parking) {
       say(say_, "This kdm does not offer parking.");
       return;
@@ -194,7 +216,7 @@ export class Side {
         h("p", { class: "mute" }, `${many(batch.count, "Deployment")}, parked ${ago(time(batch.at))} by ${plain(batch.by, 80)}`),
         batch.reason ? h("p", { class: "wrap" }, plain(batch.reason, 10_000)) : null,
         h("p", { class: "wrap" }, of.slice(0, 12).map((each) => `${each.namespace}/${each.name} at ${count(each.replicas)}`).join(", ") + (of.length > 12 ? " …" : "")),
-        button("Restore …", () => this.#with.plan([], { change: "restore", parkId: batch.parkId }), { why: bulk }));
+        button("Restore …", () => this.#with.plan(of.map(this.#record, this), { change: "restore", parkId: batch.parkId }), { why: bulk }));
     })));
   }
 }

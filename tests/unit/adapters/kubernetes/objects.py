@@ -54,7 +54,7 @@ def api_object(held: Deployment, **metadata: Any) -> dict[str, Any]:
             "creationTimestamp": "2026-01-01T00:00:00Z",
             **({"labels": dict(held.labels)} if held.labels else {}),
             "annotations": {"deployment.kubernetes.io/revision": "1"},
-            "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:replicas": {}}}}],
+            "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:template": {}}}}],
             **metadata,
         },
         "spec": {

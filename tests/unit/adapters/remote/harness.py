@@ -212,8 +212,9 @@ class RemoteHarness(ScopedRepositoryHarness):
         self._kdm.gate.mute = self._kdm.gate.foreign = False
         if not self._kdm.is_serving:
             await asyncio.to_thread(self._kdm.start)
-        for fault in _FAULTS.values():
-            await self._do(lambda fault=fault: setattr(self._faults, fault, False))  # type: ignore[misc]
+        if isinstance(self._kdm.repository, MemoryDeploymentRepository):
+            for fault in _FAULTS.values():
+                await self._do(lambda fault=fault: setattr(self._faults, fault, False))  # type: ignore[misc]
 
     @property
     def _faults(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,8 +147,9 @@ class Served:
             **self._settings,
         )
         async with self._make() as self.repository:
-            self.service = DeploymentService(self.repository, policy=self.policy, **self._parts())
-            async with self.service.remembering():
+            parts = self._parts()
+            self.service = DeploymentService(self.repository, policy=self.policy, **parts)
+            async with self.service.remembering(), parts.get("parking") or contextlib.nullcontext():
                 await serve(
                     self.app(),
                     ops_app,

@@ -236,12 +236,12 @@ class TestConnecting:
         assert "kdm.invalid:443" in str(caught.value)
 
     def test_plain_http(self, kdm: Served) -> None:
-        with talker(lambda peer: peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+        with Talker(lambda peer: peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
             said = connecting(kdm.access(url=f"https://127.0.0.1:{port}"), Misdirected)
         assert "does not speak TLS" in said
 
     def test_a_connection_that_ends_in_the_handshake(self, kdm: Served) -> None:
-        with talker(lambda _: None) as port:
+        with Talker(lambda _: None) as port:
             connecting(kdm.access(url=f"https://127.0.0.1:{port}"), Unreachable)
 
 
@@ -367,12 +367,13 @@ def access_of(directory: Path, credentials: Credentials, url: str) -> Access:
     return Access(url, ca, cert)
 
 
-class talker:  # noqa: N801 - a context manager
+class Talker:
     """A port of loopback where each connection is treated in some way, and closed."""
 
     def __init__(self, treat: Callable[[socket.socket], Any]) -> None:
         self._treat = treat
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.treated = 0
 
     def __enter__(self) -> int:
         threading.Thread(target=self._run, daemon=True).start()
@@ -390,9 +391,10 @@ class talker:  # noqa: N801 - a context manager
                 return
             with peer, contextlib.suppress(OSError):
                 self._treat(peer)
+            self.treated += 1
 
 
-def tls_server(directory: Path, pair: Leaf | Pair, answer: bytes = b"") -> talker:
+def tls_server(directory: Path, pair: Leaf | Pair, answer: bytes = b"") -> Talker:
     """Answer the first request of each connection in one way, and close."""
     leaf = pair if isinstance(pair, Leaf) else Leaf.of(pair)
     path = directory / "tls-server.pem"
@@ -405,4 +407,4 @@ def tls_server(directory: Path, pair: Leaf | Pair, answer: bytes = b"") -> talke
             tls.recv(65536)
             tls.sendall(answer)
 
-    return talker(treat)
+    return Talker(treat)

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.memory.cluster import MemoryCluster
+from kdm_adapters.memory.parking import MemoryParkingLot
 from kdm_core import DeploymentRef, Policy, parse_policy
 from kdm_core.history import ChangeLog
 from kdm_core.tracking import ChangeTracker
@@ -169,6 +170,6 @@ def asked(directory: Path, policy: Policy = POLICY, **how: Any) -> Iterator[Aske
     """Serve a kdm on memory to ask."""
     cluster = SlowCluster()
     make = lambda: MemoryDeploymentRepository(cluster=cluster)  # noqa: E731
-    parts = lambda: {"tracker": ChangeTracker(ChangeLog(1000))}  # noqa: E731
+    parts = lambda: {"tracker": ChangeTracker(ChangeLog(1000)), "parking": MemoryParkingLot()}  # noqa: E731
     with Served(directory, Credentials(), make, policy=policy, parts=parts, **how) as running:
         yield Asked(running, cluster)

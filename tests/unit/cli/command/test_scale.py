@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
+from kdm_adapters.remote.client import Answer, Client
+from kdm_adapters.remote.connection import Connection
+from kdm_adapters.remote.transport_errors import AnswerLost, Unreachable
 from kdm_cli.commands import options
 from kdm_cli.exits import Exit
 from kdm_core import DeploymentRef
@@ -203,6 +207,17 @@ def test_json_has_what_came_of_waiting_and_nothing_else_is_printed(run: Command)
     assert run("scale", "web=5", "-o", "name").out == "default/web\n"
 
 
+def refusing_after(lose: list[int], make: Any) -> Any:
+    """Let no connection come about once an answer was lost."""
+
+    def made(self: Connection, *arguments: Any) -> None:
+        if not lose[0]:
+            raise Unreachable("nothing listens there")
+        make(self, *arguments)
+
+    return made
+
+
 class TestAskedAgain:
     """A write is sent again only where that does nothing twice."""
 
@@ -214,6 +229,53 @@ class TestAskedAgain:
         ran = run("scale", "web=5")
         timer.join()
         assert ran.out == "default/web: 3 -> 5\n"
+
+    @pytest.fixture
+    def lose(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Lose the answers to so many writes: kdm has done them, and the connection breaks."""
+        left = [1]
+        read = Connection.read
+
+        def lost(self: Connection, method: str, response: Any) -> Answer:
+            if method != "GET" and left[0]:
+                left[0] -= 1
+                raise AnswerLost("the connection broke; the write may have happened: read before trying again")
+            return read(self, method, response)
+
+        monkeypatch.setattr(Connection, "read", lost)
+        return left
+
+    @pytest.mark.parametrize("word", ["web=+2", "web=5"])
+    @pytest.mark.usefixtures("lose")
+    def test_a_lost_answer_is_asked_for_again_and_nothing_is_done_twice(
+        self, kdm: Asked, run: Command, web: DeploymentRef, word: str
+    ) -> None:
+        ran = run("scale", word)
+        assert (ran.code, ran.out) == (0, "default/web: 3 -> 5\n")
+        assert kdm.desired(web) == 5
+
+    @pytest.mark.usefixtures("lose")
+    def test_a_relative_change_is_not_sent_to_another_process_which_does_not_know_its_key(
+        self, kdm: Asked, run: Command, web: DeploymentRef, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        processes = iter(["one", "one", *["another"] * 9])
+        monkeypatch.setattr("kdm_adapters.remote.client.process_of", lambda _: next(processes))
+        ran = run("scale", "web=+2")
+        assert ran.code == Exit.AMBIGUOUS
+        assert "the write may have happened" in ran.line
+        assert kdm.desired(web) == 5
+
+    def test_a_kdm_that_is_gone_after_a_lost_answer_leaves_it_open(
+        self, kdm: Asked, run: Command, web: DeploymentRef, lose: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not "nothing was written": what the attempt before did is not known."""
+        defaults = Client.__init__.__kwdefaults__
+        assert defaults is not None
+        monkeypatch.setitem(defaults, "patience_s", 0.5)
+        monkeypatch.setattr(Connection, "__init__", refusing_after(lose, Connection.__init__))
+        ran = run("scale", "web=5")
+        assert ran.code == Exit.AMBIGUOUS
+        assert kdm.desired(web) == 5
 
     def test_an_answer_that_leaves_it_open_is_ambiguous_and_adds_nothing_twice(
         self, kdm: Asked, run: Command, web: DeploymentRef

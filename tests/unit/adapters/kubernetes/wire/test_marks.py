@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes.client import ApiClient
@@ -88,13 +90,21 @@ def _decoded(item: dict[str, Any]) -> Any:
 
 
 def _holders(whole: Any) -> list[Any]:
-    entries = [each for each in whole.metadata.managed_fields or [] if each.time is not None]
+    entries = whole.metadata.managed_fields or []
     return [each for each in entries if "f:replicas" in (each.fields_v1 or {}).get("f:spec", {})]
 
 
 def _last_change(whole: Any) -> LastChange | None:
-    found = sorted(_holders(whole), key=lambda each: each.time)  # stable: the last of equals is the last in the list
-    return LastChange(int(found[-1].time.timestamp()), " ".join(found[-1].manager.split())) if found else None
+    # Stable: the last of equals is the last in the list. A write to ``scale`` has no time, and took it from all others.
+    found = sorted(_holders(whole), key=_time_of)
+    if not found:
+        return None
+    at = 0 if found[-1].time is None else int(found[-1].time.timestamp())
+    return LastChange(at, " ".join(found[-1].manager.split()))
+
+
+def _time_of(entry: Any) -> float:
+    return math.inf if entry.time is None else float(int(entry.time.timestamp()))
 
 
 def _owners(whole: Any) -> list[Owner]:
@@ -182,11 +192,8 @@ def _entry(manager: str, time: str, held: dict[str, Any], **more: str) -> dict[s
 def test_a_time_or_field_that_makes_no_sense_costs_no_deployment(wire: WireFormat) -> None:
     """Marks are hints: the count is read all the same."""
     nowhere: dict[str, Any] = {"x": {"f:replicas": {}}, "f:spec": {}}
-    without_time = _entry("kdm", "2026-11-26T17:00:00Z", HOLDING)
-    del without_time["time"]
     for told in (
         {"managedFields": [_entry("kdm", "2026-11-26T17:00:00Z", nowhere)], "annotations": {TRACKING_ID: ""}},
-        {"managedFields": [without_time]},
         {"annotations": {"see": TRACKING_ID}, "ownerReferences": [{"kind": "Shop", "name": "web"}]},
     ):
         assert _read(wire, owners=True, **told) == WEB, told
@@ -196,8 +203,30 @@ def test_marks_that_json_leaves_null_are_none() -> None:
     item = api_object(WEB)
     nothing = {"managedFields": None, "ownerReferences": None, "annotations": None}
     odd = {"managedFields": [_entry("kdm", "yesterday", HOLDING)], "annotations": {TRACKING_ID: 7}}
-    for told in (nothing, odd):
+    for told, last_change in ((nothing, None), (odd, LastChange(0, "kdm"))):
         broken = item | {"metadata": item["metadata"] | told}
         line = json.dumps({"type": "ADDED", "object": broken}).encode() + b"\n"
         (event,) = Readers(owners=True).events("application/json").feed(line)
-        assert event.deployment == WEB, told  # type: ignore[union-attr]
+        assert event.deployment == evolve(WEB, last_change=last_change), told  # type: ignore[union-attr]
+
+
+@either_format
+def test_of_a_write_to_scale_the_time_is_when_it_arrived(wire: WireFormat) -> None:
+    """The API server keeps no time of it. What was there before kdm looked has none; what comes later has its own."""
+    without_time = _entry("kubectl", "", HOLDING, subresource="scale")
+    del without_time["time"]
+    applied = _entry("applier", "2026-11-26T17:00:00Z", HOLDING, operation="Apply")
+    held: dict[str, Deployment] = {}
+    readers = Readers(lambda _namespace, name: held.get(name), now=lambda: 1000.5)
+    for version, replicas, fields, expected in (
+        ("12", 3, [without_time], LastChange(0, "kubectl")),
+        ("13", 3, [without_time, applied], LastChange(0, "kubectl")),
+        ("14", 4, [without_time], LastChange(1000, "kubectl")),
+        ("15", 4, [without_time], LastChange(1000, "kubectl")),
+        ("16", 5, [applied], LastChange(1795712400, "applier")),
+    ):
+        item = api_object(evolve(WEB, resource_version=version, replicas=evolve(WEB.replicas, desired=replicas)))
+        item["metadata"]["managedFields"] = fields
+        (event,) = read(wire, wire.item("MODIFIED", item), readers=readers)
+        held["web"] = event.deployment
+        assert held["web"].last_change == expected

@@ -126,7 +126,6 @@ async def test_what_is_refused_is_named_and_nothing_is_written(stage: Stage) -> 
         ({"select": {"all": True}, "factor": 1.0000001}, "invalid-change", "6 decimal places"),
         ({"select": {"all": True}, "park": False}, "invalid-request", "must be true or"),
         ({"select": {"all": True}, "park": {"parkid": "x"}}, "invalid-request", "parkid"),
-        ({"select": {"all": True}, "park": True}, "parking-off", "does not park"),
         ({"items": [], "replicas": 1}, "invalid-query", "must not be empty"),
         ({"items": [{"namespace": "a", "name": "b"}]}, "invalid-request", "items[0]: one of"),
         ({"items": [{"namespace": "a", "name": "b", "delta": 1}], "replicas": 1}, "invalid-request", "leave one out"),
@@ -186,6 +185,17 @@ async def test_the_same_key_gets_the_first_answer_and_writes_nothing_twice(stage
     assert "idempotency-replayed: true" in head
     assert shown == [("done", first.json)]
     problem(await stage.ask("POST", SCALE, SHOP | {"delta": 2}, Idempotency_Key="k-1"), 422, "idempotency-key-reused")
+
+
+async def test_a_namespace_is_parked_and_restored(stage: Stage) -> None:
+    before = counts(stage)
+    parked = await stage.ask("POST", SCALE, SHOP | {"park": {"parkId": "night"}, "reason": "night"})
+    assert (parked.status, [each["to"] for each in parked.json["items"]]) == (200, [0, 0])
+    restore = SHOP | {"restore": {"parkId": "night"}}
+    plan = await stage.ask("POST", f"{SCALE}?dryRun=All", restore)
+    assert [(each["from"], each["to"]) for each in plan.json["items"]] == [(0, 8), (0, 3)]
+    assert (await stage.ask("POST", SCALE, restore, If_Match=plan.headers["etag"])).status == 200
+    assert counts(stage) == before
 
 
 class TestProgress:
