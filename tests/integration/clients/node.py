@@ -40,7 +40,7 @@ def modules(project: Path = HERE) -> Path:
         unavailable(f"packages of Node.js need Node.js and npm, and there is no {'npm' if node else 'node'}")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < NODE_AT_LEAST:
-        unavailable(f"they need Node.js {'.'.join(map(str, NODE_AT_LEAST))} or newer, and it is {version}")
+        unavailable(f"npm packages need Node.js {'.'.join(map(str, NODE_AT_LEAST))} or newer, and it is {version}")
     inputs = [project / name for name in (".npmrc", "package-lock.json", "package.json")]
 
     def install(directory: Path) -> None:
