@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dependency_injector import containers, providers
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -25,6 +24,7 @@ from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, Memor
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_cli import garbage_collection as garbage
 from kdm_cli.extras import needed_for
+from kdm_cli.listening import dev_directory, server_config
 from kdm_cli.policy_file import PolicyFile
 from kdm_cli.settings import ALLOW_ALL_WORD, BadSetting, Settings
 from kdm_core import (
@@ -42,7 +42,6 @@ from kdm_http.api.app import create_app
 from kdm_http.api.stream.streams import StreamLimits
 from kdm_http.ops import Metrics, create_ops_app
 from kdm_http.server.application import Application
-from kdm_http.server.serve import ServerConfig, TlsFiles
 from kdm_http.telemetry.edge_metrics import EdgeMetrics
 from kdm_http.telemetry.stream_metrics import StreamMetrics
 
@@ -50,25 +49,7 @@ if TYPE_CHECKING:
     from kdm_adapters.kubernetes.events import EventAnnouncer
     from kdm_http.telemetry.tracing import Tracing
 
-DEV_CERTS: Final = "certs"
-
 _log = logging.getLogger("kdm.policy")
-
-
-def dev_directory() -> Path:
-    """Return where the development certificates are: in the checkout, or below the current directory.
-
-    Raises:
-        BadSetting: They are in neither: an installed kdm does not bring them.
-    """
-    places = [Path(__file__).parents[2] / DEV_CERTS, Path.cwd() / DEV_CERTS]
-    for place in places:
-        if (place / "dev-ca.pem").is_file():
-            return place
-    raise BadSetting(
-        f"--dev needs the development certificates of kdm's repository, looked for in {places[0]} and {places[1]}; "
-        "make certificates of your own with `kdm certs init`"
-    )
 
 
 def _memory(settings: Settings, instrument: WatchInstrument) -> DeploymentRepository:
@@ -284,37 +265,6 @@ def _metrics(
     return instrument.render
 
 
-def _server_config(settings: Settings) -> ServerConfig:
-    versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-    return ServerConfig(
-        tls=_tls_files(settings),
-        host=settings.host,
-        port=settings.port,
-        ops_host=settings.ops_host,
-        ops_port=settings.ops_port,
-        limits=settings.limits,
-        minimum_tls_version=versions[settings.tls_min_version],
-        development=settings.dev,
-        loop=settings.loop,
-    )
-
-
-def _tls_files(settings: Settings) -> TlsFiles:
-    certificate, key, client_ca = settings.tls_cert, settings.tls_key, settings.tls_client_ca
-    if settings.dev:
-        directory = dev_directory()
-        certificate = certificate or directory / "dev-server.pem"
-        key = key or directory / "dev-server-key.pem"
-        client_ca = client_ca or directory / "dev-ca.pem"
-    if certificate is None or key is None or client_ca is None:
-        raise BadSetting(
-            "mutual TLS needs --tls-cert, --tls-key and --tls-client-ca "
-            "(or KDM_TLS_CERT, KDM_TLS_KEY and KDM_TLS_CLIENT_CA); "
-            "`kdm certs init` makes them, --dev uses the development ones"
-        )
-    return TlsFiles(certificate, key, client_ca, settings.tls_client_crl)
-
-
 class Container(containers.DeclarativeContainer):
     """How the parts depend on each other. Tests replace one with ``container.repository.override(...)``."""
 
@@ -353,7 +303,7 @@ class Container(containers.DeclarativeContainer):
     metrics = providers.Singleton(_metrics, instrument, repository, audit, log_lines, service, tracker)
     api = providers.Singleton(_api, service, settings, traffic, instrument.provided.registry, tracing)
     ops = providers.Singleton(create_ops_app, service, metrics)
-    server_config = providers.Singleton(_server_config, settings)
+    server_config = providers.Singleton(server_config, settings)
     read_again = providers.Callable(_read_again, policy_file)
     """What SIGHUP reads again besides the certificates."""
     lifespan = providers.Factory(_lifespan, repository, parking, service, audit, policy_file, tracing, announcer)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, cast
 import structlog
 
 from kdm_cli import dev_context, logs
-from kdm_cli.container import Container, dev_directory
+from kdm_cli.container import Container
 from kdm_cli.extras import MissingExtra
+from kdm_cli.listening import dev_directory
 from kdm_cli.settings import BadSetting, Settings
 from kdm_core import KdmError
 from kdm_http.server.serve import Addresses, BindError, ServerError, TlsConfigurationError, run

@@ -185,11 +185,9 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
 
     def sync_status(self) -> SyncStatus:
         """See the port."""
-        status = self._sources.status(len(self._snapshot))
-        if self._targets is None:
-            return status
-        watched = SourceStatus("horizontalpodautoscalers/*", self._sources.running, self._sources.running, "", 0.0)
-        return evolve(status, owners=(watched,))
+        running = self._sources.running
+        watched = SourceStatus("horizontalpodautoscalers/*", running, running, "", 0.0)
+        return evolve(self._sources.status(len(self._snapshot)), owners=() if self._targets is None else (watched,))
 
     async def wait_synced(self, timeout_s: float) -> None:
         """See the port."""

@@ -22,6 +22,7 @@ pytest.register_assert_rewrite(
             "reading",
             "stateful",
             "syncing",
+            "turns",
             "writing",
         )
     )

@@ -10,10 +10,9 @@ What is compared is a model: which count each Deployment is owed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar
+from typing import Literal, Protocol
 
 from attrs import define, field, frozen
 from hypothesis import strategies as st
@@ -22,11 +21,10 @@ from kdm_core.errors import KdmError
 from kdm_core.model import Deployment, DeploymentRef
 from kdm_core.parked import Parked
 from kdm_core.parking import Parking
-from kdm_core.ports import DeploymentRepository, ParkingLot, WrappedRepository
-from kdm_core.scaling import ANY, Expect
+from kdm_core.ports import DeploymentRepository, ParkingLot
 from kdm_core.service import DeploymentService
+from kdm_core.testing.turns import Killed, SteppedLot, SteppedRepository, Turns
 
-T = TypeVar("T")
 WEB = DeploymentRef("shop", "web")
 PROCESSES = 3
 Kind = Literal["park", "restore", "wake"]
@@ -58,101 +56,6 @@ class World(Protocol):
 
     def look_away(self, repository: DeploymentRepository, *, away: bool) -> None:
         """Let the cache of one kdm fall behind, or catch up."""
-
-
-class Killed(BaseException):
-    """This kdm is gone: no code of it runs on."""
-
-
-@define
-class Turns:
-    """Lets the calls of one kdm happen one by one.
-
-    Attributes:
-        dead: Whether it was killed.
-    """
-
-    dead: bool = False
-    _kill_after: bool = False
-    _go: asyncio.Event = field(factory=asyncio.Event)
-    waiting: asyncio.Event = field(factory=asyncio.Event)
-
-    async def take(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Wait for a turn, then call."""
-        if not self.dead:
-            self.waiting.set()
-            await self._go.wait()
-            self._go.clear()
-        if self.dead and not self._kill_after:
-            raise Killed
-        try:
-            return await call()
-        finally:
-            if self.dead:
-                raise Killed
-
-    def give(self) -> None:
-        """Let the next call happen."""
-        self.waiting.clear()
-        self._go.set()
-
-    def kill(self, *, after: bool) -> None:
-        """Kill it: before its next call, or after that."""
-        self.dead, self._kill_after = True, after
-        self.give()
-
-
-class _SteppedRepository(WrappedRepository):
-    def __init__(
-        self, repository: DeploymentRepository, turns: Turns, wrote: Callable[[Deployment, Deployment], None]
-    ) -> None:
-        super().__init__(repository)
-        self._turns = turns
-        self._wrote = wrote
-        self.before: Callable[[], Deployment | None] = lambda: None
-
-    async def fetch(self, ref: DeploymentRef) -> Deployment:
-        return await self._turns.take(lambda: self._repository.fetch(ref))
-
-    async def set_replicas(
-        self, ref: DeploymentRef, replicas: int, *, expect: Expect = ANY, dry_run: bool = False
-    ) -> Deployment:
-        async def write() -> Deployment:
-            before = self.before()
-            written = await self._repository.set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
-            assert before is not None
-            self._wrote(before, written)
-            return written
-
-        return await self._turns.take(write)
-
-
-class _SteppedLot(ParkingLot):
-    def __init__(self, lot: ParkingLot, turns: Turns) -> None:
-        self._lot = lot
-        self._turns = turns
-        self.seen: Parked | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
-    ) -> None:
-        pass
-
-    def list(self) -> tuple[tuple[DeploymentRef, Parked], ...]:
-        return self._lot.list()
-
-    def unreadable(self) -> tuple[str, ...]:
-        return self._lot.unreadable()
-
-    async def read(self, ref: DeploymentRef) -> Parked | None:
-        self.seen = await self._turns.take(lambda: self._lot.read(ref))
-        return self.seen
-
-    async def swap(self, ref: DeploymentRef, expected: Parked | None, new: Parked | None) -> bool:
-        return await self._turns.take(lambda: self._lot.swap(ref, expected, new))
 
 
 @define
@@ -230,7 +133,7 @@ class _Process:
 
     turns: Turns
     repository: DeploymentRepository
-    lot: _SteppedLot
+    lot: SteppedLot
     service: DeploymentService
     call: asyncio.Task[Parking] | None = None
     kind: Kind = "park"
@@ -296,13 +199,13 @@ class History:
     async def _start(self, who: int) -> _Process:
         repository, lot = await self._stack.enter_async_context(self._world.process())
         turns = Turns()
-        stepped = _SteppedRepository(repository, turns, lambda before, after: self._wrote(who, before, after))
+        stepped = SteppedRepository(repository, turns, lambda before, after: self._wrote(who, before, after))
         stepped.before = self._world.deployment
 
         async def sleep(_seconds: float) -> None:
             await asyncio.sleep(0)
 
-        seeing = _SteppedLot(lot, turns)
+        seeing = SteppedLot(lot, turns)
         service = DeploymentService(stepped, parking=seeing, clock=lambda: 0.0, sleep=sleep, max_replicas=10)
         return _Process(turns, repository, seeing, service)
 
