@@ -174,10 +174,9 @@ def extras_of(path: str) -> list[str]:
     """Return the extras that a file of src may take for granted."""
     if path.startswith(("kdm_core/testing/",)):
         return ["testing"]
-    if path.startswith("kdm_adapters/remote/"):
-        return ["remote"]
-    if path.startswith("kdm_adapters/kubernetes/"):
-        return ["kubernetes"]
+    for adapter in ("remote", "kubernetes"):
+        if path.startswith(f"kdm_adapters/{adapter}/"):
+            return [adapter]
     if path.endswith("/tracing.py"):
         return ["server", "otel"]
     if path.startswith(ASKING):

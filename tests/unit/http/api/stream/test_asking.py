@@ -10,7 +10,7 @@ import pytest
 from kdm_core import Verb
 from kdm_http.api.stream.streams import StreamLimits
 from unit.core.fixtures import grant, policy
-from unit.http.api.stream.streaming import API, WEB
+from unit.http.api.stream.streaming import API, JOB, WEB
 
 LIST = "/api/v2/deployments"
 SHOP = "/api/v2/namespaces/shop/deployments"
@@ -142,3 +142,23 @@ async def test_a_second_request_on_the_connection_is_answered_after_the_stream(s
     with pytest.raises(EOFError):
         await stream.next()
     assert (await stream.client.response()).status == 403
+
+
+async def test_how_far_the_cluster_has_been_seen_is_said_at_once_where_that_is_asked_for(
+    stage: Any, open_stream: Any
+) -> None:
+    served = await stage()
+    stream = await open_stream(served, "/api/v2/namespaces/shop/deployments?watch=true&allowWatchBookmarks=true")
+    synced = (await stream.until("synced")).json
+    assert (synced["stale"], synced["connected"]) == (False, True)
+    served.repository.cluster.scale(JOB, 7)  # in another namespace: the version moves, and nothing is shown
+    version = str(served.repository.cluster.version)
+    while (await stream.until("bookmark")).json["resourceVersion"] != version:
+        pass
+    assert {"added", "modified", "deleted"}.isdisjoint(stream.kinds)
+
+
+async def test_more_bookmarks_have_no_meaning_without_a_stream(stage: Any, connect: Any) -> None:
+    client = await connect((await stage()).server)
+    answer = await client.request("/api/v2/deployments?allowWatchBookmarks=true")
+    assert (answer.status, answer.json["code"]) == (400, "invalid-request")
