@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,11 +24,11 @@ from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, Memor
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_cli import garbage_collection as garbage
 from kdm_cli.extras import needed_for
+from kdm_cli.history import announcer_for, tracker_for
 from kdm_cli.policy_file import PolicyFile
 from kdm_cli.settings import ALLOW_ALL_WORD, BadSetting, Settings
 from kdm_core import (
     ALLOW_ALL,
-    ChangeLog,
     ChangeTracker,
     DeploymentRepository,
     DeploymentService,
@@ -133,29 +132,6 @@ def _parking(settings: Settings, instrument: WatchInstrument) -> ParkingLot | No
 def _sees_all(settings: Settings) -> bool:
     """Return whether a Deployment that the repository does not have does not exist."""
     return not settings.label_selector
-
-
-def _tracker(settings: Settings) -> ChangeTracker | None:
-    return ChangeTracker(ChangeLog(settings.history_entries)) if settings.history_entries else None
-
-
-def _announcer(settings: Settings, instrument: PrometheusInstrument) -> EventAnnouncer | None:
-    if not settings.events:
-        return None
-    if settings.repository != "kubernetes":
-        raise BadSetting("--events needs --repository kubernetes")
-    if not settings.history_entries:
-        raise BadSetting("--events needs a history: --history-entries must not be 0")
-    with needed_for("--events", "kubernetes"):
-        from kdm_adapters.kubernetes.api.client import Client  # noqa: PLC0415 - as above
-        from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials  # noqa: PLC0415
-        from kdm_adapters.kubernetes.events import EventAnnouncer  # noqa: PLC0415
-    cluster = ClusterConfig(kubeconfig=settings.kubeconfig, context=settings.context or None)
-    return EventAnnouncer(
-        Client(Credentials(cluster), instrument),
-        instance=socket.gethostname(),  # a Pod's is its name
-        instrument=instrument,
-    )
 
 
 def _tracing(settings: Settings) -> Tracing | None:
@@ -335,8 +311,8 @@ class Container(containers.DeclarativeContainer):
     policy = providers.Callable(_policy, policy_file)
     tracing = providers.Singleton(_tracing, settings)
     parking = providers.Singleton(_parking, settings, instrument)
-    tracker = providers.Singleton(_tracker, settings)
-    announcer = providers.Singleton(_announcer, settings, instrument)
+    tracker = providers.Singleton(tracker_for, settings)
+    announcer = providers.Singleton(announcer_for, settings, instrument)
     service = providers.Singleton(
         DeploymentService,
         providers.Callable(_traced, repository, tracing),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kdm_adapters.prometheus.collectors import AuditTrail, Build, History, Log
 from kdm_adapters.prometheus.parking import ParkingCollector
 from kdm_adapters.prometheus.series import MAX_SERIES, Counters, Histograms
 from kdm_core import (
@@ -64,7 +63,7 @@ class PrometheusInstrument(ServiceInstrument, EventInstrument, WatchInstrument):
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._register(_Build())
+        self._register(Build())
         self._reads = self._counters(
             "kdm_cache_reads_total",
             "Reads answered from memory, each a request to the cluster that was not made.",
@@ -152,7 +151,7 @@ class PrometheusInstrument(ServiceInstrument, EventInstrument, WatchInstrument):
         Args:
             dropped: Asked at each scrape: how many were not written so far.
         """
-        self._register(_Log(dropped))
+        self._register(Log(dropped))
 
     def observe_history(self, entries: Callable[[], int]) -> None:
         """Report how much history is kept with each scrape. Call it once.
@@ -160,7 +159,7 @@ class PrometheusInstrument(ServiceInstrument, EventInstrument, WatchInstrument):
         Args:
             entries: Asked at each scrape: how many changes are kept.
         """
-        self._register(_History(entries))
+        self._register(History(entries))
 
     def observe_audit(self, writable: Callable[[], bool]) -> None:
         """Report an audit trail with each scrape. Call it once.
@@ -168,7 +167,7 @@ class PrometheusInstrument(ServiceInstrument, EventInstrument, WatchInstrument):
         Args:
             writable: Asked at each scrape: whether it could be written when that was last tried.
         """
-        self._register(_Audit(writable))
+        self._register(AuditTrail(writable))
 
     def observe_parking(self, status: Callable[[], ParkingStatus]) -> None:
         """Report what is parked with each scrape. Call it once.
@@ -317,39 +316,3 @@ def _per_source(sources: Sequence[SourceStatus]) -> Iterator[Metric]:
         for each in sources[:MAX_SERIES]:
             family.add_metric((each.source,), value(each))
         yield family
-
-
-class _Log(Collector):
-    def __init__(self, dropped: Callable[[], int]) -> None:
-        self._dropped = dropped
-
-    def collect(self) -> Iterator[Metric]:
-        help_text = "Lines of the log that were not written: the reader of standard error stood still, or it is gone."
-        yield CounterMetricFamily("kdm_log_lines_dropped", help_text, self._dropped())
-
-
-class _Audit(Collector):
-    def __init__(self, writable: Callable[[], bool]) -> None:
-        self._writable = writable
-
-    def collect(self) -> Iterator[Metric]:
-        help_text = "1 while the audit trail can be written; 0 while its disk is full or its reader stands still."
-        yield GaugeMetricFamily("kdm_audit_writable", help_text, self._writable())
-
-
-class _History(Collector):
-    def __init__(self, entries: Callable[[], int]) -> None:
-        self._entries = entries
-
-    def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("kdm_history_entries", "Changes of counts that are kept as history.", self._entries())
-
-
-class _Build(Collector):
-    def collect(self) -> Iterator[Metric]:
-        try:
-            release = version("kdm-service")
-        except PackageNotFoundError:  # run from a source tree that was never installed
-            release = "unknown"
-        labels = {"version": release, "python": platform.python_version()}
-        yield InfoMetricFamily("kdm_build", "The version of kdm, and of the Python it runs on.", labels)
