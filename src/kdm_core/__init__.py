@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from kdm_core.bulk import (
         Bulk,
         BulkItem,
-        BulkProgress,
-        BulkResult,
-        BulkWait,
-        Halt,
-        ItemOutcome,
-        ItemResult,
         OnError,
         Park,
         Plan,
         Planned,
         Restore,
         Selection,
+    )
+    from kdm_core.bulk_progress import (
+        BulkProgress,
+        BulkResult,
+        BulkWait,
+        Halt,
+        ItemOutcome,
+        ItemResult,
     )
     from kdm_core.errors import (
         ERRORS,
@@ -270,6 +272,7 @@ _PARTS = (
     "parking",
     "attribution",
     "bulk",
+    "bulk_progress",
     "history",
     "tracking",
 )

@@ -126,7 +126,7 @@ async def test_an_autoscaler_puts_back_what_is_out_of_its_bounds_as_kdm_says(
     assert effects(await harness.set(asked, override=True)) == [Effect.REVERTS]
 
     reverted = await harness.until(lambda found: found.replicas.desired == bound)
-    # Seen on v1.36.3: after the autoscaler's write managedFields names nobody who holds the count.
+    # Seen on v1.36.3: a write through scale has no time in managedFields.
     assert reverted.last_change is None or reverted.last_change.manager == "kube-controller-manager"
 
 

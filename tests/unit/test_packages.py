@@ -68,7 +68,12 @@ def foreign(names: set[str]) -> set[str]:
 
 
 def test_the_core_needs_the_standard_library_and_attrs_alone() -> None:
-    assert foreign(imported_by("import kdm_core")) == {"attr", "attrs", "kdm_core"}
+    assert foreign(imported_by("from kdm_core import *")) == {"attr", "attrs", "kdm_core"}
+
+
+def test_the_core_brings_only_what_is_asked_for() -> None:
+    """A command that needs the errors alone does not pay for the rest."""
+    assert foreign(imported_by("import kdm_core.errors")) == {"kdm_core"}
 
 
 def test_the_memory_adapter_needs_no_more_than_the_core() -> None:
@@ -169,6 +174,8 @@ def extras_of(path: str) -> list[str]:
     """Return the extras that a file of src may take for granted."""
     if path.startswith(("kdm_core/testing/",)):
         return ["testing"]
+    if path.startswith("kdm_adapters/remote/"):
+        return ["remote"]
     if path.startswith("kdm_adapters/kubernetes/"):
         return ["kubernetes"]
     if path.endswith("/tracing.py"):
@@ -195,10 +202,14 @@ def third_party_imports(path: Path) -> set[str]:
 def test_a_package_declares_what_it_offers(name: str) -> None:
     """``__all__`` is every public name, sorted: constants, classes, functions."""
     package = importlib.import_module(name)
+    for each in getattr(package, "__all__", []):
+        getattr(package, each)  # some come when they are asked for
     public = [
         each
         for each, value in vars(package).items()
-        if not each.startswith("_") and not isinstance(value, ModuleType) and each != "annotations"
+        if not each.startswith("_")
+        and not isinstance(value, ModuleType)
+        and each not in {"annotations", "import_module", "TYPE_CHECKING"}
     ]
     assert list(getattr(package, "__all__", [])) == sorted(public, key=kind_and_name)
 

@@ -19,7 +19,7 @@ class ServiceInstrument:
         """An attempt to change a count ended; ``outcome`` is a value of :class:`~kdm_core.model.Outcome`."""
 
     def bulk_item(self, outcome: str) -> None:
-        """An item of a batch ended; ``outcome`` is a value of :class:`~kdm_core.bulk.ItemOutcome`."""
+        """An item of a batch ended; ``outcome`` is a value of :class:`~kdm_core.bulk_progress.ItemOutcome`."""
 
     def owner_conflict(self, kind: str, *, overridden: bool) -> None:
         """A count was asked for that an owner of this kind changes back: refused, or written all the same."""

@@ -9,21 +9,8 @@ from typing import Any, Final, Protocol
 
 from attrs import evolve, frozen
 
-from kdm_core.bulk import (
-    AT_A_TIME,
-    BATCH_S,
-    BulkProgress,
-    BulkResult,
-    BulkWait,
-    Halt,
-    ItemOutcome,
-    ItemResult,
-    OnError,
-    Park,
-    Plan,
-    Planned,
-    Restore,
-)
+from kdm_core.bulk import AT_A_TIME, BATCH_S, OnError, Park, Plan, Planned, Restore
+from kdm_core.bulk_progress import BulkProgress, BulkResult, BulkWait, Halt, ItemOutcome, ItemResult
 from kdm_core.errors import AuditUnavailable, Contended, KdmError, NotTried, Unavailable
 from kdm_core.model import Caller, DeploymentRef
 from kdm_core.ports import ServiceInstrument

@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Container
 from typing import Final
 
-from kdm_core.bulk import AT_A_TIME, Bulk, BulkProgress, BulkResult, BulkWait, Halt, OnError
+from kdm_core.bulk import AT_A_TIME, Bulk, OnError
+from kdm_core.bulk_progress import BulkProgress, BulkResult, BulkWait, Halt
 from kdm_core.errors import BulkRefused, PlanChanged
 from kdm_core.model import LOCAL, Caller
 from kdm_core.ports import DeploymentRepository

@@ -20,6 +20,7 @@ CUSTOM: Final = {"Certificate", "PrometheusRule", "ServiceMonitor"}
 
 # What checkov finds, by kind and check, and why it stays. What it finds besides fails, and what it finds no longer too.
 ACCEPTED: Final = {
+    ("CronJob", "CKV_K8S_11"): "no CPU limit, as below",
     ("Deployment", "CKV_K8S_11"): "no CPU limit: throttling would make every request wait",
     ("Deployment", "CKV_K8S_15"): "an image named by version or digest need not be pulled again at each start",
     ("Deployment", "CKV_K8S_38"): "reading and scaling Deployments is what the token is for",

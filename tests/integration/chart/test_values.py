@@ -23,6 +23,8 @@ SECURED: dict[str, Any] = {"tls": {**SERVER, "clientCa": {"existingSecret": "ca"
 DERIVED = {
     "kubeconfig", "context", "namespaces", "tls_cert", "tls_key", "tls_client_ca", "tls_client_crl", "policy_file",
     "owners", "events",
+    "parking",
+    "parking_namespace",
 }  # fmt: skip
 LEFT_OUT = {"dev"}
 

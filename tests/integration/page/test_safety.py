@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from kdm_core.labels import Labels
 from kdm_core.model import DeploymentCondition
 
 from .test_table import row
-from .world import World, started
+from .world import started
 
 HOSTILE = [
     "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>",
@@ -95,76 +94,6 @@ async def test_a_page_of_another_origin_can_neither_read_nor_write(
     assert "kdm" not in framed
     server.close()
     await server.wait_closed()
-
-
-async def _session(client: httpx.AsyncClient, world: World) -> str:
-    answer = await client.get(world.ui.address)
-    assert answer.status_code == 200
-    return answer.headers["set-cookie"]
-
-
-async def test_the_token_is_exchanged_once_for_a_cookie_that_scripts_cannot_read() -> None:
-    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
-        assert (await client.get("/ui")).status_code == 401
-        assert (await client.get("/api/v2/deployments")).json()["code"] == "unauthenticated"
-        assert (await client.get("/open/wrong")).status_code == 403
-        cookie = await _session(client, world)
-        assert re.fullmatch(r"kdm-ui-\d+=[\w-]{43}; HttpOnly; SameSite=Strict; Path=/", cookie)
-        assert world.ui.token not in cookie
-        assert (await client.get(world.ui.address)).status_code == 403
-        assert (await client.get("/ui")).status_code == 200
-        assert (await client.get("/api/v2/deployments")).status_code == 200
-        client.cookies.clear()
-        wrong = {"cookie": cookie.partition(";")[0] + "x"}
-        assert (await client.get("/ui", headers=wrong)).status_code == 401
-
-
-async def test_a_name_that_leads_here_by_dns_is_refused() -> None:
-    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
-        await _session(client, world)
-        port = world.url.rpartition(":")[2]
-        for host in ("rebound.test", f"rebound.test:{port}", "127.0.0.1", f"127.0.0.1.rebound.test:{port}", ""):
-            assert (await client.get("/ui", headers={"host": host})).status_code in {400, 421}, host
-            write = await client.put(
-                "/api/v2/namespaces/shop/deployments/checkout/replicas", json={"replicas": 0}, headers={"host": host}
-            )
-            assert write.status_code in {400, 421}
-        assert (await client.get("/ui", headers={"host": f"localhost:{port}"})).status_code == 200
-        assert world.find("shop/checkout").replicas.desired == 5
-
-
-async def test_what_a_browser_sends_for_another_page_is_not_passed_on() -> None:
-    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
-        await _session(client, world)
-        path = "/api/v2/namespaces/shop/deployments/checkout/replicas"
-        ours = {"origin": world.url, "sec-fetch-site": "same-origin"}
-        for fields in (
-            {"origin": "http://127.0.0.1:1"}, {"origin": "null"}, {"origin": world.url.replace("http", "https")},
-            {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"sec-fetch-site": "none"},
-        ):  # fmt: skip
-            refused = await client.put(path, json={"replicas": 0}, headers=fields)
-            assert (refused.status_code, refused.json()["code"]) == (403, "cross-origin"), fields
-            assert refused.json()["written"] is False
-        assert (
-            await client.put(path, content=b"{}", headers={"content-type": "text/plain", **ours})
-        ).status_code == 415
-        assert (await client.request("DELETE", path, headers=ours)).status_code == 404
-        assert (await client.get("/deployments", headers=ours)).status_code == 404
-        assert (await client.put(path, content=b" " * 70_000, headers=ours)).status_code == 413
-        assert world.find("shop/checkout").replicas.desired == 5
-        assert (await client.put(path, json={"replicas": 6}, headers=ours)).status_code == 200
-        assert world.find("shop/checkout").replicas.desired == 6
-
-
-async def test_a_kdm_that_does_not_answer_is_said_so_with_whether_anything_was_written() -> None:
-    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
-        await _session(client, world)
-        nobody = socket.create_server(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
-        nobody.close()
-        world.ui.upstream._client.base_url = httpx.URL(f"https://localhost:{port}")
-        failed = await client.put("/api/v2/namespaces/shop/deployments/checkout/replicas", json={"replicas": 6})
-        assert (failed.status_code, failed.json()["code"], failed.json()["written"]) == (502, "unreachable", False)
 
 
 async def test_the_token_is_in_no_list_of_processes_and_no_log(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Owners in API v2: shown with a Deployment, named by a conflict, overridden by who may; not in the RFD dialects."""
+"""Owners in API v2: shown with a Deployment, named by a conflict, overridden by who may; the RFD dialects know none."""
 
 from __future__ import annotations
 

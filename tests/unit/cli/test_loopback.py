@@ -1,0 +1,151 @@
+"""`kdm ui`'s server: who is let in, what is passed on, and what is said where nothing can be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from integration.page.world import World, access, ref, started
+from kdm_cli import ui
+from kdm_cli.upstream import Access, InvalidAccess, Upstream
+from kdm_http.page.files import page
+
+
+async def _session(client: httpx.AsyncClient, world: World) -> str:
+    answer = await client.get(world.ui.address)
+    assert answer.status_code == 200
+    return answer.headers["set-cookie"]
+
+
+async def test_the_token_is_exchanged_once_for_a_cookie_that_scripts_cannot_read() -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        assert (await client.get("/ui")).status_code == 401
+        assert (await client.get("/api/v2/deployments")).json()["code"] == "unauthenticated"
+        assert (await client.get("/open/wrong")).status_code == 403
+        cookie = await _session(client, world)
+        assert re.fullmatch(r"kdm-ui-\d+=[\w-]{43}; HttpOnly; SameSite=Strict; Path=/", cookie)
+        assert world.ui.token not in cookie
+        assert (await client.get(world.ui.address)).status_code == 403
+        assert (await client.get("/ui")).status_code == 200
+        assert (await client.get("/api/v2/deployments")).status_code == 200
+        client.cookies.clear()
+        wrong = {"cookie": cookie.partition(";")[0] + "x"}
+        assert (await client.get("/ui", headers=wrong)).status_code == 401
+
+
+async def test_a_name_that_leads_here_by_dns_is_refused() -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        port = world.url.rpartition(":")[2]
+        for host in ("rebound.test", f"rebound.test:{port}", "127.0.0.1", f"127.0.0.1.rebound.test:{port}", ""):
+            assert (await client.get("/ui", headers={"host": host})).status_code in {400, 421}, host
+            write = await client.put(
+                "/api/v2/namespaces/shop/deployments/checkout/replicas", json={"replicas": 0}, headers={"host": host}
+            )
+            assert write.status_code in {400, 421}
+        assert (await client.get("/ui", headers={"host": f"localhost:{port}"})).status_code == 200
+        assert world.find("shop/checkout").replicas.desired == 5
+
+
+async def test_what_a_browser_sends_for_another_page_is_not_passed_on() -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        path = "/api/v2/namespaces/shop/deployments/checkout/replicas"
+        ours = {"origin": world.url, "sec-fetch-site": "same-origin"}
+        for fields in (
+            {"origin": "http://127.0.0.1:1"}, {"origin": "null"}, {"origin": world.url.replace("http", "https")},
+            {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"sec-fetch-site": "none"},
+        ):  # fmt: skip
+            refused = await client.put(path, json={"replicas": 0}, headers=fields)
+            assert (refused.status_code, refused.json()["code"]) == (403, "cross-origin"), fields
+            assert refused.json()["written"] is False
+        assert (
+            await client.put(path, content=b"{}", headers={"content-type": "text/plain", **ours})
+        ).status_code == 415
+        assert (await client.request("DELETE", path, headers=ours)).status_code == 404
+        assert (await client.get("/deployments", headers=ours)).status_code == 404
+        assert (await client.put(path, content=b" " * 70_000, headers=ours)).status_code == 413
+        assert world.find("shop/checkout").replicas.desired == 5
+        assert (await client.put(path, json={"replicas": 6}, headers=ours)).status_code == 200
+        assert world.find("shop/checkout").replicas.desired == 6
+
+
+async def test_a_kdm_that_does_not_answer_is_said_so_with_whether_anything_was_written() -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        nobody = socket.create_server(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        nobody.close()
+        world.ui.upstream._client.base_url = httpx.URL(f"https://localhost:{port}")
+        failed = await client.put("/api/v2/namespaces/shop/deployments/checkout/replicas", json={"replicas": 6})
+        assert (failed.status_code, failed.json()["code"], failed.json()["written"]) == (502, "unreachable", False)
+
+
+async def test_files_are_given_compressed_and_once() -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        assert (await client.get("/")).headers["location"] == "/ui"
+        index = await client.get("/ui")
+        assert "staging-eu" in index.text
+        for path in ("/ui", f"/ui/{page('staging-eu').directory}/app.js"):
+            found = await client.get(path, headers={"accept-encoding": "gzip"})
+            assert (found.status_code, found.headers["content-encoding"]) == (200, "gzip")
+            again = await client.get(path, headers={"accept-encoding": "gzip", "if-none-match": found.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+        assert (await client.get("/ui/0123456789abcdef/app.js")).status_code == 404
+        assert (await client.post("/ui")).status_code == 404
+
+
+async def test_a_stream_is_passed_on_as_it_comes_and_ends_when_the_browser_leaves() -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        async with client.stream("GET", "/api/v2/deployments?watch=true") as answer:
+            assert answer.headers["content-type"] == "text/event-stream"
+            text = ""
+            async for piece in answer.aiter_text():
+                text += piece
+                if "event: synced" in text and "modified" not in text:
+                    world.cluster.scale(ref("shop/checkout"), 9)
+                if "event: modified" in text:
+                    break
+        assert "event: present" in text
+        open_streams = world.ui.upstream._client._transport._pool.connections  # type: ignore[attr-defined]
+        while any(not each.is_idle() and not each.is_closed() for each in open_streams):  # noqa: ASYNC110 - httpx tells nobody
+            await asyncio.sleep(0)
+
+
+async def test_a_renewed_certificate_is_used_from_the_next_request_on(tmp_path: Path) -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        mine = access("https://localhost")
+        files = [tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem")]
+        for source, copy in zip(mine[1:], files, strict=True):
+            shutil.copy(str(source), copy)
+        world.ui.upstream._access = Access(world.api_url, *files)
+        assert (await client.get("/api/v2")).json()["user"]["name"] == "dev-admin"
+        viewer = access("https://localhost", "dev-viewer")
+        for source, copy in zip(viewer[2:], files[1:], strict=True):
+            shutil.copy(str(source), copy)
+            os.utime(copy, ns=(1, 1))
+        assert (await client.get("/api/v2")).json()["user"]["name"] == "dev-viewer"
+        files[1].write_text("no certificate")
+        failed = await client.put("/api/v2/namespaces/shop/deployments/checkout/replicas", json={"replicas": 6})
+        assert (failed.status_code, failed.json()["written"]) == (502, False)
+        assert world.find("shop/checkout").replicas.desired == 5
+
+
+def test_what_cannot_be_shown_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ui.show(Access("http://kdm.test")) == 2
+    assert "https://" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert ui.show(access("https://localhost:1"), port=taken.getsockname()[1]) == 1
+    assert capsys.readouterr().err.startswith("kdm: cannot listen on 127.0.0.1:")
+    with pytest.raises(InvalidAccess):
+        Upstream(Access("https://kdm.test", cert="/nowhere.pem"))
