@@ -21,12 +21,6 @@ from .workloads import create_deployments, deployment
 
 DEADLINE_S = 60.0
 ALICE = Caller(Identity("alice"), "request-1")
-EVENTS_ROLE = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "Role",
-    "metadata": {"name": "kdm-events"},
-    "rules": [{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}],
-}
 
 
 @asynccontextmanager
@@ -134,10 +128,12 @@ async def test_racing_with_kubectl_and_another_kdm_every_own_write_is_there_once
         assert {each.manager for each in changes} == {"kdm"}
 
 
-def announcing(cluster: Cluster, namespace: str, log: Path, *, events: bool = True) -> KdmProcess:
+def announcing(
+    cluster: Cluster, namespace: str, log: Path, *, events: bool = True, allowed: bool = False
+) -> KdmProcess:
     """A kdm with the documented Role, as a process."""
     kubeconfig = cluster.service_account_kubeconfig(namespace, "kdm")
-    bind_documented_role(cluster, namespace)
+    bind_documented_role(cluster, namespace, events=allowed)
     return KdmProcess(
         {
             "REPOSITORY": "kubernetes",
@@ -155,10 +151,7 @@ def metric(kdm: KdmProcess, series: str) -> float:
 
 def test_kubectl_describe_shows_who_scaled_it_and_why(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
     create_deployments(cluster.kubeconfig, namespace, [deployment("web", 1)])
-    with announcing(cluster, namespace, tmp_path / "log") as kdm, kdm.client() as client:
-        cluster.kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(EVENTS_ROLE))
-        cluster.kubectl("create", "rolebinding", "kdm-events", f"-n{namespace}", "--role=kdm-events",
-                        f"--serviceaccount={namespace}:kdm")  # fmt: skip
+    with announcing(cluster, namespace, tmp_path / "log", allowed=True) as kdm, kdm.client() as client:
         kdm.wait_ready()
         url = f"/api/v2/namespaces/{namespace}/deployments/web"
         assert client.get("/api/v2").json()["features"]["history"] is True

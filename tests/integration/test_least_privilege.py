@@ -117,7 +117,7 @@ def unbind(cluster: Cluster, namespace: str) -> None:
 
 
 def bind_documented_role(
-    cluster: Cluster, namespace: str, account_namespace: str = "", *, owners: bool = False
+    cluster: Cluster, namespace: str, account_namespace: str = "", *, owners: bool = False, events: bool = False
 ) -> None:
     """Apply the Role as it is printed, in another namespace, and bind the service account ``kdm`` to it.
 
@@ -126,11 +126,16 @@ def bind_documented_role(
         namespace: Where the Role is to hold.
         account_namespace: Where the account is, if it is elsewhere.
         owners: Whether it has the rule for owners, too.
+        events: Whether it has the one for Events, too.
     """
-    printed, for_owners = re.findall(r"^```yaml\n(.*?)^```", SECURITY.read_text(), re.MULTILINE | re.DOTALL)
+    printed, for_owners, for_events, *_ = re.findall(
+        r"^```yaml\n(.*?)^```", SECURITY.read_text(), re.MULTILINE | re.DOTALL
+    )
     role = yaml.safe_load(printed)
     if owners:
         role["rules"] += yaml.safe_load(for_owners)
+    if events:
+        role["rules"] += yaml.safe_load(for_events)
     role["metadata"]["namespace"] = namespace
     cluster.kubectl("apply", "-f", "-", input=json.dumps(role))
     cluster.kubectl(

@@ -113,7 +113,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
             each: asyncio.Event() for each in (ALL_NAMESPACES, *(source.name for source in self._sources))
         }
         self._subscribers: set[Subscriber] = set()
-        self._followed = Followed(self._said)
+        self._followed = Followed(lambda ref: self._beneath.get(ref, self._snapshot.get(ref)))
         self._awaited = {each.name: AwaitedVersions() for each in self._sources}
         # Of our own writes that the watch has not delivered: what it delivered last.
         self._beneath: dict[DeploymentRef, Deployment | None] = {}
@@ -240,7 +240,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
     def observed(self, ref: DeploymentRef) -> Observation:
         """See the port."""
         self._sources.check_watched(ref.namespace)
-        return self._sources.observed(ref, self._said(ref))
+        return self._sources.observed(ref, self._beneath.get(ref, self._snapshot.get(ref)))
 
     def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
         """See the port."""
@@ -253,9 +253,6 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
     def heal_watch(self) -> None:
         """See again, and catch up."""
         self.faults.disconnected = False
-
-    def _said(self, ref: DeploymentRef) -> Deployment | None:
-        return self._beneath.get(ref, self._snapshot.get(ref))
 
     def _look(self) -> None:
         """Begin or cease to see the cluster, as the faults have it."""

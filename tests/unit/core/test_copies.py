@@ -37,6 +37,8 @@ from kdm_core import (
     BulkWait,
     Caller,
     ChangeKind,
+    ChangePage,
+    CountChange,
     Deployment,
     DeploymentChange,
     DeploymentCondition,
@@ -44,10 +46,12 @@ from kdm_core import (
     Effect,
     Expect,
     Health,
+    HistoryQuery,
     Identity,
     ItemOutcome,
     ItemResult,
     LabelSelector,
+    LastChange,
     Observation,
     OnBound,
     OnError,
@@ -113,6 +117,8 @@ def of_kubernetes() -> Deployment:
     return found
 
 
+CHANGE: Final = CountChange(WEB, "u", 1000, 3, 5, "kdm", "alice", "sale", "r", "b", "7", gap=True, number=3)
+
 VALUES: Final = [
     WEB,
     of_memory(),
@@ -137,6 +143,10 @@ VALUES: Final = [
     Target("u", "5", 3),
     RolloutResult(RolloutOutcome.BLOCKED, Target("u", "5", 3), WaitFor.READY, 5.0, "m", ("w",), of_memory()),
     Verdict(RolloutOutcome.DONE, warnings=("w",)),
+    CHANGE,
+    ChangePage((CHANGE,), 1000, 7),
+    HistoryQuery("shop", SELECTOR, 1000, 5, 7),
+    LastChange(1000, "kdm", "alice", "sale"),
     SELECTOR,
     SELECTOR.requirements[0],
     Query("shop", SELECTOR, 10, WEB, frozenset({RolloutState.STALLED})),
@@ -290,6 +300,7 @@ def test_no_public_value_is_left_out_here() -> None:
         "kdm_adapters.memory.",
         "kdm_core.service.",
         "kdm_core.testing",
+        "kdm_core.tracks",
     )
     names = [
         name
