@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
@@ -133,7 +133,7 @@ def _decode(body: bytes, rule: str, number: str, *, decimals: bool) -> Any:
         raise BadRequest(f"the body is not UTF-8: {rule}") from error
     except json.JSONDecodeError as error:
         raise BadRequest(f"malformed JSON at character {error.pos + 1}, {error.msg}: {rule}") from error
-    except ValueError as error:  # an integer of thousands of digits
+    except (ValueError, InvalidOperation) as error:  # an integer of thousands of digits, an exponent of twenty
         raise BadRequest(f"{number} is out of all bounds: {rule}") from error
 
 

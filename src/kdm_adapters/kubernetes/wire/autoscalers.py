@@ -8,6 +8,7 @@ import msgspec
 from attrs import frozen
 
 from kdm_adapters.kubernetes.wire.json_decoding import Decoder, Metadata
+from kdm_adapters.kubernetes.wire.marks import named
 from kdm_core.model import DeploymentRef
 from kdm_core.owners import DEFAULT_MIN, Owner, OwnerType
 
@@ -91,5 +92,5 @@ def _owner(metadata: _Metadata, spec: _Spec) -> Owner:
     bounds = (DEFAULT_MIN if spec.min_replicas is None else spec.min_replicas, spec.max_replicas)
     for each in metadata.owner_references or ():
         if each.controller and each.kind == "ScaledObject" and each.api_version.startswith(_KEDA):
-            return Owner(each.kind, each.name, *bounds, type=OwnerType.SCALED_OBJECT)
+            return Owner(each.kind, named(each.name), *bounds, type=OwnerType.SCALED_OBJECT)
     return Owner("HorizontalPodAutoscaler", metadata.name, *bounds, type=OwnerType.AUTOSCALER)

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from kdm_adapters.kubernetes.wire.marks import TRACKING_ID, TRACKING_ID_BYTES, Write
+from kdm_adapters.kubernetes.wire.marks import TRACKING_ID, TRACKING_ID_BYTES, Write, time_of
 
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -96,6 +96,6 @@ def controller(owner_references: bytes) -> tuple[str, str] | None:
 
 def _epoch_s(time: str) -> int:
     try:
-        return int(datetime.fromisoformat(time).timestamp())
+        return time_of(int(datetime.fromisoformat(time).timestamp()))
     except (ValueError, OverflowError):
         return 0

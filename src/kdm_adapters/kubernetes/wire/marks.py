@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from kdm_adapters.kubernetes.wire.words import plain
 from kdm_core.owners import Owner, OwnerType
 
 TRACKING_ID: Final = "argocd.argoproj.io/tracking-id"
@@ -26,6 +27,13 @@ _ARGO_MANAGERS: Final = frozenset({"argocd-controller", "argocd-application-cont
 
 _UPDATES_OF_APPLIERS: Final = frozenset({"kubectl-client-side-apply", "helm"})
 """Managers that write with an update what was applied: ``kubectl apply`` without ``--server-side``, and Helm 3."""
+
+
+MAX_OWNER_CHARS: Final = 256
+"""How much of an owner's kind or name is shown, in characters: a name has at most 253, an annotation anything."""
+
+_LAST_TIME: Final = 253_402_300_799
+"""The end of the year 9999 in seconds since the epoch: RFC 3339 has no later time."""
 
 
 class Write(NamedTuple):
@@ -48,6 +56,16 @@ class Marks(NamedTuple):
 
 
 NO_MARKS: Final = Marks()
+
+
+def named(name: str) -> str:
+    """Return an owner's kind or name as it can be shown: the API server takes anything in an owner reference."""
+    return name if len(name) <= MAX_OWNER_CHARS and name.isprintable() else plain(name, MAX_OWNER_CHARS)
+
+
+def time_of(seconds: int) -> int:
+    """Return a time as it can be shown; 0 for one that makes no sense. Whoever writes the object may claim any."""
+    return seconds if 0 < seconds <= _LAST_TIME else 0
 
 
 def newest(writes: Iterable[Write]) -> Write | None:
@@ -74,17 +92,18 @@ def owners(marks: Marks, labels: Mapping[str, str], namespace: str, name: str) -
     """
     found: list[Owner] = []
     if marks.controller is not None:
-        found.append(Owner(*marks.controller, type=OwnerType.OPERATOR))
+        kind, controller = (named(each) for each in marks.controller)
+        found.append(Owner(kind, controller, type=OwnerType.OPERATOR))
     if marks.tracking_id:
         application, _, tracked = marks.tracking_id.partition(":")
         if application and tracked == f"apps/Deployment:{namespace}/{name}":
-            found.append(Owner("Application", application, type=OwnerType.ARGO_CD))
+            found.append(Owner("Application", named(application), type=OwnerType.ARGO_CD))
     for label, manager, kind, type_ in _FLUX:
         if label in labels:
             holds = any(each.manager == manager for each in marks.writes)
             found.append(Owner(kind, labels[label], type=type_, holds=holds))
     appliers = dict.fromkeys(each.manager for each in marks.writes if _will_apply_again(each))
-    return (*found, *(Owner("FieldManager", manager, type=OwnerType.APPLIER, holds=True) for manager in appliers))
+    return (*found, *(Owner("FieldManager", named(manager), type=OwnerType.APPLIER, holds=True) for manager in appliers))
 
 
 def _will_apply_again(write: Write) -> bool:

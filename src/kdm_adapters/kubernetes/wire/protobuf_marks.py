@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kdm_adapters.kubernetes.wire.json_marks import holds_replicas
-from kdm_adapters.kubernetes.wire.marks import TRACKING_ID_BYTES, Write
+from kdm_adapters.kubernetes.wire.marks import TRACKING_ID_BYTES, Write, time_of
 from kdm_adapters.kubernetes.wire.protobuf_fields import Fields, Kind, entries, extent
 
 _INT, _OPTIONAL_INT, _BYTES = Kind.INT, Kind.OPTIONAL_INT, Kind.BYTES
@@ -39,7 +39,7 @@ def writes(managed_fields: bytes) -> tuple[Write, ...]:
         if managed_fields.find(_REPLICAS, spec, end) >= 0:
             manager, operation, at, fields = _MANAGED_FIELDS.read(managed_fields[begin:end])
             if holds_replicas(fields):
-                found = (*found, Write(manager.decode(), operation.decode(), at or 0))
+                found = (*found, Write(manager.decode(), operation.decode(), time_of(at or 0)))
         spec = managed_fields.find(_SPEC, end)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,15 @@ def test_an_autoscaler_is_read_as_the_controller_reads_it() -> None:
     assert autoscaler(head + spec % (b"apps/v1beta2", b"Deployment")).target == WEB, "the group counts, not the version"
     for api_version, kind in ((b"apps/v1", b"StatefulSet"), (b"example.org/v1", b"Deployment"), (b"v1", b"Deployment")):
         assert autoscaler(head + spec % (api_version, kind)).target is None
+
+
+def test_a_scaled_objects_name_is_one_short_line_whatever_somebody_wrote_there() -> None:
+    """The API server takes any name in an owner reference."""
+    reference = {"apiVersion": "keda.sh/v1", "kind": "ScaledObject", "name": "a\nb" * 5000, "controller": True}
+    metadata = {"namespace": "shop", "name": "hpa", "uid": "u", "resourceVersion": "7", "ownerReferences": [reference]}
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    owner = autoscaler(json.dumps({"metadata": metadata, "spec": {"scaleTargetRef": target}}).encode()).owner
+    assert (owner.type, str(owner).isprintable(), len(owner.name) < 300) == (OwnerType.SCALED_OBJECT, True, True)
 
 
 def test_what_is_no_autoscaler_is_left_out() -> None:

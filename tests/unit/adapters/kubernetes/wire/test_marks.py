@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes.client import ApiClient
 
+from kdm_adapters.kubernetes.wire.marks import named
 from kdm_adapters.kubernetes.wire.readers import Readers
 from kdm_core.attribution import LastChange
 from kdm_core.model import Deployment
@@ -109,7 +110,8 @@ def _time_of(entry: Any) -> float:
 
 def _owners(whole: Any) -> list[Owner]:
     meta, holders = whole.metadata, _holders(whole)
-    found = [Owner(each.kind, each.name, type=OPERATOR) for each in meta.owner_references or [] if each.controller][:1]
+    controllers = [each for each in meta.owner_references or [] if each.controller][:1]
+    found = [Owner(named(each.kind), named(each.name), type=OPERATOR) for each in controllers]
     app, _, rest = (meta.annotations or {}).get(TRACKING_ID, "").partition(":")
     if app and rest == "apps/Deployment:shop/web":
         found.append(Owner("Application", app, type=ARGO_CD))
@@ -208,6 +210,32 @@ def test_marks_that_json_leaves_null_are_none() -> None:
         line = json.dumps({"type": "ADDED", "object": broken}).encode() + b"\n"
         (event,) = Readers(owners=True).events("application/json").feed(line)
         assert event.deployment == evolve(WEB, last_change=last_change), told  # type: ignore[union-attr]
+
+
+@either_format
+def test_a_time_that_nobody_could_show_is_none(wire: WireFormat) -> None:
+    """Who may write the Deployment may claim any time. It must not cost those who list it their answer."""
+    for time in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1969-12-31T23:59:59Z"):
+        found = _read(wire, owners=True, managedFields=[_entry("kdm", time, HOLDING)])
+        assert found.last_change == LastChange(0, "kdm"), time
+
+
+@either_format
+def test_an_owners_name_is_one_short_line_whatever_somebody_wrote_there(wire: WireFormat) -> None:
+    """Annotations and owner references may have any characters, and any length."""
+    bad = "a\nb\x1b[2J" + "x" * 5000
+    told = {
+        "annotations": {TRACKING_ID: f"{bad}:apps/Deployment:shop/web"},
+        "ownerReferences": [
+            {"apiVersion": "v1", "kind": f"Shop{bad}", "name": bad, "uid": "u", "controller": True}
+        ],
+        "managedFields": [_entry(f"helm{bad}", "2026-11-26T17:00:00Z", HOLDING) | {"operation": "Apply"}],
+    }
+    owners = _read(wire, owners=True, **told).owners
+    assert len(owners) == 3
+    for each in owners:
+        assert str(each).isprintable()
+        assert max(len(each.kind), len(each.name)) < 300
 
 
 @either_format

@@ -149,6 +149,16 @@ async def test_a_mistake_writes_nothing_and_says_what_it_is(stage: Stage, body: 
     assert stage.cluster.version == version
 
 
+@pytest.mark.parametrize("number", ["1e9999999999999999999", "1e-9999999999999999999", "9" * 5000])
+async def test_a_number_that_nothing_can_hold_is_a_mistake_and_no_internal_error(stage: Stage, number: str) -> None:
+    client = await stage.client()
+    await client.handshake()
+    body = b'{"select":{"all":true},"factor":%b}' % number.encode()
+    answer = await client.request(SCALE, method="POST", body=body, headers="content-type: application/json\r\n")
+    found = problem(answer, 400, "invalid-request")
+    assert (found["written"], "out of all bounds" in found["detail"]) == (False, True)
+
+
 async def test_conditions_that_mean_nothing_are_refused(stage: Stage) -> None:
     asked = SHOP | {"replicas": 1}
     conditions: list[dict[str, Any]] = [{"If_Match": "*"}, {"If_Match": "no-quotes"}, {"If_None_Match": '"x"'}]
