@@ -206,6 +206,14 @@ class Planned:
         """Whether there is something to write."""
         return self.refusal is None and self.before != self.after
 
+    @property
+    def forgets(self) -> bool:
+        """Whether a restore leaves it alone, and forgets what is remembered of it: it must not come back some day."""
+        held, change = self.deployment, self.change
+        if held is None or held.parked is None or self.refusal is not None or self.changes:
+            return False
+        return isinstance(change, Restore) and change.park_id in {None, held.parked.park_id}
+
 
 @frozen
 class Plan:

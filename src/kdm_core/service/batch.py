@@ -11,7 +11,16 @@ from attrs import evolve, frozen
 
 from kdm_core.bulk import AT_A_TIME, BATCH_S, OnError, Park, Plan, Planned, Restore
 from kdm_core.bulk_progress import BulkProgress, BulkResult, BulkWait, Halt, ItemOutcome, ItemResult
-from kdm_core.errors import AuditUnavailable, Contended, KdmError, NotTried, Unavailable
+from kdm_core.errors import (
+    AuditUnavailable,
+    ChangedSinceParked,
+    Contended,
+    KdmError,
+    NotParked,
+    NotTried,
+    Unavailable,
+    WriteConflict,
+)
 from kdm_core.model import Caller, DeploymentRef
 from kdm_core.ports import ServiceInstrument
 from kdm_core.rollout import RolloutOutcome, RolloutResult, Target, WaitFor
@@ -138,6 +147,9 @@ class Batch:
             if each.changes:
                 async with self._slots:
                     result, target = await self._write(each)
+            elif each.forgets and not self._dry_run and not self._over():
+                async with self._slots:
+                    result, target = await self._forget(each), _target_of(each)
             else:
                 result, target = self._untouched(each), _target_of(each)
                 await asyncio.sleep(0)  # a record may reach the disk
@@ -163,8 +175,21 @@ class Batch:
         except Exception as error:  # noqa: BLE001 - what came of the others must not be lost with it
             return self._failure(item, error), None
         outcome = ItemOutcome.PLANNED if self._dry_run else ItemOutcome.DONE
-        result = ItemResult(item, outcome, deployment=scaled.deployment, warnings=(*warnings, *_mutated(item, scaled)))
+        new = tuple(each for each in (*warnings, *_mutated(item, scaled)) if each not in item.warnings)
+        result = ItemResult(item, outcome, deployment=scaled.deployment, warnings=new)
         return result, None if self._dry_run else scaled
+
+    async def _forget(self, item: Planned) -> ItemResult:
+        """Leave one item alone as it was planned, and have what is remembered of it put away."""
+        try:
+            await self._do(item)
+        except (ChangedSinceParked, NotParked, WriteConflict):
+            pass  # so it was planned; or somebody else has changed it again, and then it is not ours to judge
+        except KdmError as error:
+            return ItemResult(item, ItemOutcome.UNCHANGED, warnings=(f"it is still remembered as parked: {error}",))
+        except Exception as error:  # noqa: BLE001 - what came of the others must not be lost with it
+            return self._failure(item, error)
+        return ItemResult(item, ItemOutcome.UNCHANGED)
 
     async def _do(self, item: Planned) -> tuple[Scaled, tuple[str, ...]]:
         """Write one item, and return what was written, and what is to be said of it."""

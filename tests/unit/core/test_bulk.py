@@ -554,6 +554,56 @@ class TestParking:
             assert "somebody scaled it since it was parked with 3" in result.items[0].planned.warnings[0]
             assert repository.counts() == {"a": 7, "b": 3}
 
+    async def test_one_that_somebody_scaled_meanwhile_is_forgotten_and_stays_at_zero_when_somebody_stops_it(
+        self, repository: CountingRepository, audit: ListedAudit
+    ) -> None:
+        ref = repository.create("a", 3)
+        async with MemoryParkingLot() as lot:
+            service = DeploymentService(repository, parking=lot, audit=audit)
+            await service.scale_many(of_tier(Park("night")))
+            repository.cluster.scale(ref, 7)
+            await service.scale_many(of_tier(Restore("night")), dry_run=True)
+            await service.scale_many(of_tier(Restore("other")))
+            assert len(service.parked()) == 1, "it is another batch, or a trial"
+            audit.events.clear()
+            result = await service.scale_many(of_tier(Restore("night")))
+            assert (outcomes(result), result.complete) == ({"a": "unchanged"}, True)
+            assert service.parked() == ()
+            assert [(each.verb, each.batch) for each in audit.events] == [(Verb.RESTORE, result.batch)]
+            repository.cluster.scale(ref, 0)
+            assert outcomes(await service.scale_many(of_tier(Restore("night")))) == {"a": "unchanged"}
+            assert repository.counts() == {"a": 0}
+
+    async def test_one_that_is_awake_with_its_whole_count_is_not_parked_any_more(
+        self, repository: CountingRepository
+    ) -> None:
+        ref = repository.create("a", 3)
+        async with MemoryParkingLot() as lot:
+            service = DeploymentService(repository, parking=lot)
+            await service.park(ref, park_id="night")
+            await service.restore(ref, replicas=3)
+            assert outcomes(await service.scale_many(of_tier(Restore("night")))) == {"a": "unchanged"}
+            assert (repository.counts(), service.parked()) == ({"a": 3}, ())
+
+    async def test_what_could_not_be_forgotten_is_named(self, repository: CountingRepository) -> None:
+        ref = repository.create("a", 3)
+        async with MemoryParkingLot() as lot:
+            service = DeploymentService(repository, parking=lot)
+            await service.scale_many(of_tier(Park("night")))
+            repository.cluster.scale(ref, 7)
+            lot.unreachable = True
+            result = await service.scale_many(of_tier(Restore("night")))
+            assert outcomes(result) == {"a": "unchanged"}
+            assert "still remembered" in result.items[0].warnings[0]
+
+    async def test_what_an_owner_will_do_is_said_once(self, repository: CountingRepository) -> None:
+        ref = repository.create("a", 3)
+        repository.cluster.autoscalers.put(ref, "a", least=2, most=5)
+        async with MemoryParkingLot() as lot:
+            result = await DeploymentService(repository, parking=lot).scale_many(of_tier(Park("night")))
+        said = [*result.items[0].planned.warnings, *result.items[0].warnings]
+        assert [("stops scaling" in each) for each in said] == [True]
+
     async def test_a_park_that_is_overtaken_is_not_done(self, repository: CountingRepository) -> None:
         ref = repository.create("a", 3)
         repository.fails = {ref: "overtaken"}
