@@ -13,8 +13,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository
+from kdm_adapters.kubernetes.parking import ConfigMapParkingLot
 from kdm_core import DeploymentRef, Unavailable, WatchInstrument
 from kdm_core.testing.following import DEADLINE_S, Follower
+from kdm_core.testing.parking import RECORD, until_listed
 
 from .controlplane.access import Cluster
 from .controlplane.cluster import ControlPlane
@@ -115,6 +117,26 @@ async def repository(plane: ControlPlane, shop: str) -> AsyncIterator[Kubernetes
     async with repository:
         await repository.wait_synced(DEADLINE_S)
         yield repository
+
+
+async def test_what_is_parked_is_what_the_backup_says(plane: ControlPlane, shop: str, tmp_path: Path) -> None:
+    """The records go back with the cluster, and so does what kdm shows of them."""
+    parked, woken = DeploymentRef(shop, "web"), DeploymentRef(shop, "api")
+    async with ConfigMapParkingLot(ClusterConfig(kubeconfig=plane.kubeconfig), shop) as lot:
+        assert await lot.swap(parked, None, RECORD)
+        backup = plane.back_up(tmp_path)
+        go_on(plane, shop)
+        assert await lot.swap(woken, None, RECORD)
+        assert await lot.swap(parked, RECORD, None)
+        await until_listed(lot, {woken: RECORD})
+
+        plane.restore_backup(backup)
+        async with asyncio.timeout(NOTICED_S):
+            while dict(lot.list()) != {parked: RECORD}:
+                await asyncio.sleep(0.05)
+        assert await lot.read(parked) == RECORD
+        assert await lot.swap(parked, RECORD, None)
+        await until_listed(lot, {})
 
 
 async def test_own_writes_are_visible_at_once_after_a_restore(

@@ -89,6 +89,7 @@ class ConfigMapParkingLot(ParkingLot):
         self._tasks: list[asyncio.Task[None]] = []
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._seen: dict[str, ConfigMap] = {}
+        self._watched_last: dict[str, ConfigMap] = {}
         self._records: dict[str, dict[str, tuple[DeploymentRef, Parked] | None]] = {}
         store = ObjectStore[ConfigMap]()
         store.on_change = self._watched
@@ -205,11 +206,15 @@ class ConfigMapParkingLot(ParkingLot):
             raise ParkingFull(self._config_maps.where(name), f"{MAX_BYTES} bytes; restore some, or delete old keys")
 
     def _watched(self, kind: ChangeKind, found: ConfigMap) -> None:
+        name, before = found.ref.name, self._watched_last.pop(found.ref.name, None)
         if kind is not ChangeKind.DELETED:
+            self._watched_last[name] = found
+            if before is not None and before.uid == found.uid and older(found.resource_version, before.resource_version):
+                self._seen.pop(name, None)  # the cluster went back: what was seen is no more
             self._take(found)
-        elif (seen := self._seen.get(found.ref.name)) is None or seen.uid == found.uid:
-            self._seen.pop(found.ref.name, None)
-            self._show(found.ref.name, {})
+        elif (seen := self._seen.get(name)) is None or seen.uid == found.uid:
+            self._seen.pop(name, None)
+            self._show(name, {})
 
     def _take(self, found: ConfigMap) -> None:
         """Take in a ConfigMap, unless a newer state of it has been seen."""
@@ -257,6 +262,7 @@ class ConfigMapParkingLot(ParkingLot):
         """Forget everything and read it again: what is held is what another server said."""
         self._synced = False
         self._seen.clear()
+        self._watched_last.clear()
         for name in list(self._records):
             self._show(name, {})
         self._watches.reset()
