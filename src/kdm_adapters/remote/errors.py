@@ -40,6 +40,7 @@ EDGE: Final[Mapping[str, type[KdmError]]] = {
     "method-not-allowed": ClusterUnrecognized,
     "idempotency-key-in-flight": Unavailable,
     "too-many-streams": ClusterOverloaded,
+    "too-many-under-way": ClusterOverloaded,
     "no-stream-left": ClusterOverloaded,
     "request-timeout": ClusterTimeout,
 }

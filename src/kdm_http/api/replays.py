@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -25,6 +25,10 @@ KEPT_S: Final = 15 * 60.0
 MAX_RECORDS: Final = 8192
 MAX_BYTES: Final = 8 * 1024 * 1024
 """How many answers are kept in all, and of how many bytes. Beyond it the user who has the most loses the oldest."""
+
+MAX_UNDER_WAY: Final = 128
+"""How many writes under a key one user may have under way. They go on when their client leaves, so connections do not
+bound them; a user may have as many connections."""
 
 MAX_KEY_LENGTH: Final = 256
 """The longest key, in characters. A UUID has 36."""
@@ -113,16 +117,24 @@ class Replays:
         clock: Monotonic seconds.
         max_records: How many answers are kept in all.
         max_bytes: Of how many bytes.
+        max_under_way: How many writes of one user may be under way.
     """
 
     def __init__(
-        self, clock: Callable[[], float], *, max_records: int = MAX_RECORDS, max_bytes: int = MAX_BYTES
+        self,
+        clock: Callable[[], float],
+        *,
+        max_records: int = MAX_RECORDS,
+        max_bytes: int = MAX_BYTES,
+        max_under_way: int = MAX_UNDER_WAY,
     ) -> None:
+        self._max_under_way = max_under_way
         self._clock = clock
         self._max_records = max_records
         self._max_bytes = max_bytes
         self._shares: dict[str, _Share] = {}
         self._under_way: dict[tuple[str, Name], tuple[bytes, asyncio.Task[Answer]]] = {}
+        self._busy: Counter[str] = Counter()
         self._records = 0
         self._size = 0
 
@@ -140,7 +152,7 @@ class Replays:
             The answer.
 
         Raises:
-            Refused: The key belongs to another request, or its first request is still under way.
+            Refused: The key belongs to another request, its first request is still under way, or too many others are.
         """
         name = keyed.method, keyed.path, keyed.key
         self._expire(keyed.user)
@@ -165,6 +177,14 @@ class Replays:
                 written=None,
                 retry_after_s=1,
             )
+        if self._busy[keyed.user] >= self._max_under_way:
+            raise Refused(
+                "too-many-under-way",
+                429,
+                f"more than {self._max_under_way} requests of one identity with an Idempotency-Key are under way",
+                retry_after_s=1,
+            )
+        self._busy[keyed.user] += 1
         task = asyncio.ensure_future(self._recorded(keyed, name, write))
         self._under_way[keyed.user, name] = keyed.fingerprint, task
         return await asyncio.shield(task)  # the record is made even where the client does not wait for it
@@ -177,6 +197,9 @@ class Replays:
             return answer
         finally:
             del self._under_way[keyed.user, name]
+            self._busy[keyed.user] -= 1
+            if not self._busy[keyed.user]:
+                del self._busy[keyed.user]
 
     def _keep(self, keyed: Keyed, name: Name, answer: Answer) -> None:
         answer = answer._replace(head=_RETRY_AFTER(b"", answer.head))  # the same comes again however long one waits

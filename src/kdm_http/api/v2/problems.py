@@ -102,6 +102,14 @@ EDGE: Final = (
         retryable=True,
     ),
     Kind(
+        "too-many-under-way",
+        429,
+        "Too many under way",
+        "This client has as many requests with an Idempotency-Key under way as one user may have. Each goes on when its "
+        "connection ends. Nothing was done: ask again later, under the same key.",
+        retryable=True,
+    ),
+    Kind(
         "no-stream-left",
         503,
         "No stream left",

@@ -208,6 +208,29 @@ async def test_which_errors_are_kept(status: int, written: bool | None, retryabl
     assert await is_replayed(replays, "alice", "one") == kept
 
 
+async def test_clients_that_leave_cannot_pile_up_writes_without_end() -> None:
+    replays = Replays(Clock(), max_under_way=3)
+    release = asyncio.Event()
+
+    async def write() -> Answer:
+        await release.wait()
+        return Answer(200, b"", b"{}")
+
+    left = [asyncio.ensure_future(replays.answer(keyed("mallory", str(number)), write)) for number in range(3)]
+    await asyncio.sleep(0)
+    for each in left:
+        each.cancel()
+    await asyncio.wait(left)
+    with pytest.raises(Refused, match="more than 3") as caught:
+        await replays.answer(keyed("mallory", "more"), write)
+    assert (caught.value.status, caught.value.written) == (429, False)
+    await replays.answer(keyed("alice", "one"), answering())
+    release.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not await is_replayed(replays, "mallory", "more")
+
+
 async def test_a_write_goes_on_and_is_kept_when_nobody_waits_for_it() -> None:
     replays = Replays(Clock())
     entered, release = asyncio.Event(), asyncio.Event()
