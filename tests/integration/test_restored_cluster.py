@@ -132,7 +132,7 @@ async def test_what_is_parked_is_what_the_backup_says(plane: ControlPlane, shop:
 
         plane.restore_backup(backup)
         async with asyncio.timeout(NOTICED_S):
-            while dict(lot.list()) != {parked: RECORD}:
+            while dict(lot.list()) != {parked: RECORD}:  # noqa: ASYNC110 - a watch
                 await asyncio.sleep(0.05)
         assert await lot.read(parked) == RECORD
         assert await lot.swap(parked, RECORD, None)

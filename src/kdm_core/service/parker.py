@@ -176,4 +176,5 @@ class Parker(Rounds):
 
 def _said(parking: Parking, attempt: Attempt) -> Parking:
     """Return what came of it, with what the owners do to the count."""
+    attempt.nothing_sent = not parking.changed
     return evolve(parking, warnings=(*parking.warnings, *(each.message for each in attempt.owners)))

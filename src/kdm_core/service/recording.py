@@ -33,6 +33,7 @@ class Attempt:
         park_id: The batch that is parked or restored; "" where none is.
         owners: What the Deployment's owners do to the count.
         overridden: Those of them that change it back, and were overridden.
+        nothing_sent: Whether all was so already, and nothing was sent to the cluster.
         goes_on: Whether it goes on under another attempt, which then is the one to be recorded.
     """
 
@@ -41,6 +42,7 @@ class Attempt:
     new: object = None
     why: str = ""
     park_id: str = ""
+    nothing_sent: bool = False
     goes_on: bool = False
     owners: tuple[Judgement, ...] = ()
     overridden: tuple[Judgement, ...] = ()
@@ -137,7 +139,8 @@ class Recorder:
                         batch=batch,
                         park_id=attempt.park_id,
                         overrides=", ".join(str(each.owner) for each in attempt.overridden),
-                    )
+                    ),
+                    written=not (dry_run or attempt.nothing_sent),
                 )
 
     def untried(
@@ -201,7 +204,7 @@ class Recorder:
         for each in owners:
             self._instrument.owner_conflict(each.owner.kind, overridden=overridden)
 
-    def _record(self, event: AuditEvent) -> None:
+    def _record(self, event: AuditEvent, *, written: bool = False) -> None:
         if self._audit is None:
             return
         try:
@@ -209,9 +212,9 @@ class Recorder:
         except AuditUnavailable as error:
             _log.error("an audit event was lost: %s: %s", error, to_line(event).decode().rstrip())
             if event.outcome is Outcome.SUCCESS:
-                done = "dry run" if event.dry_run else "write"
-                message = f"the {done} was done, but not recorded: {error}"
-                raise AuditUnavailable(message, written=not event.dry_run) from error
+                nothing = "the dry run was done" if event.dry_run else "nothing had to be written"
+                done = "the write was done" if written else nothing
+                raise AuditUnavailable(f"{done}, but not recorded: {error}", written=written) from error
 
 
 def _outcome(error: KdmError) -> Outcome:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,10 +167,10 @@ def test_these_rights_are_enough_and_let_kdm_do_no_more(
             assert not may(*what), what
 
 
-def run_schedule(url: str, directory: Path, body: object) -> tuple[int, list[dict[str, Any]]]:
+def run_schedule(url: str, directory: Path, body: object, seconds: int = 0) -> tuple[int, list[dict[str, Any]]]:
     """Run what the CronJob's Pod runs."""
     done = subprocess.run(
-        [sys.executable, "-c", SCHEDULE.read_text(), url, str(directory), json.dumps(body), "0"],
+        [sys.executable, "-c", SCHEDULE.read_text(), url, str(directory), json.dumps(body), str(seconds)],
         capture_output=True,
         text=True,
         check=False,
@@ -176,11 +179,58 @@ def run_schedule(url: str, directory: Path, body: object) -> tuple[int, list[dic
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_the_schedules_script_parks_and_restores_and_names_what_it_leaves_alone(tmp_path: Path) -> None:
-    certificates = tmp_path / "client"
+def test_the_schedules_script_goes_on_until_the_cluster_answers_again(tmp_path: Path) -> None:
+    """A restore that is cut short in the morning leaves people without what they work on."""
+    certificates = client_certificates(tmp_path)
+    lost = {"outcome": "failed", "error": {"detail": "the cluster cannot be reached", "retryable": True}}
+    answers: list[tuple[int, dict[str, Any]]] = [
+        (207, {"items": [lost, {"outcome": "skipped"}], "summary": {"failed": 1}}),
+        (409, {"code": "idempotency-key-in-flight", "detail": "still under way", "retryable": True}),
+        (200, {"items": [{"outcome": "done"}, {"outcome": "unchanged"}], "summary": {"changed": 1}}),
+        (207, {"items": [{"outcome": "refused", "error": {"retryable": False}}], "summary": {"refused": 1}}),
+    ]
+    keys = []
+
+    class Kdm(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            keys.append(self.headers["Idempotency-Key"])
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status, answer = answers[len(keys) - 1]
+            body = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTS / "dev-server.pem", CERTS / "dev-server-key.pem")
+    with HTTPServer(("127.0.0.1", 0), Kdm) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            url = f"https://localhost:{server.server_port}"
+            code, said = run_schedule(url, certificates, {}, seconds=30)
+            assert (code, len(keys)) == (0, 3), said
+            assert keys[0] != keys[1] == keys[2], "under the first key the first answer would come again"
+            code, said = run_schedule(url, certificates, {}, seconds=30)
+            assert (code, len(keys)) == (1, 4), said
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def client_certificates(directory: Path) -> Path:
+    """Lay out a client's certificates as the Secret of a schedule does."""
+    certificates = directory / "client"
     certificates.mkdir()
     for name, file in (("ca.crt", "dev-ca"), ("tls.crt", "dev-admin"), ("tls.key", "dev-admin-key")):
         (certificates / name).write_bytes((CERTS / f"{file}.pem").read_bytes())
+    return certificates
+
+
+def test_the_schedules_script_parks_and_restores_and_names_what_it_leaves_alone(tmp_path: Path) -> None:
+    certificates = client_certificates(tmp_path)
     select = {"namespace": "shop", "all": True}
     with KdmProcess({}, tmp_path / "log") as kdm, kdm.client() as client:
         kdm.wait_ready()

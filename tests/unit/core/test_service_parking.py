@@ -10,6 +10,7 @@ import pytest
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.memory.parking import MemoryParkingLot
 from kdm_core import (
+    AuditUnavailable,
     Caller,
     ChangedSinceParked,
     ClusterUnreachable,
@@ -397,6 +398,19 @@ class TestWhatIsParked:
         status = service.parking_status()
 
         assert (status.parked, status.oldest_at) == (2, first.at)
+
+
+async def test_a_trail_that_is_full_is_no_reason_to_claim_a_write_that_was_not_needed(
+    service: DeploymentService, audit: ListedAudit
+) -> None:
+    await service.park(WEB)
+    audit.full_at_record = True
+    with pytest.raises(AuditUnavailable, match="nothing had to be written") as caught:
+        await service.park(WEB)
+    assert caught.value.written is False
+    with pytest.raises(AuditUnavailable, match="the write was done") as caught:
+        await service.restore(WEB)
+    assert caught.value.written is True
 
 
 async def test_the_trail_says_park_and_restore_with_their_batch(service: DeploymentService, audit: ListedAudit) -> None:

@@ -1,7 +1,8 @@
 """What a scheduled Job runs: park a selector's Deployments, or restore them, by one request for all of them.
 
 Arguments: the API's URL, the directory of the client's tls.crt, tls.key and ca.crt, the request's body, and for how
-many seconds to try until kdm answers: it may just be upgraded. Prints a line of JSON for each Deployment.
+many seconds to try until all of it is done: kdm may just be upgraded, or the cluster not answer. Prints a line of JSON for
+each Deployment.
 """
 
 import http.client
@@ -30,9 +31,14 @@ def main() -> int:
         except (OSError, http.client.HTTPException) as error:
             status, answer = 0, {"detail": f"{type(error).__name__}: {error}"}
         if "items" in answer and "summary" in answer:
-            return report(answer)
-        print(json.dumps({"status": status, "code": answer.get("code"), "error": answer.get("detail")}), flush=True)
-        if (status and status not in AGAIN) or time.monotonic() + PAUSE_S > deadline:
+            done, again = report(answer)
+            if done:
+                return 0
+            key = f'"{uuid.uuid4()}"'  # under the same one the same answer would come
+        else:
+            print(json.dumps({"status": status, "code": answer.get("code"), "error": answer.get("detail")}), flush=True)
+            again = not status or status in AGAIN or answer.get("retryable") is True
+        if not again or time.monotonic() + PAUSE_S > deadline:
             return 1
         time.sleep(PAUSE_S)
 
@@ -56,8 +62,8 @@ def send(url, directory, body, key):
         connection.close()
 
 
-def report(answer) -> int:
-    """Say what came of each Deployment; the exit code says whether all of it was done."""
+def report(answer) -> tuple[bool, bool]:
+    """Say what came of each Deployment. Return whether all of it is done, and whether to send it again may do more."""
     for each in answer["items"]:
         error = each.get("error") or {}
         said = {name: each.get(name) for name in ("namespace", "name", "from", "to", "outcome", "warnings")}
@@ -65,7 +71,9 @@ def report(answer) -> int:
     for warning in answer.get("warnings", []):
         print(json.dumps({"warning": warning}))
     print(json.dumps({"summary": answer["summary"]}), flush=True)
-    return 0 if all(each["outcome"] in DONE for each in answer["items"]) else 1
+    left = [each for each in answer["items"] if each["outcome"] not in DONE]
+    again = any(each["outcome"] == "skipped" or (each.get("error") or {}).get("retryable") for each in left)
+    return not left, again
 
 
 sys.exit(main())

@@ -209,7 +209,11 @@ class ConfigMapParkingLot(ParkingLot):
         name, before = found.ref.name, self._watched_last.pop(found.ref.name, None)
         if kind is not ChangeKind.DELETED:
             self._watched_last[name] = found
-            if before is not None and before.uid == found.uid and older(found.resource_version, before.resource_version):
+            if (
+                before is not None
+                and before.uid == found.uid
+                and older(found.resource_version, before.resource_version)
+            ):
                 self._seen.pop(name, None)  # the cluster went back: what was seen is no more
             self._take(found)
         elif (seen := self._seen.get(name)) is None or seen.uid == found.uid:

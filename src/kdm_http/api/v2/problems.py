@@ -105,8 +105,8 @@ EDGE: Final = (
         "too-many-under-way",
         429,
         "Too many under way",
-        "This client has as many requests with an Idempotency-Key under way as one user may have. Each goes on when its "
-        "connection ends. Nothing was done: ask again later, under the same key.",
+        "This client has as many requests with an Idempotency-Key under way as one user may have. Each goes on when "
+        "its connection ends. Nothing was done: ask again later, under the same key.",
         retryable=True,
     ),
     Kind(

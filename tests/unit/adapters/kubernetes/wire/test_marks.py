@@ -226,9 +226,7 @@ def test_an_owners_name_is_one_short_line_whatever_somebody_wrote_there(wire: Wi
     bad = "a\nb\x1b[2J" + "x" * 5000
     told = {
         "annotations": {TRACKING_ID: f"{bad}:apps/Deployment:shop/web"},
-        "ownerReferences": [
-            {"apiVersion": "v1", "kind": f"Shop{bad}", "name": bad, "uid": "u", "controller": True}
-        ],
+        "ownerReferences": [{"apiVersion": "v1", "kind": f"Shop{bad}", "name": bad, "uid": "u", "controller": True}],
         "managedFields": [_entry(f"helm{bad}", "2026-11-26T17:00:00Z", HOLDING) | {"operation": "Apply"}],
     }
     owners = _read(wire, owners=True, **told).owners
