@@ -122,13 +122,15 @@ async def repository(plane: ControlPlane, shop: str) -> AsyncIterator[Kubernetes
 async def test_what_is_parked_is_what_the_backup_says(plane: ControlPlane, shop: str, tmp_path: Path) -> None:
     """The records go back with the cluster, and so does what kdm shows of them."""
     parked, woken = DeploymentRef(shop, "web"), DeploymentRef(shop, "api")
-    async with ConfigMapParkingLot(ClusterConfig(kubeconfig=plane.kubeconfig), shop) as lot:
-        assert await lot.swap(parked, None, RECORD)
+    config = ClusterConfig(kubeconfig=plane.kubeconfig)
+    async with ConfigMapParkingLot(config, shop) as writer, ConfigMapParkingLot(config, shop) as lot:
+        assert await writer.swap(parked, None, RECORD)
+        await until_listed(lot, {parked: RECORD})
         backup = plane.back_up(tmp_path)
         go_on(plane, shop)
-        assert await lot.swap(woken, None, RECORD)
-        assert await lot.swap(parked, RECORD, None)
-        await until_listed(lot, {woken: RECORD})
+        assert await writer.swap(woken, None, RECORD)
+        assert await writer.swap(parked, RECORD, None)
+        await until_listed(lot, {woken: RECORD})  # by its watch
 
         plane.restore_backup(backup)
         async with asyncio.timeout(NOTICED_S):
