@@ -62,9 +62,8 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         * that the answer to a write knows less than the watch: here it has the new generation already
         * resourceVersions that expire, bookmarks, pages: they never show through the port
         * quotas; RBAC, but for a namespace that cannot be read (``faults.disconnected_namespaces``)
-        * namespaces themselves: each name is one, and none can be deleted
-        * finalizers: what is deleted is gone
-        * ReplicaSets and Pods themselves; autoscalers at work: they are there, and change no count
+        * namespaces themselves (each name is one, and none can be deleted), finalizers
+        * ReplicaSets, Pods, autoscalers at work
         * several processes, or keeping anything when this one ends
 
     Args:
@@ -185,11 +184,9 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
 
     def sync_status(self) -> SyncStatus:
         """See the port."""
-        status = self._sources.status(len(self._snapshot))
-        if self._targets is None:
-            return status
-        watched = SourceStatus("horizontalpodautoscalers/*", self._sources.running, self._sources.running, "", 0.0)
-        return evolve(status, owners=(watched,))
+        status, running = self._sources.status(len(self._snapshot)), self._sources.running
+        owners = (SourceStatus("horizontalpodautoscalers/*", running, running, "", 0.0),)
+        return status if self._targets is None else evolve(status, owners=owners)
 
     async def wait_synced(self, timeout_s: float) -> None:
         """See the port."""
