@@ -126,7 +126,9 @@ class Joined:
             reason: Why.
         """
         held = self._held(written.ref)
-        delivered = held.last_change if held is not None and held.last_change != written.last_change else None
+        if held is None or held.uid != written.uid:
+            return  # it is gone already, and nobody would say so again
+        delivered = held.last_change if held.last_change != written.last_change else None
         at = delivered.at if delivered is not None and delivered.manager == FIELD_MANAGER else int(self._clock())
         change = LastChange(at, FIELD_MANAGER, actor, reason)
         self._asked[written.ref] = _Asked(written, change, written.last_change)

@@ -51,10 +51,8 @@ def note(
     permission: Permission, attempt: Attempt, held: Deployment, replicas: int, identity: Identity, *, override: bool
 ) -> None:
     """Do what ``heed`` does, and note with an attempt what the owners do to the count, and which are overridden."""
-    if held.owners:
-        reason = bool(attempt.why)
-        attempt.owners = heed(permission, held, replicas, identity, override=override, reason=reason)
-        attempt.overridden = reverted(attempt.owners) if replicas != held.replicas.desired else ()
+    attempt.owners = heed(permission, held, replicas, identity, override=override, reason=bool(attempt.why))
+    attempt.overridden = reverted(attempt.owners) if replicas != held.replicas.desired else ()
 
 
 def reverted(judged: tuple[Judgement, ...]) -> tuple[Judgement, ...]:

@@ -516,6 +516,25 @@ class TestOwners:
         with pytest.raises(PlanChanged):
             await service.scale_many(of_tier(SetTo(0)), if_plan={plan.tag})
 
+    async def test_an_owner_that_went_before_the_write_is_not_said_to_be_overridden(
+        self, repository: CountingRepository, audit: ListedAudit
+    ) -> None:
+        self.autoscaled(repository, "a", 2, 5)
+        ref = DeploymentRef("shop", "a")
+        repository.fails = {ref: "overtaken"}
+
+        def part(ref: DeploymentRef) -> None:
+            if repository.sent == 1:
+                repository.cluster.autoscalers.delete(ref)
+            else:
+                repository.fails.clear()
+
+        repository.before_write = part
+        service = DeploymentService(repository, audit=audit)
+        scaled = await service.set_replicas(ref, ScaleBy(20), override=True)
+        assert (repository.sent, scaled.owners) == (2, ())
+        assert [each.overrides for each in audit.events] == [""]
+
     async def test_what_stays_as_it_is_is_neither_refused_nor_warned_of(
         self, repository: CountingRepository, service: DeploymentService
     ) -> None:

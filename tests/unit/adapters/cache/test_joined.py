@@ -97,3 +97,12 @@ def test_what_is_known_of_a_deployment_that_is_not_there_is_shown_once_it_is() -
     assert (held(store).parked, held(store).owners) == (parked, (HPA,))
     store.joined.parked(WEB, None)
     assert held(store).parked is None
+
+
+def test_who_wrote_to_a_deployment_that_is_gone_is_not_kept(store: Store) -> None:
+    """The write's answer came after the deletion: nothing would ever say again that it is gone."""
+    written = written_over(held(store), "2", 5)
+    store.remove("shop", "web")
+    store.joined.asked(written, "alice", "sale")
+    store.put(evolve(written, last_change=None))
+    assert shown(store) == ("", "")
