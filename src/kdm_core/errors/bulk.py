@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kdm_core.errors.general import InvalidInput, KdmError, PreconditionFailed, Unavailable
 
 if TYPE_CHECKING:
     from kdm_core.model import DeploymentRef
+
+
+_SHOWN: Final = 320
+"""How much is shown of what should be a namespace and a name, in characters: those that can be right are shorter."""
 
 
 class BulkTooLarge(InvalidInput):
@@ -43,8 +47,9 @@ class BulkRefused(KdmError):
         self.items = tuple(items)
         self.total = total
         first, why = self.items[0]
+        shown = f"{str(first)[:_SHOWN]!r}: {why}"
         super().__init__(
-            f"{len(self.items)} of {total} items are refused, so nothing was changed; the first is '{first}': {why}"
+            f"{len(self.items)} of {total} items are refused, so nothing was changed; the first is {shown}"
         )
 
 

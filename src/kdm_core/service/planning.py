@@ -163,7 +163,7 @@ def _check_items(items: Iterable[BulkItem]) -> None:
     _check_size(len(refs))
     if len(set(refs)) < len(refs):
         twice = next(each for each in refs if refs.count(each) > 1)
-        raise InvalidQuery(f"items: Deployment '{twice}' is there more than once")
+        raise InvalidQuery(f"items: Deployment {str(twice)[:320]!r} is there more than once")
 
 
 def _check_size(total: int) -> None:

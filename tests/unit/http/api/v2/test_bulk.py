@@ -149,6 +149,15 @@ async def test_a_mistake_writes_nothing_and_says_what_it_is(stage: Stage, body: 
     assert stage.cluster.version == version
 
 
+async def test_names_that_nothing_can_have_are_one_short_line_in_the_error(stage: Stage) -> None:
+    odd = {"namespace": "shop", "name": "a\nb\x1b[2J" + "x" * 9000}
+    refused = problem(await stage.ask("POST", SCALE, {"items": [odd], "replicas": 1}), 422, "bulk-refused")
+    twice = problem(await stage.ask("POST", SCALE, {"items": [odd, odd], "replicas": 1}), 400, "invalid-query")
+    for each in (refused, twice):
+        assert each["detail"].isprintable()
+        assert len(each["detail"]) < 1000
+
+
 @pytest.mark.parametrize("number", ["1e9999999999999999999", "1e-9999999999999999999", "9" * 5000])
 async def test_a_number_that_nothing_can_hold_is_a_mistake_and_no_internal_error(stage: Stage, number: str) -> None:
     client = await stage.client()
