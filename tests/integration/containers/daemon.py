@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from integration.controlplane.process import Process
+from integration.kdm_process import wait_until
 
 from . import runtime
 from .distribution import Unavailable, programs
@@ -37,6 +39,7 @@ DATA_BYTES = 8 * 2**30  # a base image and a few builds on it, each step kept; o
 ROOTS = Path("/var/tmp")  # noqa: S108 - on a disk: an image is too large for a /tmp that is memory
 PREFIX = "kdm-docker-"
 CGROUPS = Path("/sys/fs/cgroup")
+GROUPS_END_S = 10.0
 
 
 @contextmanager
@@ -139,28 +142,47 @@ def _directory() -> Iterator[Path]:
     """A directory for a daemon's gigabytes, deleted afterwards; so are those of test runs that were killed."""
     for left in ROOTS.glob(f"{PREFIX}*"):
         with contextlib.suppress(BlockingIOError, FileNotFoundError), _locked(left):
-            _delete(left)
+            delete(left)
     directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ROOTS))
     with _locked(directory):
         try:
             yield directory
         finally:
-            _delete(directory)
+            delete(directory)
 
 
 def _bridge(directory: Path) -> str:
     return f"kdm-{directory.name.removeprefix(PREFIX)}"
 
 
-def _delete(directory: Path) -> None:
+def delete(directory: Path) -> None:
     """Delete a daemon's directory, and what it left elsewhere: its bridge and its control groups, all empty now."""
     if Path("/sys/class/net", _bridge(directory)).exists():
         ip = programs({"ip": "iproute2"})["ip"]
         subprocess.run([ip, "link", "delete", _bridge(directory)], capture_output=True, check=False)
     for group in (*CGROUPS.glob(directory.name), *CGROUPS.glob(f"*/{directory.name}")):  # version 2, version 1
+        _end_all_in(group)
+        wait_until(functools.partial(_removed, group), GROUPS_END_S)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end_all_in(group: Path) -> None:
+    """End what is left in a control group: a runtime that was killed may leave frozen processes, which do not end."""
+    for path, _, _ in os.walk(group):
+        with contextlib.suppress(OSError):  # version 2 has no such file, and its kill ends what is frozen, too
+            Path(path, "freezer.state").write_text("THAWED", encoding="ascii")
+        for pid in Path(path, "cgroup.procs").read_text(encoding="ascii").split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def _removed(group: Path) -> bool:
+    try:
         for path, _, _ in os.walk(group, topdown=False):
             Path(path).rmdir()
-    shutil.rmtree(directory, ignore_errors=True)
+    except OSError:  # what was killed takes a moment to end
+        return False
+    return True
 
 
 @contextmanager
