@@ -215,6 +215,10 @@ class Client:
             self._met = True
             if response.status != 200:
                 connection.read("GET", response)
+            if not (response.getheader("content-type") or "").lower().startswith("text/event-stream"):
+                raise Misdirected(
+                    "the answer is not kdm's: it is no stream of events; is the server's URL that of a kdm?"
+                )
             yield from connection.events(response)
         finally:
             self._open.discard(connection)

@@ -54,8 +54,11 @@ _NOT_OFFERED: Final = frozenset({"no-such-route", "method-not-allowed"})
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explained(*, read: bool = False) -> Iterator[None]:
     """Turn an error of a call into what it means to the command.
+
+    Args:
+        read: Whether the call can write nothing, so that nothing is ambiguous.
 
     Raises:
         CommandError: A call failed.
@@ -63,7 +66,12 @@ def explained() -> Iterator[None]:
     try:
         yield
     except KdmError as error:
-        raise failure(error) from error
+        found = failure(error)
+        if read and found.exit is Exit.AMBIGUOUS:
+            found.exit = Exit.UNAVAILABLE if found.passing else Exit.OTHER
+        raise found from error
+    except UnicodeEncodeError as error:
+        raise CommandError("an argument or a variable is no text in UTF-8", Exit.USAGE) from error
 
 
 def failure(error: KdmError) -> CommandError:
@@ -112,7 +120,8 @@ def _extras(body: Mapping[str, Any], text: str) -> Iterator[str]:
     allowed = body.get("allowed")
     if isinstance(allowed, list) and allowed and not all(str(each) in text for each in allowed):
         yield f"; allowed: {', '.join(map(str, allowed))}"
-    remedies = [each.get("remedy") for each in body.get("owners") or () if isinstance(each, dict)]
+    owners = body.get("owners")
+    remedies = [each.get("remedy") for each in (owners if isinstance(owners, list) else ()) if isinstance(each, dict)]
     for remedy in dict.fromkeys(remedies):
         if remedy and remedy not in text:
             yield f"; {remedy}"

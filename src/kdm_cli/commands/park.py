@@ -127,7 +127,7 @@ def _wanted(place: Place, names: tuple[str, ...], selector: str, park_id: str | 
         raise targets.usage("names and -l or -A exclude each other: a name says which Deployment it is")
     if not names and not selector and not park_id:
         raise targets.usage("say which: names, -l SELECTOR, or to restore --park-id ID")
-    return [place.target(each) for each in dict.fromkeys(names)]
+    return list(dict.fromkeys(place.target(each) for each in names))
 
 
 def _list(place: Place, park_id: str, selector: str, form: str) -> int:
