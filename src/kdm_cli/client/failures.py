@@ -10,7 +10,7 @@ from kdm_adapters.remote.access import InvalidAccess
 from kdm_adapters.remote.errors import problem_of
 from kdm_adapters.remote.transport_errors import AnswerLost, Misdirected, NotAccepted, Untrusted
 from kdm_cli.exits import CommandError, Exit
-from kdm_core.errors import KdmError
+from kdm_core.errors import ClusterUnrecognized, KdmError
 
 _CODES: Final = {
     "contended": Exit.UNAVAILABLE,
@@ -68,7 +68,8 @@ def explained(*, read: bool = False) -> Iterator[None]:
     except KdmError as error:
         found = failure(error)
         if read and found.exit is Exit.AMBIGUOUS:
-            found.exit = Exit.UNAVAILABLE if found.passing else Exit.OTHER
+            foreign = isinstance(error, ClusterUnrecognized) and problem_of(error) is None
+            found.exit = Exit.UNAVAILABLE if found.passing and not foreign else Exit.OTHER
         raise found from error
     except UnicodeEncodeError as error:
         raise CommandError("an argument or a variable is no text in UTF-8", Exit.USAGE) from error
