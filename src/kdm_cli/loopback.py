@@ -39,6 +39,12 @@ _ANSWERED: Final = frozenset(
 )
 """The answer's header fields that are passed back."""
 
+_INERT: Final = {
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"x-content-type-options": b"nosniff",
+}
+"""What passed answers have besides: opened as a page, one runs no script with the page's cookie."""
+
 Fields = Iterable[tuple[bytes, bytes]]
 
 
@@ -182,7 +188,7 @@ class Loopback:
                     for name, value in answer.headers.items()
                     if name in _ANSWERED
                 }
-                await _start(send, answer.status_code, {**head, b"x-content-type-options": b"nosniff"})
+                await _start(send, answer.status_code, {**head, **_INERT})
                 started = True
                 async for piece in answer.aiter_raw():
                     await send({"type": "http.response.body", "body": piece, "more_body": True})

@@ -108,7 +108,7 @@ class Desk:
         def guarded() -> None:
             try:
                 work()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the main thread raises it
                 if not self.stopping.is_set():
                     self.put(News("failed", data=error))
 

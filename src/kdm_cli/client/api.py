@@ -186,7 +186,9 @@ class Kdm:
         with explained():
             answer = self._client.call(method, path, query, body, fields=fields, timeout_s=timeout_s)
             if not ("items" in answer.body or "replicas" in answer.body):
-                raise ClusterUnrecognized("the answer is not kdm's; a write may have happened: read before trying again")
+                raise ClusterUnrecognized(
+                    "the answer is not kdm's; a write may have happened: read before trying again"
+                )
             return answer
 
 

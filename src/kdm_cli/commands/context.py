@@ -36,7 +36,9 @@ def list_(form: str) -> None:
         return
     entries = [found.get(name) for name in found.names]
     if form != "table":
-        values = [{key: None if value is None else str(value) for key, value in each._asdict().items()} for each in entries]
+        values = [
+            {key: None if value is None else str(value) for key, value in each._asdict().items()} for each in entries
+        ]
         print(formats.dumped({"file": str(found.path), "current": found.current, "contexts": values}, form))
         return
     if not entries:

@@ -130,6 +130,7 @@ def _undo_batch(kdm: Kdm, batch: str, body: dict[str, Any], how: How) -> int:
             "name": each["name"],
             "replicas": each["previous"],
             "currentReplicas": each["desired"],
+            "uid": each["uid"],
         }
         for each in changes
     ]

@@ -166,8 +166,8 @@ async def test_a_path_with_dot_segments_leads_nowhere() -> None:
     async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
         cookie = (await _session(client, world)).partition(";")[0]
         for target in (
-            "/api/v2/../../deployments", "/api/v2/../v1/deployments", "/api/v2//../deployments", "/api/v2/./deployments",
-            "/api/v2/%2e%2e/v1/deployments", "/api/v2/..", "/problems/../deployments",
+            "/api/v2/../../deployments", "/api/v2/../v1/deployments", "/api/v2//../deployments",
+            "/api/v2/./deployments", "/api/v2/%2e%2e/v1/deployments", "/api/v2/..", "/problems/../deployments",
         ):  # fmt: skip
             assert (await _raw(world, cookie, target)).startswith(b"HTTP/1.1 404 "), target
         assert (await _raw(world, cookie, "/api/v2/deployments")).startswith(b"HTTP/1.1 200 ")
@@ -197,3 +197,11 @@ async def test_a_stream_that_is_open_at_the_end_or_breaks_off_leaves_no_tracebac
                 async for _ in lines:
                     pass
     assert [each.message for each in caplog.records if each.name == "uvicorn.error"] == []
+
+
+async def test_what_is_passed_back_runs_no_script_when_it_is_opened_as_a_page() -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        for path in ("/problems/", "/api/v2/deployments", "/api/v2/none"):
+            policy = (await client.get(path)).headers["content-security-policy"]
+            assert policy == "default-src 'none'; frame-ancestors 'none'"

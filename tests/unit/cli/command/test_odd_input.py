@@ -77,9 +77,7 @@ def test_the_home_of_nobody_is_one_line(bare: Command, contexts: Path) -> None:
     assert (ran.code, "no such home" in ran.line) == (Exit.USAGE, True)
 
 
-def test_a_path_that_a_file_of_contexts_cannot_hold_is_one_line(
-    bare: Command, contexts: Path, tmp_path: Path
-) -> None:
+def test_a_path_that_a_file_of_contexts_cannot_hold_is_one_line(bare: Command, contexts: Path, tmp_path: Path) -> None:
     odd = tmp_path / "\udcff"
     odd.write_text("")
     ran = bare("context", "add", "x", "--server", "https://kdm", "--cert", str(odd), "--key", str(odd))
@@ -225,3 +223,33 @@ def test_what_is_shown_for_zero_is_the_object_that_is_written_to(
     monkeypatch.setattr("click.termui.visible_prompt_func", agreed)
     assert run("scale", "web=0").code == Exit.PRECONDITION
     assert kdm.desired(DeploymentRef("default", "web")) == 3
+
+
+def test_parking_asked_about_does_what_was_shown_or_nothing(
+    kdm: Asked, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody scales it while the question is on the screen."""
+    web = kdm.create("default/busy", 3)
+    counts = iter([9, 9])
+
+    def agreed(_: str) -> str:
+        kdm.do(lambda cluster: cluster.scale(web, next(counts)))
+        return "y"
+
+    monkeypatch.setattr("kdm_cli.commands.options.has_terminal", lambda: True)
+    monkeypatch.setattr("click.termui.visible_prompt_func", agreed)
+    ran = run("park", "busy")
+    assert (ran.code, kdm.desired(web)) == (Exit.PRECONDITION, 9), ran
+    ran = run("park", "busy")
+    assert (ran.code, kdm.desired(web)) == (Exit.DONE, 0), ran
+    assert "default/busy: 9 -> 0" in ran.out
+
+
+def test_a_batch_is_not_undone_on_another_object_of_the_same_name(kdm: Asked, run: Command) -> None:
+    first, second = kdm.create("default/one", 3), kdm.create("default/two", 3)
+    batch = run("scale", "one=5", "two=5", "-y").out.splitlines()[-1].removeprefix("batch ")
+    kdm.do(lambda cluster: cluster.delete(second))
+    kdm.create("default/two", 5)
+    ran = run("undo", "--batch", batch, "-y")
+    assert ran.code != Exit.DONE
+    assert [kdm.desired(each) for each in (first, second)] == [5, 5]
