@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from kdm_adapters.remote.access import Access
 from kdm_adapters.remote.client import BASE, TIMEOUT_S, Answer, Client, deployment_path, list_path
+from kdm_adapters.remote.sse import Event
 from kdm_adapters.remote.transport_errors import Misdirected
 from kdm_cli.client.failures import explained
 from kdm_cli.contexts import Context
@@ -24,6 +25,11 @@ BULK_S: Final = 240.0
 """How long a change of many may take, in seconds: kdm begins writes for two minutes, and finishes them in one."""
 
 Json = dict[str, Any]
+
+_SHOWN: Final = ("namespace", "name", "replicas", "rollout")
+_WRITTEN: Final = frozenset({"namespace", "name", "uid", "resourceVersion", "replicas"})
+_OF_DEPLOYMENTS: Final = frozenset({"present", "added", "modified"})
+"""What answers and events have at least: one that has less is not kdm's."""
 
 
 class Kdm:
@@ -74,7 +80,7 @@ class Kdm:
 
     def get(self, target: Target) -> Json:
         """Return a Deployment."""
-        return self._get(deployment_path(*target), having=("namespace", "name", "replicas", "rollout"))
+        return self._get(deployment_path(*target), having=_SHOWN)
 
     def list(self, namespace: str | None, selector: str = "", states: str = "") -> Json:
         """Return all Deployments, page after page, as one list.
@@ -109,7 +115,7 @@ class Kdm:
         with explained(read=True):
             for event in self._client.follow(list_path(namespace), query):
                 broke = event.name == "interrupted"
-                yield event.name, {"why": event.data.decode()} if broke else _object(event.data)
+                yield event.name, {"why": event.data.decode()} if broke else _data_of(event)
 
     def set(self, target: Target, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Set the desired count."""
@@ -185,7 +191,7 @@ class Kdm:
         query = {"dryRun": "All"} if dry_run else {}
         with explained():
             answer = self._client.call(method, path, query, body, fields=fields, timeout_s=timeout_s)
-            if not ("items" in answer.body or "replicas" in answer.body):
+            if "items" not in answer.body and not _WRITTEN <= answer.body.keys():
                 raise ClusterUnrecognized(
                     "the answer is not kdm's; a write may have happened: read before trying again"
                 )
@@ -199,14 +205,14 @@ def _having(body: Json, members: Iterable[str]) -> Json:
     return body
 
 
-def _object(data: bytes) -> Json:
+def _data_of(event: Event) -> Json:
     try:
-        body = json.loads(data)
+        body = json.loads(event.data)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise Misdirected("what is streamed is not kdm's: it is no JSON object; is the server's URL that of a kdm?")
-    return body
+    return _having(body, _SHOWN) if event.name in _OF_DEPLOYMENTS else body
 
 
 def _given(query: Mapping[str, str]) -> dict[str, str]:

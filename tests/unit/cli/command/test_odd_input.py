@@ -156,6 +156,8 @@ ANSWERS = {
     "list": (b"application/json", b"[]"),
     "owners": (b"application/json", b'{"code":"owner-conflict","owners":5}'),
     "event": (b"text/event-stream", b"event: present\ndata: {nope\n\n"),
+    "event-of-nothing": (b"text/event-stream", b"event: present\ndata: {}\n\n"),
+    "half": (b"application/json", b'{"name":"web","replicas":{}}'),
 }
 
 
@@ -253,3 +255,10 @@ def test_a_batch_is_not_undone_on_another_object_of_the_same_name(kdm: Asked, ru
     ran = run("undo", "--batch", batch, "-y")
     assert ran.code != Exit.DONE
     assert [kdm.desired(each) for each in (first, second)] == [5, 5]
+
+
+def test_a_watch_ends_where_a_gateway_answers_in_the_place_of_kdm(kdm: Asked, run: Command, tmp_path: Path) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nlocation: https://login.example/\r\ncontent-length: 0\r\n\r\n"
+    with answering(tmp_path, kdm.served.credentials.server, moved) as port:
+        ran = run("get", "-w", "--server", f"https://127.0.0.1:{port}")
+    assert (ran.code, "not kdm's (302)" in ran.line) == (Exit.OTHER, True), ran
