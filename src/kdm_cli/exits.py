@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from kdm_core.copyable import Copyable
+
 
 class Exit(IntEnum):
     """The exit codes of the commands that ask a kdm; ``MEANINGS`` says what each means. They never change it."""
@@ -60,7 +62,7 @@ OUTCOMES: Final = {
 """The exit code of each outcome of a wait."""
 
 
-class CommandError(Exception):
+class CommandError(Copyable):
     """A command cannot go on. Its text is one line: what is wrong, and what is allowed or to be done.
 
     Attributes:

@@ -187,14 +187,20 @@ def extras_of(path: str) -> list[str]:
 
 
 def third_party_imports(path: Path) -> set[str]:
-    """Return the top-level packages that a file imports, beyond the standard library and kdm's own."""
+    """Return the top-level packages that a file imports, beyond the standard library and kdm's own.
+
+    ``typing_extensions`` for type checkers alone is none: they bring it.
+    """
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {each.name.partition(".")[0] for each in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.partition(".")[0])
-    return {each for each in names if each not in sys.stdlib_module_names and not each.startswith("kdm_")}
+    brought = (
+        {"typing_extensions"} if "if TYPE_CHECKING:\n    from typing_extensions import" in path.read_text() else set()
+    )
+    return {each for each in names - brought if each not in sys.stdlib_module_names and not each.startswith("kdm_")}
 
 
 @pytest.mark.parametrize("name", PACKAGES)

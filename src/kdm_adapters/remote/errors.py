@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kdm_adapters.remote.members import Json, fill, text
 from kdm_adapters.remote.transport_errors import NotAccepted
+from kdm_core.copyable import Copyable
 from kdm_core.errors import (
     ERRORS,
     ClusterOverloaded,
@@ -46,7 +47,7 @@ EDGE: Final[Mapping[str, type[KdmError]]] = {
 """The codes that the server's edge has beyond the core's, and the error each is a kind of."""
 
 
-class Problem(Exception):
+class Problem(Copyable):
     """What the server said, word for word: the cause of the error that it became. See :func:`problem_of`.
 
     Attributes:

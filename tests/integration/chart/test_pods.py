@@ -154,8 +154,13 @@ def test_network_policies_let_in_whom_they_name_and_the_test(helm: Helm) -> None
     api, ops = objects["NetworkPolicy/demo-kdm"]["spec"]["ingress"]
     assert [each["port"] for each in (*api["ports"], *ops["ports"])] == ["api", "ops"]
     test = objects["Pod/demo-kdm-test"]["metadata"]["labels"]
-    (tester,) = (each["podSelector"] for each in api["from"] if "podSelector" in each)
-    assert tester["matchLabels"].items() <= test.items()
+    jobs = [each["spec"]["jobTemplate"]["spec"]["template"] for each in objects.values() if each["kind"] == "CronJob"]
+    selectors = [each["podSelector"]["matchLabels"].items() for each in api["from"] if "podSelector" in each]
+    assert [selectors[0] <= test.items(), *(selectors[1] <= each["metadata"]["labels"].items() for each in jobs)] == [
+        True,
+        *(True for _ in jobs),
+    ]
+    assert jobs
     assert ops["from"] == yaml.safe_load(VALUES["production"].read_text())["networkPolicy"]["opsFrom"]
     server = objects["NetworkPolicy/demo-kdm"]["spec"]["egress"][1]
     assert server["to"] == [{"ipBlock": {"cidr": "192.0.2.1/32"}}, {"ipBlock": {"cidr": "2001:db8::1/128"}}]

@@ -20,7 +20,7 @@ from .cluster import KindCluster
 from .helm import Release
 from .load import Load
 
-__all__ = ["READ", "SHOP", "WRITTEN", "Installation", "is_serving"]
+__all__ = ["POLICY", "READ", "SHOP", "WRITTEN", "Installation", "is_serving"]
 
 NAMESPACE: Final = "kdm"
 SHOP: Final = "shop"
@@ -114,6 +114,12 @@ class Installation:
         if not scheduled:
             pod["schedulerName"] = "nobody"
         self.cluster.kubectl("apply", "--namespace", SHOP, "--filename=-", input=json.dumps(manifest))
+
+    def issue(self, name: str) -> None:
+        """Make a client's certificate, and put it into a Secret called after it: `kdm-NAME`."""
+        self._certs("issue", f"--cn={name}")
+        files = {"tls.crt": f"{name}.pem", "tls.key": f"{name}-key.pem", "ca.crt": "ca.pem"}
+        self._apply_secret(f"kdm-{name}", files)
 
     def renew_server_certificate(self) -> None:
         """Make a new server's certificate and key, and put them into the Secret."""

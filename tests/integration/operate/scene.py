@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,16 @@ from .prometheus import Prometheus
 
 ALERTS: Final = Path(__file__).parents[3] / "deploy" / "helm" / "kdm" / "alerts" / "kdm.yaml"
 DEPLOYMENTS: Final = 20
+AUTOSCALER: Final = {
+    "apiVersion": "autoscaling/v2",
+    "kind": "HorizontalPodAutoscaler",
+    "metadata": {"name": "owned"},
+    "spec": {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "owned"},
+        "minReplicas": 1,
+        "maxReplicas": 4,
+    },
+}
 PAUSE_S: Final = 0.02
 """Between two requests of a caller: enough to be seen, little enough for a test's machine."""
 
@@ -48,14 +59,19 @@ class Scene:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            names = [f"web-{number}" for number in range(DEPLOYMENTS)]
+            names = [*(f"web-{number}" for number in range(DEPLOYMENTS)), "owned", "parked"]
             create_deployments(self._cluster.kubeconfig, self._namespace, map(deployment, names))
+            self._cluster.kubectl("create", "-n", self._namespace, "-f", "-", input=json.dumps(AUTOSCALER))
             self._proxy = stack.enter_context(Proxy.to(self._cluster.kubeconfig))
             settings = {
                 "REPOSITORY": "kubernetes",
                 "KUBECONFIG": str(self._proxy.kubeconfig(self._cluster.kubeconfig, self._directory)),
                 "NAMESPACES": self._namespace,
                 "LIMIT_REQUESTS_PER_S": "200",
+                "OWNERS": "true",
+                "PARKING": "configmaps",
+                "PARKING_NAMESPACE": self._namespace,
+                "EVENTS": "true",
             }
             processes = [KdmProcess(settings, self._directory / f"kdm-{number}.log") for number in range(2)]
             self._kdm = [stack.enter_context(process) for process in processes]
@@ -73,7 +89,7 @@ class Scene:
             self._threads = [
                 threading.Thread(target=self._work, args=(work, kdm), name=f"load-{number}")
                 for kdm in self._kdm
-                for number, work in enumerate((self._read, self._write, self._err))
+                for number, work in enumerate((self._read, self._write, self._operate, self._err))
             ]
             for thread in self._threads:
                 thread.start()
@@ -135,6 +151,20 @@ class Scene:
             if number % 10 == 0:
                 assert client.post(f"/deployments/{name}/replicas", json={"replicaCount": -1}).status_code == 400
             yield
+
+    def _operate(self, _: KdmProcess, client: httpx.Client) -> Iterator[None]:
+        """Do what API v2 is for: park, ask for what an autoscaler takes back, and change several at once."""
+        here = f"/api/v2/namespaces/{self._namespace}/deployments"
+        for number in itertools.count():
+            assert client.post(f"{here}/parked/park", json={}).status_code == 200
+            yield
+            refused = client.put(f"{here}/owned/replicas", json={"replicas": 9})
+            assert (refused.status_code, refused.json()["code"]) == (409, "owner-conflict")
+            yield
+            items = [{"namespace": self._namespace, "name": f"web-{each}"} for each in range(3)]
+            client.post("/api/v2/scale", json={"items": items, "replicas": number % 3 + 1})
+            for _pause in range(20):
+                yield
 
     def _err(self, kdm: KdmProcess, client: httpx.Client) -> Iterator[None]:
         """Ask for what is not there, without a certificate, with a stranger's, and for what one may not do."""

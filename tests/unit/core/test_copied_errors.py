@@ -25,11 +25,20 @@ from kdm_adapters.kubernetes.config.credentials import CredentialsError, Invalid
 from kdm_adapters.kubernetes.config.exec_plugin import PluginError
 from kdm_adapters.kubernetes.config.go_yaml import InvalidYaml
 from kdm_adapters.kubernetes.config.tls_context import UnusableCertificate
+from kdm_adapters.kubernetes.parking.records import Unreadable
 from kdm_adapters.kubernetes.wire.messages import Failure
 from kdm_adapters.kubernetes.wire.protobuf_fields import Malformed
 from kdm_adapters.kubernetes.wire.records import ProtocolError
+from kdm_adapters.remote.access import InvalidAccess
+from kdm_adapters.remote.decoding import NotKdms
+from kdm_adapters.remote.errors import Problem
+from kdm_adapters.remote.sse import EventTooLarge
+from kdm_adapters.remote.transport_errors import AnswerLost, Misdirected, NotAccepted, Unreachable, Untrusted
 from kdm_adapters.side_thread import Stalled
+from kdm_cli.exits import CommandError, Exit
 from kdm_cli.extras import MissingExtra
+from kdm_cli.loopback import _Broken
+from kdm_cli.news import PipeClosed
 from kdm_cli.pki.errors import PkiError
 from kdm_cli.settings import BadSetting
 from kdm_core import (
@@ -158,6 +167,19 @@ ERRORS: Final[list[Exception]] = [
     MaterialMismatch("m"),
     MissingExtra("m"),
     HeaderTooLarge("m"),
+    Unreadable("m"),
+    InvalidAccess("m"),
+    NotKdms("m"),
+    Problem(409, {"code": "write-conflict", "detail": "m"}),
+    EventTooLarge("m"),
+    AnswerLost("m"),
+    Misdirected("m"),
+    NotAccepted("m"),
+    Unreachable("m"),
+    Untrusted("m"),
+    CommandError("m", Exit.DENIED, "forbidden"),
+    _Broken("m"),
+    PipeClosed("m"),
 ]
 
 
@@ -204,6 +226,6 @@ def test_no_error_of_kdm_is_left_out_here() -> None:
         for root in (kdm_core, kdm_adapters, kdm_http, kdm_cli)
         for module in modules(root)
         for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == module.__name__
+        if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == module.__name__
     }
     assert found == {type(error) for error in ERRORS}

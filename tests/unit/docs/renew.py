@@ -25,7 +25,8 @@ def renewed(text: str, example: Example, output: str) -> str:
     for indent in ("", "    "):
         code, shown, new = (textwrap.indent(each, indent) for each in (example.code, example.shown, output))
         start = rest.find(code.lstrip())
-        if start >= 0 and (at := rest.find(shown, start + len(code.lstrip()))) >= 0 and shown:
+        after = start + len(code.lstrip()) + 1
+        if start >= 0 and (at := rest.find(shown, after)) >= 0:
             return before + rest[:at] + new.rstrip("\n") + "\n" + rest[at + len(shown) :]
     raise SystemExit(f"line {example.line}: cannot find the output to replace")
 

@@ -11,10 +11,13 @@ from typing import Self
 
 from dependency_injector import providers
 
-from kdm_adapters.memory import MemoryDeploymentRepository, demo
+from kdm_adapters.memory import MemoryDeploymentRepository, MemoryParkingLot, demo
 from kdm_cli import main as cli
 from kdm_cli.container import Container
-from kdm_core import ANY, Deployment, DeploymentRef, Expect
+from kdm_core import ANY, ChangeTracker, Deployment, DeploymentRef, Expect
+
+PARKING = MemoryParkingLot()
+TRACKER = ChangeTracker()
 
 
 class Staged(MemoryDeploymentRepository):
@@ -52,6 +55,9 @@ class Staged(MemoryDeploymentRepository):
             setattr(self.faults, self._trouble, False)
         for ref in list(self.cluster.deployments):
             self.cluster.delete(ref)
+        for ref in list(PARKING.records.records):
+            PARKING.records.put(ref, None)
+        TRACKER.__dict__.update(vars(ChangeTracker()) | {"on_own": TRACKER.on_own})  # with nothing behind it
         demo.seed(self.cluster)
         if told not in {"none", "defect"}:
             setattr(self.faults, told, True)
@@ -61,4 +67,6 @@ class Staged(MemoryDeploymentRepository):
 
 if __name__ == "__main__":
     Container.repository.override(providers.Object(Staged()))
+    Container.parking.override(providers.Object(PARKING))
+    Container.tracker.override(providers.Object(TRACKER))
     sys.exit(cli.main(["serve", "--dev", "--port", "0", "--ops-port", "0"]))

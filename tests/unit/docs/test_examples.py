@@ -66,6 +66,7 @@ CHANGING: Final = [
     (r"(?m)^id: [0-9a-f]{8}-\d+-[0-9a-f]{16}$", "id: <instance>-<number>-<view>"),
     (r'"(at|since)":"[0-9TZ:.-]+"', r'"\1":"<time>"'),
     (r'"ageSeconds":[0-9.]+', '"ageSeconds":<seconds>'),
+    (r" at \d{4}-\d\d-\d\dT[\d:]+Z", " at <time>"),
     (r'"elapsedSeconds":[0-9.]+', '"elapsedSeconds":<seconds>'),
     (r"batch [0-9a-f-]+", "batch <id>"),
     (r"(?m)^\d+s(?= +[a-z-]+/)", "<age>"),

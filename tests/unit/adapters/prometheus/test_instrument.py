@@ -50,6 +50,7 @@ def call_every_hook(instrument: PrometheusInstrument) -> None:
     instrument.write("success", 0.02)
     instrument.bulk_item("done")
     instrument.subscriber_lagged()
+    instrument.owner_conflict("ScaledObject", overridden=True)
     instrument.audit_lost()
 
 
@@ -134,7 +135,9 @@ def test_the_scraper_chooses_the_format(instrument: PrometheusInstrument, accept
 def test_every_metric_has_a_help_text_and_a_name_by_convention(instrument: PrometheusInstrument) -> None:
     call_every_hook(instrument)
     source = SourceStatus("shop", synced=True, connected=True, resource_version="7", age_s=0.5)
-    status = SyncStatus(synced=True, connected=True, resource_version="7", age_s=0.5, sources=(source,))
+    status = SyncStatus(
+        synced=True, connected=True, resource_version="7", age_s=0.5, sources=(source,), owners=(source,)
+    )
     instrument.observe(lambda: status)
     for family in instrument.registry.collect():
         if family.name.startswith("kdm_"):

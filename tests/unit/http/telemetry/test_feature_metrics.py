@@ -63,7 +63,7 @@ def deployed(service: DeploymentService) -> Deployed:
 async def test_every_feature_is_there_from_the_start(deployed: Deployed) -> None:
     samples = uses(deployed.registry)
     assert {sample.value for sample in samples} == {0}
-    assert {sample.labels["dialect"] for sample in samples} == {"rfd001", "rfd156", "v2"}
+    assert {sample.labels["dialect"] for sample in samples} == {"page", "rfd001", "rfd156", "v2"}
     assert "all-namespaces" in {sample.labels["feature"] for sample in samples}
 
 

@@ -65,7 +65,7 @@ def test_schemathesis_finds_no_answer_that_the_description_does_not_have(schema:
 def test_it_has_the_routes_of_every_version() -> None:
     paths = describe_all(ROUTES, 10)["paths"]
     described = {(path, method.upper()) for path, item in paths.items() for method in item if method != "parameters"}
-    rows = {(row.template, row.method) for row in ROUTES}
+    rows = {(row.template, row.method) for row in ROUTES if row.dialect.name != "page"}
     for_machines_and_people = {"/api/v1/openapi.json", DOCUMENT, "/problems", "/problems/{code}"}
     assert described == {(template, method) for template, method in rows if template not in for_machines_and_people}
     rfds = describe(ROUTES, 10)["paths"]

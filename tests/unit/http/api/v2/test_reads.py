@@ -40,6 +40,9 @@ async def test_one_deployment_shows_all_counts(stage: Stage) -> None:
         "paused": False,
         "replicas": {"desired": 3, "current": 3, "updated": 3, "ready": 3, "available": 3},
         "rollout": {"state": "settled", "message": ""},
+        "conditions": [
+            {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": ""},
+        ],
         "owners": [],
         "parked": None,
         "lastChange": {"at": answer.json["lastChange"]["at"], "manager": "kubectl", "actor": "", "reason": ""},
