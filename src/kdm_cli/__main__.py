@@ -29,7 +29,8 @@ def main() -> int:
     """Run `kdm` with the arguments of this process, and return its exit code. See :func:`kdm_cli.main.main`."""
     _open_standard_descriptors()
     serving = sys.argv[1:2] == ["serve"]
-    _handle_signals(serving=serving)
+    asking = sys.argv[1:2] not in (["serve"], ["certs"], ["policy"])  # what asks a kdm handles Ctrl-C once imported
+    _handle_signals(serving=serving, silent=serving or asking)
     _have_a_home()
     _configure_openssl()
     from kdm_cli import main as cli  # noqa: PLC0415  # imports ssl
@@ -53,12 +54,12 @@ def _open_standard_descriptors() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
-def _handle_signals(*, serving: bool) -> None:
+def _handle_signals(*, serving: bool, silent: bool) -> None:
     """Let SIGTERM and SIGINT end this process at once, and have `kdm serve` outlive the others."""
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, _exit)
         signal.signal(signal.SIGINT, _exit)
-    elif serving and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    elif silent and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback
     if serving:
         for number in _HARMLESS:

@@ -109,8 +109,8 @@ class Contexts:
         missing = [field for field in _NEEDED if not found.get(field)]
         if missing:
             raise CommandError(f"{where}: {missing[0]} is missing", Exit.USAGE)
-        cert, key = (self.path.parent / Path(found[field]).expanduser() for field in ("cert", "key"))
-        ca = self.path.parent / Path(found["ca"]).expanduser() if found.get("ca") else None
+        cert, key = (self.path.parent / expanded(found[field]) for field in ("cert", "key"))
+        ca = self.path.parent / expanded(found["ca"]) if found.get("ca") else None
         namespace = found.get("namespace") or DEFAULT_NAMESPACE
         return Context(name, server_url(found["server"], where), ca, cert, key, namespace_of(namespace))
 
@@ -149,6 +149,8 @@ class Contexts:
         """
         self.get(name)
         with self._changing() as content:
+            if name not in content["contexts"]:
+                raise CommandError(f"{self.path}: no context {name!r}: it was removed just now", Exit.USAGE)
             content["current"] = name
 
     def remove(self, name: str) -> None:
@@ -201,9 +203,22 @@ def server_url(text: str, where: str) -> str:
         only_place = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
         if parts.scheme == "https" and parts.hostname and port_is_valid and only_place and text.isprintable():
             return text.rstrip("/")
+    shown = re.sub(r"//.*@", "//...@", text, flags=re.DOTALL)[:80]  # a password is not repeated
     raise CommandError(
-        f"{where}: server {text[:80]!r}: expected https://HOST:PORT, such as https://localhost:8443", Exit.USAGE
+        f"{where}: server {shown!r}: expected https://HOST:PORT, such as https://localhost:8443", Exit.USAGE
     )
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with a ``~`` at its beginning made the home directory that it stands for.
+
+    Raises:
+        CommandError: There is no such user, or no home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise CommandError(f"{str(path)!r}: there is no such home directory", Exit.USAGE) from error
 
 
 def chosen(names: str | None, flags: Mapping[str, str | None], *, several: bool = False) -> list[Context]:
@@ -232,6 +247,8 @@ def chosen(names: str | None, flags: Mapping[str, str | None], *, several: bool 
             Exit.USAGE,
         )
     listed = list(dict.fromkeys(each.strip() for each in wanted.split(",") if each.strip()))
+    if not listed:
+        raise CommandError(f"{wanted[:80]!r} names no context: expected NAME", Exit.USAGE)
     if len(listed) > 1 and not several:
         raise CommandError(f"--context {wanted}: this command asks one kdm; name one of them", Exit.USAGE)
     return [_with_flags(contexts.get(name), given) for name in listed]
@@ -258,7 +275,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = {}
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", Exit.USAGE) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError(f"{path}: not TOML: {error}", Exit.USAGE) from error
     content.setdefault("current", "")
     content.setdefault("contexts", {})

@@ -11,7 +11,6 @@ import asyncio
 import secrets
 from collections.abc import Iterable, Mapping
 from html import escape
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 
 import httpx
@@ -39,6 +38,12 @@ _ANSWERED: Final = frozenset(
     {"age", "allow", "cache-control", "content-type", "etag", "idempotency-replayed", "retry-after", "x-request-id"}
 )
 """The answer's header fields that are passed back."""
+
+_INERT: Final = {
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"x-content-type-options": b"nosniff",
+}
+"""What passed answers have besides: opened as a page, one runs no script with the page's cookie."""
 
 Fields = Iterable[tuple[bytes, bytes]]
 
@@ -74,15 +79,10 @@ class Gate:
 
     def knows(self, cookies: Iterable[bytes]) -> bool:
         """Return whether one of a request's cookies is the one that was given."""
-        found: SimpleCookie = SimpleCookie()
-        try:
-            for each in cookies:
-                found.load(each.decode("latin-1"))
-        except CookieError:
-            return False
-        morsel = found.get(self._name)
-        given = morsel.value if morsel is not None else ""
-        return self._token is None and secrets.compare_digest(given.encode(), self._session.encode())
+        # Not by http.cookies, which gives up at a cookie that it cannot read: others of this host may have set one.
+        wanted = f"{self._name}={self._session}".encode()
+        pairs = [pair.strip() for each in cookies for pair in each.split(b";")]
+        return self._token is None and any(secrets.compare_digest(pair, wanted) for pair in pairs)
 
 
 class Loopback:
@@ -113,7 +113,7 @@ class Loopback:
             await self._file(path, method, fields, send)
         elif path == "/":
             await _answer(send, 303, {b"location": BASE.encode()}, b"")
-        elif method not in _METHODS or not any(path == each or path.startswith(f"{each}/") for each in _PASSED):
+        elif method not in _METHODS or not _is_passed(path):
             await _refuse(send, path, 404, "no-such-route", "kdm ui passes on /api/v2 and /problems, and nothing else")
         else:
             await self._pass_on(scope, receive, send)
@@ -188,7 +188,7 @@ class Loopback:
                     for name, value in answer.headers.items()
                     if name in _ANSWERED
                 }
-                await _start(send, answer.status_code, {**head, b"x-content-type-options": b"nosniff"})
+                await _start(send, answer.status_code, {**head, **_INERT})
                 started = True
                 async for piece in answer.aiter_raw():
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -210,10 +210,18 @@ def server_of(app: Loopback) -> Server:
             lifespan="off",
             access_log=False,  # the token is in an address
             log_config=None,
+            log_level="critical",  # an answer broken off and a browser gone are no news, and no traceback
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=1,
         )
+    )
+
+
+def _is_passed(path: str) -> bool:
+    """Return whether calls to a path are passed on. One with dot segments may lead anywhere."""
+    return not {".", ".."} & set(path.split("/")) and any(
+        path == each or path.startswith(f"{each}/") for each in _PASSED
     )
 
 

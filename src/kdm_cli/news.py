@@ -90,6 +90,7 @@ class Desk:
         Raises:
             PipeClosed: Nobody reads what the command prints.
             CommandError: A stream cannot go on.
+            Exception: A thread failed with it.
         """
         try:
             news = self._queue.get(timeout=None if timeout_s is None else max(0.0, timeout_s))
@@ -102,8 +103,16 @@ class Desk:
         return news
 
     def start(self, work: Callable[[], None]) -> None:
-        """Run something in a thread of its own."""
-        thread = threading.Thread(target=work, daemon=True)
+        """Run something in a thread of its own. What it fails with is news: nobody waits for a thread that is gone."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - the main thread raises it
+                if not self.stopping.is_set():
+                    self.put(News("failed", data=error))
+
+        thread = threading.Thread(target=guarded, daemon=True)
         self._threads.append(thread)
         thread.start()
 

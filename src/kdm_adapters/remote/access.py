@@ -83,6 +83,12 @@ class Access(NamedTuple):
             raise InvalidAccess(f"the server's URL must begin with https://: {wanted}")
         if "@" in found.netloc or found.query or found.fragment or not found.hostname:
             raise InvalidAccess(f"the server's URL has a host, a port and perhaps a path, and nothing else: {wanted}")
+        try:
+            found.hostname.encode("idna")
+        except UnicodeError:
+            raise InvalidAccess(f"the server's URL has no host name that could exist: {wanted}") from None
+        if not found.hostname.isprintable() or " " in found.hostname:
+            raise InvalidAccess(f"the server's URL has no host name that could exist: {wanted}")
         return Address(found.hostname, DEFAULT_PORT if port is None else port, found.path.rstrip("/"))
 
     def tls_context(self) -> ssl.SSLContext:

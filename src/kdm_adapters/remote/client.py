@@ -20,7 +20,7 @@ from kdm_adapters.remote.errors import problem_of
 from kdm_adapters.remote.members import Json
 from kdm_adapters.remote.sse import Event
 from kdm_adapters.remote.transport_errors import Misdirected
-from kdm_core.errors import KdmError, NotSeenYet, Unavailable
+from kdm_core.errors import ClusterUnrecognized, KdmError, NotSeenYet, Unavailable
 
 __all__ = ["Answer", "Client", "deployment_path", "list_path"]
 
@@ -215,6 +215,10 @@ class Client:
             self._met = True
             if response.status != 200:
                 connection.read("GET", response)
+            if not (response.getheader("content-type") or "").lower().startswith("text/event-stream"):
+                raise Misdirected(
+                    "the answer is not kdm's: it is no stream of events; is the server's URL that of a kdm?"
+                )
             yield from connection.events(response)
         finally:
             self._open.discard(connection)
@@ -229,15 +233,15 @@ class Client:
         Raises:
             KdmError: As :meth:`call`, where trying again does not help, or the server never answered.
         """
-        last_id, delay_s = "", _BACKOFF_S[0]
+        last_id, delay_s, seen = "", _BACKOFF_S[0], False
         while True:
             why, wait_s = "the stream ended", _BACKOFF_S[0]
             try:
                 for event in self.events(path, query, last_id):
-                    last_id, delay_s = event.id, _BACKOFF_S[0]
+                    last_id, delay_s, seen = event.id, _BACKOFF_S[0], True
                     yield event
             except Unavailable as error:
-                if not error.retryable or not self._met:
+                if not error.retryable or not self._met or (isinstance(error, ClusterUnrecognized) and not seen):
                     raise
                 why, wait_s = str(error), _delay_s(error, delay_s)
             yield Event("interrupted", why.encode(), last_id)

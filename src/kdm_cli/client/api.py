@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from kdm_adapters.remote.access import Access
 from kdm_adapters.remote.client import BASE, TIMEOUT_S, Answer, Client, deployment_path, list_path
+from kdm_adapters.remote.sse import Event
+from kdm_adapters.remote.transport_errors import Misdirected
 from kdm_cli.client.failures import explained
 from kdm_cli.contexts import Context
 from kdm_cli.exits import CommandError
 from kdm_cli.targets import Target
+from kdm_core.errors import ClusterUnrecognized
 
 PAGE: Final = 500
 """How many Deployments to ask for at once."""
@@ -22,6 +25,11 @@ BULK_S: Final = 240.0
 """How long a change of many may take, in seconds: kdm begins writes for two minutes, and finishes them in one."""
 
 Json = dict[str, Any]
+
+_SHOWN: Final = ("namespace", "name", "replicas", "rollout")
+_WRITTEN: Final = frozenset({"namespace", "name", "uid", "resourceVersion", "replicas"})
+_OF_DEPLOYMENTS: Final = frozenset({"present", "added", "modified"})
+"""What answers and events have at least: one that has less is not kdm's."""
 
 
 class Kdm:
@@ -54,7 +62,7 @@ class Kdm:
     def about(self) -> Json:
         """Return which kdm it is, who asks, and what it offers."""
         if self._about is None:
-            self._about = self._get(BASE)
+            self._about = self._get(BASE, having=("features", "user", "version"))
         return self._about
 
     def need(self, feature: str, what: str) -> None:
@@ -72,7 +80,7 @@ class Kdm:
 
     def get(self, target: Target) -> Json:
         """Return a Deployment."""
-        return self._get(deployment_path(*target))
+        return self._get(deployment_path(*target), having=_SHOWN)
 
     def list(self, namespace: str | None, selector: str = "", states: str = "") -> Json:
         """Return all Deployments, page after page, as one list.
@@ -94,7 +102,7 @@ class Kdm:
         token: str | None = ""
         while token is not None:
             query = {"labelSelector": selector, "state": states, "limit": str(PAGE), "continue": token}
-            page = self._get(list_path(namespace), query)
+            page = self._get(list_path(namespace), query, having=("metadata", "items"))
             yield page
             token = page["metadata"]["continue"]
 
@@ -104,10 +112,10 @@ class Kdm:
         ``interrupted`` comes where a connection broke, with the reason as ``why``.
         """
         query = _given({"labelSelector": selector, "state": states})
-        with explained():
+        with explained(read=True):
             for event in self._client.follow(list_path(namespace), query):
                 broke = event.name == "interrupted"
-                yield event.name, {"why": event.data.decode()} if broke else json.loads(event.data)
+                yield event.name, {"why": event.data.decode()} if broke else _data_of(event)
 
     def set(self, target: Target, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Set the desired count."""
@@ -121,7 +129,7 @@ class Kdm:
     def rollout(self, target: Target, query: Mapping[str, str], wait_s: float) -> Json:
         """Wait until the Pods have followed, or cannot; see the API's description."""
         wait = {"wait": f"{round(wait_s * 1000)}ms"} if wait_s > 0 else {}
-        return self._get(deployment_path(*target, "rollout"), {**query, **wait}, wait_s)
+        return self._get(deployment_path(*target, "rollout"), {**query, **wait}, wait_s, having=("outcome", "target"))
 
     def scale(self, body: Mapping[str, Any], *, dry_run: bool = False, plan: str = "") -> Answer:
         """Change many at once, or plan it: the answer's entity tag is the plan's."""
@@ -162,11 +170,13 @@ class Kdm:
 
     def health(self) -> Json:
         """Return whether kdm can answer, and how it is connected to its cluster."""
-        return self._get("/api/v1/health")
+        return self._get("/api/v1/health", having=("status",))
 
-    def _get(self, path: str, query: Mapping[str, str] | None = None, wait_s: float = 0.0) -> Json:
-        with explained():
-            return self._client.get(path, _given(query or {}), timeout_s=TIMEOUT_S + wait_s)
+    def _get(
+        self, path: str, query: Mapping[str, str] | None = None, wait_s: float = 0.0, *, having: Iterable[str] = ()
+    ) -> Json:
+        with explained(read=True):
+            return _having(self._client.get(path, _given(query or {}), timeout_s=TIMEOUT_S + wait_s), having)
 
     def _write(
         self,
@@ -180,7 +190,29 @@ class Kdm:
     ) -> Answer:
         query = {"dryRun": "All"} if dry_run else {}
         with explained():
-            return self._client.call(method, path, query, body, fields=fields, timeout_s=timeout_s)
+            answer = self._client.call(method, path, query, body, fields=fields, timeout_s=timeout_s)
+            if "items" not in answer.body and not _WRITTEN <= answer.body.keys():
+                raise ClusterUnrecognized(
+                    "the answer is not kdm's; a write may have happened: read before trying again"
+                )
+            return answer
+
+
+def _having(body: Json, members: Iterable[str]) -> Json:
+    missing = [each for each in members if each not in body]
+    if missing:
+        raise Misdirected(f"the answer is not kdm's: it has no {missing[0]!r}; is the server's URL that of a kdm?")
+    return body
+
+
+def _data_of(event: Event) -> Json:
+    try:
+        body = json.loads(event.data)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise Misdirected("what is streamed is not kdm's: it is no JSON object; is the server's URL that of a kdm?")
+    return _having(body, _SHOWN) if event.name in _OF_DEPLOYMENTS else body
 
 
 def _given(query: Mapping[str, str]) -> dict[str, str]:

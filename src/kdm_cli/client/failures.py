@@ -10,7 +10,7 @@ from kdm_adapters.remote.access import InvalidAccess
 from kdm_adapters.remote.errors import problem_of
 from kdm_adapters.remote.transport_errors import AnswerLost, Misdirected, NotAccepted, Untrusted
 from kdm_cli.exits import CommandError, Exit
-from kdm_core.errors import KdmError
+from kdm_core.errors import ClusterUnrecognized, KdmError
 
 _CODES: Final = {
     "contended": Exit.UNAVAILABLE,
@@ -54,8 +54,11 @@ _NOT_OFFERED: Final = frozenset({"no-such-route", "method-not-allowed"})
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explained(*, read: bool = False) -> Iterator[None]:
     """Turn an error of a call into what it means to the command.
+
+    Args:
+        read: Whether the call can write nothing, so that nothing is ambiguous.
 
     Raises:
         CommandError: A call failed.
@@ -63,7 +66,13 @@ def explained() -> Iterator[None]:
     try:
         yield
     except KdmError as error:
-        raise failure(error) from error
+        found = failure(error)
+        if read and found.exit is Exit.AMBIGUOUS:
+            foreign = isinstance(error, ClusterUnrecognized) and problem_of(error) is None
+            found.exit = Exit.UNAVAILABLE if found.passing and not foreign else Exit.OTHER
+        raise found from error
+    except UnicodeEncodeError as error:
+        raise CommandError("an argument or a variable is no text in UTF-8", Exit.USAGE) from error
 
 
 def failure(error: KdmError) -> CommandError:
@@ -112,7 +121,8 @@ def _extras(body: Mapping[str, Any], text: str) -> Iterator[str]:
     allowed = body.get("allowed")
     if isinstance(allowed, list) and allowed and not all(str(each) in text for each in allowed):
         yield f"; allowed: {', '.join(map(str, allowed))}"
-    remedies = [each.get("remedy") for each in body.get("owners") or () if isinstance(each, dict)]
+    owners = body.get("owners")
+    remedies = [each.get("remedy") for each in (owners if isinstance(owners, list) else ()) if isinstance(each, dict)]
     for remedy in dict.fromkeys(remedies):
         if remedy and remedy not in text:
             yield f"; {remedy}"

@@ -36,7 +36,9 @@ def list_(form: str) -> None:
         return
     entries = [found.get(name) for name in found.names]
     if form != "table":
-        values = [{key: str(value) for key, value in each._asdict().items()} for each in entries]
+        values = [
+            {key: None if value is None else str(value) for key, value in each._asdict().items()} for each in entries
+        ]
         print(formats.dumped({"file": str(found.path), "current": found.current, "contexts": values}, form))
         return
     if not entries:
@@ -119,9 +121,14 @@ def add(
 
 def _existing(path: Path) -> Path:
     """Return the absolute path of a file."""
-    if not path.expanduser().is_file():
+    found = contexts.expanded(path)
+    if not found.is_file():
         raise targets.usage(f"{path}: no such file")
-    return path.expanduser().absolute()
+    try:
+        str(found.absolute()).encode()
+    except UnicodeEncodeError:
+        raise targets.usage(f"{str(path)!r}: a file of contexts is UTF-8, and this path is not") from None
+    return found.absolute()
 
 
 def _files_of(directory: Path, client: str | None) -> tuple[Path, Path, Path]:

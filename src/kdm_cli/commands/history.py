@@ -38,7 +38,9 @@ def history(name: str | None, selector: str, limit: int, since: str | None, form
         raise targets.usage("a name and -l or -A exclude each other: a name says which Deployment it is")
     begin = ""
     if since is not None:
-        past = datetime.now(UTC) - timedelta(seconds=targets.duration(since, "--since"))
+        age_s = targets.duration(since, "--since")
+        now = datetime.now(UTC)
+        past = now - timedelta(seconds=min(age_s, now.timestamp()))  # before 1970 there is nothing to see
         begin = past.isoformat(timespec="seconds").replace("+00:00", "Z")
     kdm = place.kdm()
     if name is not None:
@@ -128,6 +130,7 @@ def _undo_batch(kdm: Kdm, batch: str, body: dict[str, Any], how: How) -> int:
             "name": each["name"],
             "replicas": each["previous"],
             "currentReplicas": each["desired"],
+            "uid": each["uid"],
         }
         for each in changes
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -176,6 +177,7 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not has_terminal():
         raise CommandError("--yes is needed where there is no terminal to ask on; nothing was changed", Exit.USAGE)
+    _forget_what_was_typed()
     try:
         answer = click.prompt(f"{question} [y/N]", default="", show_default=False, prompt_suffix=" ", err=True)
     except click.Abort:
@@ -183,6 +185,14 @@ def confirm(question: str, *, yes: bool) -> None:
         answer = ""
     if answer.strip().lower() not in {"y", "yes"}:
         raise CommandError("nothing was changed", Exit.OTHER)
+
+
+def _forget_what_was_typed() -> None:
+    """Drop what was typed before the question was there: it answers another one, or none."""
+    import termios  # noqa: PLC0415 - not on every system, and few commands ask
+
+    with contextlib.suppress(OSError, ValueError, termios.error):
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
 def typed(command: Any) -> click.Command:

@@ -54,12 +54,8 @@ def park(
     body = plans.common(reason, override=override)
     kdm = place.kdm()
     kdm.need("parking", "parking")
-    if len(wanted) == 1:
+    if len(wanted) == 1 and (how.yes or how.dry_run):  # asked about, it goes by a plan: what is shown is what is done
         given = {**body, "parkId": park_id} if park_id else body
-        if not how.yes and not how.dry_run:
-            dry = kdm.park(wanted[0], given, restore=False, dry_run=True)
-            if dry["changed"]:
-                plans.ask_for_one(kdm, dry, how)
         written = kdm.park(wanted[0], given, restore=False, dry_run=how.dry_run)
         parked = written.get("parked") or {}
         note = f" (park id {parked['parkId']})" if parked.get("parkId") else ""
@@ -127,7 +123,7 @@ def _wanted(place: Place, names: tuple[str, ...], selector: str, park_id: str | 
         raise targets.usage("names and -l or -A exclude each other: a name says which Deployment it is")
     if not names and not selector and not park_id:
         raise targets.usage("say which: names, -l SELECTOR, or to restore --park-id ID")
-    return [place.target(each) for each in dict.fromkeys(names)]
+    return list(dict.fromkeys(place.target(each) for each in names))
 
 
 def _list(place: Place, park_id: str, selector: str, form: str) -> int:

@@ -136,7 +136,7 @@ def _to_zero(kdm: Kdm, wish: Wish, dry: dict[str, Any], body: dict[str, Any], ho
         plans.ask_for_one(kdm, dry, how)
     before = dry["replicas"]["previous"]
     expected = {} if before is None else {"currentReplicas": before}
-    return kdm.set(wish.target, {"replicas": 0, **body, **expected})
+    return kdm.set(wish.target, {"replicas": 0, "uid": dry["uid"], **body, **expected})
 
 
 def _print_counts(kdm: Kdm, place: Place, selector: str, form: str) -> int:

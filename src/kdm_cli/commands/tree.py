@@ -113,7 +113,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _ended_by_sigterm():
+        with _ended_by_signals():
             code: Any = kdm.main(arguments, prog_name="kdm", standalone_mode=False)
     except PipeClosed:
         _forget_output()
@@ -128,20 +128,22 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def _ended_by_signals() -> Iterator[None]:
     """Let SIGTERM end the command as Ctrl-C does, so that the terminal is left as it was."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         raise Terminated
 
-    signal.signal(signal.SIGTERM, terminate)
+    wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: terminate}
+    in_main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in wanted if in_main and signal.getsignal(number) == signal.SIG_DFL]
     try:
+        for number in ours:
+            signal.signal(number, wanted[number])
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _fail(error: BaseException) -> int:

@@ -22,5 +22,5 @@ def wait(names: tuple[str, ...], wait_for: str, timeout: str, place: Place) -> i
     Exits with 0 only if they have; the other exit codes say what happened instead.
     """
     seconds = targets.duration(timeout, "--timeout")
-    goals = [waits.Goal(place.target(each)) for each in dict.fromkeys(names)]
+    goals = [waits.Goal(each) for each in dict.fromkeys(place.target(name) for name in names)]
     return await_goals(place.context, goals, wait_for, seconds).exit

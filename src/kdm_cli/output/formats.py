@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -81,10 +82,14 @@ def name(body: Body) -> str:
 
 
 def as_json(value: Any, *, compact: bool = False) -> str:
-    """Return JSON: indented, or on one line."""
+    """Return JSON: indented, or on one line. What could control a terminal, or reorder its line, is escaped."""
     if compact:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return json.dumps(value, ensure_ascii=False, indent=2)
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    else:
+        text = json.dumps(value, ensure_ascii=False, indent=2)
+    if text.replace("\n", "").isprintable() and _has_letters_for(text):
+        return text
+    return json.dumps(value, indent=None if compact else 2, separators=(",", ":") if compact else None)
 
 
 def as_yaml(value: Any) -> str:
@@ -92,7 +97,18 @@ def as_yaml(value: Any) -> str:
     import yaml  # noqa: PLC0415 - only where it is asked for
 
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    if not (text.replace("\n", "").isprintable() and _has_letters_for(text)):
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=False)
     return text.rstrip("\n")
+
+
+def _has_letters_for(text: str) -> bool:
+    """Return whether standard output has every letter of a text: escapes of ours are none of JSON's."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def dumped(value: Any, form: str) -> str:

@@ -20,6 +20,9 @@ BAR: Final = 20
 MAX_NAME: Final = 50
 """The width that a name may have, in columns; a longer one is cut."""
 
+MIN_NAME: Final = 8
+"""The width that a name keeps in however narrow a terminal, in columns."""
+
 _GAP: Final = 2
 
 REFRESH_S: Final = 0.1
@@ -113,7 +116,10 @@ def _word(line: Line) -> str:
 
 
 def _table(lines: Sequence[Line], columns: int) -> Table:
-    """Lay the rows out. Names, counts, bars and states are whole; a note has what is left of the terminal's width."""
+    """Lay the rows out. Counts and states are whole; a note has what is left of the terminal's width.
+
+    Where there is too little for the others, there is no bar, which counts say too; then names are cut.
+    """
     counts = [f"{line.available}/{line.desired}" for line in lines]
     widths = [
         min(MAX_NAME, max(len(each) for each in ("NAME", *(line.name for line in lines)))),
@@ -122,8 +128,13 @@ def _table(lines: Sequence[Line], columns: int) -> Table:
         max(len(each) for each in ("STATE", *(line.state for line in lines))),
     ]
     left = columns - sum(widths) - _GAP * len(widths)
+    if left + _GAP < 0:
+        widths[0] = max(MIN_NAME, min(widths[0], columns - widths[1] - widths[3] - 2 * _GAP))
+        del widths[2]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
-    for title, width in zip(("NAME", "AVAILABLE", "", "STATE"), widths, strict=True):
+    has_bar = len(widths) == 4
+    titles = ("NAME", "AVAILABLE", "", "STATE") if has_bar else ("NAME", "AVAILABLE", "STATE")
+    for title, width in zip(titles, widths, strict=True):
         justify: Literal["left", "right"] = "right" if title == "AVAILABLE" else "left"
         table.add_column(title, width=width, justify=justify, no_wrap=True, overflow="ellipsis")
     if left >= len("NOTE"):
@@ -132,6 +143,7 @@ def _table(lines: Sequence[Line], columns: int) -> Table:
         total = max(line.desired, line.available)
         bar = ProgressBar(total=max(total, 1), completed=line.available if total else 1, width=BAR)
         state = Text(printable(line.state), style=_STYLES.get(_word(line), ""))
-        cells: list[RenderableType] = [Text(printable(line.name)), count, bar, state, Text(printable(line.note))]
+        bars: list[RenderableType] = [bar] if has_bar else []
+        cells: list[RenderableType] = [Text(printable(line.name)), count, *bars, state, Text(printable(line.note))]
         table.add_row(*cells[: len(table.columns)])
     return table

@@ -149,3 +149,59 @@ def test_what_cannot_be_shown_is_said_in_one_line(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.startswith("kdm: cannot listen on 127.0.0.1:")
     with pytest.raises(InvalidAccess):
         Upstream(Access("https://kdm.test", cert="/nowhere.pem"))
+
+
+async def _raw(world: World, cookie: str, target: str, *, fields: str = "") -> bytes:
+    """Send a request whose target no client's library would send, and return the whole answer."""
+    port = int(world.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"GET {target} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncookie: {cookie}\r\nconnection: close\r\n{fields}\r\n"
+    writer.write(head.encode())
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_a_path_with_dot_segments_leads_nowhere() -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        cookie = (await _session(client, world)).partition(";")[0]
+        for target in (
+            "/api/v2/../../deployments", "/api/v2/../v1/deployments", "/api/v2//../deployments",
+            "/api/v2/./deployments", "/api/v2/%2e%2e/v1/deployments", "/api/v2/..", "/problems/../deployments",
+        ):  # fmt: skip
+            assert (await _raw(world, cookie, target)).startswith(b"HTTP/1.1 404 "), target
+        assert (await _raw(world, cookie, "/api/v2/deployments")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_cookies_of_others_on_this_host_lock_nobody_out_and_let_nobody_in() -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        cookie = (await _session(client, world)).partition(";")[0]
+        name = cookie.partition("=")[0]
+        for others in ("a[b]=1", 'j={"a": "b"}', "j=a b", f"{name}=of-another", f"{name}", "=;;", "\u00e9=1"):
+            for both in (f"{others}; {cookie}", f"{cookie}; {others}"):
+                assert (await _raw(world, both, "/ui")).startswith(b"HTTP/1.1 200 "), both
+            assert (await _raw(world, others, "/ui")).startswith(b"HTTP/1.1 401 "), others
+        assert (await _raw(world, f'x="{cookie}"', "/ui")).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_a_stream_that_is_open_at_the_end_or_breaks_off_leaves_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        async with client.stream("GET", "/api/v2/deployments?watch=true") as answer:
+            lines = answer.aiter_lines()
+            await anext(lines)
+            world.ui.server.should_exit = True
+            with pytest.raises(httpx.HTTPError):
+                async for _ in lines:
+                    pass
+    assert [each.message for each in caplog.records if each.name == "uvicorn.error"] == []
+
+
+async def test_what_is_passed_back_runs_no_script_when_it_is_opened_as_a_page() -> None:
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        for path in ("/problems/", "/api/v2/deployments", "/api/v2/none"):
+            policy = (await client.get(path)).headers["content-security-policy"]
+            assert policy == "default-src 'none'; frame-ancestors 'none'"

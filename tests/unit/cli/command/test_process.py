@@ -121,6 +121,16 @@ class TestCtrlC:
         assert kdm.desired(web) == 3
         assert terminal.is_as_before()
 
+    def test_what_was_typed_before_the_question_does_not_answer_it(
+        self, kdm: Asked, web: DeploymentRef, on_terminal: Run
+    ) -> None:
+        terminal = on_terminal("scale", "shop/web=0")
+        terminal.press("y\r")
+        terminal.until(lambda text: "[y/N]" in text)
+        terminal.press("n\r")
+        assert terminal.ended() == 1
+        assert kdm.desired(web) == 3
+
     def test_sigterm_leaves_the_terminal_as_clean(self, on_terminal: Run) -> None:
         terminal = on_terminal("watch", "-n", "shop")
         terminal.until(lambda text: "2 Deployments" in text)
@@ -150,6 +160,17 @@ class TestView:
         assert terminal.ended() == 0
         assert terminal.lines[-1] == "shop/web: 3 -> 0"
         assert kdm.desired(web) == 0
+
+    def test_a_narrow_terminal_keeps_counts_and_states_whole(self, kdm: Asked, on_terminal: Run) -> None:
+        """Bars go first, then the ends of names."""
+        kdm.create("shop/a-name-that-is-longer-than-half", 12)
+        terminal = on_terminal("watch", "-n", "shop", columns=40)
+        terminal.until(lambda text: "3 Deployments" in text)
+        (row,) = [line for line in terminal.lines if line.startswith("a-name-that")]
+        assert row.split()[1:] == ["12/12", "settled"]
+        terminal.press("\x03")
+        terminal.ended()
+        kdm.do(lambda cluster: cluster.delete(DeploymentRef("shop", "a-name-that-is-longer-than-half")))
 
     def test_no_color_is_obeyed(self, on_terminal: Run) -> None:
         for variables, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
