@@ -191,7 +191,7 @@ class Kdm:
         query = {"dryRun": "All"} if dry_run else {}
         with explained():
             answer = self._client.call(method, path, query, body, fields=fields, timeout_s=timeout_s)
-            if "items" not in answer.body and not _WRITTEN <= answer.body.keys():
+            if "items" not in answer.body and not answer.body.keys() >= _WRITTEN:
                 raise ClusterUnrecognized(
                     "the answer is not kdm's; a write may have happened: read before trying again"
                 )
