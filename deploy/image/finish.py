@@ -21,7 +21,8 @@ from py_compile import PycInvalidationMode
 MODIFIED = 1_580_601_600  # 2020-02-02, as hatchling stamps wheels: one time for all, so that layers differ by content
 
 # Distributions that nothing in kdm's process imports: what Litestar installs for its command line, its test client and
-# its data factories, and a compiler of C declarations that cffi wants to build, not to run.
+# its data factories, what Rich would colour source code with, and a compiler of C declarations that cffi wants to
+# build, not to run. Without rich_click, help is click's own.
 UNINSTALLED = (
     "faker",
     "h11",
@@ -31,6 +32,7 @@ UNINSTALLED = (
     "mdurl",
     "polyfactory",
     "pycparser",
+    "pygments",
     "rich_click",
 )
 # Parts of the others, by far the most of what is installed. The image's tests run kdm without.
@@ -42,8 +44,6 @@ UNUSED = (
     "kubernetes/client/api/*_api.py",
     "kubernetes/client/models/[!_]*.py",
     "kubernetes/**/*_test.py",
-    # What Rich would colour source code with.
-    "pygments/lexers/[!_]*.py",
     # The contract suite, for those who write a repository of their own.
     "kdm_core/testing",
     "*/test",

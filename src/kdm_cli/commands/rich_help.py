@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any, Final
 
 import click
@@ -13,8 +14,8 @@ class Command(click.Command):
     """A command."""
 
     def get_help(self, ctx: click.Context) -> str:
-        """Return the help, as rich-click lays it out."""
-        return _shown(self, ctx)
+        """Return the help, as rich-click lays it out where it is installed: the image is smaller without."""
+        return _shown(self, ctx) if find_spec("rich_click") else super().get_help(ctx)
 
 
 class Group(click.Group):
@@ -28,8 +29,8 @@ class Group(click.Group):
     headings: list[dict[str, Any]] = []  # noqa: RUF012 - overridden as a whole
 
     def get_help(self, ctx: click.Context) -> str:
-        """Return the help, as rich-click lays it out."""
-        return _shown(self, ctx)
+        """Return the help, as rich-click lays it out where it is installed."""
+        return _shown(self, ctx) if find_spec("rich_click") else super().get_help(ctx)
 
 
 def _shown(command: click.Command, ctx: click.Context) -> str:

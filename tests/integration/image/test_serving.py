@@ -97,7 +97,8 @@ def test_a_missing_certificate_is_told(engine: Engine, kdm_image: str) -> None:
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        (["--help"], "serve the API over mutual TLS"),
+        (["--help"], "Serve the API over mutual TLS"),
+        (["get", "--help"], "--selector"),
         (["--version"], "kdm "),
         (["serve", "--help"], "KDM_TLS_CLIENT_CA"),
         (["certs", "inspect", "/pki/server.pem"], "localhost"),
