@@ -178,3 +178,69 @@ def test_the_memory_repository_does_not_load_kubernetes() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: a
+clusters: [{name: a, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: a, context: {cluster: a, user: a}}]
+users: [{name: a, user: {token: secret}}]
+"""
+
+
+async def test_a_cluster_has_a_lot_an_announcer_and_owners_where_the_settings_say_so(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(KUBECONFIG)
+    settings = Settings(
+        repository="kubernetes",
+        kubeconfig=kubeconfig,
+        policy_file="allow-all",
+        owners=True,
+        parking="configmaps",
+        parking_namespace="kdm",
+        events=True,
+    )
+    container = Container(settings=settings)
+
+    assert type(container.parking()).__name__ == "ConfigMapParkingLot"
+    assert type(container.announcer()).__name__ == "EventAnnouncer"
+    (owners,) = container.repository().sync_status().owners
+    assert owners.source.startswith("horizontalpodautoscalers")
+    assert "kdm_history_entries" in container.metrics()("")[0].decode()
+
+
+def test_nothing_is_parked_kept_or_announced_where_nobody_asks_for_it(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(KUBECONFIG)
+    container = Container(
+        settings=Settings(repository="kubernetes", kubeconfig=kubeconfig, policy_file="allow-all", history_entries=0)
+    )
+    assert (container.parking(), container.announcer(), container.tracker()) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"label_selector": "a=b"}, "--label-selector needs --repository kubernetes"),
+        ({"parking_namespace": "kdm"}, "--parking-namespace needs --parking configmaps"),
+        ({"parking": "configmaps"}, "--parking configmaps needs --repository kubernetes"),
+        ({"repository": "kubernetes", "parking": "memory"}, "use --parking configmaps"),
+        ({"repository": "kubernetes", "parking": "configmaps"}, "say it with --parking-namespace"),
+        ({"events": True}, "--events needs --repository kubernetes"),
+        ({"repository": "kubernetes", "events": True, "history_entries": 0}, "--history-entries must not be 0"),
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_sense_together_are_refused(settings: dict[str, Any], says: str, tmp_path: Path) -> None:
+    if "repository" in settings:
+        settings["kubeconfig"] = tmp_path / "config"
+        settings["kubeconfig"].write_text(KUBECONFIG)
+    with pytest.raises(BadSetting, match=says):
+        _put_together(Container(settings=Settings(policy_file="allow-all", **settings)))
+
+
+def _put_together(container: Container) -> None:
+    for part in (container.repository, container.parking, container.announcer):
+        part()

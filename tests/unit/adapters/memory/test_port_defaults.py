@@ -42,6 +42,25 @@ class TestDefaults(ObserveContract):
         async with harness.repository:
             yield harness
 
+    async def test_following_all_brings_each_state_and_each_end(self, harness: MemoryHarness) -> None:
+        first, second = (DeploymentRef(harness.namespaces[0], name) for name in ("api", "web"))
+        await harness.seed(first, 1)
+        seen: list[tuple[str, int | None]] = []
+        end = DeploymentObserver.follow_all(
+            harness.repository,
+            lambda ref, found: seen.append((ref.name, None if found is None else found.replicas.desired)),
+        )
+        await turns()
+        await harness.seed(second, 2)
+        await harness.edit(second, replicas=3)
+        await harness.delete(first)
+        await harness.settle()
+        await turns()
+        end()
+        assert seen[0] == ("api", 1)
+        assert [count for name, count in seen if name == "api"][-1] is None
+        assert [count for name, count in seen if name == "web"][-1] == 3
+
     async def test_following_can_be_ended(self, harness: MemoryHarness) -> None:
         ref = DeploymentRef(harness.namespaces[0], "web")
         calls: list[int] = []
