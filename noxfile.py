@@ -16,7 +16,8 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 nox.options.stop_on_first_error = CI  # what failed is then read last
 nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
 nox.options.sessions = [
-    "lint", "types", "imports", "audit", "unit-3.11", "unit-3.13", "docs", "fuzz", "integration", "gate",
+    "lint", "types", "imports", "audit", "unit-3.11", "unit-3.13", "docs", "fuzz", "integration", "chart", "image",
+    "kind", "gate",
 ]  # fmt: skip
 
 PYTHONS = ["3.11", "3.12", "3.13"]  # the oldest and the newest for every change
@@ -26,6 +27,8 @@ FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
 PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 SLOWEST = ["--durations=20", "--durations-min=1"]
+# Sessions of their own.
+OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind")]
 NOT_ON_KIND = [f"--ignore=tests/integration/{name}" for name in ("chart", "image")]  # they make what they test on
 RUNTIME = ["--extra", "server", "--extra", "kubernetes", "--extra", "cli"]  # what the image has
 LOCKS = {
@@ -127,15 +130,12 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """Run every integration test, those of the sessions chart, image and kind among them. Arguments go to pytest.
-
-    They run on real Kubernetes control planes, built on demand. The image and kind need Docker or root.
-    """
+    """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
     install(session)
     # Each process has a control plane of its own; on a cluster that is given they would count each other's requests.
-    # One of the three waits most of the time, for the containers.
-    parallel = [] if "KDM_TEST_KUBECONFIG" in os.environ else ["--numprocesses", "3", "--dist", "loadgroup"]
-    session.run("pytest", "tests/integration", "-m", "not nightly", *parallel, *SLOWEST, *session.posargs)
+    parallel = [] if "KDM_TEST_KUBECONFIG" in os.environ else ["--numprocesses", "2", "--dist", "loadfile"]
+    args = ["-m", "not nightly", *OWN_SESSIONS, *parallel, *SLOWEST, *session.posargs]
+    session.run("pytest", "tests/integration", *args)
 
 
 @nox.session

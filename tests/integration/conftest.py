@@ -30,24 +30,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kind", action="store_true", help="run on a kind cluster, made for the tests and deleted")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give the first test that wants kdm's image, or a cluster with it, the time to build it.
 
-    Where processes share the tests, one of them has all that need a container engine, and begins with them: there is
-    not the memory for two clusters of containers. The other tests are shared by file.
+    Those that make clusters of their own come first: there is not the memory for two.
     """
+    items.sort(key=lambda item: item.get_closest_marker("own_kind_cluster") is None)
     slow = {"engine", "kind_engine", *(["cluster"] if config.option.kind else [])}
-    contained = {
-        item
-        for item in items
-        if item.get_closest_marker("own_kind_cluster") or not slow.isdisjoint(getattr(item, "fixturenames", ()))
-    }
     for item in items:
-        if item in contained:
+        makes = item.get_closest_marker("own_kind_cluster")
+        if makes or not slow.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(1200))
-        item.add_marker(pytest.mark.xdist_group("containers" if item in contained else item.path.name))
-    items.sort(key=lambda item: (item not in contained, item.get_closest_marker("own_kind_cluster") is None))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
