@@ -47,14 +47,15 @@ class Gate:
         broken: The namespaces whose streams are refused; "*" for all.
         mute: Whether nothing is answered.
         foreign: Whether something answers that is no kdm.
+        streams: The streams that are open, and the namespace of each; "*" for all.
     """
 
     def __init__(self, app: Any) -> None:
         self.broken: set[str] = set()
         self.mute = False
         self.foreign = False
+        self.streams: dict[asyncio.Task[None], str] = {}
         self._app = app
-        self._streams: dict[asyncio.Task[None], str] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -70,7 +71,7 @@ class Gate:
 
     def cut(self, namespace: str = "*") -> None:
         """End the streams of a namespace, or all, in the middle."""
-        for task, of in self._streams.items():
+        for task, of in self.streams.items():
             if namespace in {"*", of}:
                 task.cancel()
 
@@ -81,11 +82,11 @@ class Gate:
             await _answer(send, 503, b"application/problem+json", b'{"code": "cluster-unreachable", "detail": "cut"}')
             return
         task = asyncio.ensure_future(self._app(scope, receive, send))
-        self._streams[task] = namespace
+        self.streams[task] = namespace
         try:
             await asyncio.wait({task})
         finally:
-            del self._streams[task]
+            del self.streams[task]
             task.cancel()
         if task.cancelled():
             raise ConnectionResetError("cut")
@@ -125,6 +126,7 @@ class RemoteHarness(ScopedRepositoryHarness):
         self._kdm = kdm
         self._watched = self.namespaces if scoped else None
         self._skipped_s = 0.0
+        self._interruptions = 0
         self.repository = self.another()
 
     def another(self) -> RemoteDeploymentRepository:
@@ -184,6 +186,22 @@ class RemoteHarness(ScopedRepositoryHarness):
     async def heal_watch(self) -> None:
         await self._do(self._kdm.gate.broken.clear)
 
+    async def cut_watch(self) -> None:
+        """Cut the stream in the middle, once, and return when it was noticed: ``settle`` waits for the next.
+
+        While the watch is broken there is none to cut.
+        """
+        await self._interrupted_by(lambda: self._kdm.do(self._kdm.gate.cut))
+
+    async def restart(self) -> None:
+        """Start the kdm again, and return when the repository has noticed: ``settle`` waits for the next stream."""
+
+        def restart() -> None:
+            self._kdm.stop()
+            self._kdm.start()
+
+        await self._interrupted_by(restart)
+
     async def break_watch_of(self, namespace: str) -> None:
         await self._break(namespace)
         await self._until(lambda: not self._source(namespace).connected)
@@ -228,6 +246,16 @@ class RemoteHarness(ScopedRepositoryHarness):
 
         await self._do(cut)
 
+    async def _interrupted_by(self, action: Callable[[], None]) -> None:
+        """Do what ends the stream, while the repository's event loop stands still, and wait until it has seen the end.
+
+        What was published still looks healthy until then.
+        """
+        before, following = self._interruptions, self.repository.sync_status().connected
+        action()
+        if following:
+            await self._until(lambda: self._interruptions > before)
+
     def _seen(self) -> set[tuple[DeploymentRef, str]]:
         return {(each.ref, each.resource_version) for each in self.own(self.repository.list())}
 
@@ -243,7 +271,11 @@ class RemoteHarness(ScopedRepositoryHarness):
                 await asyncio.sleep(0.003)
 
     async def _skip(self, seconds: float) -> None:
-        """Let a wait pass, but leave the others a moment: a backoff need not take its time in a test."""
+        """Let a wait pass, but leave the others a moment: a backoff need not take its time in a test.
+
+        The repository waits only after a stream has ended.
+        """
+        self._interruptions += 1
         await asyncio.sleep(0.01)
         self._skipped_s += seconds
 

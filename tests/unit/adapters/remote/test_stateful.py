@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar
 
@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import rule
 
 from kdm_core.testing.abilities import Ability
-from kdm_core.testing.harness import RepositoryHarness
 from kdm_core.testing.stateful import RepositoryStateMachine
-from unit.adapters.remote.harness import Gated, gated, remote_harness
+from unit.adapters.remote.harness import Gated, RemoteHarness, gated, remote_harness
 
 QUICK = settings(max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -21,8 +20,9 @@ QUICK = settings(max_examples=20, stateful_step_count=20, deadline=None, suppres
 class RemoteMachine(RepositoryStateMachine):
     lacks = frozenset({Ability.ANNOTATE})
     kdm: ClassVar[Gated]
+    _harness: RemoteHarness
 
-    def open(self) -> AbstractAsyncContextManager[RepositoryHarness]:
+    def open(self) -> AbstractAsyncContextManager[RemoteHarness]:
         return remote_harness(self.kdm)
 
 
@@ -32,7 +32,7 @@ class CutMachine(RemoteMachine):
     @rule()
     def cut(self) -> None:
         """The connections of all streams are cut."""
-        self.kdm.do(self.kdm.gate.cut)
+        self._run(self._harness.cut_watch())
         self._settle()
 
 
@@ -43,8 +43,7 @@ class RestartMachine(RemoteMachine):
     def restart(self) -> None:
         """The kdm is started again."""
         if not self._broken:
-            self.kdm.stop()
-            self.kdm.start()
+            self._run(self._harness.restart())
             self._settle()
 
 
@@ -52,6 +51,22 @@ class RestartMachine(RemoteMachine):
 def kdm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with gated(tmp_path_factory.mktemp("kdm")) as RemoteMachine.kdm:
         yield
+
+
+@pytest.mark.parametrize("interrupt", [RemoteHarness.cut_watch, RemoteHarness.restart])
+async def test_an_interruption_has_been_noticed_before_what_follows_is_waited_for(
+    interrupt: Callable[[RemoteHarness], Awaitable[None]],
+) -> None:
+    kdm = RemoteMachine.kdm
+    async with remote_harness(kdm) as harness:
+        before = kdm.do(lambda: set(kdm.gate.streams))
+
+        await interrupt(harness)
+        assert not harness.repository.sync_status().connected
+
+        await harness.settle()
+        assert harness.repository.sync_status().healthy
+        assert before.isdisjoint(kdm.do(lambda: set(kdm.gate.streams)))
 
 
 TestRemoteMachine = RemoteMachine.TestCase
