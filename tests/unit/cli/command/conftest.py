@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from kdm_cli.main import main
 from unit.cli.command.asking import Asked, Command, Ran, asked, context_file
+from unit.cli.command.stage import Stage, Staged
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +47,23 @@ def run(kdm: Asked, contexts: Path, bare: Command) -> Command:
     """The command, with contexts for the kdm of this module: alice may do everything, bob may read."""
     context_file(contexts, kdm.served)
     return bare
+
+
+@pytest.fixture
+def staged(run: Command, monkeypatch: pytest.MonkeyPatch) -> Staged:
+    """The command on a stage: a terminal, or what a pipe shows."""
+
+    def play(*arguments: str, stage: Stage, errors_too: bool = False) -> Ran:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stage)
+            if errors_too:
+                patch.setattr(sys, "stderr", stage)
+            if stage.screen:
+                patch.setenv("TERM", "xterm-256color")
+                patch.setenv("COLUMNS", str(stage.screen.columns))
+                patch.setenv("LINES", str(stage.screen.lines))
+            ran = run(*arguments)
+        assert stage.is_over, stage.shown
+        return Ran(ran.code, stage.shown, ran.err)
+
+    return play

@@ -21,11 +21,17 @@ import pyte
 DEADLINE_S: Final = 30.0
 
 _ON_TERMINAL: Final = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, "-m", "kdm_cli", *sys.argv[1:]])
 """
-"""Makes the terminal the one that Ctrl-C comes from, and becomes kdm."""
+"""Makes the terminal the one that Ctrl-C comes from, heeds it where pytest ignores it, and becomes kdm."""
+
+
+def heed_ctrl_c() -> None:
+    """Heed SIGINT, in a child before it becomes a program: it is ignored where pytest runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:

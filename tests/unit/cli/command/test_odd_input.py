@@ -22,6 +22,7 @@ from kdm_cli.pki.pair import Pair
 from kdm_core import DeploymentRef
 from unit.adapters.remote.test_client import Talker
 from unit.cli.command.asking import Asked, Command, context_file
+from unit.cli.command.terminal import heed_ctrl_c
 from unit.http.credentials import Leaf
 
 HOSTILE = {"message": "a\x1b[31m\x9b2J\x7f\u202ec\u2066d"}
@@ -205,7 +206,7 @@ def test_ctrl_c_while_the_command_is_imported_is_no_traceback(tmp_path: Path) ->
     environment = {**os.environ, "KDM_CONFIG": str(tmp_path / "none.toml")}
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False, timeout=60,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (-signal.SIGINT, "")
 

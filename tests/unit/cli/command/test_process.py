@@ -14,7 +14,7 @@ import pytest
 
 from kdm_core import DeploymentRef
 from unit.cli.command.asking import Asked, SlowCluster, context_file
-from unit.cli.command.terminal import Terminal
+from unit.cli.command.terminal import Terminal, heed_ctrl_c
 
 KDM = [sys.executable, "-m", "kdm_cli"]
 DEADLINE_S = 60
@@ -77,8 +77,9 @@ class TestPipes:
     ) -> None:
         for verb in (["get", "-w"], ["watch"]):
             process = subprocess.Popen(
-                [*KDM, *verb, "-n", "shop"], stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
-            )
+                [*KDM, *verb, "-n", "shop"], stdout=subprocess.PIPE, text=True, env={**os.environ, **environment},
+                preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it takes no lock
+            )  # fmt: skip
             assert process.stdout
             with process:
                 lines = [process.stdout.readline() for _ in range(3)]
@@ -120,6 +121,24 @@ class TestCtrlC:
         assert terminal.lines[-1] == "kdm: nothing was changed"
         assert kdm.desired(web) == 3
         assert terminal.is_as_before()
+
+    def test_a_job_in_the_background_leaves_it_to_the_one_in_front(
+        self, kdm: Asked, web: DeploymentRef, environment: dict[str, str]
+    ) -> None:
+        """The shell has such a job ignore SIGINT, and kdm goes on ignoring it; SIGTERM ends it as ever."""
+        process = subprocess.Popen(
+            [*KDM, "watch", "-n", "shop"], stdout=subprocess.PIPE, text=True, env={**os.environ, **environment},
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - it takes no lock
+        )  # fmt: skip
+        assert process.stdout
+        with process:
+            for _ in range(3):
+                process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            kdm.do(partial(SlowCluster.scale, ref=web, replicas=7))
+            assert process.stdout.readline().split()[:2] == ["web", "7"]
+            process.send_signal(signal.SIGTERM)
+        assert process.returncode == 15
 
     def test_what_was_typed_before_the_question_does_not_answer_it(
         self, kdm: Asked, web: DeploymentRef, on_terminal: Run
