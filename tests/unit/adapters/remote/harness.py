@@ -31,6 +31,7 @@ from unit.adapters.remote.served import Served
 
 T = TypeVar("T")
 STALE_AFTER_S: Final = 1e6
+WRITE_TIMEOUT_S: Final = 1.0
 _FAULTS: Final[Mapping[type[KdmError], str]] = {
     ClusterOverloaded: "overloaded",
     WriteConflict: "conflict",
@@ -113,17 +114,21 @@ class RemoteHarness(ScopedRepositoryHarness):
         kdm: The kdm; several harnesses may share it, one after the other.
         scoped: Whether the repositories follow ``namespaces`` only.
         url: How it is reached where that is not directly.
+        write_timeout_s: How long a write may take, in seconds: short where a test waits for that to pass.
     """
 
     buffer = 16
     repository: RemoteDeploymentRepository
 
-    def __init__(self, kdm: Gated, *, scoped: bool = False, url: str = "") -> None:
+    def __init__(
+        self, kdm: Gated, *, scoped: bool = False, url: str = "", write_timeout_s: float = WRITE_TIMEOUT_S
+    ) -> None:
         name = f"contract-{next(_numbers)}"
         self.namespaces = (f"{name}-one", f"{name}-two")
         self.unwatched = f"{name}-unwatched"
         self.access: Access = kdm.access(url=url)
         self._kdm = kdm
+        self._write_timeout_s = write_timeout_s
         self._watched = self.namespaces if scoped else None
         self._skipped_s = 0.0
         self._interruptions = 0
@@ -135,7 +140,7 @@ class RemoteHarness(ScopedRepositoryHarness):
             namespaces=self._watched,
             stale_after_s=STALE_AFTER_S,
             refuse_stale=True,
-            write_timeout_s=1.0,
+            write_timeout_s=self._write_timeout_s,
             buffer=self.buffer,
             clock=lambda: time.monotonic() + self._skipped_s,
             sleep=self._skip,
@@ -288,9 +293,11 @@ def gated(directory: Path, **how: Any) -> Iterator[Gated]:
 
 
 @asynccontextmanager
-async def remote_harness(kdm: Gated, *, scoped: bool = False, url: str = "") -> AsyncIterator[RemoteHarness]:
+async def remote_harness(
+    kdm: Gated, *, scoped: bool = False, url: str = "", write_timeout_s: float = WRITE_TIMEOUT_S
+) -> AsyncIterator[RemoteHarness]:
     """Make a harness whose repository is entered and synced, in namespaces of its own."""
-    harness = RemoteHarness(kdm, scoped=scoped, url=url)
+    harness = RemoteHarness(kdm, scoped=scoped, url=url, write_timeout_s=write_timeout_s)
     try:
         async with harness.repository:
             await harness.repository.wait_synced(DEADLINE_S)

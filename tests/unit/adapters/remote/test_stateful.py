@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import rule
 
 from kdm_core.testing.abilities import Ability
+from kdm_core.testing.following import DEADLINE_S
 from kdm_core.testing.stateful import RepositoryStateMachine
 from unit.adapters.remote.harness import Gated, RemoteHarness, gated, remote_harness
 
@@ -23,7 +24,7 @@ class RemoteMachine(RepositoryStateMachine):
     _harness: RemoteHarness
 
     def open(self) -> AbstractAsyncContextManager[RemoteHarness]:
-        return remote_harness(self.kdm)
+        return remote_harness(self.kdm, write_timeout_s=DEADLINE_S)  # no step fails because the machine is slow
 
 
 class CutMachine(RemoteMachine):
