@@ -9,7 +9,7 @@ import asyncio
 import json
 import ssl
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ from unit.adapters.kubernetes.wire.wire_formats import JsonFormat, ProtobufForma
 
 DEADLINE_S = 10.0
 """How long a test waits at most for something that ought to happen, in seconds."""
+
+
+_COLLECTIONS = ("/deployments", "/configmaps")
+"""How the path of a list ends."""
 
 
 @frozen
@@ -43,7 +47,7 @@ class Request:
         if self.method == "GET":
             if self.query == {"limit": "1"}:
                 return "version"
-            return "watch" if "watch" in self.query else "list" if self.path.endswith("/deployments") else "get"
+            return "watch" if "watch" in self.query else "list" if self.path.endswith(_COLLECTIONS) else "get"
         return self.method.lower()
 
 
@@ -258,8 +262,8 @@ class ApiServer:
         await reply.begin()
         if "sendInitialEvents" in query:
             reply.cursor = self.cluster.version
-            for item in _selected(self.cluster.state, reply.request):
-                await reply.send(reply.format.event("ADDED", item))
+            for event in self._initial(reply):
+                await reply.send(event)
             if self.bookmarks:
                 await reply.send(reply.format.bookmark(reply.cursor, initial_events_end="true"))
         self.watches.append(reply)
@@ -270,16 +274,26 @@ class ApiServer:
         left.add_done_callback(lambda _: serving.cancel())
         try:
             while not reply.writer.is_closing():
-                for version, event in list(self.cluster.after(reply.cursor)):
+                for version, event in list(self._news(reply)):
                     reply.cursor = version
-                    if _selected({"": event.deployment}, reply.request):
-                        await reply.send(reply.format.event(event.kind, event.deployment))
+                    if event:
+                        await reply.send(event)
                 async with self._happened:
                     await self._happened.wait()
         finally:
             left.cancel()
             if reply in self.watches:
                 self.watches.remove(reply)
+
+    def _initial(self, reply: Reply) -> Iterator[bytes]:
+        """Yield the events that a watch-list begins with."""
+        return (reply.format.event("ADDED", each) for each in _selected(self.cluster.state, reply.request))
+
+    def _news(self, reply: Reply) -> Iterator[tuple[int, bytes]]:
+        """Yield what a watch has not come to yet: versions and events; b"" for what it does not select."""
+        for version, event in self.cluster.after(reply.cursor):
+            selected = _selected({"": event.deployment}, reply.request)
+            yield version, reply.format.event(event.kind, event.deployment) if selected else b""
 
     async def _scale(self, reply: Reply) -> None:
         *_, namespace, _, name, _ = reply.request.path.split("/")
