@@ -6,7 +6,6 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from kdm_core import (
     DeploymentRef,
     KdmError,
     ParkingFull,
-    ParkingLot,
     ParkingRecordUnreadable,
     WriteForbidden,
     WriteInvalid,
@@ -186,6 +184,17 @@ async def test_a_restored_cluster_is_believed(harness: ConfigMapHarness) -> None
 
         await until_listed(another, {WEB: RECORD})
         assert await another.swap(WEB, RECORD, None)
+
+
+async def test_an_old_answer_that_comes_late_hides_nothing_newer(harness: ConfigMapHarness) -> None:
+    await harness.lot.swap(WEB, None, RECORD)
+    old = json.dumps(harness.server.stored[SHARD]).encode()
+    await harness.lot.swap(OTHER, None, RECORD)
+    await until_listed(harness.lot, {OTHER: RECORD, WEB: RECORD})
+    harness.server.faults["get"].append(answering(200, old))
+
+    await harness.lot.read(WEB)
+    assert harness.lot.list() == ((OTHER, RECORD), (WEB, RECORD))
 
 
 async def test_swapping_a_record_for_itself_writes_nothing(harness: ConfigMapHarness) -> None:
@@ -373,7 +382,6 @@ async def test_another_server_is_read_from_the_beginning(harness: ConfigMapHarne
         await until_listed(harness.lot, {OTHER: RECORD})
         assert heard == [(WEB, None), (OTHER, RECORD)]
         assert await harness.lot.read(WEB) is None
-        await harness.lot.__aexit__(None, None, None)
 
 
 # How a record is written
@@ -395,8 +403,3 @@ def test_a_key_is_never_too_long_and_belongs_to_one_deployment() -> None:
 def test_what_a_later_kdm_adds_to_a_record_is_left_out() -> None:
     later = json.dumps(json.loads(encode(WEB, RECORD)) | {"added": ["later"]})
     assert decode(key_of(WEB), later) == (WEB, RECORD)
-
-
-def test_a_lot_is_a_parking_lot_that_is_entered() -> None:
-    assert issubclass(ConfigMapParkingLot, ParkingLot)
-    assert issubclass(ConfigMapParkingLot, AbstractAsyncContextManager)
