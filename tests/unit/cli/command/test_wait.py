@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from kdm_cli.exits import Exit
 from kdm_core import DeploymentRef
-from unit.cli.command.asking import Asked, Command
+from unit.cli.command.asking import Asked, Command, SlowCluster
 from unit.cli.command.stage import Stage, Staged, ctrl_c, shows
 
 
@@ -15,13 +17,13 @@ def pair(kdm: Asked) -> tuple[DeploymentRef, DeploymentRef]:
     """Two Deployments that are to have five Pods, and have three until a test lets them go on."""
     api, web = (kdm.create(f"shop/{name}", 3, held=True) for name in ("api", "web"))
     for ref in (api, web):
-        kdm.do(lambda cluster, ref=ref: cluster.scale(ref, 5))
+        kdm.do(partial(SlowCluster.scale, ref=ref, replicas=5))
     return api, web
 
 
 def let_go(kdm: Asked, *refs: DeploymentRef) -> None:
     for ref in refs:
-        kdm.do(lambda cluster, ref=ref: cluster.let_go(ref))
+        kdm.do(partial(SlowCluster.let_go, ref=ref))
 
 
 class TestLines:
