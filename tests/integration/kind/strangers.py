@@ -90,6 +90,9 @@ class Stranger:
 def created(cluster: KindCluster, strangers: Iterable[Stranger]) -> None:
     """Create Pods and return once all of them are Ready."""
     listed = list(strangers)
+    for namespace in {each.namespace for each in listed}:  # no Pod is admitted before its service account is there
+        command = ("wait", "serviceaccount/default", f"--namespace={namespace}", "--for=create")
+        cluster.access.kubectl(*command, f"--timeout={READY_WITHIN_S}s", timeout_s=READY_WITHIN_S + 10)
     items: list[Any] = [each.manifest for each in listed]
     cluster.access.kubectl(
         "create", "--filename=-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
