@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 from attrs import frozen
+
+FIELD_MANAGER: Final = "kdm"
+"""What every kdm is called in a cluster, whoever it acts for: the manager, in ``managedFields``, of what it writes."""
 
 
 @frozen(weakref_slot=False)

@@ -19,9 +19,6 @@ KEPT_OF_EACH: Final = 20
 DEFAULT_HISTORY_ENTRIES: Final = 50_000
 """How many changes are kept of all Deployments together: some 15 MB (docs/history.md has the measurement)."""
 
-OWN_MANAGER: Final = "kdm"
-"""The field manager that every kdm writes as, whoever it writes for."""
-
 
 @frozen(weakref_slot=False)
 class CountChange:

@@ -7,12 +7,13 @@ from typing import Final
 
 from attrs import define
 
-from kdm_core.history import OWN_MANAGER, CountChange, Ring
+from kdm_core.attribution import FIELD_MANAGER
+from kdm_core.history import CountChange, Ring
 from kdm_core.labels import NO_LABELS
 from kdm_core.model import Deployment, DeploymentRef
 from kdm_core.versions import older
 
-MAYBE_OWN: Final = frozenset({"", OWN_MANAGER})
+MAYBE_OWN: Final = frozenset({"", FIELD_MANAGER})
 """The field managers of a change that an own write may have made: where nobody looks there is none."""
 
 
@@ -56,7 +57,7 @@ class OwnWrite:
             at,
             previous,
             self.desired,
-            OWN_MANAGER,
+            FIELD_MANAGER,
             self.actor,
             self.reason,
             self.request_id,

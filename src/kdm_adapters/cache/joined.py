@@ -8,17 +8,14 @@ from typing import Final
 
 from attrs import define, evolve
 
-from kdm_core.attribution import LastChange
+from kdm_core.attribution import FIELD_MANAGER, LastChange
 from kdm_core.model import Deployment, DeploymentRef
-from kdm_core.owners import Owner
+from kdm_core.owners import Owner, OwnerType
 from kdm_core.parked import Parked
 from kdm_core.ports import DeploymentAnnotator
 from kdm_core.versions import older
 
-FIELD_MANAGER: Final = "kdm"
-"""Who owns, in ``managedFields``, a count that kdm wrote."""
-
-JOINED_KINDS: Final = frozenset({"HorizontalPodAutoscaler", "ScaledObject"})
+_JOINED: Final = frozenset({OwnerType.AUTOSCALER, OwnerType.SCALED_OBJECT})
 """The owners that are objects of their own. All others are marks of the Deployment itself."""
 
 
@@ -81,7 +78,7 @@ class Joined:
         ref = deployment.ref
         owners = self._owners.get(ref, ())
         if deployment.owners:
-            owners = (*(each for each in deployment.owners if each.kind not in JOINED_KINDS), *owners)
+            owners = (*(each for each in deployment.owners if each.type not in _JOINED), *owners)
         parked = self._parked.get(ref)
         if parked is not None and parked.uid != deployment.uid:
             parked = None

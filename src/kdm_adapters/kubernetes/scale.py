@@ -17,13 +17,11 @@ from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, Scale, scale
 from kdm_adapters.kubernetes.wire.records import ProtocolError
+from kdm_core.attribution import FIELD_MANAGER
 from kdm_core.errors import ClusterUnrecognized, DeploymentNotFound, KdmError, WriteConflict, WriteInvalid
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
 from kdm_core.scaling import Expect
 from kdm_core.versions import is_version
-
-FIELD_MANAGER: Final = "kdm"
-"""Who owns the count in ``managedFields``."""
 
 JSON_PATCH: Final = "application/json-patch+json"
 """RFC 6902."""

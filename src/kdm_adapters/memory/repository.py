@@ -12,13 +12,14 @@ from typing import Self
 from attrs import evolve
 
 from kdm_adapters.cache.followed import AwaitedVersions, Followed
-from kdm_adapters.cache.joined import FIELD_MANAGER, Joined, ShowsJoined
+from kdm_adapters.cache.joined import Joined, ShowsJoined
 from kdm_adapters.cache.observing import Observing
 from kdm_adapters.cache.targets import Targets
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_adapters.memory.faults import Faults
 from kdm_adapters.memory.sources import Source, Sources
 from kdm_adapters.memory.subscriber import SUBSCRIBER_BUFFER, Subscriber
+from kdm_core.attribution import FIELD_MANAGER
 from kdm_core.errors import (
     CacheNotSynced,
     ClusterOverloaded,

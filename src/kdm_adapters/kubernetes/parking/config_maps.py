@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from kdm_adapters.cache.joined import FIELD_MANAGER
 from kdm_adapters.kubernetes.api.client import ApiError, Client, Patch
 from kdm_adapters.kubernetes.api.errors import records_error, unwritten
 from kdm_adapters.kubernetes.api.resources import CONFIG_MAPS
 from kdm_adapters.kubernetes.wire.config_maps import ConfigMap, config_map
 from kdm_adapters.kubernetes.wire.records import ProtocolError
+from kdm_core.attribution import FIELD_MANAGER
 from kdm_core.errors import ClusterUnrecognized, ParkingFull
 
 LABELS: Final = {"app.kubernetes.io/managed-by": "kdm", "app.kubernetes.io/component": "parking"}

@@ -9,11 +9,11 @@ from kdm_adapters.cache.own_writes import written_over
 from kdm_adapters.cache.store import Store
 from kdm_core.attribution import LastChange
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
-from kdm_core.owners import Owner
+from kdm_core.owners import Owner, OwnerType
 from kdm_core.parked import Parked
 
 WEB = DeploymentRef("shop", "web")
-HPA = Owner("HorizontalPodAutoscaler", "web", 2, 10)
+HPA = Owner("HorizontalPodAutoscaler", "web", 2, 10, OwnerType.AUTOSCALER)
 ARGO = Owner("Application", "shop")
 
 
