@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Protocol
@@ -36,8 +37,9 @@ class Observing(DeploymentObserver):
     _awaited: Mapping[str, AwaitedVersions]
 
     @property
+    @abstractmethod
     def _seen(self) -> Seen:
-        raise NotImplementedError
+        """How far the sources have been seen."""
 
     def follow(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
         """See the port. Costs nothing until this Deployment changes."""

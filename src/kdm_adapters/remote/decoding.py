@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -12,6 +13,8 @@ from kdm_core.labels import NO_LABELS, Labels
 from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
 from kdm_core.owners import Owner, OwnerType
 from kdm_core.parked import Parked
+
+_T = TypeVar("_T")
 
 
 class _Body(msgspec.Struct, rename="camel", frozen=True):
@@ -118,10 +121,7 @@ def read_deployment(data: bytes) -> Deployment:
     Raises:
         NotKdms: It shows none.
     """
-    try:
-        body = _deployment(data)
-    except msgspec.DecodeError as error:
-        raise NotKdms(f"no Deployment: {error}") from None
+    body = _decoded(_deployment, data, "Deployment")
     conditions = {each.type: DeploymentCondition(each.status, each.reason, each.message) for each in body.conditions}
     counts = body.replicas
     return Deployment(
@@ -147,10 +147,7 @@ def read_written(data: bytes) -> Written:
     Raises:
         NotKdms: The body does not say it.
     """
-    try:
-        return _written(data)
-    except msgspec.DecodeError as error:
-        raise NotKdms(f"no answer to a write: {error}") from None
+    return _decoded(_written, data, "answer to a write")
 
 
 def read_freshness(data: bytes) -> Freshness:
@@ -159,10 +156,14 @@ def read_freshness(data: bytes) -> Freshness:
     Raises:
         NotKdms: The event does not say it.
     """
+    return _decoded(_freshness, data, "bookmark")
+
+
+def _decoded(decode: Callable[[bytes], _T], data: bytes, what: str) -> _T:
     try:
-        return _freshness(data)
+        return decode(data)
     except msgspec.DecodeError as error:
-        raise NotKdms(f"no bookmark: {error}") from None
+        raise NotKdms(f"no {what}: {error}") from None
 
 
 def _owned(owner: _Owner) -> Owner:
