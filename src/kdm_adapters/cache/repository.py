@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from typing import Any
+from types import TracebackType
+from typing import Any, ClassVar
 
 from kdm_adapters.cache.broadcast import Broadcaster
 from kdm_adapters.cache.followed import AwaitedVersions, Followed
 from kdm_adapters.cache.observing import Observing
 from kdm_adapters.cache.sources import Sources, View
 from kdm_adapters.cache.store import Store
+from kdm_adapters.ending import stop
 from kdm_core.errors import CacheNotSynced, DeploymentNotFound
 from kdm_core.model import (
     ALL_NAMESPACES,
@@ -37,7 +40,12 @@ class CachedRepository(Observing, DeploymentRepository):
         buffer: How many changes a follower may fall behind.
         on_lagged: Called when one falls further behind.
         clock: Monotonic seconds.
+
+    Attributes:
+        _far: Where its connections lead, for the log.
     """
+
+    _far: ClassVar[str]
 
     def __init__(
         self,
@@ -62,6 +70,21 @@ class CachedRepository(Observing, DeploymentRepository):
         self._synced_or_closed = {each: asyncio.Event() for each in {None, *views}}
         self._tasks: list[asyncio.Task[None]] = []
         self._entered = False
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
+    ) -> None:
+        """Stop, and close every connection, to the end, however often this is cancelled."""
+        self._say_stopped()
+        await stop(self._tasks, self._finish, self._far)
+
+    async def _finish(self) -> None:
+        self._say_stopped()  # whatever a task said last
+        await self._close()
+
+    @abstractmethod
+    async def _close(self) -> None:
+        """Close every connection. No task runs any more."""
 
     @property
     def _seen(self) -> Sources:

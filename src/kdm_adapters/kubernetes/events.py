@@ -18,9 +18,11 @@ from typing import Final, Self
 
 from attrs import define
 
+from kdm_adapters.ending import stop
 from kdm_adapters.kubernetes.api.client import ApiError, Client, Patch
 from kdm_adapters.kubernetes.wire.words import plain
-from kdm_core.history import OWN_MANAGER, CountChange
+from kdm_core.attribution import FIELD_MANAGER
+from kdm_core.history import CountChange
 from kdm_core.ports import Announcer, EventInstrument
 
 BURST: Final = 25
@@ -94,7 +96,7 @@ class EventAnnouncer(Announcer):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
-        self._instance = instance[:INSTANCE_CHARS] or OWN_MANAGER
+        self._instance = instance[:INSTANCE_CHARS] or FIELD_MANAGER
         self._instrument = instrument or EventInstrument()
         self._clock = clock
         self._wall = wall
@@ -112,9 +114,9 @@ class EventAnnouncer(Announcer):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await stop([] if self._task is None else [self._task], self._close, "the cluster")
+
+    async def _close(self) -> None:
         for _ in self._queue:
             self._instrument.event_dropped("stopped")
         self._queue.clear()
@@ -202,7 +204,7 @@ def event_of(change: CountChange, held_back: int, at: float, instance: str) -> d
         "kind": "Event",
         "metadata": {"name": _name(change, micros), "namespace": change.ref.namespace},
         "eventTime": f"{seconds}.{micros % 1_000_000:06d}Z",  # metav1.MicroTime
-        "reportingController": OWN_MANAGER,
+        "reportingController": FIELD_MANAGER,
         "reportingInstance": instance,
         "action": "Scale",
         "reason": "ScaledByKdm",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
-from types import TracebackType
 from typing import Any, Final, Self
 
 from attrs import evolve
@@ -16,7 +14,6 @@ from kdm_adapters.cache.broadcast import BUFFER
 from kdm_adapters.cache.joined import ShowsJoined
 from kdm_adapters.cache.repository import CachedRepository
 from kdm_adapters.cache.store import Store
-from kdm_adapters.ending import to_the_end
 from kdm_adapters.kubernetes.api.client import ApiError, Client
 from kdm_adapters.kubernetes.api.errors import probe_error
 from kdm_adapters.kubernetes.api.resources import AUTOSCALERS
@@ -38,11 +35,6 @@ and so is what a reconnection after 70 s of silence should have brought."""
 
 WRITE_TIMEOUT_S: Final = 10.0
 PROBE_TIMEOUT_S: Final = 2.0
-
-STOP_TIMEOUT_S: Final = 0.9
-"""How long stopping may take, in seconds: the port promises a second in all."""
-
-_log = logging.getLogger(__name__)
 
 
 class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
@@ -77,6 +69,8 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
         InvalidName: A namespace that can be none.
         InvalidClusterConfig: The cluster's configuration does not exist or makes no sense.
     """
+
+    _far = "the cluster"
 
     def __init__(
         self,
@@ -168,23 +162,8 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
                 self._start(work, name)
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
-    ) -> None:
-        """Stop watching and close every connection, to the end, however often this is cancelled."""
-        for task in self._tasks:
-            task.cancel()
-        self._say_stopped()
-        await to_the_end(self._end())
-
-    async def _end(self) -> None:
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await asyncio.gather(*self._tasks, return_exceptions=True)
-                self._say_stopped()  # whatever a task said last
-                await self._client.close()
-        except TimeoutError:
-            _log.warning("connections to the cluster were not closed within %g s", STOP_TIMEOUT_S)
+    async def _close(self) -> None:
+        await self._client.close()
 
     def sync_status(self) -> SyncStatus:
         """See the port."""

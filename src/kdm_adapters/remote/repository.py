@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
@@ -19,7 +18,6 @@ from kdm_adapters.cache.broadcast import BUFFER
 from kdm_adapters.cache.own_writes import written_over
 from kdm_adapters.cache.repository import CachedRepository
 from kdm_adapters.cache.store import Store
-from kdm_adapters.ending import to_the_end
 from kdm_adapters.remote.access import Access
 from kdm_adapters.remote.client import deployment_path, list_path
 from kdm_adapters.remote.decoding import NotKdms, Written, read_deployment, read_written
@@ -49,11 +47,7 @@ WRITE_TIMEOUT_S: Final = 40.0
 
 PROBE_TIMEOUT_S: Final = 5.0
 
-STOP_TIMEOUT_S: Final = 0.9
-"""How long stopping may take, in seconds: the port promises a second in all."""
-
 _HEALTH: Final = "/health"
-_log = logging.getLogger(__name__)
 
 
 class RemoteDeploymentRepository(CachedRepository):
@@ -88,6 +82,8 @@ class RemoteDeploymentRepository(CachedRepository):
         InvalidName: A namespace that can be none.
         InvalidInput: No namespace was named.
     """
+
+    _far = "the kdm"
 
     def __init__(
         self,
@@ -159,10 +155,7 @@ class RemoteDeploymentRepository(CachedRepository):
     ) -> None:
         """Stop streaming and close every connection, to the end, however often this is cancelled."""
         self._stopped = True
-        for task in self._tasks:
-            task.cancel()
-        self._say_stopped()
-        await to_the_end(self._end())
+        await super().__aexit__(exc_type, exc, tb)
 
     async def fetch(self, ref: DeploymentRef) -> Deployment:
         """See the port. It is what the kdm itself would read."""
@@ -264,14 +257,8 @@ class RemoteDeploymentRepository(CachedRepository):
         except Unavailable as error:
             raise _as_the_core_has_it(error) from error
 
-    async def _end(self) -> None:
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await asyncio.gather(*self._tasks, return_exceptions=True)
-                self._say_stopped()  # whatever a task said last
-                await self._transport.aclose()
-        except TimeoutError:
-            _log.warning("connections to the kdm were not closed within %g s", STOP_TIMEOUT_S)
+    async def _close(self) -> None:
+        await self._transport.aclose()
 
     def _on_reached(self, source: str, resource_version: str) -> None:
         self._awaited[source].reached(resource_version)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from kdm_adapters.cache.store import ObjectStore
-from kdm_adapters.ending import to_the_end
+from kdm_adapters.ending import stop
 from kdm_adapters.kubernetes.api.client import Client
 from kdm_adapters.kubernetes.api.resources import CONFIG_MAPS
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials
@@ -31,9 +31,6 @@ from kdm_core.versions import older
 
 TIMEOUT_S: Final = 10.0
 """How long a request may take, in seconds."""
-
-STOP_TIMEOUT_S: Final = 0.9
-"""How long stopping may take, in seconds."""
 
 MAX_ATTEMPTS: Final = 30
 """How often a record is tried to be written where others write to the same ConfigMap all the time."""
@@ -118,10 +115,8 @@ class ConfigMapParkingLot(ParkingLot):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
         """See the port."""
-        for task in self._tasks:
-            task.cancel()
         self._watches.stop()
-        await to_the_end(self._end())
+        await stop(self._tasks, self._client.close, "the cluster")
 
     def list(self) -> tuple[tuple[DeploymentRef, Parked], ...]:
         """See the port."""
@@ -270,11 +265,3 @@ class ConfigMapParkingLot(ParkingLot):
         for name in list(self._records):
             self._show(name, {})
         self._watches.reset()
-
-    async def _end(self) -> None:
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await asyncio.gather(*self._tasks, return_exceptions=True)
-                await self._client.close()
-        except TimeoutError:
-            _log.warning("connections to the cluster were not closed within %g s", STOP_TIMEOUT_S)
