@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kdm_cli import extras
+from kdm_core.version import installed_version
 
 SERVICE: Final = ("serve", "certs", "policy")
 """The commands that run kdm itself. They have a parser of their own, and need no extra ``cli``."""
@@ -40,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             from kdm_cli.commands import tree  # noqa: PLC0415 - an extra, which kdm itself does not need
         return tree.run(arguments)
     except extras.MissingExtra as error:
+        if arguments == ["--version"]:
+            print(f"kdm {installed_version()}")
+            return 0
         if arguments[:1] in ([], ["-h"], ["--help"]):
             _parser().print_help()
         print(f"kdm: {error}", file=sys.stderr)

@@ -136,6 +136,7 @@ class TestThroughKdmOfSomeNamespaces(ScopedRepositoryContract):
 
 def test_any_history_is_followed_though_streams_are_cut(kdm: Gated, control_plane: ControlPlane) -> None:
     class Machine(RepositoryStateMachine):
+        _harness: ThroughKdm
         lacks = frozenset({Ability.ANNOTATE})
 
         def open(self) -> AbstractAsyncContextManager[RepositoryHarness]:
@@ -143,7 +144,7 @@ def test_any_history_is_followed_though_streams_are_cut(kdm: Gated, control_plan
 
         @rule()
         def cut(self) -> None:
-            kdm.do(kdm.gate.cut)
+            self._run(self._harness.cut_watch())
             self._settle()
 
     run_state_machine_as_test(

@@ -203,7 +203,7 @@ class RemoteHarness(ScopedRepositoryHarness):
 
         def restart() -> None:
             self._kdm.stop()
-            self._kdm.start()
+            self._start()
 
         await self._interrupted_by(restart)
 
@@ -234,10 +234,15 @@ class RemoteHarness(ScopedRepositoryHarness):
     async def heal(self) -> None:
         self._kdm.gate.mute = self._kdm.gate.foreign = False
         if not self._kdm.is_serving:
-            await asyncio.to_thread(self._kdm.start)
+            await asyncio.to_thread(self._start)
         if isinstance(self._kdm.repository, MemoryDeploymentRepository):
             for fault in _FAULTS.values():
                 await self._do(lambda fault=fault: setattr(self._faults, fault, False))  # type: ignore[misc]
+
+    def _start(self) -> None:
+        """Start the kdm, and wait until it serves what its cluster has."""
+        self._kdm.start()
+        self._kdm.wait_synced()
 
     @property
     def _faults(self) -> Any:

@@ -122,6 +122,10 @@ class Served:
             self._serving.result()
         self.port = listening.result()
 
+    def wait_synced(self) -> None:
+        """Wait until it has read its cluster."""
+        asyncio.run_coroutine_threadsafe(self.repository.wait_synced(DEADLINE_S), self._loop).result(DEADLINE_S)
+
     def stop(self) -> None:
         """Serve no more."""
         serving, self._serving = self._serving, None
