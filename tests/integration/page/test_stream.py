@@ -25,7 +25,8 @@ def several(cluster: MemoryCluster) -> None:
 
 async def _placed(page: Any) -> tuple[Any, ...]:
     """Select a row in the middle, open it, and return where the page is."""
-    await page.wait_for_function("scrollTo(0, 5000) || scrollY === 5000")  # once there is so much to scroll
+    await expect(page.locator("#count")).to_have_text(re.compile("^300 Deployments"))  # so much there is to scroll
+    await page.evaluate("scrollTo(0, 5000)")
     await row(page, "shop/service-115").get_by_role("checkbox").check()
     await page.get_by_role("button", name="shop/service-116: open").click()
     return await _place(page)
