@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from playwright.async_api import Page, expect
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from kdm_adapters.memory import MemoryCluster
 from kdm_core import DeploymentRef
@@ -19,11 +20,42 @@ def row(page: Page, key: str) -> Any:
     return page.locator(".body > .row").filter(has=page.get_by_role("button", name=f"{key}: open", exact=True))
 
 
-def many(cluster: MemoryCluster) -> None:
-    """Ten thousand Deployments."""
-    for number in range(10_000):
+def many(cluster: MemoryCluster, total: int = 10_000) -> None:
+    """Ten thousand Deployments, or another number of them."""
+    for number in range(total):
         cluster.create(DeploymentRef(f"team-{number % 50:02}", f"service-{number:05}"), number % 7)
         cluster.settle(DeploymentRef(f"team-{number % 50:02}", f"service-{number:05}"))
+
+
+SAYINGS: Final = """
+const seen = (window.sayings = []);
+const look = () => {
+  const empty = document.getElementById("empty");
+  const said = empty && !empty.hidden ? empty.textContent.trim() : document.getElementById("count")?.textContent ?? "";
+  if (said && said !== seen.at(-1)) seen.push(said);
+  requestAnimationFrame(look);
+};
+look();
+"""
+"""Notes whatever the page says about which Deployments there are, frame by frame."""
+
+
+async def test_while_it_loads_the_page_never_says_that_there_is_no_deployment(
+    open_page: Callable[..., Any], browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = browser.new_context
+
+    async def noting(**options: Any) -> BrowserContext:
+        context = await plain(**options)
+        await context.add_init_script(SAYINGS)
+        return context
+
+    monkeypatch.setattr(browser, "new_context", noting)
+    for _ in range(5):
+        page = (await open_page(fill=lambda cluster: many(cluster, 300))).page
+        await expect(page.locator("#count")).to_have_text("300 Deployments")
+        sayings = await page.evaluate("sayings")
+        assert [each for each in sayings if not each.startswith("Reading the Deployments")] == ["300 Deployments"]
 
 
 async def test_the_banner_says_which_kdm_who_i_am_and_that_it_is_live(open_page: Callable[..., Any]) -> None:

@@ -51,6 +51,7 @@ export class Table {
   #spare = [];
   #seen = -1; // the store's version that the order follows from
   #ordered = 0; // when it was made
+  #whole = false; // whether the store was complete then
   #touched = 0; // when somebody last moved over the table, or used its keys
   #filter = {};
   #height = 44;
@@ -134,7 +135,9 @@ export class Table {
   #order() {
     const { store } = this.#with;
     const now = Date.now();
-    if (this.#seen === store.version || now - this.#ordered < ORDER_MS) return;
+    const early = now - this.#ordered < ORDER_MS && this.#whole === store.ready;
+    if (this.#seen === store.version || early) return;
+    this.#whole = store.ready; // all is there now: it is shown at once, not after a moment of "no Deployment"
     const rows = store.rows(this.#filter);
     const moved = rows.length !== this.rows.length || rows.some((each, index) => each.key !== this.rows[index].key);
     this.holding = moved && now - this.#touched < HOLD_MS && this.rows.length > 0;
