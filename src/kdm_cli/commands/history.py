@@ -12,9 +12,9 @@ from kdm_cli import targets
 from kdm_cli.client.api import Kdm
 from kdm_cli.commands import completing, options, plans
 from kdm_cli.commands.options import Place
-from kdm_cli.commands.plans import How
+from kdm_cli.commands.plans import Body, How
 from kdm_cli.commands.rich_help import Command
-from kdm_cli.commands.scale import WithOptionalWait, wait
+from kdm_cli.commands.writing import WriteCommand, write
 from kdm_cli.exits import CommandError, Exit
 from kdm_cli.output import formats
 from kdm_cli.output.text import coloured, table, warn
@@ -69,36 +69,21 @@ def _row(item: dict[str, Any]) -> list[str]:
     ]
 
 
-@click.command(cls=WithOptionalWait)
+@click.command(cls=WriteCommand)
 @click.argument("name", required=False, shell_complete=completing.deployments)
 @click.option("--batch", metavar="ID", help="Undo all changes of one call, as `kdm history` shows it.")
-@wait
-@options.wait_for
-@options.reason
-@options.override
-@options.dry_run
-@options.yes
-@options.output("table", "json", "yaml", "name")
-@options.place(everywhere=False)
+@write(everywhere=False)
 def undo(
     name: str | None,
     batch: str | None,
-    wait: str | None,
-    wait_for: str,
-    reason: str,
-    override: bool,
-    dry_run: bool,
-    yes: bool,
-    form: str,
+    how: How,
+    body: Body,
     place: Place,
 ) -> int:
     """Write the count back that the newest change replaced. Refused if somebody changed it since."""
     if (name is None) == (batch is None):
         raise targets.usage("say what to undo: a NAME, or --batch ID")
-    wait_s = targets.duration(wait, "--wait") if wait is not None else 0.0
-    how = How(form, yes, dry_run, wait_for if wait is not None else "", wait_s)
     kdm = place.kdm()
-    body = plans.common(reason, override=override)
     if name is not None:
         return _undo_one(kdm, place.target(name), body, how)
     return _undo_batch(kdm, str(batch), body, how)

@@ -8,8 +8,8 @@ from kdm_cli import targets
 from kdm_cli.client.mirror import target_of
 from kdm_cli.commands import completing, options, plans
 from kdm_cli.commands.options import Place
-from kdm_cli.commands.plans import How
-from kdm_cli.commands.scale import WithOptionalWait, wait
+from kdm_cli.commands.plans import Body, How
+from kdm_cli.commands.writing import WriteCommand, write
 from kdm_cli.exits import CommandError, Exit
 from kdm_cli.output import formats
 from kdm_cli.output.text import table
@@ -19,39 +19,25 @@ park_id = click.option(
 )
 
 
-@click.command(cls=WithOptionalWait)
+@click.command(cls=WriteCommand)
 @options.names
 @options.selector
 @click.option("--park-id", metavar="ID", help="Give the batch this id, to restore exactly it later.")
 @click.option("--list", "listing", is_flag=True, help="List what is parked, and change nothing.")
-@wait
-@options.wait_for
-@options.reason
-@options.override
-@options.dry_run
-@options.yes
-@options.output("table", "json", "yaml", "name")
-@options.place()
+@write()
 def park(
     names: tuple[str, ...],
     selector: str,
     park_id: str | None,
     listing: bool,
-    wait: str | None,
-    wait_for: str,
-    reason: str,
-    override: bool,
-    dry_run: bool,
-    yes: bool,
-    form: str,
+    how: How,
+    body: Body,
     place: Place,
 ) -> int:
     """Remember counts and go to zero, for the night for example. `kdm restore` brings them back."""
     if listing:
-        return _list(place, park_id or "", selector, form)
-    how = _how(form, wait, wait_for, yes=yes, dry_run=dry_run)
+        return _list(place, park_id or "", selector, how.form)
     wanted = _wanted(place, names, selector, None)
-    body = plans.common(reason, override=override)
     kdm = place.kdm()
     kdm.need("parking", "parking")
     if len(wanted) == 1 and (how.yes or how.dry_run):  # asked about, it goes by a plan: what is shown is what is done
@@ -65,37 +51,23 @@ def park(
     return plans.in_bulk(kdm, {**plans.select_or_items(place, selector, items), **operation, **body}, how)
 
 
-@click.command(cls=WithOptionalWait)
+@click.command(cls=WriteCommand)
 @options.names
 @options.selector
 @park_id
 @click.option("--replicas", metavar="N", type=click.IntRange(1, targets.MAX_COUNT), help="Wake one with this count.")
-@wait
-@options.wait_for
-@options.reason
-@options.override
-@options.dry_run
-@options.yes
-@options.output("table", "json", "yaml", "name")
-@options.place()
+@write()
 def restore(
     names: tuple[str, ...],
     selector: str,
     park_id: str | None,
     replicas: int | None,
-    wait: str | None,
-    wait_for: str,
-    reason: str,
-    override: bool,
-    dry_run: bool,
-    yes: bool,
-    form: str,
+    how: How,
+    body: Body,
     place: Place,
 ) -> int:
     """Bring parked counts back: those of names, of a selector, or of one batch."""
-    how = _how(form, wait, wait_for, yes=yes, dry_run=dry_run)
     wanted = _wanted(place, names, selector, park_id)
-    body = plans.common(reason, override=override)
     kdm = place.kdm()
     kdm.need("parking", "parking")
     if len(wanted) == 1:
@@ -111,11 +83,6 @@ def restore(
         raise CommandError("nothing is parked there: `kdm park --list -A` shows what is", Exit.NOT_FOUND)
     operation = {"restore": {"parkId": park_id} if park_id else True}
     return plans.in_bulk(kdm, {"items": [each._asdict() for each in wanted], **operation, **body}, how)
-
-
-def _how(form: str, wait: str | None, wait_for: str, *, yes: bool, dry_run: bool) -> How:
-    wait_s = targets.duration(wait, "--wait") if wait is not None else 0.0
-    return How(form, yes, dry_run, wait_for if wait is not None else "", wait_s)
 
 
 def _wanted(place: Place, names: tuple[str, ...], selector: str, park_id: str | None) -> list[targets.Target]:

@@ -10,63 +10,34 @@ from kdm_cli import targets
 from kdm_cli.client.api import Kdm
 from kdm_cli.commands import completing, options, plans
 from kdm_cli.commands.options import Place
-from kdm_cli.commands.plans import How
-from kdm_cli.commands.rich_help import Command
+from kdm_cli.commands.plans import Body, How
+from kdm_cli.commands.writing import WriteCommand, write
 from kdm_cli.output import formats
 from kdm_cli.targets import Wish
 
-DEFAULT_WAIT = "5m"
 
-
-class WithOptionalWait(Command):
-    """A command with ``--wait[=DURATION]``: only ``=`` gives it a value, so that it can stand before a name."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Give a bare ``--wait`` its default."""
-        until = args.index("--") if "--" in args else len(args)
-        filled = [f"--wait={DEFAULT_WAIT}" if arg == "--wait" else arg for arg in args[:until]]
-        return super().parse_args(ctx, filled + args[until:])
-
-
-wait = click.option(
-    "--wait", metavar="[=DURATION]", help=f"Wait until the Pods have followed.  [default: {DEFAULT_WAIT}, if given]"
-)
-
-
-@click.command(cls=WithOptionalWait)
+@click.command(cls=WriteCommand)
 @click.argument("wishes", metavar="[NAME=COUNT...]", nargs=-1, shell_complete=completing.wishes)
 @options.selector
 @click.option("--replicas", metavar="N", type=click.IntRange(0, targets.MAX_COUNT), help="With -l: set this count.")
 @click.option("--delta", metavar="N", type=int, help="With -l: so many more; fewer with --delta=-1.")
 @click.option("--factor", metavar="X", help="With -l: multiply the counts.")
-@wait
-@options.wait_for
-@options.reason
 @click.option(
     "--current-replicas",
     metavar="N",
     type=click.IntRange(0, targets.MAX_COUNT),
     help="Write only if this is the desired count before.",
 )
-@options.override
-@options.dry_run
-@options.yes
-@options.output("table", "json", "yaml", "name")
-@options.place()
-def scale(  # noqa: PLR0917 - click calls it by keywords
+@write()
+def scale(
     wishes: tuple[str, ...],
     selector: str,
     replicas: int | None,
     delta: int | None,
     factor: str | None,
-    wait: str | None,
-    wait_for: str,
-    reason: str,
     current_replicas: int | None,
-    override: bool,
-    dry_run: bool,
-    yes: bool,
-    form: str,
+    how: How,
+    body: Body,
     place: Place,
 ) -> int:
     """Set desired counts: web=5, shop/api=+2, worker=-1; or those of a selector.
@@ -79,10 +50,7 @@ def scale(  # noqa: PLR0917 - click calls it by keywords
     _check(place, wanted, selector, many, current_replicas)
     kdm = place.kdm()
     if not wanted and not many:
-        return _print_counts(kdm, place, selector, form)
-    wait_s = targets.duration(wait, "--wait") if wait is not None else 0.0
-    how = How(form, yes, dry_run, wait_for if wait is not None else "", wait_s)
-    body = plans.common(reason, override=override)
+        return _print_counts(kdm, place, selector, how.form)
     if len(wanted) == 1:
         expected = {} if current_replicas is None else {"currentReplicas": current_replicas}
         return plans.one(kdm, _write_one(kdm, wanted[0], {**body, **expected}, how), how)

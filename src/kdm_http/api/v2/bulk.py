@@ -20,7 +20,6 @@ from kdm_core import (
     ItemResult,
     Plan,
     RolloutResult,
-    WaitFor,
 )
 from kdm_core.bulk import BATCH_S
 from kdm_http.api.errors import problem_of
@@ -28,19 +27,17 @@ from kdm_http.api.patience import Patience
 from kdm_http.api.progress import Progress
 from kdm_http.api.route import Reply, Request
 from kdm_http.api.stream import frames
-from kdm_http.api.v2.asked import dry_run, one_of
+from kdm_http.api.v2.asked import dry_run
 from kdm_http.api.v2.bodies import RolloutBody
 from kdm_http.api.v2.bulk_asked import bulk_of
 from kdm_http.api.v2.bulk_bodies import BulkBody, BulkItemBody, ItemRolloutBody, StartedBody
 from kdm_http.api.v2.dialect import V2, error_body
-from kdm_http.api.v2.durations import duration
-from kdm_http.api.v2.rollouts import FOR, resume_at
+from kdm_http.api.v2.rollouts import Wait, resume_at
 from kdm_http.api.v2.tags import plans_wanted
 
 FINISHING_S: Final = 60.0
 """How long what is under way may take when a batch begins nothing more, in seconds. A write gives up long before."""
 
-_NOTHING_TO_WAIT_FOR: Final = "a dry run changes nothing that could be waited for"
 _NOTHING_SELECTED: Final = "nothing is selected: the caller can read no Deployment there that has these labels"
 
 _encode = msgspec.json.Encoder().encode
@@ -48,16 +45,14 @@ _encode = msgspec.json.Encoder().encode
 
 async def scale_many(service: DeploymentService, caller: Caller, request: Request) -> Reply:
     """Change many Deployments, or plan it."""
-    query = request.query
-    trial = dry_run(query)
-    wait_for: WaitFor = one_of(query, "for", FOR, default=WaitFor.AVAILABLE)
-    wait_s = duration("wait", query["wait"]) if "wait" in query else None
+    trial = dry_run(request.query)
+    wait = Wait.of(request)
     if_plan = plans_wanted(request.fields)
     bulk = await bulk_of(request)
     patience = request.patience
     assert patience is not None  # noqa: S101 - a write is not called on the fast path
-    patience.extend(BATCH_S + FINISHING_S + (wait_s or 0.0))
-    shown = _Shown(caller.request_id, wait_s or 0.0)
+    patience.extend(BATCH_S + FINISHING_S + (wait.wait_s or 0.0))
+    shown = _Shown(caller.request_id, wait.wait_s or 0.0)
     keyed = any(name == b"idempotency-key" for name, _ in request.fields)
     with _halted_with(patience, leaving=not keyed) as halt:
         result = await service.scale_many(
@@ -65,11 +60,11 @@ async def scale_many(service: DeploymentService, caller: Caller, request: Reques
             caller=caller,
             dry_run=trial,
             if_plan=if_plan,
-            wait=None if wait_s is None else BulkWait(wait_s, wait_for, patience.valid_s),
+            wait=None if wait.wait_s is None else BulkWait(wait.wait_s, wait.until, patience.valid_s),
             progress=BulkProgress() if request.progress is None else _Told(request.progress, shown),
             halt=halt,
         )
-    warnings = [*([_NOTHING_TO_WAIT_FOR] if trial and wait_s is not None else []), *_about(result)]
+    warnings = [*wait.warnings, *_about(result)]
     body = BulkBody.of(result, warnings, shown.error, shown.rollout)
     return Reply(
         body,

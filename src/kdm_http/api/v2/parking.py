@@ -11,19 +11,17 @@ from kdm_core import (
     LabelSelector,
     Parking,
     Query,
-    WaitFor,
 )
 from kdm_core.names import check_namespace
 from kdm_core.parking import check_park_id
 from kdm_http.api.errors import BadRequest
 from kdm_http.api.route import Reply, Request
-from kdm_http.api.v2.asked import Park, Restore, body_of, dry_run, one_of, ref_of
-from kdm_http.api.v2.durations import duration
+from kdm_http.api.v2.asked import Park, Restore, body_of, dry_run, ref_of
 from kdm_http.api.v2.freshness import freshness
 from kdm_http.api.v2.parking_bodies import ParkedItem, ParkedList, ParkedMetadata, ParkingBody, batches_of
-from kdm_http.api.v2.rollouts import FOR
+from kdm_http.api.v2.rollouts import Wait, followed
 from kdm_http.api.v2.tags import tag_of_replicas
-from kdm_http.api.v2.writes import CONDITIONS, NOTHING_TO_WAIT_FOR, followed
+from kdm_http.api.v2.writes import CONDITIONS
 
 _P = TypeVar("_P", bound=Park)
 
@@ -32,7 +30,7 @@ async def park(service: DeploymentService, caller: Caller, request: Request) -> 
     """Remember a Deployment's count and set it to zero."""
     asked = await _asked(request, Park)
     trial = dry_run(request.query)
-    waits = _waits(request)
+    wait = Wait.of(request)
     parking = await service.park(
         ref_of(request),
         caller=caller,
@@ -41,14 +39,14 @@ async def park(service: DeploymentService, caller: Caller, request: Request) -> 
         dry_run=trial,
         override=asked.override,
     )
-    return await _shown(service, caller, request, parking, waits)
+    return await _shown(service, caller, request, parking, wait)
 
 
 async def restore(service: DeploymentService, caller: Caller, request: Request) -> Reply:
     """Bring a parked Deployment back."""
     asked = await _asked(request, Restore)
     trial = dry_run(request.query)
-    waits = _waits(request)
+    wait = Wait.of(request)
     parking = await service.restore(
         ref_of(request),
         caller=caller,
@@ -58,7 +56,7 @@ async def restore(service: DeploymentService, caller: Caller, request: Request) 
         dry_run=trial,
         override=asked.override,
     )
-    return await _shown(service, caller, request, parking, waits)
+    return await _shown(service, caller, request, parking, wait)
 
 
 def list_parked(service: DeploymentService, caller: Caller, request: Request) -> ParkedList:
@@ -87,25 +85,7 @@ async def _asked(request: Request, shape: type[_P]) -> _P:
     return await body_of(request, shape)
 
 
-def _waits(request: Request) -> tuple[WaitFor, float | None]:
-    query = request.query
-    wait_for: WaitFor = one_of(query, "for", FOR, default=WaitFor.AVAILABLE)
-    return wait_for, duration("wait", query["wait"]) if "wait" in query else None
-
-
-async def _shown(
-    service: DeploymentService,
-    caller: Caller,
-    request: Request,
-    parking: Parking,
-    waits: tuple[WaitFor, float | None],
-) -> Reply:
-    wait_for, wait_s = waits
-    rollout = None
-    warnings = []
-    if wait_s is not None and parking.dry_run:
-        warnings.append(NOTHING_TO_WAIT_FOR)
-    elif wait_s is not None:
-        rollout = await followed(service, caller, request, parking.scaled, wait_for, wait_s)
+async def _shown(service: DeploymentService, caller: Caller, request: Request, parking: Parking, wait: Wait) -> Reply:
+    rollout = await followed(service, caller, request, parking.scaled, wait)
     fields = b"" if parking.dry_run else b"etag: %b\r\n" % tag_of_replicas(parking.deployment)
-    return Reply(ParkingBody.of(parking, warnings, rollout), fields=fields)
+    return Reply(ParkingBody.of(parking, wait.warnings, rollout), fields=fields)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 from kdm_core import (
     Caller,
     DeploymentRef,
     DeploymentService,
+    KdmError,
     RolloutOutcome,
     RolloutResult,
     Scaled,
@@ -19,15 +20,40 @@ from kdm_core import (
 from kdm_core.versions import is_version
 from kdm_http.api.errors import BadRequest
 from kdm_http.api.route import Reply, Request
-from kdm_http.api.v2.asked import count, one_of, ref_of
+from kdm_http.api.v2.asked import count, dry_run, one_of, ref_of
 from kdm_http.api.v2.bodies import RolloutBody
 from kdm_http.api.v2.durations import duration
 
 FOR: Final = {each.value: each for each in WaitFor}
 """What can be waited for, by the words of the parameter ``for``."""
 
+_NOTHING_TO_WAIT_FOR: Final = "a dry run changes nothing that could be waited for"
 _OPEN: Final = frozenset({RolloutOutcome.INTERRUPTED, RolloutOutcome.TIMEOUT, RolloutOutcome.UNKNOWN})
 _TARGET: Final = ("uid", "resourceVersion", "replicas")
+
+
+class Wait(NamedTuple):
+    """What a write waits for after it has happened.
+
+    Attributes:
+        until: How far the Pods must have come.
+        wait_s: How long to wait at most, in seconds; None for not at all.
+        warnings: What the answer says about waiting.
+    """
+
+    until: WaitFor
+    wait_s: float | None
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Return what a write's query asks for. A dry run waits for nothing."""
+        query = request.query
+        until: WaitFor = one_of(query, "for", FOR, default=WaitFor.AVAILABLE)
+        if "wait" not in query:
+            return cls(until, None)
+        wait_s = duration("wait", query["wait"])
+        return cls(until, None, (_NOTHING_TO_WAIT_FOR,)) if dry_run(query) else cls(until, wait_s)
 
 
 async def get_rollout(service: DeploymentService, caller: Caller, request: Request) -> Reply:
@@ -70,6 +96,31 @@ async def wait_for_rollout(
         return result
     aim = target.target if isinstance(target, Scaled) else target or Target.of(service.get(ref, caller))
     return RolloutResult(RolloutOutcome.INTERRUPTED, aim, wait_for, time.monotonic() - began, result)
+
+
+async def followed(
+    service: DeploymentService, caller: Caller, request: Request, scaled: Scaled, wait: Wait
+) -> RolloutBody | None:
+    """Wait for the Pods after a write. Whatever comes of it, the write has happened, and its answer says so.
+
+    Args:
+        service: The use cases.
+        caller: Who wrote.
+        request: Whose client waits.
+        scaled: What was written.
+        wait: How long, and for what.
+
+    Returns:
+        What came of the wait; None if nobody asked for one.
+    """
+    if wait.wait_s is None:
+        return None
+    ref = scaled.deployment.ref
+    try:
+        result = await wait_for_rollout(service, caller, request, ref, scaled, wait.until, wait.wait_s)
+    except KdmError as error:
+        result = RolloutResult(RolloutOutcome.UNKNOWN, scaled.target, wait.until, message=str(error))
+    return RolloutBody.of(result, resume_at(ref, result, wait.wait_s))
 
 
 def resume_at(ref: DeploymentRef, result: RolloutResult, wait_s: float) -> str | None:

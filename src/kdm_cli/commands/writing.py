@@ -1,0 +1,76 @@
+"""What the commands that change counts have in common: the options of a write, and how it is waited for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from kdm_cli import targets
+from kdm_cli.commands import options, plans
+from kdm_cli.commands.plans import How
+from kdm_cli.commands.rich_help import Command
+
+_R = TypeVar("_R")
+
+DEFAULT_WAIT = "5m"
+
+
+class WriteCommand(Command):
+    """A command with ``--wait[=DURATION]``: only ``=`` gives it a value, so that it can stand before a name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give a bare ``--wait`` its default."""
+        until = args.index("--") if "--" in args else len(args)
+        filled = [f"--wait={DEFAULT_WAIT}" if arg == "--wait" else arg for arg in args[:until]]
+        return super().parse_args(ctx, filled + args[until:])
+
+
+_wait = click.option(
+    "--wait", metavar="[=DURATION]", help=f"Wait until the Pods have followed.  [default: {DEFAULT_WAIT}, if given]"
+)
+
+
+def write(*, everywhere: bool = True) -> Callable[[Callable[..., _R]], Callable[..., _R]]:
+    """Give a command the options of a write.
+
+    Its argument ``how`` gets a ``How``, ``body`` what every write's body may have, and ``place`` a ``Place``.
+
+    Args:
+        everywhere: Whether all namespaces make sense.
+    """
+
+    def decorate(function: Callable[..., _R]) -> Callable[..., _R]:
+        @functools.wraps(function)
+        def writing(
+            *args: Any,
+            form: str,
+            wait: str | None,
+            wait_for: str,
+            reason: str,
+            override: bool,
+            dry_run: bool,
+            yes: bool,
+            **given: Any,
+        ) -> _R:
+            wait_s = targets.duration(wait, "--wait") if wait is not None else 0.0
+            how = How(form, yes, dry_run, wait_for if wait is not None else "", wait_s)
+            return function(*args, how=how, body=plans.common(reason, override=override), **given)
+
+        command: Callable[..., _R] = writing
+        for option in (
+            options.place(everywhere=everywhere),
+            options.output("table", "json", "yaml", "name"),
+            options.yes,
+            options.dry_run,
+            options.override,
+            options.reason,
+            options.wait_for,
+            _wait,
+        ):  # the last to be added is the first that help shows
+            command = option(command)
+        return command
+
+    return decorate
