@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast
@@ -178,11 +180,15 @@ def confirm(question: str, *, yes: bool) -> None:
     if not has_terminal():
         raise CommandError("--yes is needed where there is no terminal to ask on; nothing was changed", Exit.USAGE)
     _forget_what_was_typed()
+    click.echo(f"{question} [y/N] ", nl=False, err=True)
+    answer = ""
     try:
-        answer = click.prompt(f"{question} [y/N]", default="", show_default=False, prompt_suffix=" ", err=True)
-    except click.Abort:
+        _wait_for_a_line()
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        pass  # as good as a no
+    if not answer:
         click.echo(err=True)
-        answer = ""
     if answer.strip().lower() not in {"y", "yes"}:
         raise CommandError("nothing was changed", Exit.OTHER)
 
@@ -193,6 +199,22 @@ def _forget_what_was_typed() -> None:
 
     with contextlib.suppress(OSError, ValueError, termios.error):
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+def _wait_for_a_line() -> None:
+    """Wait for an answer, or a signal. A read alone misses the one that comes just before it, and waits for good."""
+    heard, wakeup = os.pipe()
+    try:
+        os.set_blocking(wakeup, False)
+        with contextlib.suppress(OSError, ValueError):  # no real terminal, or not the main thread: the read will do
+            before = signal.set_wakeup_fd(wakeup)
+            try:
+                select.select([sys.stdin, heard], [], [])
+            finally:
+                signal.set_wakeup_fd(before)
+    finally:
+        os.close(heard)
+        os.close(wakeup)
 
 
 def typed(command: Any) -> click.Command:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
 from attrs import frozen
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_adapters.memory.parking import MemoryParkingLot
+from kdm_cli.commands import options
 from kdm_core import DeploymentRef, Policy, parse_policy
 from kdm_core.history import ChangeLog
 from kdm_core.tracking import ChangeTracker
@@ -31,6 +35,32 @@ users = ["bob"]
 verbs = ["read"]
 namespaces = ["*"]
 """)
+
+
+class Person(io.StringIO):
+    """Standard input with somebody at a terminal, who does something before each answer.
+
+    Args:
+        answer: Does it, and returns the answer.
+    """
+
+    def __init__(self, answer: Callable[[], str]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def isatty(self) -> bool:
+        """Return that it is a terminal."""
+        return True
+
+    def readline(self, _: int = -1, /) -> str:  # type: ignore[override]  # typeshed knows two kinds of lines
+        """Return what is answered, as a line."""
+        return self._answer() + "\n"
+
+
+def seat(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], str]) -> None:
+    """Have somebody at the terminal. See ``Person``."""
+    monkeypatch.setattr(sys, "stdin", Person(answer))
+    monkeypatch.setattr(options, "has_terminal", lambda: True)  # standard error is captured
 
 
 class SlowCluster(MemoryCluster):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kdm_cli.commands import options
 from kdm_cli.exits import Exit
 from kdm_core import DeploymentRef
-from unit.cli.command.asking import Asked, Command
+from unit.cli.command.asking import Asked, Command, seat
 
 
 @pytest.fixture
@@ -72,12 +71,11 @@ def test_exactly_what_was_shown_is_done_or_nothing(
 ) -> None:
     """Somebody scales one of them while the question stands: the plan's tag does not hold any more."""
 
-    def meanwhile(_: str) -> str:
+    def meanwhile() -> str:
         kdm.do(lambda cluster: cluster.scale(shop[0], 7))
         return "y"
 
-    monkeypatch.setattr(options, "has_terminal", lambda: True)
-    monkeypatch.setattr("click.termui.visible_prompt_func", meanwhile)
+    seat(monkeypatch, meanwhile)
     ran = run("scale", "-n", "shop", "-l", "tier=web", "--factor", "2")
     assert ran.code == Exit.PRECONDITION
     assert counts(kdm, shop) == [7, 3, 1]

@@ -21,7 +21,7 @@ from kdm_cli.output import formats
 from kdm_cli.pki.pair import Pair
 from kdm_core import DeploymentRef
 from unit.adapters.remote.test_client import Talker
-from unit.cli.command.asking import Asked, Command, context_file
+from unit.cli.command.asking import Asked, Command, context_file, seat
 from unit.cli.command.terminal import heed_ctrl_c
 from unit.http.credentials import Leaf
 
@@ -217,13 +217,12 @@ def test_what_is_shown_for_zero_is_the_object_that_is_written_to(
     """Somebody deletes and recreates it, with the same count, while the question is on the screen."""
     web = kdm.create("default/web", 3)
 
-    def agreed(_: str) -> str:
+    def agreed() -> str:
         kdm.do(lambda cluster: cluster.delete(web))
         kdm.create("default/web", 3)
         return "y"
 
-    monkeypatch.setattr("kdm_cli.commands.options.has_terminal", lambda: True)
-    monkeypatch.setattr("click.termui.visible_prompt_func", agreed)
+    seat(monkeypatch, agreed)
     assert run("scale", "web=0").code == Exit.PRECONDITION
     assert kdm.desired(DeploymentRef("default", "web")) == 3
 
@@ -235,12 +234,11 @@ def test_parking_asked_about_does_what_was_shown_or_nothing(
     web = kdm.create("default/busy", 3)
     counts = iter([9, 9])
 
-    def agreed(_: str) -> str:
+    def agreed() -> str:
         kdm.do(lambda cluster: cluster.scale(web, next(counts)))
         return "y"
 
-    monkeypatch.setattr("kdm_cli.commands.options.has_terminal", lambda: True)
-    monkeypatch.setattr("click.termui.visible_prompt_func", agreed)
+    seat(monkeypatch, agreed)
     ran = run("park", "busy")
     assert (ran.code, kdm.desired(web)) == (Exit.PRECONDITION, 9), ran
     ran = run("park", "busy")

@@ -10,10 +10,9 @@ import pytest
 from kdm_adapters.remote.client import Answer, Client
 from kdm_adapters.remote.connection import Connection
 from kdm_adapters.remote.transport_errors import AnswerLost, Unreachable
-from kdm_cli.commands import options
 from kdm_cli.exits import Exit
 from kdm_core import DeploymentRef
-from unit.cli.command.asking import Asked, Command
+from unit.cli.command.asking import Asked, Command, seat
 
 
 @pytest.fixture
@@ -25,8 +24,7 @@ def web(kdm: Asked) -> DeploymentRef:
 def answer(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have somebody at a terminal who gives these answers; what was asked is not recorded."""
     answers: list[str] = []
-    monkeypatch.setattr(options, "has_terminal", lambda: True)
-    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: answers.pop(0))
+    seat(monkeypatch, lambda: answers.pop(0))
     return answers
 
 
@@ -96,12 +94,11 @@ class TestZero:
     ) -> None:
         """Somebody else scales while the question stands: nobody agreed to go from there to zero."""
 
-        def meanwhile(_: str) -> str:
+        def meanwhile() -> str:
             kdm.do(lambda cluster: cluster.scale(web, 9))
             return "y"
 
-        monkeypatch.setattr(options, "has_terminal", lambda: True)
-        monkeypatch.setattr("click.termui.visible_prompt_func", meanwhile)
+        seat(monkeypatch, meanwhile)
         ran = run("scale", word)
         assert ran.code == Exit.PRECONDITION
         assert "it has 9 replicas, not 3" in ran.err
