@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from pathlib import Path
 
 import nox
@@ -15,14 +16,14 @@ nox.options.error_on_external_run = True
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 nox.options.stop_on_first_error = CI  # what failed is then read last
 nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
+PYTHONS = ["3.11", "3.12", "3.13"]
+# The newest there is, for every change; the others each night. Integration, chart and kind run on .venv's.
+NEWEST = next((each for each in reversed(PYTHONS) if CI or shutil.which(f"python{each}")), PYTHONS[-1])
 nox.options.sessions = [
-    "lint", "types", "imports", "audit", "unit-3.11", "unit-3.13", "docs", "fuzz", "integration", "chart", "image",
-    "kind", "gate",
+    "lint", "types", "imports", "audit", f"unit-{NEWEST}", "docs", "fuzz", "integration", "chart", "image", "kind", "gate",
 ]  # fmt: skip
 
-PYTHONS = ["3.11", "3.12", "3.13"]  # the oldest and the newest for every change
-NIGHTLY_PYTHONS = ["3.12"]
-COVERED = "3.13"  # coverage costs time; one version measures it
+COVERED = NEWEST  # coverage costs time; one version measures it
 FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
 PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
@@ -191,8 +192,9 @@ def nightly(session: nox.Session) -> None:
     Then run the unit tests on the Pythons that not every change is tested on.
     """
     install(session)
-    for version in NIGHTLY_PYTHONS:
-        session.notify(f"unit-{version}", posargs=())
+    for version in PYTHONS:
+        if version != NEWEST:
+            session.notify(f"unit-{version}", posargs=())
     session.install("--require-hashes", "--requirement", "requirements/fuzz.txt")
     long = {"HYPOTHESIS_PROFILE": "nightly", "PYTHONPATH": "tests"}
     session.run("pytest", "tests/unit", "-k", "stateful or machine", "--timeout=0", *session.posargs, env=long)
