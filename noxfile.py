@@ -20,7 +20,8 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 # The newest there is, for every change; the others each night. Integration, chart and kind run on .venv's.
 NEWEST = next((each for each in reversed(PYTHONS) if CI or shutil.which(f"python{each}")), PYTHONS[-1])
 nox.options.sessions = [
-    "lint", "types", "imports", "audit", f"unit-{NEWEST}", "docs", "fuzz", "integration", "chart", "image", "kind", "gate",
+    "lint", "types", "imports", "audit", f"unit-{NEWEST}", "docs", "fuzz", "integration", "chart", "image",
+    "kind", "gate",
 ]  # fmt: skip
 
 COVERED = NEWEST  # coverage costs time; one version measures it
