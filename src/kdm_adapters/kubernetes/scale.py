@@ -90,6 +90,9 @@ class ScaleWriter:
         written = _written(held, stored)
         if epoch == self._client.epoch and not dry_run:
             view.overlay(written, before, self._clock())
+            shown = self._store.get(ref.namespace, ref.name)
+            if shown is not None and (shown.uid, shown.resource_version) == (written.uid, written.resource_version):
+                return shown  # the watch may have been quicker than the answer, and says more
         return written
 
     async def fetch(self, ref: DeploymentRef) -> Deployment:

@@ -63,6 +63,27 @@ async def test_one_merge_patch_of_the_scale_is_sent(make: MakeRepository, server
         assert json.loads(sent.body) == {"spec": {"replicas": 0}}
 
 
+async def test_a_write_that_the_watch_shows_before_its_answer_comes_is_what_is_read(
+    make: MakeRepository, server: ApiServer
+) -> None:
+    """With what somebody else changed just before, which the answer does not say."""
+
+    async def late(reply: Reply) -> None:
+        server.cluster.relabel("web", tier="gold")
+        stored = server.cluster.scale("web", 4)
+        await server.notify()
+        await until_held(repository, web=4)
+        assert stored is not None
+        await reply.whole(200, scale_body(stored))
+
+    async with make() as repository:
+        await synced(repository, server)
+        server.faults["patch"].append(late)
+        written = await repository.set_replicas(WEB, 4)
+        assert written == repository.get(WEB)
+        assert written.labels == {"tier": "gold"}
+
+
 async def test_a_read_right_after_shows_the_write_though_the_watch_is_behind(
     make: MakeRepository, server: ApiServer
 ) -> None:
