@@ -6,12 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import Final
+
+import pytest
 
 from integration.kdm_process import wait_until
 
 from .cluster import KindCluster
 from .installation import READ, SHOP, Installation, is_serving
 from .load import CLIENTS, FRESH, KEPT, OK, WRITE
+
+WRITES_AGAIN_WITHIN_S: Final = 120.0
+"""After the API server is back, with load on two cores: it begins, and reads its own rules."""
 
 
 def test_a_killed_kdm_breaks_what_was_under_way_there_and_no_more(
@@ -94,7 +100,7 @@ def test_without_the_api_server_every_pod_reads_on_and_refuses_writes_whole(
             kind_cluster.start_api_server()
         assert counts() == {1}
         for count, address in enumerate(pods.values(), start=2):
-            wait_until(partial(_writes, kdm, address, write, count))
+            _write_until_done(kdm, address, write, count)
             wait_until(partial(lambda count: counts() == {count}, count))
         mended = len(load.outcomes)
         load.wait_for_requests(500)
@@ -110,5 +116,16 @@ def test_without_the_api_server_every_pod_reads_on_and_refuses_writes_whole(
     assert kdm.serving() == pods
 
 
-def _writes(kdm: Installation, address: str, path: str, count: int) -> bool:
-    return kdm.ask_pod(address, "POST", path, {"replicaCount": count}).status_code == 200
+def _write_until_done(kdm: Installation, address: str, path: str, count: int) -> None:
+    """Write through a Pod until it is done: an API server that has just begun takes its time, and refuses meanwhile."""
+    answers: list[str] = []
+
+    def done() -> bool:
+        answer = kdm.ask_pod(address, "POST", path, {"replicaCount": count})
+        answers.append(f"{answer.status_code} {answer.text}")
+        return answer.status_code == 200
+
+    try:
+        wait_until(done, WRITES_AGAIN_WITHIN_S)
+    except TimeoutError:
+        pytest.fail(f"{address} did not write: {Counter(answers)}")
