@@ -17,14 +17,13 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 nox.options.stop_on_first_error = CI  # what failed is then read last
 nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
 PYTHONS = ["3.11", "3.12", "3.13"]
-# The newest there is, for every change; the others each night. Integration, chart and kind run on .venv's.
+# The newest there is runs for every change, with coverage; the others each night. Integration and kind run on .venv's.
 NEWEST = next((each for each in reversed(PYTHONS) if CI or shutil.which(f"python{each}")), PYTHONS[-1])
 nox.options.sessions = [
     "lint", "types", "imports", "audit", f"unit-{NEWEST}", "docs", "fuzz", "integration", "chart", "image",
     "kind", "gate",
 ]  # fmt: skip
 
-COVERED = NEWEST  # coverage costs time; one version measures it
 FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
 PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
@@ -126,7 +125,7 @@ def unit(session: nox.Session) -> None:
     """Run the unit tests: no cluster, loopback sockets only; one version measures coverage. Arguments go to pytest."""
     install(session)
     # Not where arguments choose tests: the floor is for all of them.
-    coverage = ["--cov", "--cov-report=term"] if session.python == COVERED and not session.posargs else []
+    coverage = ["--cov", "--cov-report=term"] if session.python == NEWEST and not session.posargs else []
     session.run("pytest", "tests/unit", *PARALLEL, *SLOWEST, *coverage, *session.posargs)
 
 

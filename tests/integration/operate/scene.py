@@ -156,9 +156,8 @@ class Scene:
         """Do what API v2 is for: park, ask for what an autoscaler takes back, and change several at once."""
         here = f"/api/v2/namespaces/{self._namespace}/deployments"
         for number in itertools.count():
-            parked = client.post(
-                f"{here}/parked/park", json={}
-            )  # looked up in the cluster itself, which may be cut off
+            # Parking looks the Deployment up in the cluster itself, which may be cut off just then.
+            parked = client.post(f"{here}/parked/park", json={})
             assert parked.status_code == 200 or parked.json()["code"] == "cluster-unreachable", parked.text
             yield
             refused = client.put(f"{here}/owned/replicas", json={"replicas": 9})
