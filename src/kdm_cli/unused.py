@@ -66,7 +66,7 @@ class _Nothing(type):
     """The type of whatever is imported from a hollow module: a class to derive from and to make, with nothing in it."""
 
     def __call__(cls, *_args: object, **_kwargs: object) -> Any:
-        return object.__new__(cls)
+        return super().__call__()
 
     def __getattr__(cls, name: str) -> Any:
         return _nothing(name)
