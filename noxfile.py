@@ -26,6 +26,8 @@ nox.options.sessions = [
 
 FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
 PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
+# Each process has a control plane of its own; on a cluster that is given they would count each other's requests.
+ON_TWO_CLUSTERS = [] if "KDM_TEST_KUBECONFIG" in os.environ else ["--numprocesses", "2", "--dist", "loadfile"]
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 SLOWEST = ["--durations=20", "--durations-min=1"]
 # Sessions of their own.
@@ -133,9 +135,7 @@ def unit(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
     install(session)
-    # Each process has a control plane of its own; on a cluster that is given they would count each other's requests.
-    parallel = [] if "KDM_TEST_KUBECONFIG" in os.environ else ["--numprocesses", "2", "--dist", "loadfile"]
-    args = ["-m", "not nightly", *OWN_SESSIONS, *parallel, *SLOWEST, *session.posargs]
+    args = ["-m", "not nightly", *OWN_SESSIONS, *ON_TWO_CLUSTERS, *SLOWEST, *session.posargs]
     session.run("pytest", "tests/integration", *args)
 
 
@@ -143,7 +143,7 @@ def integration(session: nox.Session) -> None:
 def chart(session: nox.Session) -> None:
     """Check the Helm chart: what it renders, what it refuses, and its whole life on a real API server."""
     install(session)
-    session.run("pytest", "tests/integration/chart", *session.posargs)
+    session.run("pytest", "tests/integration/chart", *ON_TWO_CLUSTERS, *SLOWEST, *session.posargs)
 
 
 @nox.session
@@ -179,10 +179,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=FUZZ_PYTHON)
 def fuzz(session: nox.Session) -> None:
-    """Search for bytes that kdm cannot take, 20 s for each of its parsers. Arguments go to fuzz.search."""
+    """Search for bytes that kdm cannot take, 10 s for each of its parsers. Arguments go to fuzz.search."""
     install(session)
     session.install("--require-hashes", "--requirement", "requirements/fuzz.txt")
-    session.run("python", "-m", "fuzz.search", "--seconds", "20", *session.posargs, env={"PYTHONPATH": "tests"})
+    session.run("python", "-m", "fuzz.search", "--seconds", "10", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session(python=FUZZ_PYTHON)
