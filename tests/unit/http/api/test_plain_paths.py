@@ -39,7 +39,7 @@ def test_every_plain_path_leads_where_the_router_leads_it(service: DeploymentSer
             for method in METHODS:
                 if (mine := plain.find(scope(method, path))) is None:
                     continue
-                _, _, _, parameters, its_template = router.handle_routing(path, method)  # type: ignore[arg-type]
+                _, _, _, parameters, its_template = router.handle_routing(path, method)
                 assert (mine[0].template, mine[0].method, mine[1]) == (its_template, method, parameters), path
                 found += 1
     assert found > len(ROUTES)
