@@ -88,9 +88,7 @@ def unattended(function: Callable[..., _R]) -> Callable[..., _R]:
     """
 
     @functools.wraps(function)
-    def going_on(
-        *args: Any, how: How, on_error: str, retry: str | None, ignore_not_found: bool, **given: Any
-    ) -> _R:
+    def going_on(*args: Any, how: How, on_error: str, retry: str | None, ignore_not_found: bool, **given: Any) -> _R:
         retry_s = targets.duration(retry, "--retry") if retry is not None else 0.0
         until = time.monotonic() + retry_s
         how = how._replace(goes_on=on_error == "continue", repeats=retry_s > 0, may_be_none=ignore_not_found)
