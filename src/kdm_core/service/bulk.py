@@ -11,7 +11,7 @@ from kdm_core.bulk import AT_A_TIME, Bulk, OnError
 from kdm_core.bulk_progress import BulkProgress, BulkResult, BulkWait, Halt
 from kdm_core.errors import BulkRefused, PlanChanged
 from kdm_core.model import LOCAL, Caller
-from kdm_core.ports import DeploymentRepository
+from kdm_core.ports import DeploymentRepository, ParkingLot
 from kdm_core.scaling import check_reason
 from kdm_core.service.batch import Batch, Hands
 from kdm_core.service.permission import Permission
@@ -28,14 +28,23 @@ class Batches:
         permission: Who may do what.
         hands: What does the work.
         max_replicas: The largest count.
+        lot: Where the counts of parked Deployments are remembered; None where nothing is parked.
+        sees_all: Whether a Deployment that the repository does not have does not exist.
     """
 
     def __init__(
-        self, repository: DeploymentRepository, permission: Permission, hands: Hands, *, max_replicas: int
+        self,
+        repository: DeploymentRepository,
+        permission: Permission,
+        hands: Hands,
+        *,
+        max_replicas: int,
+        lot: ParkingLot | None,
+        sees_all: bool,
     ) -> None:
         self._slots = asyncio.Semaphore(AT_A_TIME)
         self._planner = Planner(
-            repository, permission, self._slots, max_replicas=max_replicas, parks=hands.parker is not None
+            repository, permission, self._slots, max_replicas=max_replicas, lot=lot, sees_all=sees_all
         )
         self._hands = hands
 

@@ -133,7 +133,9 @@ class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
         hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout, self._parker)
-        self._batches = Batches(repository, self._permission, hands, max_replicas=self._max_replicas)
+        self._batches = Batches(
+            repository, self._permission, hands, max_replicas=self._max_replicas, lot=parking, sees_all=sees_all
+        )
         self._probe = SharedProbe(repository, clock)
         self.gives_again = Repeats(repository, self._permission, self._instrument).give_again
 
