@@ -123,9 +123,7 @@ class Planner:
     def _known(self, item: BulkItem, asked: _Asked) -> Planned:
         planned = Planned(item.ref, item.change, item.expect)
         try:
-            held = self._permission.known(
-                item.ref, _SCALE, asked.caller.identity, reason=bool(asked.bulk.reason)
-            )  # fmt: skip
+            held = self._permission.known(item.ref, _SCALE, asked.caller.identity, reason=bool(asked.bulk.reason))
         except KdmError as error:
             return evolve(planned, refusal=error)
         return planned if held is None else self._judge(planned, held, asked)
@@ -133,9 +131,10 @@ class Planner:
     async def _fetched(self, planned: dict[DeploymentRef, Planned], ref: DeploymentRef, asked: _Asked) -> None:
         try:
             async with self._slots:
-                found = await self._repository.fetch(ref)
+                found = await self._permission.fetched(
+                    ref, _SCALE, asked.caller.identity, reason=bool(asked.bulk.reason)
+                )
         except KdmError as error:
-            error.written = False
             planned[ref] = self._absent(planned[ref], error, asked)
         else:
             planned[ref] = self._judge(planned[ref], found, asked)
