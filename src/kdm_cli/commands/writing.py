@@ -81,6 +81,11 @@ def write(*, everywhere: bool = True) -> Callable[[Callable[..., _R]], Callable[
     return decorate
 
 
+def pause() -> None:
+    """Wait before the whole command is tried again."""
+    time.sleep(RETRY_PAUSE_S)
+
+
 def unattended(function: Callable[..., _R]) -> Callable[..., _R]:
     """Give a command the options for when nobody looks on. Only for one that can be given again without doing more.
 
@@ -99,7 +104,7 @@ def unattended(function: Callable[..., _R]) -> Callable[..., _R]:
                 if not error.passing or time.monotonic() + RETRY_PAUSE_S > until:
                     raise
                 warn(f"{error}; trying again in {RETRY_PAUSE_S:g} s")
-            time.sleep(RETRY_PAUSE_S)
+            pause()
 
     command: Callable[..., _R] = going_on
     for option in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -29,7 +30,11 @@ def shop(kdm: Asked) -> list[DeploymentRef]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     """What happens in each pause between attempts."""
     todo: list[Callable[[], object]] = []
-    monkeypatch.setattr(writing.time, "sleep", lambda _: todo.pop(0)())
+
+    def pause() -> None:
+        todo.pop(0)()
+
+    monkeypatch.setattr(writing, "pause", pause)
     return todo
 
 
@@ -63,7 +68,8 @@ def test_what_somebody_scaled_and_what_is_another_one_is_named_and_what_is_gone_
     refs = [kdm.create(f"dawn/{name}", 2, tier="dawn") for name in ("a", "b", "c", "d")]
     run("park", "-n", "dawn", "--all", "--park-id", "d", "-y")
     kdm.do(lambda cluster: cluster.scale(refs[0], 5))
-    kdm.do(lambda cluster: [cluster.delete(ref) for ref in refs[1:3]])
+    for ref in refs[1:3]:
+        kdm.served.do(partial(kdm.cluster.delete, ref))
     kdm.create("dawn/b", 4, tier="dawn")
     ran = run("restore", "--park-id", "d", "-y")
     assert (ran.code, ran.err) == (0, "")
