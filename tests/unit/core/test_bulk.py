@@ -32,6 +32,7 @@ from kdm_core import (
     InvalidQuery,
     InvalidReplicas,
     ItemResult,
+    LabelSelector,
     OnBound,
     OnError,
     Outcome,
@@ -641,6 +642,32 @@ class TestParking:
                 ("a", "rejected"),
                 ("b", "success"),
             ]
+
+    async def test_a_batch_that_comes_back_forgets_those_of_it_that_are_gone_though_no_selector_finds_them(
+        self, repository: CountingRepository
+    ) -> None:
+        gone, held, other = (repository.create(name, 3) for name in ("gone", "held", "other"))
+        elsewhere = repository.create("elsewhere", 3, "billing")
+        async with MemoryParkingLot() as lot:
+            service = DeploymentService(repository, parking=lot)
+            for ref in (gone, held, elsewhere):
+                await service.park(ref, park_id="night")
+            await service.park(other, park_id="else")
+            for ref in (gone, other, elsewhere):
+                repository.cluster.delete(ref)
+            of_shop = Bulk(Selection(Restore("night"), "shop", LabelSelector.parse("tier=web")))
+
+            async def left(service: DeploymentService, bulk: Bulk, *, dry_run: bool = False) -> set[str]:
+                await service.scale_many(bulk, dry_run=dry_run)
+                return {ref.name for ref, _ in lot.list()}
+
+            assert await left(service, of_shop, dry_run=True) == {"gone", "held", "other", "elsewhere"}
+            partial = DeploymentService(repository, parking=lot, sees_all=False)
+            assert await left(partial, of_shop) == {"gone", "other", "elsewhere"}, "it may be out of sight"
+            assert await left(service, of_shop) == {"other", "elsewhere"}
+            assert await left(service, of_tier(Restore("night"))) == {"other"}
+            assert await left(service, of_tier(Restore())) == set()
+            assert repository.counts() == {"held": 3}
 
     async def test_one_that_was_never_parked_and_is_not_there_is_refused_as_ever(
         self, repository: CountingRepository
