@@ -182,7 +182,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         found = self.cluster.deployments.get(ref)
         if found is None:
             raise DeploymentNotFound(ref)
-        return self._joined.join(found)
+        return self._shown(found)
 
     def sync_status(self) -> SyncStatus:
         """See the port."""
@@ -221,7 +221,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         if unmet := expect.unmet(held):
             raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
         scale = self.cluster.would_scale if dry_run else self.cluster.scale
-        written = self._joined.join(scale(ref, replicas, manager=FIELD_MANAGER))
+        written = self._shown(scale(ref, replicas, manager=FIELD_MANAGER))
         if self.faults.answer_lost:
             raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
         source = self._sources.of(ref.namespace)
@@ -312,10 +312,16 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
                     self._apply(ref, deployment)
                 self._awaited[source.name].reached(source.version)
 
+    def _shown(self, deployment: Deployment) -> Deployment:
+        """Return a Deployment of the cluster with what is known of it, and without its owners where nobody looks."""
+        if self._targets is None and deployment.owners:
+            deployment = evolve(deployment, owners=())
+        return self._joined.join(deployment)
+
     def _apply(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
         held = self._snapshot.get(ref)
         if deployment is not None:
-            deployment = self._joined.join(deployment)
+            deployment = self._shown(deployment)
         if held == deployment:
             return
         if held is not None and (deployment is None or deployment.uid != held.uid):
