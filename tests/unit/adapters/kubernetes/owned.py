@@ -53,7 +53,9 @@ def autoscaler(ref: DeploymentRef, target: str, owner: Owner, **metadata: str) -
     }
 
 
-def autoscaled(deployments: Iterable[Deployment], autoscalers: Mapping[DeploymentRef, tuple[DeploymentRef, Owner]]) -> bool:
+def autoscaled(
+    deployments: Iterable[Deployment], autoscalers: Mapping[DeploymentRef, tuple[DeploymentRef, Owner]]
+) -> bool:
     """Return whether Deployments show these autoscalers, and no others."""
     shown = {each.ref: each.owners for each in deployments}
     expected = {(target, owner) for target, owner in autoscalers.values() if target in shown}
