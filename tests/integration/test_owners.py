@@ -164,7 +164,7 @@ async def test_an_autoscaler_puts_back_what_is_out_of_its_bounds_as_kdm_says(
 async def test_an_autoscaler_changes_a_count_inside_its_bounds_when_its_metric_asks_for_another(
     harness: Harness, metrics: MetricsApi
 ) -> None:
-    """kdm says that it may; here it does: first it leaves the count that kdm wrote, then it doubles it."""
+    """At its target it leaves the count that kdm wrote; then it doubles it."""
     await harness.create(2, cpu="100m")
     await harness.autoscale(2, 8)
     await harness.kubectl("wait", "hpa/scaler", "--for=condition=ScalingActive", f"--timeout={DEADLINE_S:.0f}s")

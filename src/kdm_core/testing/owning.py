@@ -1,4 +1,4 @@
-"""The contract of owners: who else changes a count is shown with its Deployment, and what they would undo is refused."""
+"""The contract of owners: who else changes a count is shown with it, and what they would undo is refused."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class ClusterModel:
         self._born = 0
 
     def create(
-        self, name: str, *, desired: int = 1, paused: bool = False, owners: Iterable[Owner] = (), **labels: str
+        self, name: str, owners: Iterable[Owner] = (), *, desired: int = 1, paused: bool = False, **labels: str
     ) -> None:
         """Create a Deployment, or touch it where it exists."""
         if name in self.state:

@@ -79,11 +79,11 @@ class KubernetesHarness(ScopedRepositoryHarness):
     async def seed(
         self, ref: DeploymentRef, replicas: int, *, labels: Mapping[str, str] | None = None, paused: bool = False
     ) -> None:
-        self._server.cluster.create(str(ref), desired=replicas, paused=paused, **(labels or {}))
+        self._server.cluster.create(str(ref), (), desired=replicas, paused=paused, **(labels or {}))
         await self._server.notify()
 
     async def seed_owned(self, ref: DeploymentRef, replicas: int, owner: Owner) -> None:
-        self._server.cluster.create(str(ref), desired=replicas, owners=[owner])
+        self._server.cluster.create(str(ref), [owner], desired=replicas)
         await self._server.notify()
 
     async def autoscale(self, ref: DeploymentRef, target: str, owner: Owner) -> None:

@@ -85,7 +85,7 @@ def api_object(held: Deployment, **metadata: Any) -> dict[str, Any]:
 def _holder(held: Deployment) -> list[dict[str, Any]]:
     """Return the entry of ``managedFields`` of the owner that holds the count, if one does."""
     holder = manager(held.owners)
-    fields = {"f:spec": {"f:replicas": {}}}
+    fields: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
     return [{"manager": holder, "operation": "Update", "fieldsV1": fields}] if holder else []
 
 
