@@ -26,6 +26,8 @@ nox.options.sessions = [
 
 FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
 PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
+# Each process has a control plane of its own; on a cluster that is given they would count each other's requests.
+ON_TWO_CLUSTERS = [] if "KDM_TEST_KUBECONFIG" in os.environ else ["--numprocesses", "2", "--dist", "loadfile"]
 CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
 SLOWEST = ["--durations=20", "--durations-min=1"]
 # Sessions of their own.
@@ -122,20 +124,22 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def unit(session: nox.Session) -> None:
-    """Run the unit tests: no cluster, loopback sockets only; one version measures coverage. Arguments go to pytest."""
+    """Run the unit tests: no cluster, loopback sockets only. Arguments go to pytest.
+
+    The newest Python measures coverage: of lines, by sys.monitoring (PEP 669), which costs little. Branches cost much.
+    """
     install(session)
     # Not where arguments choose tests: the floor is for all of them.
     coverage = ["--cov", "--cov-report=term"] if session.python == NEWEST and not session.posargs else []
-    session.run("pytest", "tests/unit", *PARALLEL, *SLOWEST, *coverage, *session.posargs)
+    core = "ctrace" if session.python == "3.11" else "sysmon"
+    session.run("pytest", "tests/unit", *PARALLEL, *SLOWEST, *coverage, *session.posargs, env={"COVERAGE_CORE": core})
 
 
 @nox.session
 def integration(session: nox.Session) -> None:
     """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
     install(session)
-    # Each process has a control plane of its own; on a cluster that is given they would count each other's requests.
-    parallel = [] if "KDM_TEST_KUBECONFIG" in os.environ else ["--numprocesses", "2", "--dist", "loadfile"]
-    args = ["-m", "not nightly", *OWN_SESSIONS, *parallel, *SLOWEST, *session.posargs]
+    args = ["-m", "not nightly", *OWN_SESSIONS, *ON_TWO_CLUSTERS, *SLOWEST, *session.posargs]
     session.run("pytest", "tests/integration", *args)
 
 
@@ -143,7 +147,7 @@ def integration(session: nox.Session) -> None:
 def chart(session: nox.Session) -> None:
     """Check the Helm chart: what it renders, what it refuses, and its whole life on a real API server."""
     install(session)
-    session.run("pytest", "tests/integration/chart", *session.posargs)
+    session.run("pytest", "tests/integration/chart", *ON_TWO_CLUSTERS, *SLOWEST, *session.posargs)
 
 
 @nox.session
@@ -179,23 +183,25 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=FUZZ_PYTHON)
 def fuzz(session: nox.Session) -> None:
-    """Search for bytes that kdm cannot take, 20 s for each of its parsers. Arguments go to fuzz.search."""
+    """Search for bytes that kdm cannot take, 10 s for each of its parsers. Arguments go to fuzz.search."""
     install(session)
     session.install("--require-hashes", "--requirement", "requirements/fuzz.txt")
-    session.run("python", "-m", "fuzz.search", "--seconds", "20", *session.posargs, env={"PYTHONPATH": "tests"})
+    session.run("python", "-m", "fuzz.search", "--seconds", "10", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session(python=FUZZ_PYTHON)
 def nightly(session: nox.Session) -> None:
     """Search for counterexamples for a long time: state machines, kubeconfigs, a million requests, the parsers.
 
-    Then run the unit tests on the Pythons that not every change is tested on.
+    Measure the unit tests' coverage of branches, and then run them on the Pythons that not every change is tested on.
     """
     install(session)
     for version in PYTHONS:
         if version != NEWEST:
             session.notify(f"unit-{version}", posargs=())
     session.install("--require-hashes", "--requirement", "requirements/fuzz.txt")
+    branches = ["--cov", "--cov-branch", "--cov-report=term", "--cov-fail-under=96"]
+    session.run("pytest", "tests/unit", *PARALLEL, *branches, *session.posargs)
     long = {"HYPOTHESIS_PROFILE": "nightly", "PYTHONPATH": "tests"}
     session.run("pytest", "tests/unit", "-k", "stateful or machine", "--timeout=0", *session.posargs, env=long)
     session.run("pytest", "tests/integration/kubeconfigs", "-k", "generated or secrets", *session.posargs, env=long)

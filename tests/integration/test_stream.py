@@ -160,7 +160,7 @@ async def test_a_stream_cut_500_times_under_load_tells_what_the_api_server_tells
             async with asyncio.timeout(60):
                 await watching
                 await stream.open()
-                while stream.seen[-1].json.get("name") != LAST:
+                while (namespace, LAST) not in stream.state:
                     await stream.next()
             assert stream.client is not None
             writer = stream.client.writer

@@ -2,8 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from anyio.from_thread import start_blocking_portal
 from schemathesis.engine import events, from_schema
 from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_core import LOCAL, DeploymentRef, DeploymentService
+from kdm_http.api.app import create_app
+
+
+@contextmanager
+def served(*refs: DeploymentRef) -> Iterator[Callable[..., Any]]:
+    """Serve Deployments by one API with an event loop of its own: schemathesis has another for each request."""
+    repository = MemoryDeploymentRepository()
+    for ref in refs:
+        repository.cluster.create(ref, 3)
+    peer = SimpleNamespace(identity=LOCAL.identity, not_after=datetime.max.replace(tzinfo=UTC))
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(repository):
+        portal.call(repository.wait_synced, 10)
+        api = portal.call(create_app, DeploymentService(repository))
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            here = asyncio.get_running_loop()
+
+            def from_there(call: Callable[..., Any]) -> Callable[..., Any]:
+                async def called(*args: Any) -> Any:
+                    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(*args), here))
+
+                return called
+
+            scope.setdefault("state", {})["peer"] = peer
+            await asyncio.wrap_future(portal.start_task_soon(api, scope, from_there(receive), from_there(send)))
+
+        yield app
 
 
 def find_nothing(schema: OpenApiSchema) -> None:

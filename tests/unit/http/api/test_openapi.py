@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -11,33 +10,23 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_core import LOCAL, DeploymentRef, DeploymentService
-from kdm_http.api.app import create_app
+from kdm_core import DeploymentRef
 from kdm_http.api.openapi import describe
 from kdm_http.api.routes import ROUTES
-from unit.http.api.schemathesis_run import find_nothing
+from unit.http.api.schemathesis_run import find_nothing, served
 
 DOCUMENT = "/api/v1/openapi.json"
 
 
-async def anew(scope: Any, receive: Any, send: Any) -> None:
-    """Serve each request by an API of its own: schemathesis has one event loop for each, kdm one for its whole life."""
-    async with MemoryDeploymentRepository() as repository:
-        for namespace, name in (("default", "nginx-deployment"), ("payments", "api"), ("shop", "api")):
-            repository.cluster.create(DeploymentRef(namespace, name), 3)
-        await repository.wait_synced(10)
-        scope.setdefault("state", {})["peer"] = SimpleNamespace(identity=LOCAL.identity)
-        await create_app(DeploymentService(repository))(scope, receive, send)
-
-
 @pytest.fixture(scope="module")
-def schema() -> OpenApiSchema:
+def schema() -> Iterator[OpenApiSchema]:
     """Load the description. For the module, since schemathesis keeps its event loop's threads until Python ends."""
     config = SchemathesisConfig.from_dict(
-        {"seed": 1, "generation": {"max-examples": 8}, "phases": {"stateful": {"enabled": False}}}
+        {"seed": 1, "generation": {"max-examples": 25}, "phases": {"stateful": {"enabled": False}}}
     )
-    return schemathesis.openapi.from_asgi(DOCUMENT, anew, config=config)
+    refs = DeploymentRef("default", "nginx-deployment"), DeploymentRef("payments", "api"), DeploymentRef("shop", "api")
+    with served(*refs) as app:
+        yield schemathesis.openapi.from_asgi(DOCUMENT, app, config=config)
 
 
 def test_schemathesis_finds_no_answer_that_the_description_does_not_tell(schema: OpenApiSchema) -> None:

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from kdm_adapters.memory import MemoryDeploymentRepository
-from kdm_core import LOCAL, DeploymentRef, DeploymentService
-from kdm_http.api.app import create_app
+from kdm_core import DeploymentRef
 from kdm_http.api.openapi import describe
 from kdm_http.api.routes import ROUTES
 from kdm_http.api.v2 import durations
 from kdm_http.api.v2.openapi import describe_all
 from kdm_http.api.v2.problems import KINDS
-from unit.http.api.schemathesis_run import find_nothing
+from unit.http.api.schemathesis_run import find_nothing, served
 
 DOCUMENT = "/api/v2/openapi.json"
 NOT_IN_A_SCHEMA = ["2xx", "304", "400", "403", "404", "409", "410", "412", "422", "504"]
 """What a request that fits the schema can be answered with: no schema says which tokens, tags and counts fit."""
-
-
-async def afresh(scope: Any, receive: Any, send: Any) -> None:
-    """Serve each request by an API of its own: schemathesis has one event loop for each, kdm one for its whole life."""
-    async with MemoryDeploymentRepository() as repository:
-        for namespace, name in (("default", "nginx-deployment"), ("shop", "api")):
-            repository.cluster.create(DeploymentRef(namespace, name), 3)
-        await repository.wait_synced(10)
-        peer = SimpleNamespace(identity=LOCAL.identity, not_after=datetime.max.replace(tzinfo=UTC))
-        scope.setdefault("state", {})["peer"] = peer
-        await create_app(DeploymentService(repository))(scope, receive, send)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +28,7 @@ def schema() -> Iterator[OpenApiSchema]:
     config = SchemathesisConfig.from_dict(
         {
             "seed": 1,
-            "generation": {"max-examples": 3},
+            "generation": {"max-examples": 8},
             "phases": {"stateful": {"enabled": False}},
             "checks": {
                 "positive_data_acceptance": {"expected-statuses": NOT_IN_A_SCHEMA},
@@ -52,9 +36,10 @@ def schema() -> Iterator[OpenApiSchema]:
             },
         }
     )
-    with pytest.MonkeyPatch.context() as patch:
+    refs = DeploymentRef("default", "nginx-deployment"), DeploymentRef("shop", "api")
+    with pytest.MonkeyPatch.context() as patch, served(*refs) as app:
         patch.setattr(durations, "MAX_WAIT_S", 0.05)  # nothing happens while a longer wait goes on
-        yield schemathesis.openapi.from_asgi(DOCUMENT, afresh, config=config)
+        yield schemathesis.openapi.from_asgi(DOCUMENT, app, config=config)
 
 
 def test_schemathesis_finds_no_answer_that_the_description_does_not_have(schema: OpenApiSchema) -> None:
