@@ -6,13 +6,14 @@ import enum
 import json
 from functools import cached_property
 from hashlib import blake2b
-from typing import Final
+from typing import Final, TypeGuard
 
 from attrs import frozen
 
 from kdm_core.errors import InvalidQuery, KdmError
 from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentRef
 from kdm_core.owners import Effect, Judgement
+from kdm_core.parked import Parked
 from kdm_core.parking import ParkedState, check_park_id, state_of
 from kdm_core.scaling import ANY, Change, Expect
 from kdm_core.selectors import EVERYTHING, LabelSelector
@@ -82,18 +83,29 @@ class Restore:
         if self.park_id is not None:
             check_park_id(self.park_id)
 
-    def plan(self, held: Deployment) -> tuple[int, tuple[str, ...]]:
-        """Return the count that results, and what to say of it."""
-        parked, current = held.parked, held.replicas.desired
-        if parked is None or self.park_id not in (None, parked.park_id):
+    def concerns(self, record: Parked | None) -> TypeGuard[Parked]:
+        """Return whether this is about what is remembered of a Deployment, if anything is."""
+        return record is not None and self.park_id in {None, record.park_id}
+
+    def plan(self, held: Deployment, record: Parked | None) -> tuple[int, tuple[str, ...]]:
+        """Return the count that results, and what to say of it.
+
+        Args:
+            held: The Deployment.
+            record: What is remembered of the Deployment of this name, which may have been another one.
+        """
+        current = held.replicas.desired
+        if not self.concerns(record):
             return current, ()
-        match state_of(parked, held):
+        match state_of(record, held):
             case ParkedState.PARKED | ParkedState.WOKEN:
-                return parked.replicas, ()
+                return record.replicas, ()
             case ParkedState.CHANGED:
-                return current, (f"somebody scaled it since it was parked with {parked.replicas}: it is left alone",)
+                return current, (f"somebody scaled it since it was parked with {record.replicas}: it is left alone",)
             case ParkedState.GONE:
-                return current, (f"the one that was parked with {parked.replicas} is gone: this one is left alone",)
+                return current, (
+                    f"it was deleted and created again since it was parked with {record.replicas}: it is left alone",
+                )
 
 
 BulkChange = Change | Park | Restore
@@ -170,11 +182,12 @@ class Planned:
         change: The change that is asked for.
         expect: What the Deployment must be like when it is written: what was asked for, and the count and the uid that
             were judged.
-        deployment: The Deployment as it was judged; None where it is refused unseen.
-        after: The count that would result; None where it is refused.
+        deployment: The Deployment as it was judged; None where it is refused unseen, or is gone.
+        after: The count that would result; None where it is refused, and where there is no such Deployment any more.
         refusal: Why it is refused; None where it is not.
         warnings: What the caller should know before it is done, for a person.
         owners: What else changes the count, and what it will do to the new one.
+        record: What is remembered of a parked Deployment of this name, where the change is a restore; None for nothing.
     """
 
     ref: DeploymentRef
@@ -185,6 +198,7 @@ class Planned:
     refusal: KdmError | None = None
     warnings: tuple[str, ...] = ()
     owners: tuple[Judgement, ...] = ()
+    record: Parked | None = None
 
     @property
     def before(self) -> int | None:
@@ -209,10 +223,8 @@ class Planned:
     @property
     def forgets(self) -> bool:
         """Whether a restore leaves it alone, and forgets what is remembered of it: it must not come back some day."""
-        held, change = self.deployment, self.change
-        if held is None or held.parked is None or self.refusal is not None or self.changes:
-            return False
-        return isinstance(change, Restore) and change.park_id in {None, held.parked.park_id}
+        kept = self.refusal is None and not self.changes
+        return kept and isinstance(self.change, Restore) and self.change.concerns(self.record)
 
 
 @frozen

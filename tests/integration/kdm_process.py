@@ -12,12 +12,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import httpx
 
 CERTS: Final = Path(__file__).parents[2] / "certs"
 START_TIMEOUT_S: Final = 60.0
+
+
+class Running(Protocol):
+    """A process that runs: what ``subprocess.Popen`` has."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code once it has ended."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal."""
+
+    def kill(self) -> None:
+        """Send it SIGKILL."""
 
 
 class KdmProcess:
@@ -33,21 +53,14 @@ class KdmProcess:
         self._arguments = arguments
         self._settings = {"HOST": "127.0.0.1", "PORT": "0", "OPS_PORT": "0", **settings}
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Running | None = None
         self.url = ""
         self.ops_url = ""
 
     def __enter__(self) -> Self:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KDM_")}
         settings = {f"KDM_{name}": value for name, value in self._settings.items()}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "kdm_cli", *self._arguments],
-                env=clean | settings,
-                cwd=CERTS.parent,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = self._start(clean | settings)
         try:
             self._learn_addresses()
         except BaseException:
@@ -106,8 +119,18 @@ class KdmProcess:
         """Wait until the readiness probe succeeds."""
         wait_until(lambda: httpx.get(f"{self.ops_url}/readyz", trust_env=False).status_code == 200, timeout_s)
 
+    def _start(self, environment: dict[str, str]) -> Running:
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "kdm_cli", *self._arguments],
+                env=environment,
+                cwd=CERTS.parent,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
     @property
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> Running:
         assert self._process is not None
         return self._process
 

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from operator import attrgetter
 from types import TracebackType
 from typing import Self
 
@@ -297,7 +298,9 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
             )
 
     def _present(self, namespace: str) -> tuple[Deployment, ...]:
-        return tuple(d for ref, d in sorted(self._snapshot.items()) if namespace in {ALL_NAMESPACES, ref.namespace})
+        everywhere = namespace == ALL_NAMESPACES
+        present = (each for ref, each in self._snapshot.items() if everywhere or ref.namespace == namespace)
+        return tuple(sorted(present, key=attrgetter("ref.namespace", "ref.name")))
 
     def _on_change(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
         for source in self._views.values():

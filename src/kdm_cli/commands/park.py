@@ -9,8 +9,7 @@ from kdm_cli.client.mirror import target_of
 from kdm_cli.commands import completing, options, plans
 from kdm_cli.commands.options import Place
 from kdm_cli.commands.plans import Body, How
-from kdm_cli.commands.writing import WriteCommand, write
-from kdm_cli.exits import CommandError, Exit
+from kdm_cli.commands.writing import WriteCommand, unattended, write
 from kdm_cli.output import formats
 from kdm_cli.output.text import table
 
@@ -19,15 +18,21 @@ park_id = click.option(
 )
 
 
+every = click.option("--all", "every", is_flag=True, help="All of the namespace; with -A all there are.")
+
+
 @click.command(cls=WriteCommand)
 @options.names
 @options.selector
+@every
 @click.option("--park-id", metavar="ID", help="Give the batch this id, to restore exactly it later.")
 @click.option("--list", "listing", is_flag=True, help="List what is parked, and change nothing.")
 @write()
+@unattended
 def park(
     names: tuple[str, ...],
     selector: str,
+    every: bool,
     park_id: str | None,
     listing: bool,
     how: How,
@@ -37,7 +42,7 @@ def park(
     """Remember counts and go to zero, for the night for example. `kdm restore` brings them back."""
     if listing:
         return _list(place, park_id or "", selector, how.form)
-    wanted = _wanted(place, names, selector, None)
+    wanted = _wanted(place, names, selector, every=every)
     kdm = place.kdm()
     kdm.need("parking", "parking")
     if len(wanted) == 1 and (how.yes or how.dry_run):  # asked about, it goes by a plan: what is shown is what is done
@@ -54,12 +59,15 @@ def park(
 @click.command(cls=WriteCommand)
 @options.names
 @options.selector
+@every
 @park_id
 @click.option("--replicas", metavar="N", type=click.IntRange(1, targets.MAX_COUNT), help="Wake one with this count.")
 @write()
+@unattended
 def restore(
     names: tuple[str, ...],
     selector: str,
+    every: bool,
     park_id: str | None,
     replicas: int | None,
     how: How,
@@ -67,7 +75,7 @@ def restore(
     place: Place,
 ) -> int:
     """Bring parked counts back: those of names, of a selector, or of one batch."""
-    wanted = _wanted(place, names, selector, park_id)
+    wanted = _wanted(place, names, selector, park_id, every=every)
     kdm = place.kdm()
     kdm.need("parking", "parking")
     if len(wanted) == 1:
@@ -76,20 +84,24 @@ def restore(
     if replicas is not None:
         raise targets.usage("--replicas wakes one Deployment: name it")
     if not wanted:
-        anywhere = place.everywhere or not (selector or place.given)  # a batch may be of several namespaces
+        anywhere = place.everywhere or not (selector or every or place.given)  # a batch may be of several namespaces
         found = kdm.parked(None if anywhere else place.context.namespace, park_id or "", selector)
         wanted = [target_of(each) for each in found["items"]]
     if not wanted:
-        raise CommandError("nothing is parked there: `kdm park --list -A` shows what is", Exit.NOT_FOUND)
+        return plans.none_found("nothing is parked there: `kdm park --list -A` shows what is", how)
     operation = {"restore": {"parkId": park_id} if park_id else True}
     return plans.in_bulk(kdm, {"items": [each._asdict() for each in wanted], **operation, **body}, how)
 
 
-def _wanted(place: Place, names: tuple[str, ...], selector: str, park_id: str | None) -> list[targets.Target]:
-    if names and (selector or place.everywhere):
-        raise targets.usage("names and -l or -A exclude each other: a name says which Deployment it is")
-    if not names and not selector and not park_id:
-        raise targets.usage("say which: names, -l SELECTOR, or to restore --park-id ID")
+def _wanted(
+    place: Place, names: tuple[str, ...], selector: str, park_id: str | None = None, *, every: bool
+) -> list[targets.Target]:
+    if names and (selector or every or place.everywhere):
+        raise targets.usage("names and -l, --all or -A exclude each other: a name says which Deployment it is")
+    if selector and every:
+        raise targets.usage("-l and --all exclude each other: those with such labels, or all")
+    if not (names or selector or every or park_id):
+        raise targets.usage("say which: names, -l SELECTOR, --all, or to restore --park-id ID")
     return list(dict.fromkeys(place.target(each) for each in names))
 
 

@@ -27,6 +27,9 @@ class How(NamedTuple):
         dry_run: Whether to change nothing.
         wait_for: How far to wait for the Pods; "" for not at all.
         wait_s: How long, in seconds.
+        goes_on: Whether the others are changed where one of several is refused or fails.
+        repeats: Whether the same may be asked for again, to do what is left.
+        may_be_none: Whether it is fine that nothing is found.
     """
 
     form: str
@@ -34,10 +37,15 @@ class How(NamedTuple):
     dry_run: bool
     wait_for: str = ""
     wait_s: float = 0.0
+    goes_on: bool = False
+    repeats: bool = False
+    may_be_none: bool = False
 
 
 def in_bulk(kdm: Kdm, body: Mapping[str, Any], how: How) -> int:
     """Change several Deployments: plan, ask, do exactly what was shown, and wait.
+
+    Where it was agreed to beforehand, and one refusal does not stop the others, nobody looks at a plan: none is made.
 
     Args:
         kdm: Which kdm.
@@ -50,6 +58,10 @@ def in_bulk(kdm: Kdm, body: Mapping[str, Any], how: How) -> int:
     Raises:
         CommandError: It was not done.
     """
+    if how.goes_on:
+        body = {**body, "onError": "continue"}
+        if how.yes and not how.dry_run:
+            return _report(kdm.scale(body).body, how, kdm)
     planned = kdm.scale(body, dry_run=True)
     plan: Body = planned.body
     items: list[Body] = plan["items"]
@@ -57,13 +69,11 @@ def in_bulk(kdm: Kdm, body: Mapping[str, Any], how: How) -> int:
     changing = [item for item in items if item["from"] != item["to"]]
     if how.dry_run or refused or (changing and not how.yes):
         show(plan, how, file_is_output=how.dry_run)
-    if refused:
+    if refused and not how.goes_on:
         exits = [exit_of(item["error"].get("status", 422), item["error"]) for item in refused]
         raise CommandError(f"{len(refused)} of {len(items)} refused; nothing was changed", of_several(exits))
     if how.dry_run:
-        return Exit.DONE
-    if not items:
-        raise CommandError("no Deployments found; nothing was changed", Exit.NOT_FOUND)
+        return of_several([_exit_of_item(item, None) for item in items])
     if not changing:
         return _report(plan, how, kdm)
     options.confirm(f"Change {_counted(len(changing))}?", yes=how.yes)
@@ -86,7 +96,7 @@ def show(plan: Mapping[str, Any], how: How, *, file_is_output: bool) -> None:
 def _plan_row(item: Mapping[str, Any]) -> list[str]:
     error = item.get("error")
     notes = [sentence(error.get("status", 422), error)] if error else list(item.get("warnings") or ())
-    if not error and item["from"] == item["to"]:
+    if not error and item["to"] is not None and item["from"] == item["to"]:
         notes.insert(0, "stays")
     return [
         f"{item['namespace']}/{item['name']}",
@@ -98,6 +108,8 @@ def _plan_row(item: Mapping[str, Any]) -> list[str]:
 
 def _report(result: Body, how: How, kdm: Kdm) -> int:
     """Show what came of a change of several, wait for the Pods where that is wanted, and return the exit code."""
+    if not result["items"]:
+        return none_found("no Deployments found; nothing was changed", how)
     quiet = how.form in {"json", "yaml"}
     if not quiet:
         for item in result["items"]:
@@ -111,7 +123,28 @@ def _report(result: Body, how: How, kdm: Kdm) -> int:
             item["rollout"] = end.rollout
     if quiet:
         print(formats.dumped(result, how.form))
-    return of_several([_exit_of_item(item, ended.get(target_of(item))) for item in result["items"]])
+    code = of_several([_exit_of_item(item, ended.get(target_of(item))) for item in result["items"]])
+    left = [item for item in result["items"] if _may_come_through(item)]
+    if left and how.repeats:
+        raise CommandError(f"{len(left)} of {len(result['items'])} are left to do", code, passing=True)
+    return code
+
+
+def none_found(text: str, how: How) -> int:
+    """Return the exit code where nothing is found that could be changed.
+
+    Raises:
+        CommandError: That is not fine.
+    """
+    if not how.may_be_none:
+        raise CommandError(text, Exit.NOT_FOUND)
+    warn(text)
+    return Exit.DONE
+
+
+def _may_come_through(item: Mapping[str, Any]) -> bool:
+    """Return whether a change that was not made may be made by asking for the same again."""
+    return bool(item["outcome"] == "skipped" or (item.get("error") or {}).get("retryable"))
 
 
 def _goal(item: Mapping[str, Any]) -> Goal:
@@ -122,7 +155,7 @@ def _goal(item: Mapping[str, Any]) -> Goal:
 
 
 def _went_well(item: Mapping[str, Any]) -> bool:
-    return not item.get("error") and item["outcome"] != "skipped"
+    return not item.get("error") and item["outcome"] != "skipped" and item["to"] is not None
 
 
 def _exit_of_item(item: Mapping[str, Any], ended: Ended | None) -> Exit:
@@ -139,9 +172,12 @@ def _item_line(item: Mapping[str, Any]) -> str:
         return f"{name}: {sentence(error.get('status', 500), error)}"
     if item["outcome"] == "skipped":
         return f"{name}: skipped"
+    notes = "; ".join(item.get("warnings") or ())
+    if item["to"] is None:
+        return f"{name}: {notes}"
     if item["from"] == item["to"]:
-        return f"{name}: already {item['to']}"
-    return f"{name}: {item['from']} -> {item['to']}"
+        return f"{name}: stays at {item['to']}: {notes}" if notes else f"{name}: already {item['to']}"
+    return f"{name}: {item['from']} -> {item['to']}" + (f" ({notes})" if notes else "")
 
 
 def one(kdm: Kdm, written: Body, how: How, note: str = "") -> int:

@@ -15,6 +15,7 @@ from kdm_core.errors import (
     AuditUnavailable,
     ChangedSinceParked,
     Contended,
+    DeploymentNotFound,
     KdmError,
     NotParked,
     NotTried,
@@ -183,7 +184,7 @@ class Batch:
         """Leave one item alone as it was planned, and have what is remembered of it put away."""
         try:
             await self._do(item)
-        except (ChangedSinceParked, NotParked, WriteConflict):
+        except (ChangedSinceParked, DeploymentNotFound, NotParked, WriteConflict):
             pass  # so it was planned; or somebody else has changed it again, and then it is not ours to judge
         except KdmError as error:
             return ItemResult(item, ItemOutcome.UNCHANGED, warnings=(f"it is still remembered as parked: {error}",))
@@ -194,8 +195,8 @@ class Batch:
     async def _do(self, item: Planned) -> tuple[Scaled, tuple[str, ...]]:
         """Write one item, and return what was written, and what is to be said of it."""
         hands, change = self._hands, item.change
-        assert item.after is not None  # noqa: S101 - it is not refused
         if not isinstance(change, Park | Restore):
+            assert item.after is not None  # noqa: S101 - it is not refused
             write = Write(
                 item.ref,
                 SetTo(item.after),

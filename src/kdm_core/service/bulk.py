@@ -7,13 +7,14 @@ import uuid
 from collections.abc import Container
 from typing import Final
 
-from kdm_core.bulk import AT_A_TIME, Bulk, OnError
+from kdm_core.bulk import AT_A_TIME, Bulk, OnError, Restore, Selection
 from kdm_core.bulk_progress import BulkProgress, BulkResult, BulkWait, Halt
-from kdm_core.errors import BulkRefused, PlanChanged
-from kdm_core.model import LOCAL, Caller
-from kdm_core.ports import DeploymentRepository
+from kdm_core.errors import BulkRefused, KdmError, PlanChanged
+from kdm_core.model import ALL_NAMESPACES, LOCAL, Caller
+from kdm_core.ports import DeploymentRepository, ParkingLot
 from kdm_core.scaling import check_reason
 from kdm_core.service.batch import Batch, Hands
+from kdm_core.service.parker import is_gone
 from kdm_core.service.permission import Permission
 from kdm_core.service.planning import Planner, where_of
 
@@ -28,16 +29,27 @@ class Batches:
         permission: Who may do what.
         hands: What does the work.
         max_replicas: The largest count.
+        lot: Where the counts of parked Deployments are remembered; None where nothing is parked.
+        sees_all: Whether a Deployment that the repository does not have does not exist.
     """
 
     def __init__(
-        self, repository: DeploymentRepository, permission: Permission, hands: Hands, *, max_replicas: int
+        self,
+        repository: DeploymentRepository,
+        permission: Permission,
+        hands: Hands,
+        *,
+        max_replicas: int,
+        lot: ParkingLot | None,
+        sees_all: bool,
     ) -> None:
         self._slots = asyncio.Semaphore(AT_A_TIME)
         self._planner = Planner(
-            repository, permission, self._slots, max_replicas=max_replicas, parks=hands.parker is not None
+            repository, permission, self._slots, max_replicas=max_replicas, lot=lot, sees_all=sees_all
         )
         self._hands = hands
+        self._repository = repository
+        self._lot = lot
 
     async def run(
         self,
@@ -62,7 +74,27 @@ class Batches:
             raise await batch.refused(PlanChanged(plan.tag))
         if plan.refused and plan.on_error is OnError.ABORT and not dry_run:
             raise await batch.refused(BulkRefused(plan.refused, len(plan.items)))
-        return await batch.run(wait)
+        result = await batch.run(wait)
+        if not dry_run:
+            await self._forget_gone(bulk)
+        return result
+
+    async def _forget_gone(self, bulk: Bulk) -> None:
+        """Forget what was parked in the restored batches and is gone: no selector finds it, so nobody else would."""
+        changes = (bulk.of.change,) if isinstance(bulk.of, Selection) else tuple(each.change for each in bulk.of)
+        restored = {each for each in changes if isinstance(each, Restore)}
+        parker, where = self._hands.parker, where_of(bulk)
+        if parker is None or self._lot is None or not restored:
+            return
+        try:
+            remembered = self._lot.list()
+        except KdmError:
+            return  # another time: what was written is what counts
+        for ref, record in remembered:
+            here = where in {ALL_NAMESPACES, ref.namespace}
+            if here and any(each.concerns(record) for each in restored) and is_gone(self._repository, ref):
+                async with self._slots:
+                    await parker.forget_gone(ref, record.park_id)
 
 
 class Bulks:

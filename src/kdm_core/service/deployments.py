@@ -24,6 +24,7 @@ from kdm_core.queries import Page, Query
 from kdm_core.scaling import ANY, Change, Expect, Scaled
 from kdm_core.service.batch import Hands
 from kdm_core.service.bulk import Batches, Bulks
+from kdm_core.service.contention import CONTENTION_TIMEOUT_S, Contention
 from kdm_core.service.following import Followers, UnfilteredFeed
 from kdm_core.service.health import Health, SharedProbe
 from kdm_core.service.history import Histories, OwnChanges
@@ -36,7 +37,7 @@ from kdm_core.service.recording import Recorder
 from kdm_core.service.repeating import Repeats
 from kdm_core.service.rollouts import Rollouts
 from kdm_core.service.waits import Waits
-from kdm_core.service.writing import CONTENTION_TIMEOUT_S, Condition, Write, Writer
+from kdm_core.service.writing import Condition, Write, Writer
 from kdm_core.timers import CallLater, call_later
 from kdm_core.tracking import ChangeTracker
 
@@ -99,14 +100,13 @@ class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
         self._max_replicas = check_replicas(max_replicas)
         self._permission = Permission(repository, policy)
         self._recorder = Recorder(audit, self._instrument, clock)
+        contention = Contention(contention_timeout_s, clock, sleep)
         self._writer = Writer(
             repository,
             self._permission,
             self._recorder,
             max_replicas=self._max_replicas,
-            contention_timeout_s=contention_timeout_s,
-            clock=clock,
-            sleep=sleep,
+            contention=contention,
             tracker=tracker,
         )
         self._lot = parking
@@ -120,10 +120,8 @@ class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
                 self._recorder,
                 max_replicas=self._max_replicas,
                 sees_all=sees_all,
+                contention=contention,
                 tracker=tracker,
-                contention_timeout_s=contention_timeout_s,
-                clock=clock,
-                sleep=sleep,
             )
             parking.on_change = self._show
         self._tracker = tracker
@@ -133,7 +131,9 @@ class DeploymentService(LookUp, Histories, Bulks, Parks, Waits):
         self._followers = Followers(UnfilteredFeed(repository, lambda: self._permission.policy))
         self._rollouts = Rollouts(repository, self._permission, clock, call_later)
         hands = Hands(self._writer, self._recorder, self._instrument, clock, self.rollout, self._parker)
-        self._batches = Batches(repository, self._permission, hands, max_replicas=self._max_replicas)
+        self._batches = Batches(
+            repository, self._permission, hands, max_replicas=self._max_replicas, lot=parking, sees_all=sees_all
+        )
         self._probe = SharedProbe(repository, clock)
         self.gives_again = Repeats(repository, self._permission, self._instrument).give_again
 

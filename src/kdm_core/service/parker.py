@@ -17,10 +17,11 @@ from kdm_core.errors import (
     NotParked,
     WriteConflict,
 )
-from kdm_core.model import Verb
+from kdm_core.model import DeploymentRef, Verb
 from kdm_core.names import check_replicas
 from kdm_core.parked import Parked
 from kdm_core.parking import Parking, check_park_id
+from kdm_core.ports import DeploymentReader
 from kdm_core.scaling import SetTo, check_reason
 from kdm_core.service.owning import note
 from kdm_core.service.parking_rounds import Asked, Round, Rounds
@@ -59,7 +60,8 @@ class Parker(Rounds):
             except NamespaceNotWatched:
                 raise
             except DeploymentNotFound:
-                await self._forget_gone(asked)
+                if asked.replicas is None and not asked.dry_run:
+                    await self.forget_gone(ref, asked.park_id)
                 raise
 
     async def _try_to_park(self, this: Round) -> Parking | None:
@@ -156,22 +158,40 @@ class Parker(Rounds):
         what = "was scaled by somebody" if same else "was deleted and created again"
         raise ChangedSinceParked(ref, current, record.replicas, what, forgotten=forget and not warnings)
 
-    async def _forget_gone(self, asked: Asked) -> None:
-        """Remove the record of a Deployment that the cluster does not have any more."""
-        if not self._sees_all or asked.dry_run or asked.replicas is not None:
+    async def forget_gone(self, ref: DeploymentRef, park_id: str | None = None) -> None:
+        """Remove the record of a Deployment, if the cluster does not have it any more. Never raises.
+
+        Args:
+            ref: Which Deployment.
+            park_id: Only if it was parked with this batch; None for any.
+        """
+        if not self._sees_all:
             return
         try:
-            record = await self._lot.read(asked.ref)
-            if record is None or asked.park_id not in (None, record.park_id):
+            record = await self._lot.read(ref)
+            if record is None or park_id not in (None, record.park_id):
                 return
             try:
-                if (await self._repository.fetch(asked.ref)).uid == record.uid:
+                if (await self._repository.fetch(ref)).uid == record.uid:
                     return
+            except NamespaceNotWatched:
+                return
             except DeploymentNotFound:
                 pass  # it was gone after its record was read, so it stays gone: another one has another uid
-            await self._lot.swap(asked.ref, record, None)
+            await self._lot.swap(ref, record, None)
         except KdmError as error:
-            _log.warning("the record of Deployment '%s', which is gone, could not be removed: %s", asked.ref, error)
+            _log.warning("the record of Deployment '%s', which is gone, could not be removed: %s", ref, error)
+
+
+def is_gone(repository: DeploymentReader, ref: DeploymentRef) -> bool:
+    """Return whether a repository knows, from memory, that it has no such Deployment."""
+    try:
+        repository.get(ref)
+    except DeploymentNotFound as error:
+        return not isinstance(error, NamespaceNotWatched)
+    except KdmError:
+        pass
+    return False
 
 
 def _said(parking: Parking, attempt: Attempt) -> Parking:

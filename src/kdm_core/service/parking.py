@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from kdm_core.errors import DeploymentNotFound, Forbidden, KdmError, NamespaceNotWatched, ParkingOff
+from kdm_core.errors import Forbidden, KdmError, ParkingOff
 from kdm_core.labels import NO_LABELS
 from kdm_core.model import ALL_NAMESPACES, LOCAL, Caller, Deployment, DeploymentRef, Verb
 from kdm_core.parked import Parked
 from kdm_core.parking import ParkedDeployment, ParkedState, Parking, ParkingStatus, state_of
 from kdm_core.ports import DeploymentRepository, ParkingLot
 from kdm_core.queries import Query
-from kdm_core.service.parker import Parker
+from kdm_core.service.parker import Parker, is_gone
 from kdm_core.service.parking_rounds import Asked
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Recorder
@@ -142,14 +142,13 @@ class Parks:
             if where not in {ALL_NAMESPACES, ref.namespace} or park_id not in {None, parked.park_id}:
                 continue
             found = self._found(ref)
-            state = state_of(parked, found)
-            labels = NO_LABELS if found is None else found.labels
-            if state is ParkedState.GONE and not self._is_known_gone(ref):
+            if found is None and not (self._sees_all and is_gone(self._repository, ref)):
                 continue
+            labels = NO_LABELS if found is None else found.labels
             if query.narrow if found is None else not query.selects(found):
                 continue
             if self._permission.policy.allows(identity, Verb.READ, ref, labels):
-                shown.append(ParkedDeployment(ref, parked, state))
+                shown.append(ParkedDeployment(ref, parked, state_of(parked, found)))
         return tuple(shown)
 
     def parking_status(self) -> ParkingStatus:
@@ -177,15 +176,3 @@ class Parks:
             return self._repository.get(ref)
         except KdmError:
             return None
-
-    def _is_known_gone(self, ref: DeploymentRef) -> bool:
-        """Return whether a Deployment is gone for certain, and not out of this repository's sight."""
-        try:
-            self._repository.get(ref)
-        except NamespaceNotWatched:
-            return False
-        except DeploymentNotFound:
-            return self._sees_all
-        except KdmError:
-            return False
-        return True  # another one of that name

@@ -7,11 +7,9 @@ is put away only where the Deployment has moved on from the version in it: no wr
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from random import Random
 
 from attrs import define, frozen
 
@@ -21,10 +19,10 @@ from kdm_core.parked import Parked
 from kdm_core.parking import Parking
 from kdm_core.ports import DeploymentRepository, ParkingLot
 from kdm_core.scaling import ANY, Expect
+from kdm_core.service.contention import Contention
 from kdm_core.service.history import sent
 from kdm_core.service.permission import Permission
 from kdm_core.service.recording import Attempt, Recorder
-from kdm_core.service.writing import CONTENTION_TIMEOUT_S, FIRST_PAUSE_S, MAX_PAUSE_S
 from kdm_core.tracking import ChangeTracker
 from kdm_core.versions import older
 
@@ -93,12 +91,9 @@ class Rounds:
         recorder: Where attempts are recorded.
         max_replicas: The largest count.
         sees_all: Whether a Deployment that the repository does not have does not exist.
+        contention: How long to try where others write, too.
         tracker: Takes note of what is written; None for nobody.
-        contention_timeout_s: How long to try where others write at the same time, in seconds.
-        clock: Monotonic seconds.
-        sleep: Waits so many seconds.
         now: Seconds since 1970.
-        rng: For jitter.
     """
 
     def __init__(
@@ -110,12 +105,9 @@ class Rounds:
         *,
         max_replicas: int,
         sees_all: bool = True,
+        contention: Contention,
         tracker: ChangeTracker | None = None,
-        contention_timeout_s: float = CONTENTION_TIMEOUT_S,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         now: Callable[[], float] = time.time,
-        rng: Random | None = None,
     ) -> None:
         self._repository = repository
         self._lot = lot
@@ -123,12 +115,9 @@ class Rounds:
         self._recorder = recorder
         self._max_replicas = max_replicas
         self._sees_all = sees_all
+        self._contention = contention
         self._tracker = tracker
-        self._contention_timeout_s = contention_timeout_s
-        self._clock = clock
-        self._sleep = sleep
         self._now = now
-        self._rng = rng or Random()  # noqa: S311 - jitter
 
     async def _run(
         self,
@@ -138,7 +127,7 @@ class Rounds:
         try_once: Callable[[Round], Awaitable[Parking | None]],
     ) -> Parking:
         """Begin again until nobody interferes. What fails for certain takes the record back."""
-        until = self._clock() + self._contention_timeout_s
+        until = self._contention.until()
         held = self._permission.known(
             asked.ref, Verb.SCALE, asked.caller.identity, replicas, reason=bool(attempt.why)
         )  # fmt: skip
@@ -149,10 +138,9 @@ class Rounds:
             while (done := await try_once(this)) is None:
                 await self._check_expected(this)
                 if this.attempts:
-                    if self._clock() >= until:
+                    if self._contention.clock() >= until:
                         raise Contended(asked.ref, this.attempts)
-                    longest_s = min(FIRST_PAUSE_S * 2 ** min(this.attempts - 1, 10), MAX_PAUSE_S)
-                    await self._sleep(self._rng.uniform(0, longest_s))
+                    await self._contention.pause(this.attempts)
         except KdmError as error:
             if asked.dry_run:
                 error.written = False
@@ -236,13 +224,7 @@ class Rounds:
         this.held, this.fresh = await self._fetch(this.asked, this.attempt), True
 
     async def _fetch(self, asked: Asked, attempt: Attempt) -> Deployment:
-        try:
-            found = await self._repository.fetch(asked.ref)
-        except KdmError as error:
-            error.written = False
-            raise
-        self._check_again(found, asked, attempt)
-        return found
+        return await self._permission.fetched(asked.ref, Verb.SCALE, asked.caller.identity, reason=bool(attempt.why))
 
     def _check_again(self, found: Deployment, asked: Asked, attempt: Attempt) -> None:
         """Check the permission once more, of what the cluster has: its labels may be others than the cache knew."""

@@ -11,6 +11,7 @@ from kdm_core.errors import (
     AmbiguousName,
     DeploymentNotFound,
     Forbidden,
+    KdmError,
     NamespaceNotWatched,
     OverrideForbidden,
     ReasonRequired,
@@ -85,6 +86,24 @@ class Permission:
         self.check(found or ref, verb, identity, replicas, reason=reason)
         if isinstance(missing, NamespaceNotWatched):
             raise missing
+        return found
+
+    async def fetched(self, ref: DeploymentRef, verb: Verb, identity: Identity, *, reason: bool = True) -> Deployment:
+        """Ask the cluster for one Deployment, while nothing has been written, and check what somebody may do to it.
+
+        Its labels may be others than the cache knew.
+
+        Raises:
+            DeploymentNotFound: There is none.
+            Forbidden: The policy does not let them.
+            Unavailable: The cluster could not be asked. ``written`` is False.
+        """
+        try:
+            found = await self._repository.fetch(ref)
+        except KdmError as error:
+            error.written = False
+            raise
+        self.check(found, verb, identity, reason=reason)
         return found
 
     def check(

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from kdm_core.bulk import MAX_ITEMS, Bulk, BulkChange, BulkItem, Park, Plan, Planned, Restore, Selection
-from kdm_core.errors import BulkTooLarge, InvalidQuery, KdmError, ParkingOff, WriteConflict
+from kdm_core.errors import (
+    BulkTooLarge,
+    DeploymentNotFound,
+    InvalidQuery,
+    KdmError,
+    NamespaceNotWatched,
+    ParkingOff,
+    WriteConflict,
+)
 from kdm_core.model import ALL_NAMESPACES, Caller, Deployment, DeploymentRef, Verb
 from kdm_core.names import check_replicas
-from kdm_core.ports import DeploymentRepository
+from kdm_core.parked import Parked
+from kdm_core.ports import DeploymentRepository, ParkingLot
 from kdm_core.queries import Query
+from kdm_core.scaling import Expect
 from kdm_core.service.listing import page_of
 from kdm_core.service.owning import heed
 from kdm_core.service.permission import Permission
 
 _SCALE = Verb.SCALE
+
+
+@frozen
+class _Asked:
+    """What is to be planned.
+
+    Attributes:
+        bulk: What is asked for.
+        caller: Who asks.
+        records: What is remembered of parked Deployments, where some are to be restored.
+    """
+
+    bulk: Bulk
+    caller: Caller
+    records: Mapping[DeploymentRef, Parked]
 
 
 class Planner:
@@ -28,7 +53,8 @@ class Planner:
         permission: Who may do what.
         slots: As many requests as may be under way at a time.
         max_replicas: The largest count.
-        parks: Whether Deployments can be parked.
+        lot: Where the counts of parked Deployments are remembered; None where nothing is parked.
+        sees_all: Whether a Deployment that the repository does not have does not exist.
     """
 
     def __init__(
@@ -38,9 +64,11 @@ class Planner:
         slots: asyncio.Semaphore,
         *,
         max_replicas: int,
-        parks: bool,
+        lot: ParkingLot | None,
+        sees_all: bool,
     ) -> None:
-        self._parks = parks
+        self._lot = lot
+        self._sees_all = sees_all
         self._repository = repository
         self._permission = permission
         self._slots = slots
@@ -57,20 +85,16 @@ class Planner:
             InvalidInput: It can never be right, or it is too much at once (``BulkTooLarge``).
             Forbidden: The policy lets the caller read nothing at all where it selects.
             NamespaceNotWatched: The selected namespace lies outside the watched ones.
-            CacheNotSynced, CacheStale: The repository cannot answer now.
+            CacheNotSynced, CacheStale: The repository cannot answer now, or it is not known yet what is parked.
         """
         of = bulk.of
         if isinstance(of, Selection):
-            self._check_change(of.change)
+            asked = _Asked(bulk, caller, self._records(of.change))
             found = self._select(of, caller)
-            items = tuple(
-                self._judge(Planned(each.ref, of.change, deployment=each), each, bulk, caller) for each in found
-            )
+            items = tuple(self._judge(Planned(each.ref, of.change, deployment=each), each, asked) for each in found)
         else:
             _check_items(of)
-            for each in of:
-                self._check_change(each.change)
-            items = await self._named(of, bulk, caller)
+            items = await self._named(of, _Asked(bulk, caller, self._records(*(each.change for each in of))))
         return Plan(items, bulk.on_error, bulk.override)
 
     def _select(self, selection: Selection, caller: Caller) -> tuple[Deployment, ...]:
@@ -88,44 +112,55 @@ class Planner:
         _check_size(len(page.deployments))
         return page.deployments
 
-    async def _named(self, items: tuple[BulkItem, ...], bulk: Bulk, caller: Caller) -> tuple[Planned, ...]:
-        planned = {each.ref: self._known(each, bulk, caller) for each in items}
+    async def _named(self, items: tuple[BulkItem, ...], asked: _Asked) -> tuple[Planned, ...]:
+        planned = {each.ref: self._known(each, asked) for each in items}
         async with asyncio.TaskGroup() as group:  # what the cache lacks may be new: the cluster has the last word
             for ref, each in planned.items():
                 if each.deployment is None and each.refusal is None:
-                    group.create_task(self._fetched(planned, ref, bulk, caller))
+                    group.create_task(self._fetched(planned, ref, asked))
         return tuple(planned.values())
 
-    def _known(self, item: BulkItem, bulk: Bulk, caller: Caller) -> Planned:
+    def _known(self, item: BulkItem, asked: _Asked) -> Planned:
         planned = Planned(item.ref, item.change, item.expect)
         try:
-            held = self._permission.known(item.ref, _SCALE, caller.identity, reason=bool(bulk.reason))
+            held = self._permission.known(item.ref, _SCALE, asked.caller.identity, reason=bool(asked.bulk.reason))
         except KdmError as error:
             return evolve(planned, refusal=error)
-        return planned if held is None else self._judge(planned, held, bulk, caller)
+        return planned if held is None else self._judge(planned, held, asked)
 
-    async def _fetched(self, planned: dict[DeploymentRef, Planned], ref: DeploymentRef, bulk: Bulk, by: Caller) -> None:
+    async def _fetched(self, planned: dict[DeploymentRef, Planned], ref: DeploymentRef, asked: _Asked) -> None:
         try:
             async with self._slots:
-                found = await self._repository.fetch(ref)
+                found = await self._permission.fetched(
+                    ref, _SCALE, asked.caller.identity, reason=bool(asked.bulk.reason)
+                )
         except KdmError as error:
-            error.written = False
-            planned[ref] = evolve(planned[ref], refusal=error)
+            planned[ref] = self._absent(planned[ref], error, asked)
         else:
-            planned[ref] = self._judge(planned[ref], found, bulk, by)
+            planned[ref] = self._judge(planned[ref], found, asked)
 
-    def _judge(self, planned: Planned, held: Deployment, bulk: Bulk, caller: Caller) -> Planned:
+    def _absent(self, planned: Planned, error: KdmError, asked: _Asked) -> Planned:
+        """Judge one change of a Deployment that the cluster does not have. A restore forgets that it was parked."""
+        change, record = planned.change, asked.records.get(planned.ref)
+        gone = self._sees_all and isinstance(error, DeploymentNotFound) and not isinstance(error, NamespaceNotWatched)
+        if not (gone and isinstance(change, Restore) and change.concerns(record)):
+            return evolve(planned, refusal=error)
+        warning = f"it does not exist any more: it was deleted since it was parked with {record.replicas}"
+        return evolve(planned, expect=Expect(uid=record.uid), record=record, warnings=(warning,))
+
+    def _judge(self, planned: Planned, held: Deployment, asked: _Asked) -> Planned:
         """Judge one change of a Deployment as it is known: the order is that of a single write."""
-        identity, reason = caller.identity, bool(bulk.reason)
+        identity, bulk = asked.caller.identity, asked.bulk
+        reason = bool(bulk.reason)
         try:
             self._permission.check(held, _SCALE, identity, reason=reason)
         except KdmError as error:
             return evolve(planned, refusal=error)
-        planned = evolve(planned, deployment=held)
+        planned = evolve(planned, deployment=held, record=asked.records.get(held.ref))
         try:
             if unmet := planned.expect.unmet(held):
                 raise _conflict(planned, held, unmet)
-            after, warnings = self._result(planned.change, held)
+            after, warnings = self._result(planned, held)
             self._permission.check(held, _SCALE, identity, after, reason=reason)
             owners = heed(self._permission, held, after, identity, override=bulk.override, reason=reason)
         except KdmError as error:
@@ -135,19 +170,25 @@ class Planner:
             warnings = (*warnings, *(each.message for each in owners))
         return evolve(planned, after=after, expect=expect, warnings=warnings, owners=owners)
 
-    def _result(self, change: BulkChange, held: Deployment) -> tuple[int, tuple[str, ...]]:
+    def _result(self, planned: Planned, held: Deployment) -> tuple[int, tuple[str, ...]]:
         """Return the count that a change leads to, and what to say of it."""
+        change = planned.change
         if isinstance(change, Park | Restore):
-            after, warnings = change.plan(held)
+            after, warnings = change.plan(held) if isinstance(change, Park) else change.plan(held, planned.record)
             return (
                 after if after == held.replicas.desired else check_replicas(after, maximum=self._max_replicas)
             ), warnings
         return change.result(held.ref, held.replicas.desired, self._max_replicas), ()
 
-    def _check_change(self, change: BulkChange) -> None:
-        if isinstance(change, Park | Restore) and not self._parks:
-            raise ParkingOff
-        change.check(self._max_replicas)
+    def _records(self, *changes: BulkChange) -> Mapping[DeploymentRef, Parked]:
+        """Check changes, and return what is remembered where one of them restores."""
+        for each in changes:
+            if isinstance(each, Park | Restore) and self._lot is None:
+                raise ParkingOff
+            each.check(self._max_replicas)
+        if self._lot is None or not any(isinstance(each, Restore) for each in changes):
+            return {}
+        return dict(self._lot.list())
 
 
 def _conflict(planned: Planned, held: Deployment, unmet: str) -> WriteConflict:

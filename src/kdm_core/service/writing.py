@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from random import Random
+from collections.abc import Callable
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -23,6 +22,7 @@ from kdm_core.errors import (
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.ports import DeploymentRepository
 from kdm_core.scaling import ANY, Change, Expect, Scaled, SetTo, check_reason
+from kdm_core.service.contention import Contention
 from kdm_core.service.history import sent
 from kdm_core.service.owning import note
 from kdm_core.service.permission import Permission
@@ -31,14 +31,6 @@ from kdm_core.tracking import ChangeTracker
 
 Condition = Callable[[Deployment], None]
 """Raises ``PreconditionFailed`` where a Deployment must not be written."""
-
-CONTENTION_TIMEOUT_S: Final = 10.0
-"""How long a relative change tries to get its turn, in seconds: as long as one write may take."""
-
-FIRST_PAUSE_S: Final = 0.02
-MAX_PAUSE_S: Final = 0.5
-"""The longest pause after a conflict, in seconds: it doubles from ``FIRST_PAUSE_S``, and is drawn from zero to that, so
-that writers that met once do not meet again."""
 
 _SCALE: Final = Verb.SCALE
 
@@ -71,11 +63,8 @@ class Writer:
         permission: Who may do what.
         recorder: Where attempts are recorded.
         max_replicas: The largest count.
-        contention_timeout_s: How long a relative change tries to get its turn, in seconds.
-        clock: Monotonic seconds.
-        sleep: Waits so many seconds.
+        contention: How long to try where others write, too.
         tracker: Takes note of what is written; None for nobody.
-        rng: For jitter.
     """
 
     def __init__(
@@ -85,21 +74,15 @@ class Writer:
         recorder: Recorder,
         *,
         max_replicas: int,
-        contention_timeout_s: float,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
+        contention: Contention,
         tracker: ChangeTracker | None = None,
-        rng: Random | None = None,
     ) -> None:
         self._repository = repository
         self._permission = permission
         self._recorder = recorder
         self._max_replicas = max_replicas
-        self._contention_timeout_s = contention_timeout_s
-        self._clock = clock
-        self._sleep = sleep
+        self._contention = contention
         self._tracker = tracker
-        self._rng = rng or Random()  # noqa: S311 - jitter
         self._turns: WeakValueDictionary[DeploymentRef, asyncio.Lock] = WeakValueDictionary()
 
     async def write(self, write: Write) -> Scaled:
@@ -129,7 +112,7 @@ class Writer:
     async def _wait_for(self, turn: asyncio.Lock, ref: DeploymentRef) -> None:
         """Wait for one's turn; not so long that a caller's deadline comes first, and leaves open what was written."""
         try:
-            async with asyncio.timeout(self._contention_timeout_s):
+            async with asyncio.timeout(self._contention.timeout_s):
                 await turn.acquire()
         except TimeoutError as error:
             raise Contended(ref, 0) from error
@@ -146,7 +129,7 @@ class Writer:
         if held is not None:
             self._heed(held, replicas, write, attempt)
         self._recorder.check()
-        until = self._clock() + self._contention_timeout_s
+        until = self._contention.until()
         attempts = 0
         while True:
             try:
@@ -154,9 +137,9 @@ class Writer:
             except WriteConflict as conflict:
                 attempts += 1
                 self._check_again(conflict.current, write, attempt, replicas)
-                if conflict.current is None or expect.unmet(conflict.current) or self._clock() >= until:
+                if conflict.current is None or expect.unmet(conflict.current) or self._contention.clock() >= until:
                     raise
-                await self._pause(attempts)  # all is as expected: it was the status that somebody wrote
+                await self._contention.pause(attempts)  # all is as expected: it was the status that somebody wrote
             else:
                 previous = attempt.old if expect.replicas is None else expect.replicas
                 return Scaled(written, previous, write.dry_run, attempt.owners)
@@ -172,7 +155,7 @@ class Writer:
             raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
         if write.condition is not None:
             write.condition(held)
-        until = self._clock() + self._contention_timeout_s
+        until = self._contention.until()
         attempts = 0
         while True:
             attempt.old, attempt.new = held.replicas.desired, change.replicas if isinstance(change, SetTo) else None
@@ -189,9 +172,9 @@ class Writer:
                     raise  # it is not what the caller expects, and trying again does not change that
                 if write.condition is not None:
                     write.condition(held)
-                if self._clock() >= until:
+                if self._contention.clock() >= until:
                     raise Contended(ref, attempts) from conflict
-                await self._pause(attempts)
+                await self._contention.pause(attempts)
             else:
                 return Scaled(written, attempt.old, write.dry_run, attempt.owners)
 
@@ -212,14 +195,7 @@ class Writer:
         )
 
     async def _fetch(self, write: Write, attempt: Attempt) -> Deployment:
-        """Ask the cluster for a Deployment, when nothing is written that could have been stored."""
-        try:
-            found = await self._repository.fetch(write.ref)
-        except KdmError as error:
-            error.written = False
-            raise
-        self._check_again(found, write, attempt)
-        return found
+        return await self._permission.fetched(write.ref, _SCALE, write.caller.identity, reason=bool(attempt.why))
 
     def _check_again(
         self, found: Deployment | None, write: Write, attempt: Attempt, replicas: int | None = None
@@ -230,10 +206,6 @@ class Writer:
         """
         if found is not None:
             self._permission.check(found, _SCALE, write.caller.identity, replicas, reason=bool(attempt.why))
-
-    async def _pause(self, attempts: int) -> None:
-        longest_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 1, 10), MAX_PAUSE_S)
-        await self._sleep(self._rng.uniform(0, longest_s))
 
     def _refuses(self, held: Deployment, change: Change, write: Write, attempt: Attempt) -> bool:
         """Return whether a write is refused in this state, and might not be in a newer one."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import ssl
+import socket
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +16,7 @@ from integration.kdm_process import CERTS, KdmProcess
 from integration.workloads import create_deployments, deployment
 from kdm_adapters.kubernetes.parking import shard_names
 
-from .helm import CHART, Helm, HelmFailed
+from .helm import Helm, HelmFailed
 
 TRIAL: Final[dict[str, Any]] = {"trial": {"enabled": True}}
 PARKING: Final[dict[str, Any]] = {**TRIAL, "parking": {"enabled": True}}
@@ -33,7 +30,6 @@ EVENING: Final = {
     "clientSecret": "kdm-night",
 }
 MORNING: Final = {**EVENING, "name": "morning", "action": "restore", "cron": "0 6 * * 1-5"}
-SCHEDULE: Final = CHART / "files" / "schedule.py"
 
 
 def test_without_it_there_is_no_right_and_no_setting(helm: Helm) -> None:
@@ -89,17 +85,39 @@ def test_a_schedule_is_a_cron_job_that_never_runs_twice_at_once(helm: Helm) -> N
     pod = spec["jobTemplate"]["spec"]["template"]["spec"]
     assert (pod["automountServiceAccountToken"], pod["restartPolicy"]) == (False, "Never")
     assert pod["volumes"][0]["secret"]["secretName"] == "kdm-night"
-    *_, url, directory, body, _ = pod["containers"][0]["args"]
-    assert (url, directory) == ("https://demo-kdm.team.svc:443", "/etc/kdm/client")
-    select = {"labelSelector": "tier=dev"}
-    assert json.loads(body) == {
-        "select": select,
-        "park": {"parkId": "night"},
-        "onError": "continue",
-        "reason": "schedule evening",
-    }
-    morning = objects["CronJob/demo-kdm-morning"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert json.loads(morning["containers"][0]["args"][-2])["restore"] == {"parkId": "night"}
+    (container,) = pod["containers"]
+    assert "command" not in container, "it is the image's: kdm"
+    assert container["args"] == [
+        "park",
+        "--server=https://demo-kdm.team.svc:443",
+        "--ca=/etc/kdm/client/ca.crt",
+        "--cert=/etc/kdm/client/tls.crt",
+        "--key=/etc/kdm/client/tls.key",
+        "--all-namespaces",
+        "--selector=tier=dev",
+        "--park-id=night",
+        "--reason=schedule evening",
+        "--on-error=continue",
+        "--ignore-not-found",
+        "--retry=10m",
+        "--yes",
+    ]
+    assert arguments(helm, MORNING)[0] == "restore"
+
+
+def test_a_schedule_of_a_namespace_is_about_all_of_it(helm: Helm) -> None:
+    of_shop = {**EVENING, "selector": "", "namespace": "shop", "reason": "$(KDM_REASON) costs $5"}
+    found = arguments(helm, of_shop)
+    assert {"--namespace=shop", "--all", "--reason=$$(KDM_REASON) costs $$5"} <= set(found)
+    assert not [each for each in found if each.startswith(("--selector", "--all-namespaces"))]
+
+
+def arguments(helm: Helm, schedule: dict[str, Any]) -> list[str]:
+    """Return what a schedule's Pod gives to the command."""
+    cron_job = helm.objects({**PARKING, "schedules": [schedule]})[f"CronJob/demo-kdm-{schedule['name']}"]
+    (container,) = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    found: list[str] = container["args"]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -167,99 +185,77 @@ def test_these_rights_are_enough_and_let_kdm_do_no_more(
             assert not may(*what), what
 
 
-def run_schedule(url: str, directory: Path, body: object, seconds: int = 0) -> tuple[int, list[dict[str, Any]]]:
-    """Run what the CronJob's Pod runs."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCHEDULE.read_text(), url, str(directory), json.dumps(body), str(seconds)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def test_the_schedules_script_goes_on_until_the_cluster_answers_again(tmp_path: Path) -> None:
-    """A restore that is cut short in the morning leaves people without what they work on."""
-    certificates = client_certificates(tmp_path)
-    lost = {"outcome": "failed", "error": {"detail": "the cluster cannot be reached", "retryable": True}}
-    answers: list[tuple[int, dict[str, Any]]] = [
-        (207, {"items": [lost, {"outcome": "skipped"}], "summary": {"failed": 1}}),
-        (409, {"code": "idempotency-key-in-flight", "detail": "still under way", "retryable": True}),
-        (200, {"items": [{"outcome": "done"}, {"outcome": "unchanged"}], "summary": {"changed": 1}}),
-        (207, {"items": [{"outcome": "refused", "error": {"retryable": False}}], "summary": {"refused": 1}}),
-    ]
-    keys = []
-
-    class Kdm(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            keys.append(self.headers["Idempotency-Key"])
-            self.rfile.read(int(self.headers["Content-Length"]))
-            status, answer = answers[len(keys) - 1]
-            body = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTS / "dev-server.pem", CERTS / "dev-server-key.pem")
-    with HTTPServer(("127.0.0.1", 0), Kdm) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            url = f"https://localhost:{server.server_port}"
-            code, said = run_schedule(url, certificates, {}, seconds=30)
-            assert (code, len(keys)) == (0, 3), said
-            assert keys[0] != keys[1] == keys[2], "under the first key the first answer would come again"
-            code, said = run_schedule(url, certificates, {}, seconds=30)
-            assert (code, len(keys)) == (1, 4), said
-        finally:
-            server.shutdown()
-            serving.join()
-
-
-def client_certificates(directory: Path) -> Path:
-    """Lay out a client's certificates as the Secret of a schedule does."""
-    certificates = directory / "client"
+@pytest.fixture
+def client(tmp_path: Path) -> Path:
+    """A client's certificates, laid out as the Secret of a schedule."""
+    certificates = tmp_path / "client"
     certificates.mkdir()
     for name, file in (("ca.crt", "dev-ca"), ("tls.crt", "dev-admin"), ("tls.key", "dev-admin-key")):
         (certificates / name).write_bytes((CERTS / f"{file}.pem").read_bytes())
     return certificates
 
 
-def test_the_schedules_script_parks_and_restores_and_names_what_it_leaves_alone(tmp_path: Path) -> None:
-    certificates = client_certificates(tmp_path)
-    select = {"namespace": "shop", "all": True}
-    with KdmProcess({}, tmp_path / "log") as kdm, kdm.client() as client:
+def start(helm: Helm, schedule: dict[str, Any], url: str, client: Path, *more: str) -> subprocess.Popen[str]:
+    """Start what a schedule's Pod runs, with what a Pod has: no home, and no file that it may write."""
+    given = [each.replace("/etc/kdm/client", str(client)) for each in arguments(helm, schedule)]
+    here = [f"--server={url}" if each.startswith("--server=") else each for each in given]
+    return subprocess.Popen(
+        [sys.executable, "-m", "kdm_cli", *here, *more],
+        env={},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(helm: Helm, schedule: dict[str, Any], url: str, client: Path, *more: str) -> tuple[int, list[str], str]:
+    """Run a schedule. Returns the exit code, the lines of standard output, and standard error."""
+    with start(helm, schedule, url, client, *more) as process:
+        output, errors = process.communicate(timeout=60)
+    return process.returncode, output.splitlines(), errors
+
+
+def test_a_schedule_goes_on_until_kdm_is_there_again(helm: Helm, client: Path, tmp_path: Path) -> None:
+    """A restore that is given up in the morning leaves people without what they work on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with start(helm, EVENING, f"https://localhost:{port}", client) as process:
+        assert process.stderr is not None
+        assert "nothing listens" in (line := process.stderr.readline())
+        assert line.endswith("; trying again in 5 s\n")
+        with KdmProcess({"PORT": str(port)}, tmp_path / "log") as kdm:
+            output, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors
+            with kdm.client() as asking:
+                parked = asking.get("/api/v2/parked").json()["items"]
+    assert {f"{each['namespace']}/{each['name']}" for each in parked} == {
+        line.partition(":")[0] for line in output.splitlines() if line.endswith("-> 0")
+    }
+
+
+def test_a_schedule_parks_and_restores_and_names_what_it_leaves_alone(helm: Helm, client: Path, tmp_path: Path) -> None:
+    evening, morning = ({**each, "selector": "", "namespace": "shop"} for each in (EVENING, MORNING))
+    with KdmProcess({}, tmp_path / "log") as kdm, kdm.client() as asking:
         kdm.wait_ready()
-        counts = {
-            each["name"]: each["replicas"]["desired"]
-            for each in client.get("/api/v2/namespaces/shop/deployments").json()["items"]
-        }
-        evening = {"select": select, "park": {"parkId": "night"}, "onError": "continue", "reason": "schedule evening"}
-        code, said = run_schedule(kdm.url, certificates, evening)
-        assert code == 0, said
-        assert {each["name"]: each["from"] for each in said if "name" in each} == counts
-        scaled = next(name for name, count in counts.items() if count)
-        client.put(f"/api/v2/namespaces/shop/deployments/{scaled}/replicas", json={"replicas": 2})
 
-        morning = {
-            "select": select,
-            "restore": {"parkId": "night"},
-            "onError": "continue",
-            "reason": "schedule morning",
-        }
-        code, said = run_schedule(kdm.url, certificates, morning)
+        def counts() -> dict[str, int]:
+            found = asking.get("/api/v2/namespaces/shop/deployments").json()["items"]
+            return {each["name"]: each["replicas"]["desired"] for each in found}
 
-        assert code == 0, said
-        (left,) = [each for each in said if each.get("name") == scaled]
-        assert "scaled it since it was parked" in json.dumps(left)
-        after = {
-            each["name"]: each["replicas"]["desired"]
-            for each in client.get("/api/v2/namespaces/shop/deployments").json()["items"]
-        }
-        assert after == {**counts, scaled: 2}
-    code, said = run_schedule(kdm.url, certificates, evening)
-    assert (code, said[0]["status"]) == (1, 0)
+        before = counts()
+        code, lines, errors = run(helm, evening, kdm.url, client)
+        assert (code, set(counts().values())) == (0, {0}), errors
+        assert {line.partition(":")[0] for line in lines[:-1]} == {f"shop/{name}" for name in before}
+        again, lines, errors = run(helm, evening, kdm.url, client)
+        assert (again, set(counts().values())) == (0, {0}), errors
+        scaled = next(name for name, count in before.items() if count)
+        asking.put(f"/api/v2/namespaces/shop/deployments/{scaled}/replicas", json={"replicas": 2})
+
+        code, lines, errors = run(helm, morning, kdm.url, client)
+
+        assert (code, counts()) == (0, {**before, scaled: 2}), errors
+        (left,) = [line for line in lines if line.startswith(f"shop/{scaled}:")]
+        assert f"stays at 2: somebody scaled it since it was parked with {before[scaled]}" in left
+        assert run(helm, morning, kdm.url, client)[0] == 0, "what is not parked any more is not to be restored"
+    code, _, errors = run(helm, evening, kdm.url, client, "--retry=0s")
+    assert (code, "nothing listens" in errors) == (7, True)

@@ -20,6 +20,7 @@ from kdm_core import (
     BulkRefused,
     BulkTooLarge,
     BulkWait,
+    CacheNotSynced,
     Caller,
     DeploymentRef,
     DeploymentService,
@@ -31,6 +32,7 @@ from kdm_core import (
     InvalidQuery,
     InvalidReplicas,
     ItemResult,
+    LabelSelector,
     OnBound,
     OnError,
     Outcome,
@@ -592,6 +594,119 @@ class TestParking:
             repository.cluster.scale(ref, 0)
             assert outcomes(await service.scale_many(of_tier(Restore("night")))) == {"a": "unchanged"}
             assert repository.counts() == {"a": 0}
+
+    @pytest.mark.parametrize("replicas", [0, 3, 5])
+    @pytest.mark.parametrize("by_name", [False, True])
+    async def test_one_that_was_deleted_and_created_again_is_left_alone_named_and_forgotten(
+        self, repository: CountingRepository, replicas: int, *, by_name: bool
+    ) -> None:
+        refs = [repository.create(name, 3) for name in ("a", "b")]
+        restore = Restore("night")
+        bulk = Bulk(tuple(BulkItem(each, restore) for each in refs)) if by_name else of_tier(restore)
+        async with MemoryParkingLot() as lot:
+            service = DeploymentService(repository, parking=lot)
+            await service.scale_many(of_tier(Park("night")))
+            repository.cluster.delete(refs[0])
+            repository.create("a", replicas)
+            plan = await service.scale_many(bulk, dry_run=True)
+            await service.scale_many(of_tier(Restore("other")))
+            assert len(service.parked()) == 2, "a trial forgets nothing, and neither does another batch"
+            result = await service.scale_many(bulk, if_plan={plan.plan.tag})
+            assert (outcomes(result), result.complete) == ({"a": "unchanged", "b": "done"}, True)
+            (warning,) = result.items[0].planned.warnings
+            assert "deleted and created again since it was parked with 3" in warning
+            assert (repository.counts(), service.parked(), lot.list()) == ({"a": replicas, "b": 3}, (), ())
+
+    async def test_one_that_is_gone_does_not_keep_the_others_of_its_batch_from_coming_back(
+        self, repository: CountingRepository, audit: ListedAudit
+    ) -> None:
+        refs = [repository.create(name, 3) for name in ("a", "b")]
+        bulk = Bulk(tuple(BulkItem(each, Restore("night")) for each in refs))
+        async with MemoryParkingLot() as lot:
+            service = DeploymentService(repository, parking=lot, audit=audit)
+            await service.scale_many(of_tier(Park("night")))
+            repository.cluster.delete(refs[0])
+            plan = await service.scale_many(bulk, dry_run=True)
+            assert [(each.planned.before, each.planned.after) for each in plan.items] == [(None, None), (0, 3)]
+            assert len(lot.list()) == 2
+            audit.events.clear()
+            result = await service.scale_many(bulk)
+            assert (outcomes(result), written(result)) == (
+                {"a": "unchanged", "b": "done"},
+                {"a": False, "b": True},
+            )
+            (warning,) = result.items[0].planned.warnings
+            assert "does not exist any more: it was deleted since it was parked with 3" in warning
+            assert (repository.counts(), lot.list()) == ({"b": 3}, ())
+            assert sorted((each.name, each.outcome.value) for each in audit.events) == [
+                ("a", "rejected"),
+                ("b", "success"),
+            ]
+
+    async def test_a_batch_that_comes_back_forgets_those_of_it_that_are_gone_though_no_selector_finds_them(
+        self, repository: CountingRepository
+    ) -> None:
+        gone, held, other = (repository.create(name, 3) for name in ("gone", "held", "other"))
+        elsewhere = repository.create("elsewhere", 3, "billing")
+        async with MemoryParkingLot() as lot:
+            service = DeploymentService(repository, parking=lot)
+            for ref in (gone, held, elsewhere):
+                await service.park(ref, park_id="night")
+            await service.park(other, park_id="else")
+            for ref in (gone, other, elsewhere):
+                repository.cluster.delete(ref)
+            of_shop = Bulk(Selection(Restore("night"), "shop", LabelSelector.parse("tier=web")))
+
+            async def left(service: DeploymentService, bulk: Bulk, *, dry_run: bool = False) -> set[str]:
+                await service.scale_many(bulk, dry_run=dry_run)
+                return {ref.name for ref, _ in lot.list()}
+
+            assert await left(service, of_shop, dry_run=True) == {"gone", "held", "other", "elsewhere"}
+            partial = DeploymentService(repository, parking=lot, sees_all=False)
+            assert await left(partial, of_shop) == {"gone", "other", "elsewhere"}, "it may be out of sight"
+            assert await left(service, of_shop) == {"other", "elsewhere"}
+            assert await left(service, of_tier(Restore("night"))) == {"other"}
+            assert await left(service, of_tier(Restore())) == set()
+            assert repository.counts() == {"held": 3}
+
+    async def test_one_that_was_never_parked_and_is_not_there_is_refused_as_ever(
+        self, repository: CountingRepository
+    ) -> None:
+        ref = repository.create("a", 3)
+        async with MemoryParkingLot() as lot:
+            service = DeploymentService(repository, parking=lot)
+            await service.park(ref, park_id="night")
+            repository.cluster.delete(ref)
+            for change in (Restore("other"), Park(), SetTo(3)):
+                with pytest.raises(BulkRefused, match="not found"):
+                    await service.scale_many(Bulk((BulkItem(ref, change),)))
+            partial = DeploymentService(repository, parking=lot, sees_all=False)
+            with pytest.raises(BulkRefused, match="not found"):
+                await partial.scale_many(Bulk((BulkItem(ref, Restore("night")),)))
+            assert len(lot.list()) == 1
+
+    async def test_one_that_comes_back_after_it_was_planned_as_gone_is_left_alone(
+        self, repository: CountingRepository
+    ) -> None:
+        ref = repository.create("a", 3)
+
+        class Meanwhile(BulkProgress):
+            def planned(self, _batch: str, _plan: Plan) -> None:
+                repository.create("a", 0)
+
+        async with MemoryParkingLot() as lot:
+            service = DeploymentService(repository, parking=lot)
+            await service.park(ref, park_id="night")
+            repository.cluster.delete(ref)
+            bulk = Bulk((BulkItem(ref, Restore("night")),))
+            result = await service.scale_many(bulk, progress=Meanwhile())
+            assert (outcomes(result), repository.counts()) == ({"a": "unchanged"}, {"a": 0})
+
+    async def test_nothing_is_restored_before_it_is_known_what_is_parked(self, repository: CountingRepository) -> None:
+        repository.create("a", 0)
+        service = DeploymentService(repository, parking=MemoryParkingLot())
+        with pytest.raises(CacheNotSynced):
+            await service.scale_many(of_tier(Restore()))
 
     async def test_one_that_is_awake_with_its_whole_count_is_not_parked_any_more(
         self, repository: CountingRepository

@@ -25,10 +25,10 @@ class BulkItemBody(Body, frozen=True):
     namespace: str
     name: str
     uid: str | None
-    """The object; null where it was refused unseen."""
+    """The object; null where it was refused unseen, or is gone."""
     from_: Count | None = msgspec.field(name="from")
     to: Count | None
-    """The count that is asked for; null where the item is refused."""
+    """The count that is asked for; null where the item is refused, or the Deployment is gone."""
     effect: Effect | None
     """The worst that an owner does to the new count; null where nothing does anything."""
     owners: list[OwnerBody]
