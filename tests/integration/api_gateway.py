@@ -138,7 +138,7 @@ class ApiGateway:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         follows = (
             request.method == "GET"
-            and request.path.endswith("/deployments")
+            and request.path.endswith(("/deployments", "/horizontalpodautoscalers"))
             and not request.query.get("fieldSelector", "")
         )
         transport = request.transport

@@ -127,7 +127,10 @@ class Sources:
         if not self.synced and not all(view.synced for view in self._views_of(namespace)):
             raise CacheNotSynced(self.why_not_synced(namespace))
         if self._refuse_stale and (stale := [s for s in self._statuses(self._views_of(namespace)) if s.stale]):
-            raise CacheStale(f"the cache is stale: {_reasons(stale)}{self._choice(namespace, lambda s: not s.stale)}")
+            age_s = max(each.age_s for each in stale)
+            old = f"{age_s:.0f} s old, " if math.isfinite(age_s) else ""
+            choice = self._choice(namespace, lambda each: not each.stale)
+            raise CacheStale(f"the cached state is {old}past its bound: {_reasons(stale)}{choice}")
 
     def why_not_synced(self, namespace: str = ALL_NAMESPACES) -> str:
         """Return what is missing, for a person."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
+from kdm_adapters.cache.joined import Joined
+from kdm_adapters.cache.targets import Targets
+from kdm_adapters.memory.sources import Source
 from kdm_core.model import DeploymentRef
 from kdm_core.owners import DEFAULT_MIN, Owner, OwnerType
 
@@ -48,13 +51,44 @@ class MemoryAutoscalers:
         for watcher in self.watchers:
             watcher(ref, None, owner)
 
-    def watch(self, watcher: Watcher) -> None:
-        """Call a function with all there are, and from then on with every change."""
-        for ref, (target, owner) in self._held.items():
-            watcher(ref, target, owner)
-        self.watchers.append(watcher)
+    @property
+    def held(self) -> Mapping[DeploymentRef, tuple[DeploymentRef, Owner]]:
+        """Those there are by their own names: the Deployment that each is for, and what it is to that."""
+        return self._held
 
     def _publish(self, ref: DeploymentRef) -> None:
         target, owner = self._held[ref]
         for watcher in self.watchers:
             watcher(ref, target, owner)
+
+
+class SeenAutoscalers:
+    """Joins autoscalers with Deployments, as far as a repository sees its cluster.
+
+    Args:
+        autoscalers: The cluster's.
+        joined: Where they are joined.
+        sources: What is seen of the cluster.
+    """
+
+    def __init__(self, autoscalers: MemoryAutoscalers, joined: Joined, sources: Iterable[Source]) -> None:
+        self._autoscalers = autoscalers
+        self._sources = sources
+        self._targets = Targets(joined)
+        self._seen: set[DeploymentRef] = set()
+
+    def __call__(self, ref: DeploymentRef, target: DeploymentRef | None, owner: Owner) -> None:
+        """Take in a change, unless it is not seen."""
+        if any(each.seeing and each.covers(ref.namespace) for each in self._sources):
+            self._targets.put(ref, target, owner)
+            self._seen.add(ref)
+
+    def catch_up(self, source: Source) -> None:
+        """Take in what happened while a source was not seen."""
+        held = self._autoscalers.held
+        for ref in [each for each in self._seen if source.covers(each.namespace) and each not in held]:
+            self._targets.remove(ref)
+            self._seen.discard(ref)
+        for ref, (target, owner) in held.items():
+            if source.covers(ref.namespace):
+                self(ref, target, owner)

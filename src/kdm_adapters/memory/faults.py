@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kdm_core.errors import ClusterOverloaded, WriteForbidden, WriteInvalid
+from kdm_core.errors import (
+    ClusterOverloaded,
+    ClusterTimeout,
+    ClusterUnreachable,
+    ClusterUnrecognized,
+    WriteForbidden,
+    WriteInvalid,
+)
 from kdm_core.model import DeploymentRef
 
 
@@ -50,6 +57,22 @@ class Faults:
         self._on_change()
 
     _on_change: Callable[[], None]
+
+    def check_answered(self, doing: str) -> None:
+        """Fail in place of the cluster's answer, if there is to be none.
+
+        Raises:
+            ClusterUnreachable, ClusterTimeout, ClusterUnrecognized: There is none.
+        """
+        if self.unreachable:
+            raise ClusterUnreachable(f"the cluster cannot be reached ({doing})")
+        if self.timeout:
+            raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
+        if self.unrecognized:
+            raise ClusterUnrecognized(
+                "the answer is not the Kubernetes API's (404): Not Found; it may have been written: "
+                "read before trying again"
+            )
 
     def check_accepted(self, ref: DeploymentRef) -> None:
         """Refuse a write of a Deployment, if the cluster is to refuse it.

@@ -16,7 +16,7 @@ from kdm_adapters.cache.followed import AwaitedVersions, Followed
 from kdm_adapters.cache.joined import Joined, ShowsJoined
 from kdm_adapters.cache.observing import Observing
 from kdm_adapters.cache.sources import Sources
-from kdm_adapters.cache.targets import Targets
+from kdm_adapters.memory.autoscalers import SeenAutoscalers
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_adapters.memory.faults import Faults
 from kdm_adapters.memory.sources import Source
@@ -26,7 +26,6 @@ from kdm_core.errors import (
     CacheNotSynced,
     ClusterTimeout,
     ClusterUnreachable,
-    ClusterUnrecognized,
     DeploymentNotFound,
     WriteConflict,
 )
@@ -116,7 +115,8 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         # Of our own writes that the watch has not delivered: what it delivered last.
         self._beneath: dict[DeploymentRef, Deployment | None] = {}
         self._joined = Joined(self._snapshot.get, lambda held: self._apply(held.ref, held))
-        self._targets = Targets(self._joined) if owners else None
+        seen = SeenAutoscalers(self.cluster.autoscalers, self._joined, self._views.values())
+        self._autoscalers = seen if owners else None
         self._closed = False
         for each in deployments:
             self.cluster.create(each.ref, each.replicas.desired, labels=each.labels, paused=each.paused)
@@ -132,8 +132,8 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         for view in self._views.values():
             view.running = True
         self.cluster.watchers.append(self._on_change)
-        if self._targets is not None:
-            self.cluster.autoscalers.watch(self._targets.put)
+        if self._autoscalers is not None:
+            self.cluster.autoscalers.watchers.append(self._autoscalers)
         self._look()
         return self
 
@@ -143,8 +143,8 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         """End the ``changes`` iterators."""
         if self._running:
             self.cluster.watchers.remove(self._on_change)
-            if self._targets is not None:
-                self.cluster.autoscalers.watchers.remove(self._targets.put)
+            if self._autoscalers is not None:
+                self.cluster.autoscalers.watchers.remove(self._autoscalers)
         self._closed = True
         for view in self._views.values():
             view.stop()
@@ -195,7 +195,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         """See the port."""
         running = self._running
         watched = SourceStatus("horizontalpodautoscalers/*", running, running, "", 0.0)
-        return evolve(self._sources.status(len(self._snapshot)), owners=() if self._targets is None else (watched,))
+        return evolve(self._sources.status(len(self._snapshot)), owners=() if self._autoscalers is None else (watched,))
 
     async def wait_synced(self, timeout_s: float) -> None:
         """See the port."""
@@ -278,6 +278,8 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         for ref in sorted(self._snapshot.keys() | self.cluster.deployments.keys()):
             if source.covers(ref.namespace):
                 self._apply(ref, self.cluster.deployments.get(ref))
+        if self._autoscalers is not None:
+            self._autoscalers.catch_up(source)
         self._awaited[source.name].reached(source.resource_version)
 
     def _wake(self, source: str | None, *, ready: bool) -> None:
@@ -287,15 +289,9 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
     async def _request(self, doing: str) -> None:
         """Reach the cluster, or fail to."""
         await asyncio.sleep(0)  # others get their turn meanwhile, as with any request
-        if self.faults.unreachable or not self._running:
+        if not self._running:
             raise ClusterUnreachable(f"the cluster cannot be reached ({doing})")
-        if self.faults.timeout:
-            raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
-        if self.faults.unrecognized:
-            raise ClusterUnrecognized(
-                "the answer is not the Kubernetes API's (404): Not Found; it may have been written: "
-                "read before trying again"
-            )
+        self.faults.check_answered(doing)
 
     def _present(self, namespace: str) -> tuple[Deployment, ...]:
         everywhere = namespace == ALL_NAMESPACES
@@ -312,7 +308,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
 
     def _shown(self, deployment: Deployment) -> Deployment:
         """Return a Deployment of the cluster with what is known of it, and without its owners where nobody looks."""
-        if self._targets is None and deployment.owners:
+        if self._autoscalers is None and deployment.owners:
             deployment = evolve(deployment, owners=())
         return self._joined.join(deployment)
 

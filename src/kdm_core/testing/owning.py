@@ -93,6 +93,27 @@ class OwnContract(Suite):
             assert shown == {each: (_SCALER,) if each == ref else () for each in (*refs, elsewhere)}
 
     @needs(Ability.OWNERS)
+    async def test_what_autoscalers_do_while_the_watch_is_broken_is_seen_when_it_is_mended(
+        self, harness: RepositoryHarness
+    ) -> None:
+        web, api = (DeploymentRef(harness.namespaces[0], name) for name in ("web", "api"))
+        scaler, another = (DeploymentRef(web.namespace, name) for name in ("scaler", "another"))
+        for ref in (web, api):
+            await harness.seed(ref, 3)
+        await harness.autoscale(scaler, "web", _SCALER)
+        await harness.settle()
+        await harness.break_watch()
+
+        await harness.end_autoscaling(scaler)
+        await harness.autoscale(another, "api", evolve(_SCALER, name="another"))
+        assert [harness.repository.get(ref).owners for ref in (web, api)] == [(_SCALER,), ()]
+
+        await harness.heal_watch()
+        await harness.settle()
+        shown = [harness.repository.get(ref).owners for ref in (web, api)]
+        assert shown == [(), (evolve(_SCALER, name="another"),)]
+
+    @needs(Ability.OWNERS)
     async def test_of_several_owners_each_is_shown(self, harness: RepositoryHarness) -> None:
         """Those that the Deployment names come first, autoscalers after them by their own names."""
         web = DeploymentRef(harness.namespaces[0], "web")
