@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
@@ -78,16 +79,23 @@ class SideThread:
                 raise Stalled(errno.EAGAIN, self._stalled)
             self._overdue = None
             result: Future[_T] = Future()
-            begun = threading.Event()
-            self.do(begun.set)
-            self.do(lambda: fulfil(result, job))
-            begun.wait(STARVED_S)
-            try:
+            begun, begun_s = threading.Event(), 0.0
+
+            def work() -> None:
+                nonlocal begun_s
+                begun_s = time.monotonic()
+                begun.set()
+                fulfil(result, job)
+
+            self.do(work)
+            with suppress(NotYet):  # nearly always it is done by then, and this thread was woken up only once
                 return result.result(wait_s)
-            except NotYet:
-                if not result.cancel():
-                    self._overdue = result
-                raise Stalled(errno.EAGAIN, self._stalled) from None
+            if begun.wait(max(0.0, STARVED_S - wait_s)):
+                with suppress(NotYet):
+                    return result.result(max(0.0, begun_s + wait_s - time.monotonic()))
+            if not result.cancel():
+                self._overdue = result
+            raise Stalled(errno.EAGAIN, self._stalled)
         finally:
             self._one_call.release()
 

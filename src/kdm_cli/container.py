@@ -20,13 +20,13 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from kdm_adapters.audit_log import STDOUT, JsonLinesAuditSink
 from kdm_adapters.lines import LineWriter
-from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, MemoryParkingLot, Pace, demo
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_cli import garbage_collection as garbage
 from kdm_cli.extras import needed_for
 from kdm_cli.listening import dev_directory, server_config
 from kdm_cli.policy_file import PolicyFile
 from kdm_cli.settings import ALLOW_ALL_WORD, BadSetting, Settings
+from kdm_cli.unused import no_system_cas
 from kdm_core import (
     ALLOW_ALL,
     ChangeLog,
@@ -53,6 +53,8 @@ _log = logging.getLogger("kdm.policy")
 
 
 def _memory(settings: Settings, instrument: WatchInstrument) -> DeploymentRepository:
+    from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, Pace, demo  # noqa: PLC0415 - as below
+
     for name in ("kubeconfig", "context", "label_selector"):
         if getattr(settings, name):
             raise BadSetting(f"--{name.replace('_', '-')} needs --repository kubernetes")
@@ -68,7 +70,7 @@ def _memory(settings: Settings, instrument: WatchInstrument) -> DeploymentReposi
 
 
 def _kubernetes(settings: Settings, instrument: WatchInstrument) -> DeploymentRepository:
-    with needed_for("--repository kubernetes", "kubernetes"):
+    with needed_for("--repository kubernetes", "kubernetes"), no_system_cas():  # aiohttp's own, which nothing here uses
         # Half a second and tens of megabytes, which the memory repository does not need.
         from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository  # noqa: PLC0415
     return KubernetesDeploymentRepository(
@@ -95,6 +97,8 @@ def _parking(settings: Settings, instrument: WatchInstrument) -> ParkingLot | No
             raise BadSetting(
                 "--parking memory would forget with a restart which counts a cluster is owed: use --parking configmaps"
             )
+        from kdm_adapters.memory import MemoryParkingLot  # noqa: PLC0415 - as above
+
         return MemoryParkingLot()
     if in_memory:
         raise BadSetting("--parking configmaps needs --repository kubernetes")

@@ -1,12 +1,11 @@
-"""Packages that may be there or not: kdm's own extras, and what libraries load where they find it.
+"""Packages that may be there or not: kdm's own extras.
 
 kdm_core, the memory adapter and ``kdm policy`` need no extra.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -37,29 +36,3 @@ def needed_for(what: str, extra: str) -> Iterator[None]:
         raise MissingExtra(
             f"{what} needs kdm's extra {extra}: pip install '{DISTRIBUTION}[{extra}]' ({missing} is missing)"
         ) from error
-
-
-class _Absent:
-    """Finds that packages are not installed."""
-
-    def __init__(self, packages: Sequence[str]) -> None:
-        self._packages = packages
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002 - the protocol
-        if fullname in self._packages:
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-
-
-@contextmanager
-def hidden(*packages: str) -> Iterator[None]:
-    """Keep a library from loading packages that kdm has no use for, as though they were not installed.
-
-    Args:
-        packages: Their names. One that is loaded already is still found.
-    """
-    absent = _Absent(packages)
-    sys.meta_path.insert(0, absent)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(absent)

@@ -9,15 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from kdm_cli import extras
+from kdm_cli import extras, unused
 from kdm_core.version import installed_version
 
 SERVICE: Final = ("serve", "certs", "policy")
 """The commands that run kdm itself. They have a parser of their own, and need no extra ``cli``."""
-
-_UNUSED: Final = ("pydantic", "pydantic_settings", "rich")
-"""What Litestar, dependency_injector and structlog would load where it is installed, and kdm does not use: 17 MB and a
-quarter of the CPU of the start."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    with extras.hidden(*_UNUSED):
+    with unused.hidden(*unused.PACKAGES), unused.hollow(*unused.MODULES):
         with extras.needed_for("serve", "server"):
             from kdm_cli import serve as serve_command  # noqa: PLC0415 - a second, which other commands do not need
         return serve_command.serve(arguments)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
-from kdm_cli import dev_context, logs
+from kdm_cli import logs
 from kdm_cli.container import Container
 from kdm_cli.extras import MissingExtra
 from kdm_cli.listening import dev_directory
@@ -96,6 +96,8 @@ def _greet(chosen: Settings, addresses: Addresses, container: Container, context
     out = container.log_lines() if chosen.audit_destination == "-" else container.out_lines()
     out.write(text)
     if chosen.dev:
+        from kdm_cli import dev_context  # noqa: PLC0415 - half a megabyte, for development alone
+
         commands = dev_context.lines(context, api, dev_directory()) if context else []
         out.write(_examples(api, ops, commands))
 

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Iterable
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 DEFAULT_MIN: Final = 1
 """A HorizontalPodAutoscaler's ``minReplicas`` where it has none (k8s.io/api/autoscaling/v2)."""
@@ -145,6 +145,16 @@ class Owner:
             case OwnerType.OPERATOR:
                 return f"change the count in {self}"
         return "change the count in what is applied, or leave it out there"
+
+
+def released(owners: tuple[Owner, ...]) -> tuple[Owner, ...]:
+    """Return owners as they are once somebody else has changed the count: it is not theirs any more.
+
+    An applier is known by nothing but that it holds the count.
+    """
+    if not any(each.holds for each in owners):
+        return owners
+    return tuple(evolve(each, holds=False) for each in owners if each.type is not OwnerType.APPLIER)
 
 
 PAUSED_REPLICAS: Final = "autoscaling.keda.sh/paused-replicas"

@@ -184,6 +184,8 @@ class Expect:
             those of its Pods' status included.
         replicas: The count it must have before the write; None for any.
         uid: The object it must be: one deleted and created again has another; None for any.
+        override: Whether the count is written although an owner will change it back. A cluster stores it either way;
+            another kdm judges owners itself, and asks its own policy.
 
     Raises:
         InvalidReplicas: ``replicas`` is no count.
@@ -192,6 +194,7 @@ class Expect:
     resource_version: str | None = None
     replicas: int | None = None
     uid: str | None = None
+    override: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.replicas is not None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import aiohttp
 
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository
+from kdm_adapters.kubernetes.api.resources import AUTOSCALERS, DEPLOYMENTS, Resource
 from kdm_core import (
     ClusterOverloaded,
     ClusterTimeout,
@@ -21,6 +22,7 @@ from kdm_core import (
     ClusterUnrecognized,
     DeploymentRef,
     KdmError,
+    Owner,
     SourceStatus,
     WriteConflict,
     WriteForbidden,
@@ -28,6 +30,7 @@ from kdm_core import (
 )
 from kdm_core.testing.following import DEADLINE_S
 from kdm_core.testing.harness import ScopedRepositoryHarness
+from unit.adapters.kubernetes.owned import Autoscalers, autoscaled, autoscaler, manager, marks
 
 from .api_gateway import ApiGateway, administrator, page
 from .workloads import deployment
@@ -64,6 +67,7 @@ class KubernetesHarness(ScopedRepositoryHarness):
         self._kubeconfig = kubeconfig
         self._watched = self.namespaces if scoped else None
         self._skipped_s = 0.0
+        self.autoscalers: Autoscalers = {}
         self.repository = self.another()
 
     def another(self) -> KubernetesDeploymentRepository:
@@ -72,6 +76,7 @@ class KubernetesHarness(ScopedRepositoryHarness):
             namespaces=self._watched,
             stale_after_s=STALE_AFTER_S,
             refuse_stale=True,
+            owners=True,
             write_timeout_s=1.0,
             buffer=self.buffer,
             clock=lambda: time.monotonic() + self._skipped_s,
@@ -88,6 +93,21 @@ class KubernetesHarness(ScopedRepositoryHarness):
         body = deployment(ref.name, replicas, labels=dict(labels or {}))
         body["spec"]["paused"] = paused
         await self._call("POST", _path(ref.namespace), body)
+
+    async def seed_owned(self, ref: DeploymentRef, replicas: int, owner: Owner) -> None:
+        body = deployment(ref.name, replicas)
+        body["metadata"] |= marks(ref, [owner])
+        holder = manager([owner])
+        await self._call("POST", _path(ref.namespace) + (f"?fieldManager={holder}" if holder else ""), body)
+
+    async def autoscale(self, ref: DeploymentRef, target: str, owner: Owner) -> None:
+        path, body = _path(ref.namespace, ref.name, AUTOSCALERS), autoscaler(ref, target, owner)
+        await self._call("PATCH", f"{path}?fieldManager=tests&force=true", body, "application/apply-patch+yaml")
+        self.autoscalers[ref] = (DeploymentRef(ref.namespace, target), owner)
+
+    async def end_autoscaling(self, ref: DeploymentRef) -> None:
+        await self._call("DELETE", _path(ref.namespace, ref.name, AUTOSCALERS))
+        del self.autoscalers[ref]
 
     async def edit(
         self, ref: DeploymentRef, *, replicas: int | None = None, labels: Mapping[str, str] | None = None
@@ -114,7 +134,13 @@ class KubernetesHarness(ScopedRepositoryHarness):
             for namespace in self.namespaces
             for each in await self._stored(namespace)
         }
-        await self._until(lambda: self.repository.sync_status().healthy and self._seen() == stored)
+        await self._until(
+            lambda: (
+                self.repository.sync_status().healthy
+                and self._seen() == stored
+                and autoscaled(self.own(self.repository.list()), self.autoscalers)
+            )
+        )
 
     async def break_watch(self) -> None:
         self._gateway.watches_broken = True
@@ -199,5 +225,5 @@ async def kubernetes_harness(kubeconfig: str, directory: Path, *, scoped: bool) 
             yield harness
 
 
-def _path(namespace: str, name: str = "") -> str:
-    return f"/apis/apps/v1/namespaces/{namespace}/deployments" + (f"/{name}" if name else "")
+def _path(namespace: str, name: str = "", resource: Resource = DEPLOYMENTS) -> str:
+    return resource.path(namespace) + (f"/{name}" if name else "")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +24,17 @@ from kdm_core import (
     SetTo,
 )
 from kdm_core.testing.following import Follower
+from kdm_http.server.serve import TlsFiles
+from unit.http.credentials import Credentials
 
 from .controlplane.access import Cluster
+from .controlplane.cluster import LOOPBACK, ControlPlane
+from .metrics_api import MetricsApi
 from .workloads import deployment
 
 DEADLINE_S = 60.0
+AT_TARGET = 80
+"""Millicores: of the 100 that a Pod requests, what it should use."""
 METRICS = [
     {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
 ]
@@ -47,10 +54,12 @@ class Harness:
         text = None if given is None else json.dumps(given)
         return await asyncio.to_thread(self._cluster.kubectl, *arguments, "-n", self.namespace, input=text)
 
-    async def create(self, replicas: int, **metadata: Any) -> None:
+    async def create(self, replicas: int, *, cpu: str = "", **metadata: Any) -> None:
         """Create the Deployment as a program does that does not apply."""
         described = deployment("web", replicas)
         described["metadata"] |= metadata
+        if cpu:
+            described["spec"]["template"]["spec"]["containers"][0]["resources"] = {"requests": {"cpu": cpu}}
         await self.kubectl("create", "-f", "-", given=described)
         await self.until(lambda _: True)
 
@@ -91,6 +100,28 @@ async def harness(cluster: Cluster, namespace: str) -> AsyncIterator[Harness]:
         yield Harness(repository, cluster, namespace)
 
 
+@pytest.fixture
+def metrics(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[MetricsApi]:
+    """A metrics API that says of every Pod of the namespace that it does what it should."""
+    files = TlsFiles(tmp_path / "server.pem", tmp_path / "server-key.pem", tmp_path / "ca.pem")
+    Credentials().write(files)
+
+    def pods() -> list[str]:
+        return cluster.kubectl("get", "pods", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}").split()
+
+    with MetricsApi(cluster, _node(cluster), files.certificate, files.key, pods, "app") as metrics:
+        metrics.millicores = AT_TARGET
+        yield metrics
+
+
+def _node(cluster: Cluster) -> str:
+    """Return the address of what has to reach this machine."""
+    if isinstance(cluster, ControlPlane):
+        return LOOPBACK
+    address = "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}"
+    return cluster.kubectl("get", "nodes", "-o", address)
+
+
 def effects(scaled: Scaled) -> list[Effect]:
     return [each.effect for each in scaled.owners]
 
@@ -128,6 +159,28 @@ async def test_an_autoscaler_puts_back_what_is_out_of_its_bounds_as_kdm_says(
     reverted = await harness.until(lambda found: found.replicas.desired == bound)
     # Seen on v1.36.3: a write through scale has no time in managedFields.
     assert reverted.last_change is None or reverted.last_change.manager == "kube-controller-manager"
+
+
+async def test_an_autoscaler_changes_a_count_inside_its_bounds_when_its_metric_asks_for_another(
+    harness: Harness, metrics: MetricsApi
+) -> None:
+    """At its target it leaves the count that kdm wrote; then it doubles it."""
+    await harness.create(2, cpu="100m")
+    await harness.autoscale(2, 8)
+    await harness.kubectl("wait", "hpa/scaler", "--for=condition=ScalingActive", f"--timeout={DEADLINE_S:.0f}s")
+
+    assert effects(await harness.set(3)) == [Effect.MAY_CHANGE]
+    await harness.until(lambda found: found.replicas.ready == 3)
+    await harness.kubectl(
+        "wait", "hpa/scaler", "--for=jsonpath={.status.desiredReplicas}=3", f"--timeout={DEADLINE_S:.0f}s"
+    )
+    assert harness.repository.get(harness.web).replicas.desired == 3
+
+    metrics.millicores = 2 * AT_TARGET
+    changed = await harness.until(lambda found: found.replicas.desired == 6)
+    assert changed.last_change is not None
+    assert changed.last_change.manager == "kube-controller-manager"
+    assert [each.effect(6, 6) for each in changed.owners] == [Effect.MAY_CHANGE]
 
 
 async def test_a_change_of_an_autoscaler_is_a_change_of_its_deployment(harness: Harness) -> None:

@@ -20,12 +20,14 @@ from kdm_core import (
     ClusterUnrecognized,
     DeploymentRef,
     KdmError,
+    Owner,
 )
 from kdm_core.testing.abilities import Ability
 from kdm_core.testing.contract import DeploymentRepositoryContract, ScopedRepositoryContract
 from kdm_core.testing.following import DEADLINE_S, Follower
 from kdm_core.testing.harness import RepositoryHarness
 from kdm_core.testing.stateful import RepositoryStateMachine
+from unit.adapters.kubernetes.owned import autoscaled
 from unit.adapters.remote.harness import Gated, RemoteHarness
 
 from .api_gateway import ApiGateway, administrator
@@ -59,6 +61,15 @@ class ThroughKdm(RemoteHarness):
     ) -> None:
         await self._behind.seed(ref, replicas, labels=labels, paused=paused)
 
+    async def seed_owned(self, ref: DeploymentRef, replicas: int, owner: Owner) -> None:
+        await self._behind.seed_owned(ref, replicas, owner)
+
+    async def autoscale(self, ref: DeploymentRef, target: str, owner: Owner) -> None:
+        await self._behind.autoscale(ref, target, owner)
+
+    async def end_autoscaling(self, ref: DeploymentRef) -> None:
+        await self._behind.end_autoscaling(ref)
+
     async def edit(
         self, ref: DeploymentRef, *, replicas: int | None = None, labels: Mapping[str, str] | None = None
     ) -> None:
@@ -82,7 +93,11 @@ class ThroughKdm(RemoteHarness):
 
         def settled() -> bool:
             status = self.repository.sync_status()
-            return status.healthy and int(status.resource_version) >= newest and self._seen() == stored
+            if not status.healthy or int(status.resource_version) < newest:
+                return False
+            shown = self.own(self.repository.list())
+            versions = {(each.ref, each.resource_version) for each in shown}
+            return versions == stored and autoscaled(shown, self._behind.autoscalers)
 
         await self._until(settled)
 
@@ -90,7 +105,7 @@ class ThroughKdm(RemoteHarness):
 @pytest.fixture(scope="module")
 def kdm(_own_control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
     def make() -> KubernetesDeploymentRepository:
-        return KubernetesDeploymentRepository(ClusterConfig(kubeconfig=_own_control_plane.kubeconfig))
+        return KubernetesDeploymentRepository(ClusterConfig(kubeconfig=_own_control_plane.kubeconfig), owners=True)
 
     with Gated(tmp_path_factory.mktemp("kdm"), make=make) as running:
         yield running

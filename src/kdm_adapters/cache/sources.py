@@ -9,7 +9,6 @@ from typing import Final, Protocol
 
 from attrs import evolve
 
-from kdm_adapters.cache.published import Published
 from kdm_core.errors import CacheNotSynced, CacheStale, NamespaceNotWatched
 from kdm_core.model import ALL_NAMESPACES, Deployment, DeploymentRef, Observation, SourceStatus, SyncStatus
 from kdm_core.versions import older
@@ -18,12 +17,19 @@ _NAMED: Final = 3
 """How many sources a message names."""
 
 
+class Said(Protocol):
+    """What a source says."""
+
+    def observed(self, namespace: str, name: str) -> Deployment | None:
+        """Return what the source itself has said of a Deployment, without own writes."""
+
+
 class View(Protocol):
     """What has been seen of one source."""
 
     @property
-    def published(self) -> Published:
-        """What is shown to readers."""
+    def published(self) -> Said:
+        """What it says."""
 
     @property
     def synced(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from attrs import evolve
@@ -17,6 +17,7 @@ from kdm_core.attribution import LastChange
 from kdm_core.labels import Labels
 from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
 from kdm_core.names import check_replicas
+from kdm_core.owners import Owner, released
 from kdm_core.timers import CallLater, call_later
 
 CLIENT: Final = "kubectl"
@@ -69,6 +70,7 @@ class MemoryCluster:
         labels: Mapping[str, str] | None = None,
         paused: bool = False,
         manager: str = CLIENT,
+        owners: Iterable[Owner] = (),
     ) -> Deployment:
         """Create a Deployment; replace one of the same name by a new object.
 
@@ -78,6 +80,7 @@ class MemoryCluster:
             labels: Its labels; copied.
             paused: Whether its rollouts are paused.
             manager: Who does it: the field manager that the cluster notes.
+            owners: Those that have left their marks on it. Who of them ``holds`` the count does so until it is changed.
 
         Returns:
             The Deployment, settled (see ``settle``) or not.
@@ -94,6 +97,7 @@ class MemoryCluster:
             paused=paused,
             labels=Labels(labels or {}),
             last_change=LastChange(int(self._clock()), manager),
+            owners=tuple(owners),
         )
         return self._store(fresh)
 
@@ -120,6 +124,7 @@ class MemoryCluster:
             generation=held.generation + 1,
             replicas=evolve(held.replicas, desired=replicas),
             last_change=LastChange(int(self._clock()), manager),
+            owners=released(held.owners),
         )
 
     def relabel(self, ref: DeploymentRef, labels: Mapping[str, str]) -> Deployment:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kdm_core.errors import ClusterOverloaded, WriteForbidden, WriteInvalid
+from kdm_core.model import DeploymentRef
+
 
 class Faults:
     """What can be made to go wrong. Each is off until set, works at once and stays until set back.
@@ -47,3 +50,19 @@ class Faults:
         self._on_change()
 
     _on_change: Callable[[], None]
+
+    def check_accepted(self, ref: DeploymentRef) -> None:
+        """Refuse a write of a Deployment, if the cluster is to refuse it.
+
+        Raises:
+            ClusterOverloaded, WriteForbidden, WriteInvalid: It is.
+        """
+        if self.overloaded:
+            raise ClusterOverloaded(f"the cluster asks for fewer requests (scaling Deployment '{ref}')")
+        if self.forbidden:
+            raise WriteForbidden(
+                "kdm's identity lacks the RBAC permission 'patch' on 'deployments/scale' "
+                f"in namespace '{ref.namespace}'"
+            )
+        if self.invalid:
+            raise WriteInvalid(f"an admission webhook refused to scale Deployment '{ref}'")

@@ -15,22 +15,20 @@ from attrs import evolve
 from kdm_adapters.cache.followed import AwaitedVersions, Followed
 from kdm_adapters.cache.joined import Joined, ShowsJoined
 from kdm_adapters.cache.observing import Observing
+from kdm_adapters.cache.sources import Sources
 from kdm_adapters.cache.targets import Targets
 from kdm_adapters.memory.cluster import MemoryCluster
 from kdm_adapters.memory.faults import Faults
-from kdm_adapters.memory.sources import Source, Sources
+from kdm_adapters.memory.sources import Source
 from kdm_adapters.memory.subscriber import SUBSCRIBER_BUFFER, Subscriber
 from kdm_core.attribution import FIELD_MANAGER
 from kdm_core.errors import (
     CacheNotSynced,
-    ClusterOverloaded,
     ClusterTimeout,
     ClusterUnreachable,
     ClusterUnrecognized,
     DeploymentNotFound,
     WriteConflict,
-    WriteForbidden,
-    WriteInvalid,
 )
 from kdm_core.model import (
     ALL_NAMESPACES,
@@ -103,20 +101,18 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         self._instrument = instrument or WatchInstrument()
         self._snapshot: dict[DeploymentRef, Deployment] = {}
         self._by_name: dict[str, set[DeploymentRef]] = {}
-        self._sources = Sources(
-            tuple(sorted({check_namespace(each) for each in namespaces})),
-            self.faults,
-            stale_after_s=stale_after_s,
-            refuse_stale=refuse_stale,
-            clock=clock,
-        )
+        self._views = {
+            each: Source(each, self.faults, self._said, clock)
+            for each in (sorted({check_namespace(each) for each in namespaces}) or (None,))
+        }
+        self._sources = Sources(self._views, stale_after_s=stale_after_s, refuse_stale=refuse_stale, clock=clock)
         # For whoever waits: set as well when there is nothing to wait for any more.
-        self._synced_or_closed = {
-            each: asyncio.Event() for each in (ALL_NAMESPACES, *(source.name for source in self._sources))
+        self._synced_or_closed: dict[str | None, asyncio.Event] = {
+            each: asyncio.Event() for each in (None, *self._views)
         }
         self._subscribers: set[Subscriber] = set()
-        self._followed = Followed(lambda ref: self._beneath.get(ref, self._snapshot.get(ref)))
-        self._awaited = {each.name: AwaitedVersions() for each in self._sources}
+        self._followed = Followed(self._said)
+        self._awaited = {each.name: AwaitedVersions() for each in self._views.values()}
         # Of our own writes that the watch has not delivered: what it delivered last.
         self._beneath: dict[DeploymentRef, Deployment | None] = {}
         self._joined = Joined(self._snapshot.get, lambda held: self._apply(held.ref, held))
@@ -131,9 +127,10 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         Raises:
             RuntimeError: It was entered before.
         """
-        if self._sources.running or self._closed:
+        if self._running or self._closed:
             raise RuntimeError("a repository can be entered only once: make another one")
-        self._sources.running = True
+        for view in self._views.values():
+            view.running = True
         self.cluster.watchers.append(self._on_change)
         if self._targets is not None:
             self.cluster.autoscalers.watch(self._targets.put)
@@ -144,11 +141,13 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
         """End the ``changes`` iterators."""
-        if self._sources.running:
+        if self._running:
             self.cluster.watchers.remove(self._on_change)
             if self._targets is not None:
                 self.cluster.autoscalers.watchers.remove(self._targets.put)
-        self._sources.running, self._closed = False, True
+        self._closed = True
+        for view in self._views.values():
+            view.stop()
         self._look()
         for subscriber in self._subscribers:
             subscriber.end()
@@ -157,6 +156,13 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
     @property
     def _seen(self) -> Sources:
         return self._sources
+
+    @property
+    def _running(self) -> bool:
+        return any(each.running for each in self._views.values())
+
+    def _said(self, ref: DeploymentRef) -> Deployment | None:
+        return self._beneath.get(ref, self._snapshot.get(ref))
 
     def get(self, ref: DeploymentRef) -> Deployment:
         """See the port."""
@@ -183,11 +189,11 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         found = self.cluster.deployments.get(ref)
         if found is None:
             raise DeploymentNotFound(ref)
-        return self._joined.join(found)
+        return self._shown(found)
 
     def sync_status(self) -> SyncStatus:
         """See the port."""
-        running = self._sources.running
+        running = self._running
         watched = SourceStatus("horizontalpodautoscalers/*", running, running, "", 0.0)
         return evolve(self._sources.status(len(self._snapshot)), owners=() if self._targets is None else (watched,))
 
@@ -195,11 +201,11 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         """See the port."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._synced_or_closed[ALL_NAMESPACES].wait()
-        except TimeoutError as error:
-            raise CacheNotSynced(f"not synced within {timeout_s:g} s: {self.sync_status().reason}") from error
-        if not self.sync_status().synced:
-            raise CacheNotSynced(f"not synced: {self.sync_status().reason}")
+                await self._synced_or_closed[None].wait()
+        except TimeoutError:
+            raise CacheNotSynced(self._sources.why_not_synced()) from None
+        if not self._sources.synced:
+            raise CacheNotSynced(self._sources.why_not_synced())
 
     async def probe(self) -> None:
         """See the port."""
@@ -213,7 +219,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         self._sources.check_watched(ref.namespace)
         doing = f"scaling Deployment '{ref}'"
         await self._request(doing)
-        self._check_accepted(ref)
+        self.faults.check_accepted(ref)
         held = self.cluster.deployments.get(ref)
         if held is None:
             raise DeploymentNotFound(ref)
@@ -222,11 +228,11 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         if unmet := expect.unmet(held):
             raise WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", held)
         scale = self.cluster.would_scale if dry_run else self.cluster.scale
-        written = self._joined.join(scale(ref, replicas, manager=FIELD_MANAGER))
+        written = self._shown(scale(ref, replicas, manager=FIELD_MANAGER))
         if self.faults.answer_lost:
             raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
-        source = self._sources.of(ref.namespace)
-        if not dry_run and source.version:
+        source = self._views[self._sources.of(ref.namespace)]
+        if not dry_run and source.resource_version:
             if not source.seeing:
                 self._beneath.setdefault(ref, self._snapshot.get(ref))
             self._apply(ref, written)  # read-your-writes, even while the watch is broken
@@ -236,13 +242,12 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
         """See the port."""
         if namespace != ALL_NAMESPACES:
             self._sources.check_watched(namespace)
-        source = ALL_NAMESPACES if namespace == ALL_NAMESPACES else self._sources.of(namespace).name
-        return self._follow(namespace, self._synced_or_closed[source])
+        return self._follow(namespace, self._synced_or_closed[self._sources.of(namespace)])
 
     def observed(self, ref: DeploymentRef) -> Observation:
         """See the port."""
         self._sources.check_watched(ref.namespace)
-        return self._sources.observed(ref, self._beneath.get(ref, self._snapshot.get(ref)))
+        return self._sources.observed(ref)
 
     def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
         """See the port."""
@@ -258,30 +263,31 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
 
     def _look(self) -> None:
         """Begin or cease to see the cluster, as the faults have it."""
-        for source in self._sources:
-            if self._sources.look(source):
+        for namespace, source in self._views.items():
+            if source.look():
                 self._catch_up(source)
-            self._wake(source.name, ready=self._sources.synced(source))
-        self._wake(ALL_NAMESPACES, ready=all(self._sources.synced(each) for each in self._sources))
+            self._wake(namespace, ready=source.synced)
+        self._sources.look()
+        self._wake(None, ready=self._sources.synced)
 
     def _catch_up(self, source: Source) -> None:
-        source.version = str(self.cluster.version)
+        source.resource_version = str(self.cluster.version)
         for ref in [ref for ref in self._beneath if source.covers(ref.namespace)]:
             del self._beneath[ref]
             self._followed.changed(ref)
         for ref in sorted(self._snapshot.keys() | self.cluster.deployments.keys()):
             if source.covers(ref.namespace):
                 self._apply(ref, self.cluster.deployments.get(ref))
-        self._awaited[source.name].reached(source.version)
+        self._awaited[source.name].reached(source.resource_version)
 
-    def _wake(self, source: str, *, ready: bool) -> None:
+    def _wake(self, source: str | None, *, ready: bool) -> None:
         event = self._synced_or_closed[source]
         event.set() if ready or self._closed else event.clear()
 
     async def _request(self, doing: str) -> None:
         """Reach the cluster, or fail to."""
         await asyncio.sleep(0)  # others get their turn meanwhile, as with any request
-        if self.faults.unreachable or not self._sources.running:
+        if self.faults.unreachable or not self._running:
             raise ClusterUnreachable(f"the cluster cannot be reached ({doing})")
         if self.faults.timeout:
             raise ClusterTimeout(f"the cluster did not answer in time ({doing})")
@@ -291,34 +297,29 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
                 "read before trying again"
             )
 
-    def _check_accepted(self, ref: DeploymentRef) -> None:
-        if self.faults.overloaded:
-            raise ClusterOverloaded(f"the cluster asks for fewer requests (scaling Deployment '{ref}')")
-        if self.faults.forbidden:
-            raise WriteForbidden(
-                "kdm's identity lacks the RBAC permission 'patch' on 'deployments/scale' "
-                f"in namespace '{ref.namespace}'"
-            )
-        if self.faults.invalid:
-            raise WriteInvalid(f"an admission webhook refused to scale Deployment '{ref}'")
-
     def _present(self, namespace: str) -> tuple[Deployment, ...]:
         everywhere = namespace == ALL_NAMESPACES
         present = (each for ref, each in self._snapshot.items() if everywhere or ref.namespace == namespace)
         return tuple(sorted(present, key=attrgetter("ref.namespace", "ref.name")))
 
     def _on_change(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
-        for source in self._sources:
+        for source in self._views.values():
             if source.seeing:
-                source.version = str(self.cluster.version)
+                source.resource_version = str(self.cluster.version)
                 if source.covers(ref.namespace):
                     self._apply(ref, deployment)
-                self._awaited[source.name].reached(source.version)
+                self._awaited[source.name].reached(source.resource_version)
+
+    def _shown(self, deployment: Deployment) -> Deployment:
+        """Return a Deployment of the cluster with what is known of it, and without its owners where nobody looks."""
+        if self._targets is None and deployment.owners:
+            deployment = evolve(deployment, owners=())
+        return self._joined.join(deployment)
 
     def _apply(self, ref: DeploymentRef, deployment: Deployment | None) -> None:
         held = self._snapshot.get(ref)
         if deployment is not None:
-            deployment = self._joined.join(deployment)
+            deployment = self._shown(deployment)
         if held == deployment:
             return
         if held is not None and (deployment is None or deployment.uid != held.uid):

@@ -206,6 +206,8 @@ class RemoteDeploymentRepository(CachedRepository):
             "uid": expect.uid,
         }
         body = {"replicas": replicas} | {name: value for name, value in expected.items() if value is not None}
+        if expect.override:
+            body["override"] = True
         path = deployment_path(ref.namespace, ref.name, "replicas")
         query = {"dryRun": "All"} if dry_run else {}
         try:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from kdm_cli.commands import shells  # noqa: F401 - registers them
 from kdm_cli.commands.rich_help import Command
 from kdm_cli.exits import CommandError
-
-VARIABLE = "_KDM_COMPLETE"
-"""The environment variable by which the shell's function asks kdm (click's)."""
 
 
 @click.command(cls=Command)
@@ -22,7 +20,7 @@ def completion(shell: str) -> None:
     zsh:   source <(kdm completion zsh)         # in ~/.zshrc, after compinit
     fish:  kdm completion fish > ~/.config/fish/completions/kdm.fish
     """
-    from kdm_cli.commands.tree import kdm  # noqa: PLC0415 - the tree imports this module
+    from kdm_cli.commands.tree import VARIABLE, kdm  # noqa: PLC0415 - the tree imports this module
 
     found = get_completion_class(shell)
     assert found is not None  # noqa: S101 - click has all three

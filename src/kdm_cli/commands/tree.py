@@ -41,6 +41,9 @@ COMMANDS: Final = {
 }
 """Where each command is, in the order of the help: the module, and the command in it."""
 
+VARIABLE: Final = "_KDM_COMPLETE"
+"""The environment variable by which a shell's function asks kdm what to offer (click's)."""
+
 GROUPS: Final = [
     {"name": "Look", "commands": ["get", "watch", "history", "ui", "whoami", "health"]},
     {"name": "Change", "commands": ["scale", "wait", "park", "restore", "undo"]},
@@ -112,6 +115,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         The exit code; see :class:`kdm_cli.exits.Exit`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if VARIABLE in os.environ:
+        importlib.import_module(f"{_HERE}.shells")  # which click then uses
     try:
         with _ended_by_signals():
             code: Any = kdm.main(arguments, prog_name="kdm", standalone_mode=False)

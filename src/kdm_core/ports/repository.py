@@ -157,6 +157,7 @@ class DeploymentWriter(ABC):
             ClusterTimeout: No answer in time, or a failure half-way; it may have been written.
             ClusterUnrecognized: What answered is not the cluster's API; it may have been written.
             ClusterOverloaded: The cluster asked for fewer requests; nothing was written.
+            OwnerConflict, OverrideForbidden: Its home judges owners itself, as another kdm does, and refuses the count.
         """
 
 

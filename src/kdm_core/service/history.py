@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
 
+from attrs import evolve
+
 from kdm_core.errors import DeploymentNotFound, Forbidden, InvalidInput, NotSeenYet
 from kdm_core.history import ChangePage, CountChange, HistoryQuery
 from kdm_core.model import ALL_NAMESPACES, LOCAL, Caller, Deployment, DeploymentRef, Identity, Trouble, Verb
@@ -55,6 +57,7 @@ async def sent(
     reason: str,
     batch: str,
     previous: int | None,
+    override: bool = False,
 ) -> Deployment:
     """Have a repository store a count, and a tracker take note of what comes of it. See ``set_replicas`` of the port.
 
@@ -69,7 +72,10 @@ async def sent(
         reason: Why.
         batch: Of which batch; "" of none.
         previous: The count before, as far as it is known.
+        override: Whether owners are overridden that would change it back.
     """
+    if override:
+        expect = evolve(expect, override=True)
     if tracker is None or dry_run:
         return await repository.set_replicas(ref, replicas, expect=expect, dry_run=dry_run)
     exact = expect.replicas is not None

@@ -209,6 +209,7 @@ class Rounds:
                 reason=this.attempt.why,
                 batch=this.asked.batch,
                 previous=held.replicas.desired,
+                override=bool(this.attempt.overridden),
             )
         except WriteConflict as conflict:
             this.attempts += 1

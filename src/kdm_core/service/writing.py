@@ -191,6 +191,7 @@ class Writer:
             reason=attempt.why,
             batch=write.batch,
             previous=attempt.old,
+            override=bool(attempt.overridden),
         )
 
     async def _fetch(self, write: Write, attempt: Attempt) -> Deployment:

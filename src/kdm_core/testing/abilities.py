@@ -18,6 +18,8 @@ class Ability(enum.StrEnum):
     """Writes can be tried without being stored."""
     ANNOTATE = "annotate"
     """What only kdm knows of a Deployment is shown with it."""
+    OWNERS = "owners"
+    """Whatever else changes a Deployment's count is shown with it."""
 
 
 def needs(*abilities: Ability) -> Callable[[_T], _T]:

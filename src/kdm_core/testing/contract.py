@@ -25,15 +25,25 @@ from kdm_core.testing.annotating import AnnotateContract
 from kdm_core.testing.changing import ChangesContract
 from kdm_core.testing.comparing import CompareContract
 from kdm_core.testing.following import DEADLINE_S, Follower
+from kdm_core.testing.following_all import FollowAllContract
 from kdm_core.testing.harness import ScopedRepositoryHarness
 from kdm_core.testing.observing import ObserveContract
+from kdm_core.testing.owning import OwnContract
 from kdm_core.testing.reading import ReadContract
 from kdm_core.testing.syncing import SyncContract
 from kdm_core.testing.writing import WriteContract
 
 
 class DeploymentRepositoryContract(
-    ReadContract, WriteContract, CompareContract, ChangesContract, ObserveContract, SyncContract, AnnotateContract
+    ReadContract,
+    WriteContract,
+    CompareContract,
+    ChangesContract,
+    ObserveContract,
+    FollowAllContract,
+    OwnContract,
+    SyncContract,
+    AnnotateContract,
 ):
     """What every repository promises, whichever namespaces it watches."""
 

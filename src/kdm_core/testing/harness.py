@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from kdm_core.errors import KdmError
 from kdm_core.model import Deployment, DeploymentRef
+from kdm_core.owners import Owner
 from kdm_core.ports import DeploymentRepository
 
 
@@ -19,8 +20,8 @@ class RepositoryHarness(ABC):
     What a method does has happened in the cluster when it returns; the repository may see it later (``settle``).
 
     Attributes:
-        repository: Entered and synced. It watches ``namespaces`` at least; refuses stale reads; lets a follower fall
-            ``buffer`` changes behind.
+        repository: Entered and synced. It watches ``namespaces`` at least; looks for owners; refuses stale reads; lets
+            a follower fall ``buffer`` changes behind.
         namespaces: Two namespaces for this test alone, in alphabetical order, existing and empty.
         buffer: How many changes a follower of ``changes`` may fall behind, at least 16: few, to keep the tests short.
     """
@@ -42,6 +43,34 @@ class RepositoryHarness(ABC):
         self, ref: DeploymentRef, replicas: int, *, labels: Mapping[str, str] | None = None, paused: bool = False
     ) -> None:
         """Create a Deployment as another client of the cluster would."""
+
+    async def seed_owned(self, ref: DeploymentRef, replicas: int, owner: Owner) -> None:
+        """Create a Deployment with the marks that an owner leaves. Not needed without ``Ability.OWNERS``.
+
+        Args:
+            ref: Its namespace and name.
+            replicas: Its count.
+            owner: The owner, which is no autoscaler. Where it ``holds`` the count, it is the one that creates it.
+        """
+        raise NotImplementedError
+
+    async def autoscale(self, ref: DeploymentRef, target: str, owner: Owner) -> None:
+        """Create a HorizontalPodAutoscaler, or replace the one that is there. Not needed without ``Ability.OWNERS``.
+
+        Args:
+            ref: Its own namespace and name.
+            target: The name of the Deployment that it is for.
+            owner: What it is to that: its bounds, and whether it is itself or a ScaledObject's.
+        """
+        raise NotImplementedError
+
+    async def end_autoscaling(self, ref: DeploymentRef) -> None:
+        """Delete a HorizontalPodAutoscaler. Not needed without ``Ability.OWNERS``.
+
+        Args:
+            ref: Its own namespace and name.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     async def edit(

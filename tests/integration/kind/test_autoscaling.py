@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from integration.metrics_api import MetricsApi
+
 from .cluster import KindCluster
 from .installation import Installation
-from .metrics_api import MetricsApi
 
 AUTOSCALING = {"enabled": True, "minReplicas": 2, "maxReplicas": 4, "targetCPUUtilizationPercentage": 70}
 AT_TARGET = 70

@@ -102,11 +102,10 @@ def owners(marks: Marks, labels: Mapping[str, str], namespace: str, name: str) -
         if label in labels:
             holds = any(each.manager == manager for each in marks.writes)
             found.append(Owner(kind, labels[label], type=type_, holds=holds))
-    appliers = dict.fromkeys(each.manager for each in marks.writes if _will_apply_again(each))
-    return (
-        *found,
-        *(Owner("FieldManager", named(manager), type=OwnerType.APPLIER, holds=True) for manager in appliers),
-    )
+    appliers = dict.fromkeys([each.manager for each in marks.writes if _will_apply_again(each)])
+    if appliers:
+        found += [Owner("FieldManager", named(each), type=OwnerType.APPLIER, holds=True) for each in appliers]
+    return tuple(found)
 
 
 def _will_apply_again(write: Write) -> bool:

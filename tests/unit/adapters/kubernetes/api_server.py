@@ -26,7 +26,7 @@ DEADLINE_S = 10.0
 """How long a test waits at most for something that ought to happen, in seconds."""
 
 
-_COLLECTIONS = ("/deployments", "/configmaps")
+_COLLECTIONS = ("/deployments", "/configmaps", "/horizontalpodautoscalers")
 """How the path of a list ends."""
 
 

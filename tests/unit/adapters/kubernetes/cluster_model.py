@@ -5,13 +5,15 @@ A name is one in the namespace "shop"; "blog/web" is one in another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from attrs import evolve
 
 from kdm_adapters.kubernetes.wire.messages import Event
-from kdm_core.model import Deployment
+from kdm_core.model import Deployment, DeploymentRef
+from kdm_core.owners import Owner, released
 from unit.adapters.kubernetes.objects import NAMESPACE, deployment
+from unit.adapters.kubernetes.owned import marks
 
 State = dict[str, Deployment]
 
@@ -28,13 +30,17 @@ class ClusterModel:
         self.ended: dict[str, int] = {}  # uid to the version it was deleted at
         self._born = 0
 
-    def create(self, name: str, *, desired: int = 1, paused: bool = False, **labels: str) -> None:
+    def create(
+        self, name: str, owners: Iterable[Owner] = (), *, desired: int = 1, paused: bool = False, **labels: str
+    ) -> None:
         """Create a Deployment, or touch it where it exists."""
         if name in self.state:
             self.scale(name, self.state[name].replicas.desired + 1)
             return
         self._born += 1
         namespace, _, bare = name.rpartition("/")
+        owned = tuple(owners)
+        labels |= marks(DeploymentRef(namespace or NAMESPACE, bare), owned)["labels"]
         born = deployment(
             bare,
             self.version + 1,
@@ -43,7 +49,7 @@ class ClusterModel:
             desired=desired,
             labels=labels,
         )
-        self._store("ADDED", evolve(born, paused=paused))
+        self._store("ADDED", evolve(born, paused=paused, owners=owned))
 
     def scale(self, name: str, desired: int) -> Deployment | None:
         """Change a Deployment's count. Returns it, or None where there is none."""
@@ -53,7 +59,13 @@ class ClusterModel:
         if held.replicas.desired != desired:
             replicas = evolve(held.replicas, desired=desired)
             version = str(self.version + 1)
-            changed = evolve(held, resource_version=version, replicas=replicas, generation=held.generation + 1)
+            changed = evolve(
+                held,
+                resource_version=version,
+                replicas=replicas,
+                generation=held.generation + 1,
+                owners=released(held.owners),
+            )
             self._store("MODIFIED", changed)
         return self.state[name]
 

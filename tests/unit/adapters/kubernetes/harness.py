@@ -22,8 +22,11 @@ from kdm_core.errors import (
     WriteInvalid,
 )
 from kdm_core.model import DeploymentRef, SourceStatus
+from kdm_core.owners import Owner
 from kdm_core.testing.harness import ScopedRepositoryHarness
-from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, answering, breaking, refusing
+from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, Reply, answering, breaking, refusing
+from unit.adapters.kubernetes.autoscaler_server import AutoscalerServer
+from unit.adapters.kubernetes.owned import autoscaled
 
 STALE_AFTER_S: Final = 1e6  # far beyond what backing off adds to the clock
 _RBAC: Final = (
@@ -54,7 +57,7 @@ class KubernetesHarness(ScopedRepositoryHarness):
     buffer = 16
     repository: KubernetesDeploymentRepository
 
-    def __init__(self, server: ApiServer, directory: Path, *, scoped: bool = False) -> None:
+    def __init__(self, server: AutoscalerServer, directory: Path, *, scoped: bool = False) -> None:
         self._server = server
         self._config = ClusterConfig(kubeconfig=server.kubeconfig(directory))
         self._scope = self.namespaces if scoped else None
@@ -67,6 +70,7 @@ class KubernetesHarness(ScopedRepositoryHarness):
             namespaces=self._scope,
             stale_after_s=STALE_AFTER_S,
             refuse_stale=True,
+            owners=True,
             buffer=self.buffer,
             clock=lambda: time.monotonic() + self._ahead_s,
             sleep=self._sleep_briefly,
@@ -75,8 +79,18 @@ class KubernetesHarness(ScopedRepositoryHarness):
     async def seed(
         self, ref: DeploymentRef, replicas: int, *, labels: Mapping[str, str] | None = None, paused: bool = False
     ) -> None:
-        self._server.cluster.create(str(ref), desired=replicas, paused=paused, **(labels or {}))
+        self._server.cluster.create(str(ref), (), desired=replicas, paused=paused, **(labels or {}))
         await self._server.notify()
+
+    async def seed_owned(self, ref: DeploymentRef, replicas: int, owner: Owner) -> None:
+        self._server.cluster.create(str(ref), [owner], desired=replicas)
+        await self._server.notify()
+
+    async def autoscale(self, ref: DeploymentRef, target: str, owner: Owner) -> None:
+        await self._server.autoscale(ref, target, owner)
+
+    async def end_autoscaling(self, ref: DeploymentRef) -> None:
+        await self._server.end_autoscaling(ref)
 
     async def edit(
         self, ref: DeploymentRef, *, replicas: int | None = None, labels: Mapping[str, str] | None = None
@@ -109,7 +123,7 @@ class KubernetesHarness(ScopedRepositoryHarness):
 
     async def break_watch(self) -> None:
         self._server.standing_faults.update(watch=breaking, list=self._break_lists_of_all)
-        for watch in list(self._server.watches):
+        for watch in [*self._server.watches, *self._server.autoscaler_watches]:
             watch.abort()
         async with asyncio.timeout(DEADLINE_S):
             while self.repository.sync_status().connected:  # noqa: ASYNC110 - nobody tells
@@ -127,7 +141,8 @@ class KubernetesHarness(ScopedRepositoryHarness):
             await (breaking if path in reply.request.path and not written else self._server.answer)(reply)
 
         self._server.standing_faults.update(watch=break_it, list=break_it, version=break_it)
-        for watch in [each for each in self._server.watches if path in each.request.path]:
+        watches = [*self._server.watches, *self._server.autoscaler_watches]
+        for watch in [each for each in watches if path in each.request.path]:
             watch.abort()
         async with asyncio.timeout(DEADLINE_S):
             while self._source(namespace).connected:  # noqa: ASYNC110 - nobody tells
@@ -165,7 +180,8 @@ class KubernetesHarness(ScopedRepositoryHarness):
 
     def _up_to_date(self, version: int) -> bool:
         status = self.repository.sync_status()
-        return status.healthy and int(status.resource_version) >= version
+        seen = status.healthy and int(status.resource_version) >= version
+        return seen and autoscaled(self.repository.list(), self._server.autoscalers)
 
     async def _sleep_briefly(self, seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.01))
@@ -176,7 +192,8 @@ class KubernetesHarness(ScopedRepositoryHarness):
 async def kubernetes_harness(*, scoped: bool = False) -> AsyncIterator[KubernetesHarness]:
     """Make a harness whose repository is entered and synced."""
     with TemporaryDirectory() as directory:
-        async with ApiServer().running() as server:
+        server = AutoscalerServer()
+        async with server.running():
             harness = KubernetesHarness(server, Path(directory), scoped=scoped)
             async with harness.repository:
                 await harness.repository.wait_synced(DEADLINE_S)

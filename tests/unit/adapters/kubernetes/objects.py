@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdm_core.model import Deployment, DeploymentCondition, DeploymentRef, ReplicaStatus
+from unit.adapters.kubernetes.owned import manager, marks
 
 NAMESPACE = "shop"
 PROGRESSING = DeploymentCondition("True", "NewReplicaSetAvailable")
@@ -42,6 +43,7 @@ def deployment(
 def api_object(held: Deployment, **metadata: Any) -> dict[str, Any]:
     """Return a Deployment as the API server writes it, with fields nobody here needs."""
     replicas = held.replicas
+    owned = marks(held.ref, held.owners)
     return {
         "kind": "Deployment",
         "apiVersion": "apps/v1",
@@ -53,8 +55,9 @@ def api_object(held: Deployment, **metadata: Any) -> dict[str, Any]:
             "generation": held.generation,
             "creationTimestamp": "2026-01-01T00:00:00Z",
             **({"labels": dict(held.labels)} if held.labels else {}),
-            "annotations": {"deployment.kubernetes.io/revision": "1"},
-            "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:template": {}}}}],
+            "annotations": {"deployment.kubernetes.io/revision": "1", **owned["annotations"]},
+            **({"ownerReferences": owned["ownerReferences"]} if owned["ownerReferences"] else {}),
+            "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:template": {}}}}, *_holder(held)],
             **metadata,
         },
         "spec": {
@@ -77,6 +80,13 @@ def api_object(held: Deployment, **metadata: Any) -> dict[str, Any]:
             if value
         },
     }
+
+
+def _holder(held: Deployment) -> list[dict[str, Any]]:
+    """Return the entry of ``managedFields`` of the owner that holds the count, if one does."""
+    holder = manager(held.owners)
+    fields: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+    return [{"manager": holder, "operation": "Update", "fieldsV1": fields}] if holder else []
 
 
 def conditions(held: Deployment) -> list[dict[str, str]]:

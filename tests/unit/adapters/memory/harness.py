@@ -16,6 +16,8 @@ from kdm_core import (
     ClusterUnrecognized,
     DeploymentRef,
     KdmError,
+    Owner,
+    OwnerType,
     WriteConflict,
     WriteForbidden,
     WriteInvalid,
@@ -62,6 +64,7 @@ class MemoryHarness(ScopedRepositoryHarness):
             namespaces=self._watched,
             stale_after_s=STALE_AFTER_S,
             refuse_stale=True,
+            owners=True,
             buffer=self.buffer,
             clock=lambda: self.now_s,
         )
@@ -74,6 +77,17 @@ class MemoryHarness(ScopedRepositoryHarness):
         self, ref: DeploymentRef, replicas: int, *, labels: Mapping[str, str] | None = None, paused: bool = False
     ) -> None:
         self._cluster.create(ref, replicas, labels=labels, paused=paused)
+
+    async def seed_owned(self, ref: DeploymentRef, replicas: int, owner: Owner) -> None:
+        self._cluster.create(ref, replicas, owners=[owner])
+
+    async def autoscale(self, ref: DeploymentRef, target: str, owner: Owner) -> None:
+        assert owner.max is not None
+        scaled_object = owner.name if owner.type is OwnerType.SCALED_OBJECT else ""
+        self._cluster.autoscalers.put(ref, target, least=owner.min, most=owner.max, scaled_object=scaled_object)
+
+    async def end_autoscaling(self, ref: DeploymentRef) -> None:
+        self._cluster.autoscalers.delete(ref)
 
     async def edit(
         self, ref: DeploymentRef, *, replicas: int | None = None, labels: Mapping[str, str] | None = None

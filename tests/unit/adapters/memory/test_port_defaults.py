@@ -8,6 +8,8 @@ import pytest
 
 from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_core import DeploymentObserver, DeploymentRef, Observation
+from kdm_core.ports import OnSeen
+from kdm_core.testing.following_all import FollowAllContract
 from kdm_core.testing.observing import ObserveContract
 from unit.adapters.memory.harness import MemoryHarness
 from unit.core.fixtures import turns
@@ -22,6 +24,9 @@ class Plain(MemoryDeploymentRepository):
     def follow(self, ref: DeploymentRef, on_change: Callable[[], None]) -> Callable[[], None]:
         return DeploymentObserver.follow(self, ref, on_change)
 
+    def follow_all(self, on_seen: OnSeen) -> Callable[[], None]:
+        return DeploymentObserver.follow_all(self, on_seen)
+
     async def wait_seen(self, namespace: str, resource_version: str, timeout_s: float) -> None:
         await DeploymentObserver.wait_seen(self, namespace, resource_version, timeout_s)
 
@@ -30,9 +35,10 @@ class PlainHarness(MemoryHarness):
     kind = Plain
 
 
-class TestDefaults(ObserveContract):
+class TestDefaults(ObserveContract, FollowAllContract):
     # It rests on reads, which show own writes at once.
     test_an_own_write_is_read_at_once_and_observed_when_it_is_delivered = None  # type: ignore[assignment]
+    test_an_own_write_is_seen_by_who_follows_all_once_it_is_delivered = None  # type: ignore[assignment]
     # A follower of all changes begins with the present state.
     test_a_follower_is_not_called_for_others_nor_after_its_end = None  # type: ignore[assignment]
 
@@ -41,25 +47,6 @@ class TestDefaults(ObserveContract):
         harness = PlainHarness()
         async with harness.repository:
             yield harness
-
-    async def test_following_all_brings_each_state_and_each_end(self, harness: MemoryHarness) -> None:
-        first, second = (DeploymentRef(harness.namespaces[0], name) for name in ("api", "web"))
-        await harness.seed(first, 1)
-        seen: list[tuple[str, int | None]] = []
-        end = DeploymentObserver.follow_all(
-            harness.repository,
-            lambda ref, found: seen.append((ref.name, None if found is None else found.replicas.desired)),
-        )
-        await turns()
-        await harness.seed(second, 2)
-        await harness.edit(second, replicas=3)
-        await harness.delete(first)
-        await harness.settle()
-        await turns()
-        end()
-        assert seen[0] == ("api", 1)
-        assert [count for name, count in seen if name == "api"][-1] is None
-        assert [count for name, count in seen if name == "web"][-1] == 3
 
     async def test_following_can_be_ended(self, harness: MemoryHarness) -> None:
         ref = DeploymentRef(harness.namespaces[0], "web")

@@ -20,6 +20,8 @@ from kdm_core import (
     ClusterUnrecognized,
     DeploymentRef,
     KdmError,
+    Owner,
+    OwnerType,
     SourceStatus,
     WriteConflict,
     WriteForbidden,
@@ -30,6 +32,8 @@ from kdm_core.testing.harness import ScopedRepositoryHarness
 from unit.adapters.remote.served import Served
 
 T = TypeVar("T")
+Shown = tuple[DeploymentRef, str, tuple[Owner, ...]]
+"""Of a Deployment: its name, its version, and its owners."""
 STALE_AFTER_S: Final = 1e6
 WRITE_TIMEOUT_S: Final = 5.0  # fifty writes at once on a busy machine take more than one
 _FAULTS: Final[Mapping[type[KdmError], str]] = {
@@ -151,6 +155,18 @@ class RemoteHarness(ScopedRepositoryHarness):
     ) -> None:
         await self._do(lambda: self._kdm.cluster.create(ref, replicas, labels=labels, paused=paused))
 
+    async def seed_owned(self, ref: DeploymentRef, replicas: int, owner: Owner) -> None:
+        await self._do(lambda: self._kdm.cluster.create(ref, replicas, owners=[owner]))
+
+    async def autoscale(self, ref: DeploymentRef, target: str, owner: Owner) -> None:
+        assert owner.max is not None
+        scaled_object = owner.name if owner.type is OwnerType.SCALED_OBJECT else ""
+        put, least, most = self._kdm.cluster.autoscalers.put, owner.min, owner.max
+        await self._do(lambda: put(ref, target, least=least, most=most, scaled_object=scaled_object))
+
+    async def end_autoscaling(self, ref: DeploymentRef) -> None:
+        await self._do(lambda: self._kdm.cluster.autoscalers.delete(ref))
+
     async def edit(
         self, ref: DeploymentRef, *, replicas: int | None = None, labels: Mapping[str, str] | None = None
     ) -> None:
@@ -173,10 +189,7 @@ class RemoteHarness(ScopedRepositoryHarness):
         await self._do(lambda: None)  # the turn on which the status follows
         if self._kdm.gate.broken:
             return
-        version, stored = await self._do(lambda: (str(self._kdm.cluster.version), dict(self._kdm.cluster.deployments)))
-        wanted = {
-            (each.ref, each.resource_version) for each in stored.values() if each.ref.namespace in self.namespaces
-        }
+        version, wanted = await self._do(self._wanted)
 
         def settled() -> bool:
             status = self.repository.sync_status()
@@ -266,8 +279,15 @@ class RemoteHarness(ScopedRepositoryHarness):
         if following:
             await self._until(lambda: self._interruptions > before)
 
-    def _seen(self) -> set[tuple[DeploymentRef, str]]:
-        return {(each.ref, each.resource_version) for each in self.own(self.repository.list())}
+    def _wanted(self) -> tuple[str, set[Shown]]:
+        """Return the cluster's version, and what is to be seen of it."""
+        owners = {each.ref: each.owners for each in self._kdm.repository.list()}
+        stored = self.own(self._kdm.cluster.deployments.values())
+        wanted = {(each.ref, each.resource_version, owners.get(each.ref, ())) for each in stored}
+        return str(self._kdm.cluster.version), wanted
+
+    def _seen(self) -> set[Shown]:
+        return {(each.ref, each.resource_version, each.owners) for each in self.own(self.repository.list())}
 
     def _source(self, namespace: str) -> SourceStatus:
         return next(each for each in self.repository.sync_status().sources if each.source == namespace)

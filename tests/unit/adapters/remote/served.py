@@ -58,7 +58,7 @@ class Served:
         self.port = 0
         self.service: DeploymentService
         self.repository: DeploymentRepository
-        self._make = make or (lambda: MemoryDeploymentRepository(cluster=self.cluster))
+        self._make = make or (lambda: MemoryDeploymentRepository(cluster=self.cluster, owners=True))
         self._pace = pace
         self._parts = parts
         self._settings = settings

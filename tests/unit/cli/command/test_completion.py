@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
@@ -97,24 +93,3 @@ def test_the_shells_are_given_their_own_scripts(run: Command, shell: str) -> Non
     ran = run("completion", shell)
     assert ran.code == 0
     assert f"_KDM_COMPLETE={shell}_complete" in ran.out
-
-
-def test_bash_completes_from_the_server(run: Command, contexts: Path, tmp_path: Path) -> None:
-    """A real bash sources the script, and its function fills COMPREPLY."""
-    script = tmp_path / "kdm.bash"
-    script.write_text(run("completion", "bash").out)
-    program = tmp_path / "kdm"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m kdm_cli "$@"\n')
-    program.chmod(0o755)
-    bash = shutil.which("bash")
-    assert bash is not None
-    code = (
-        f"source {script}; COMP_WORDS=(kdm context use a); COMP_CWORD=3; "
-        '_kdm_completion kdm a use; printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    ran = subprocess.run(
-        [bash, "--norc", "-c", code],
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "KDM_CONFIG": str(contexts)},
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    assert ran.stdout.split() == ["alice"]

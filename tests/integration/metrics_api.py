@@ -1,4 +1,4 @@
-"""A metrics API for the autoscaler, as metrics-server serves it: it says of kdm's Pods what the test wants."""
+"""A metrics API for the autoscaler, as metrics-server serves it: it says of Pods what the test wants."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,10 +30,11 @@ class MetricsApi:
 
     Args:
         cluster: Which.
-        node: The address of a node of it. This machine is reached by the address that it has towards that.
+        node: The address of a node of it. This machine is reached by the address that it has towards that: by loopback
+            where the API server runs here.
         certificate: The server's, PEM. The cluster is told not to check it.
         key: Its private key.
-        pods: The names of the Pods to tell of, in whatever namespace is asked for.
+        pods: The names of the Pods to speak of, in whatever namespace is asked for.
         container: Which of their containers.
 
     Attributes:
@@ -124,16 +126,23 @@ def _metrics(pods: list[str], container: str, millicores: int) -> object:
 
 def _objects(address: str, port: int) -> list[dict[str, Any]]:
     metadata = {"name": "metrics", "namespace": NAMESPACE}
-    return [
-        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 443}]}},
-        {
+    service: dict[str, Any] = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+    where: list[dict[str, Any]]
+    if ip_address(address).is_loopback:  # which no endpoint may have; nor does anybody play kube-proxy there
+        where = [service | {"spec": {"type": "ExternalName", "externalName": address}}]
+    else:
+        endpoints = {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {**metadata, "labels": {"kubernetes.io/service-name": "metrics"}},
             "addressType": "IPv4",
             "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
             "ports": [{"port": port, "protocol": "TCP"}],
-        },
+        }
+        where = [service | {"spec": {"ports": [{"port": 443}]}}, endpoints]
+    named = metadata | ({"port": port} if len(where) == 1 else {})
+    return [
+        *where,
         {
             "apiVersion": "apiregistration.k8s.io/v1",
             "kind": "APIService",
@@ -144,7 +153,7 @@ def _objects(address: str, port: int) -> list[dict[str, Any]]:
                 "groupPriorityMinimum": 100,
                 "versionPriority": 100,
                 "insecureSkipTLSVerify": True,
-                "service": metadata,
+                "service": named,
             },
         },
     ]
