@@ -28,8 +28,8 @@ NIGHTLY_POINTS: Final = 200
 AT_A_TIME: Final = 2
 """How many kdm are being killed at the same time. Their records are in one ConfigMap."""
 
-STEPS: Final = 7
-"""How many requests a park and a restore of one Deployment make of the API server."""
+STEPS: Final = 6
+"""How many requests a park and a restore of one Deployment make of the API server, where nobody interferes."""
 
 Fate = Literal["never sent", "sent, and killed before it arrives", "answered, and killed then"]
 """What becomes of the request at which a kdm is killed."""
@@ -63,9 +63,9 @@ class Point:
 
 
 EVERY_REQUEST: Final = tuple(
-    Point(each, each, FATES[each % 3], (each % 9 + 1,), parks_again=each % 2 == 0) for each in range(STEPS)
+    Point(each, each, FATES[each % 3], (each % 9 + 1,), parks_again=each % 2 == 0) for each in range(STEPS + 1)
 )
-"""Each request of one Deployment's park and restore once."""
+"""Each request of one Deployment's park and restore once, and after all of them."""
 
 
 def random_points(rng: Random) -> Iterator[Point]:
@@ -315,7 +315,7 @@ async def kill_at(shop: Shop, plane: ControlPlane, directory: Path, points: Iter
 async def test_a_kdm_killed_between_any_two_requests_loses_no_count(
     shop: Shop, control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    assert await kill_at(shop, control_plane, tmp_path, iter(EVERY_REQUEST)) >= STEPS - 1
+    assert await kill_at(shop, control_plane, tmp_path, iter(EVERY_REQUEST)) >= STEPS
 
 
 @pytest.mark.nightly
@@ -327,7 +327,7 @@ async def test_a_kdm_killed_at_many_points_loses_no_count(
     print(f"Random({seed})")  # shown where it fails
     killed = await kill_at(shop, control_plane, tmp_path, random_points(Random(seed)))  # noqa: S311
     print(f"{killed} of {NIGHTLY_POINTS} were killed before they had done all")
-    assert killed > NIGHTLY_POINTS * 3 // 4
+    assert killed > NIGHTLY_POINTS * 9 // 10, "most are to be killed in the middle"
 
 
 def test_two_kdm_that_race_agree(shop: Shop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from secrets import token_hex
+from typing import Final
 
 from attrs import evolve
 
@@ -27,6 +28,11 @@ from kdm_core.service.owning import note
 from kdm_core.service.parking_rounds import Asked, Round, Rounds
 from kdm_core.service.recording import Attempt
 from kdm_core.versions import older
+
+TURNS_FOR_OTHERS: Final = 5
+"""For how many rounds a park leaves another one its turn that has a record already and has not scaled yet: a third of a
+second, as the pauses go. Then that one was cut short, and its record is replaced. Without it two calls of different
+batches write over each other's records, and a third one may answer with the one that does not stay."""
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +90,11 @@ class Parker(Rounds):
                 raise NothingToPark(ref)
             attempt.park_id = ours.park_id
             return Parking(held, 0, 0, ours, changed=False, dry_run=this.asked.dry_run)
+        under_way = ours is not None and ours != this.mine and ours.version == held.resource_version
+        if under_way and this.attempts < TURNS_FOR_OTHERS:
+            this.attempts += 1
+            await self._look_again(this)
+            return None
         self._permission.check(held, Verb.SCALE, caller.identity, 0, reason=bool(attempt.why))
         note(self._permission, attempt, held, 0, caller.identity, override=this.asked.override)
         self._recorder.check()

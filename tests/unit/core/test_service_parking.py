@@ -33,6 +33,7 @@ from kdm_core import (
     Verb,
     WriteForbidden,
 )
+from kdm_core.parked import Parked
 from kdm_core.policy import Globs, Grant, ReplicaBounds, Subjects
 from kdm_core.trail import to_line
 from unit.core.fixtures import ALICE, WEB, ListedAudit, policy, turns
@@ -89,6 +90,31 @@ class TestPark:
         with pytest.raises(NothingToPark):
             await service.park(WEB)
         assert lot.list() == ()
+
+    async def test_a_park_that_is_under_way_gets_its_turn_and_the_other_answers_with_its_record(
+        self, repository: MemoryDeploymentRepository, lot: MemoryParkingLot
+    ) -> None:
+        held = repository.get(WEB)
+        theirs = Parked(held.uid, 3, 1, "bob", park_id="theirs", version=held.resource_version, token="1")
+        lot.records.put(WEB, theirs)
+        seen: list[Parked | None] = []
+        lot.records.watchers.append(lambda _, parked: seen.append(parked))
+
+        async def pause(_: float) -> None:
+            repository.cluster.scale(WEB, 0)  # what the other one does next
+
+        answer = await DeploymentService(repository, parking=lot, sleep=pause).park(WEB, park_id="ours")
+        assert (answer.changed, answer.parked, seen) == (False, theirs, [])
+
+    async def test_a_park_that_was_cut_short_is_replaced(
+        self, repository: MemoryDeploymentRepository, lot: MemoryParkingLot
+    ) -> None:
+        held = repository.get(WEB)
+        lot.records.put(WEB, Parked(held.uid, 3, 1, "bob", park_id="theirs", version=held.resource_version, token="1"))
+
+        answer = await DeploymentService(repository, parking=lot).park(WEB, park_id="ours")
+        assert (answer.changed, desired(repository)) == (True, 0)
+        assert [each.park_id for _, each in lot.list()] == ["ours"]
 
     async def test_a_refused_write_takes_the_record_back(
         self, service: DeploymentService, repository: MemoryDeploymentRepository, lot: MemoryParkingLot
