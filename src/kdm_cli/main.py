@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    with unused.hidden(*unused.PACKAGES), unused.hollow(*unused.MODULES):
+    with unused.hidden(*unused.PACKAGES):
         with extras.needed_for("serve", "server"):
             from kdm_cli import serve as serve_command  # noqa: PLC0415 - a second, which other commands do not need
         return serve_command.serve(arguments)

@@ -1,11 +1,10 @@
-"""The API as an ASGI application: the route is found, by Litestar where it is not plain, and the dispatcher answers."""
+"""The API as an ASGI application: Litestar finds the route, the dispatcher answers."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -14,16 +13,7 @@ from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import (
-    ASGIApp,
-    HTTPResponseBodyEvent,
-    HTTPResponseStartEvent,
-    HTTPScope,
-    Message,
-    Receive,
-    Scope,
-    Send,
-)
+from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from kdm_core import DeploymentService
 from kdm_http.api import answered
@@ -32,7 +22,6 @@ from kdm_http.api.calls import Calls
 from kdm_http.api.dispatch import Answer, Dispatcher
 from kdm_http.api.errors import MAX_BODY_BYTES
 from kdm_http.api.fast_path import FastPath
-from kdm_http.api.plain_paths import Asked, PlainPaths
 from kdm_http.api.route import Route, Stream
 from kdm_http.api.routes import ALLOWED, ROUTES
 from kdm_http.api.stream.events import StreamEvents
@@ -63,10 +52,9 @@ class Api:
     ) -> None:
         self.answer_at_once = FastPath(ROUTES, dispatcher, observers, ALWAYS, counter)
         self._observers = [*([] if counter is None else [counter.count]), *observers]
-        self._calls = Calls(dispatcher)
-        self._plain = PlainPaths(ROUTES)
+        calls = Calls(dispatcher)
         self._litestar = Litestar(
-            [_handler(route, self._calls) for route in ROUTES],
+            [_handler(route, calls) for route in ROUTES],
             exception_handlers=HANDLERS,
             openapi_config=None,
             logging_config=None,
@@ -111,7 +99,7 @@ class Api:
             elif path == "*":  # RFC 9110, section 9.3.7: only OPTIONS has it, and it asks whether anybody is there
                 await _send(Answer(204, b"", b""), send_with_headers)
             else:
-                await self._route(scope, receive, send_with_headers)
+                await self._litestar(scope, receive, send_with_headers)
         finally:
             seconds = time.monotonic() - started
             user = peer.identity.user if peer else ""
@@ -120,15 +108,6 @@ class Api:
             known = Answered(method, route, final, seconds, user, path, query, fields, identifier, stream)
             for observe in self._observers:
                 observe(known)
-
-    async def _route(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        plain = self._plain.find(scope)
-        if plain is None:
-            await self._litestar(scope, receive, send)
-            return
-        route, parameters = plain
-        scope["path_template"], scope["path_params"] = route.template, dict(parameters)
-        await _respond(await self._calls.answer(route, Asked.plainly(scope, receive)), scope, receive, send)
 
 
 def create_app(
@@ -171,8 +150,14 @@ def _handler(route: Route, calls: Calls) -> HTTPRouteHandler:
     """Make Litestar's handler of a row."""
 
     async def answer(request: Request[Any, Any, State]) -> ASGIApp:
-        made = await calls.answer(route, Asked(request.scope, request.receive, request.body))
-        return partial(_respond, made)
+        made = await calls.answer(route, request)
+        if isinstance(made, Stream):
+            return made.respond
+
+        async def respond(_: Scope, __: Receive, send: Send) -> None:
+            await _send(made, send)
+
+        return respond
 
     path = re.sub(r"\{(\w+)\}", r"{\1:str}", route.template)
     return HTTPRouteHandler(path, http_method=route.method, status_code=200)(answer)
@@ -182,13 +167,6 @@ def _final(status: int, state: Mapping[str, Any]) -> int:
     """Return the status that the client gets: after its deadline, the server answers in the application's place."""
     deadline = state.get("deadline")
     return 504 if status == 0 and deadline is not None and deadline.expired() else status
-
-
-async def _respond(made: Answer | Stream, scope: Scope, receive: Receive, send: Send) -> None:
-    if isinstance(made, Stream):
-        await made.respond(scope, receive, send)
-    else:
-        await _send(made, send)
 
 
 async def _send(answer: Answer, send: Send) -> None:

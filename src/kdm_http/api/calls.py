@@ -6,11 +6,13 @@ import asyncio
 import time
 from typing import Any
 
+from litestar import Request as LitestarRequest
+from litestar.datastructures import State
+
 from kdm_core import Caller
 from kdm_http.api.dispatch import Answer, Dispatcher
 from kdm_http.api.errors import BadRequest
 from kdm_http.api.patience import Patience
-from kdm_http.api.plain_paths import Asked
 from kdm_http.api.progress import Progress, wants_events
 from kdm_http.api.relay import relayed
 from kdm_http.api.replays import Keyed, Replays, fingerprint_of, key_of
@@ -32,7 +34,7 @@ class Calls:
         self._dispatcher = dispatcher
         self._replays = Replays(time.monotonic)
 
-    async def answer(self, route: Route, asked: Asked) -> Answer | Stream:
+    async def answer(self, route: Route, asked: LitestarRequest[Any, Any, State]) -> Answer | Stream:
         """Answer a request. Raises nothing but the cancellation of the task."""
         scope = asked.scope
         state: dict[str, Any] = scope["state"]
@@ -59,7 +61,9 @@ class Calls:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             return self._dispatcher.failure(route, caller, error)
 
-    async def _answer(self, route: Route, caller: Caller, request: Request, asked: Asked) -> Answer | Stream:
+    async def _answer(
+        self, route: Route, caller: Caller, request: Request, asked: LitestarRequest[Any, Any, State]
+    ) -> Answer | Stream:
         scope, fields = asked.scope, request.fields
         try:
             key = key_of([value for name, value in fields if name == b"idempotency-key"]) if route.replayable else None
@@ -78,7 +82,9 @@ class Calls:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             return self._dispatcher.failure(route, caller, error)
 
-    async def _within(self, route: Route, caller: Caller, request: Request, asked: Asked) -> Answer | Stream:
+    async def _within(
+        self, route: Route, caller: Caller, request: Request, asked: LitestarRequest[Any, Any, State]
+    ) -> Answer | Stream:
         state: dict[str, Any] = asked.scope["state"]
         servers: asyncio.Timeout | None = state.get("deadline")
         if route.dialect.timeout_error is None:
