@@ -5,34 +5,30 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
 from kdm_adapters.side_thread import Stalled, fulfil
 
 _T = TypeVar("_T")
 
-IDLE_S: Final = 1.0
-"""How long the thread waits for another job, in seconds: under load there is one for every request, and starting a
-thread takes longer than looking at a file."""
-
 _LATE: Final = "the file system does not answer"
 
 
 class FileThread:
-    """Does one job after another on a daemon thread that ends when it has nothing to do: nobody has to close this.
+    """Does one job after another on a daemon thread that ends when there is nothing to do: nobody has to close this.
 
     A file system that hangs costs one thread, however often it is asked, and keeps no process from ending.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._busy = False
         self._late: Future[None] | None = None
 
     def call(self, job: Callable[[], _T], wait_s: float) -> _T:
@@ -80,21 +76,19 @@ class FileThread:
     def _submit(self, job: Callable[[], _T]) -> Future[_T]:
         result: Future[_T] = Future()
         with self._guard:
-            self._jobs.put(lambda: fulfil(result, job))
-            if self._thread is None or not self._thread.is_alive():  # it is not alive in a process that was forked
-                self._thread = threading.Thread(target=self._run, name="kdm-files", daemon=True)
-                self._thread.start()
+            self._jobs.append(lambda: fulfil(result, job))
+            if self._busy:
+                return result
+            self._busy = True
+        threading.Thread(target=self._run, name="kdm-files", daemon=True).start()
         return result
 
     def _run(self) -> None:
         while True:
-            try:
-                job = self._jobs.get(timeout=IDLE_S)
-            except Empty:
-                with self._guard:
-                    if self._jobs.empty():
-                        self._thread = None
-                        return
-                continue
+            with self._guard:
+                if not self._jobs:
+                    self._busy = False
+                    return
+                job = self._jobs.popleft()
             with suppress(RuntimeError):  # the event loop that asked is closed
                 job()
