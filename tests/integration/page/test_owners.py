@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from kdm_core import Owner
-from kdm_core.owners import OwnerType
+from kdm_core import DeploymentRef
 
 from .test_table import row
 from .test_writes import more, status
 
-HPA = Owner("HorizontalPodAutoscaler", "checkout", 2, 5, OwnerType.AUTOSCALER)
+CHECKOUT = DeploymentRef("shop", "checkout")
 
 
 @pytest.fixture
@@ -33,9 +32,9 @@ def overriding(tmp_path: Path) -> Path:
 async def test_an_owner_that_would_change_it_back_is_named_and_not_overridden_without_a_grant(
     open_page: Callable[..., Any],
 ) -> None:
-    opened = await open_page()
+    opened = await open_page(owners=True)
     page, world = opened.page, opened.world
-    world.store("shop/checkout", owners=(HPA,))
+    world.cluster.autoscalers.put(CHECKOUT, "checkout", least=2, most=5)
     await expect(row(page, "shop/checkout").locator(".owner")).to_have_text(re.compile("^HPA 2.5$"))
     await more(page, "shop/checkout").click()
     await expect(row(page, "shop/checkout")).to_contain_text("not written:")
@@ -51,9 +50,9 @@ async def test_an_owner_that_would_change_it_back_is_named_and_not_overridden_wi
 async def test_scale_anyway_is_offered_where_the_grant_allows_it(
     open_page: Callable[..., Any], overriding: Path
 ) -> None:
-    opened = await open_page(policy=overriding)
+    opened = await open_page(owners=True, policy=overriding)
     page, world = opened.page, opened.world
-    world.store("shop/checkout", owners=(HPA,))
+    world.cluster.autoscalers.put(CHECKOUT, "checkout", least=2, most=5)
     await expect(row(page, "shop/checkout").locator(".owner")).to_have_text(re.compile("^HPA 2.5$"))
     await page.get_by_role("button", name="Set the count of shop/checkout").click()
     dialog = page.get_by_role("dialog")
