@@ -1,4 +1,7 @@
-"""A kdm elsewhere, reached with a client certificate. Its files are read again when they are renewed."""
+"""A kdm elsewhere, reached with a client certificate. Its files are read again when they are renewed.
+
+``HTTPS_PROXY`` and ``NO_PROXY`` are honoured as by the other commands; loopback is never proxied.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Final
 
 import httpx
 
-from kdm_adapters.remote.access import Access, InvalidAccess
+from kdm_adapters.remote.access import Access, InvalidAccess, proxy_for
 
 __all__ = ["Access", "InvalidAccess", "Upstream"]
 
@@ -27,11 +30,12 @@ class Upstream:
         access: How it is reached.
 
     Raises:
-        InvalidAccess: A file of ``access`` cannot be used.
+        InvalidAccess: The URL or a file of ``access`` cannot be used, or the environment's proxy.
     """
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        self._proxy = _proxy(access)
         self._age = self._files()
         self._client = self._connected()
         self._former: list[httpx.AsyncClient] = []  # their streams go on until they end
@@ -86,8 +90,17 @@ class Upstream:
             limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
             headers={"accept-encoding": "identity", "user-agent": "kdm-ui"},
             follow_redirects=False,
-            trust_env=False,
+            proxy=self._proxy,
+            trust_env=False,  # httpx's rules for proxies are not the other commands'
         )
+
+
+def _proxy(access: Access) -> httpx.Proxy | None:
+    found = proxy_for(access.address())
+    if found is None:
+        return None
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    return httpx.Proxy(f"http://{host}:{found.port}", auth=(found.user, found.password) if found.user else None)
 
 
 def _changed_at(path: Path) -> int:

@@ -87,7 +87,7 @@ class Credentials:
         self.server_only = Leaf.of(self.authority.issue("alice", sans=["localhost"], purposes=["server"], days=365))
 
     def _server(self) -> Pair:
-        return self.authority.issue("kdm", sans=["localhost", "127.0.0.1"], purposes=["server"], days=365)
+        return self.authority.issue("kdm", sans=["localhost", "127.0.0.1", "kdm.test"], purposes=["server"], days=365)
 
     def new_server(self) -> Pair:
         """Issue the server another certificate."""

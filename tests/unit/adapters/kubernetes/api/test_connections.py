@@ -10,14 +10,13 @@ import ssl
 import threading
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 import uvloop
-from attrs import define, field
 
 from kdm_adapters.kubernetes import ClusterConfig
 from kdm_adapters.kubernetes.api.client import ApiError, Client
@@ -27,6 +26,7 @@ from kdm_adapters.kubernetes.config.credentials import Credentials
 from kdm_adapters.kubernetes.wire.messages import UNREACHABLE
 from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer
 from unit.adapters.kubernetes.kubeconfig import write_kubeconfig
+from unit.forward_proxy import Proxy
 
 LOOPS = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 Loop = Callable[[], asyncio.AbstractEventLoop]
@@ -42,85 +42,6 @@ def server_tls() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     CA.issue_cert("127.0.0.1", "cluster.test").configure_cert(context)
     return context
-
-
-@define
-class Proxy:
-    """A proxy on loopback. Whatever host it is asked for, it connects to loopback.
-
-    Attributes:
-        scheme: "http", "https" or "socks5".
-        asked: What it was asked for.
-        refuses: Whether it refuses all.
-    """
-
-    scheme: str
-    refuses: bool = False
-    asked: list[str] = field(factory=list)
-    port: int = 0
-
-    async def start(self, stack: AsyncExitStack) -> None:
-        speak = self._socks if self.scheme == "socks5" else self._http
-        tls = server_tls() if self.scheme == "https" else None
-
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(asyncio.IncompleteReadError, OSError):
-                await speak(reader, writer)
-            writer.close()
-
-        listening = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
-        self.port = listening.sockets[0].getsockname()[1]
-        stack.callback(listening.close)
-
-    async def _http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        method, target, _ = head.partition("\r\n")[0].split()
-        fields = dict(each.lower().split(": ", 1) for each in head.split("\r\n")[1:-2])
-        self.asked.append(f"{method} {target}")
-        if secret := fields.get("proxy-authorization"):
-            self.asked.append(secret)
-        if self.refuses:
-            writer.write(b"HTTP/1.1 407 s3cret\r\nContent-Length: 0\r\n\r\n")
-            await writer.drain()
-        elif method == "CONNECT":
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            await _tunnel(reader, writer, int(target.rpartition(":")[2]))
-        else:
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-            await writer.drain()
-
-    async def _socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        _, count = await reader.readexactly(2)
-        if 2 in await reader.readexactly(count):
-            writer.write(b"\x05\x02")
-            await reader.readexactly(1)
-            pair = [(await reader.readexactly((await reader.readexactly(1))[0])).decode() for _ in range(2)]
-            self.asked.append(":".join(pair))
-            writer.write(b"\x01\x00")
-        else:
-            writer.write(b"\x05\x00")
-        *_, kind = await reader.readexactly(4)
-        length = 4 if kind == 1 else (await reader.readexactly(1))[0]
-        address = await reader.readexactly(length)
-        host = ".".join(map(str, address)) if kind == 1 else address.decode()
-        port = int.from_bytes(await reader.readexactly(2))
-        self.asked.append(f"{host}:{port}")
-        writer.write(bytes((5, 5 if self.refuses else 0, 0, 1)) + bytes(6))
-        if not self.refuses:
-            await _tunnel(reader, writer, port)
-
-
-async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-    there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-    await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
 
 
 async def ask(client: Client) -> bytes:
@@ -145,7 +66,7 @@ def test_a_server_is_reached_through_a_proxy(loop: Loop, tmp_path: Path, scheme:
     async def work() -> None:
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(ApiServer(tls=server_tls()).running())
-            proxy = Proxy(scheme)
+            proxy = Proxy(scheme, server_tls())
             await proxy.start(stack)
             cluster: dict[str, Any] = {"proxy-url": f"{scheme}://{userinfo}127.0.0.1:{proxy.port}"}
             asking = client(tmp_path, f"https://cluster.test:{server.port}", **cluster)
@@ -166,7 +87,7 @@ def test_a_server_name_of_its_own_counts_through_a_proxy_too(loop: Loop, tmp_pat
     async def work() -> None:
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(ApiServer(tls=server_tls()).running())
-            proxy = Proxy(scheme)
+            proxy = Proxy(scheme, server_tls())
             await proxy.start(stack)
             options: dict[str, Any] = {
                 "proxy-url": f"{scheme}://127.0.0.1:{proxy.port}",
@@ -201,7 +122,7 @@ async def test_a_proxy_that_refuses_is_told_without_its_address_and_password(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, scheme: str
 ) -> None:
     async with AsyncExitStack() as stack:
-        proxy = Proxy(scheme, refuses=True)
+        proxy = Proxy(scheme, server_tls(), refuses=True)
         await proxy.start(stack)
         cluster: dict[str, Any] = {"proxy-url": f"{scheme}://me:proxy-pw@127.0.0.1:{proxy.port}"}
         asking = client(tmp_path, "https://cluster.test:6443", **cluster)
