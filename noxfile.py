@@ -28,7 +28,7 @@ FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
 PARALLEL = ["--numprocesses", "auto"]  # -n 0, behind it, for a debugger
 # Each process has a control plane of its own; on a cluster that is given they would count each other's requests.
 ON_TWO_CLUSTERS = [] if "KDM_TEST_KUBECONFIG" in os.environ else ["--numprocesses", "2", "--dist", "loadfile"]
-CODE = ["src", "tests", "benchmarks", "deploy/image", "docs", "noxfile.py"]
+CODE = ["src", "tests", "benchmarks", "deploy", "docs", "noxfile.py"]
 SLOWEST = ["--durations=20", "--durations-min=1"]
 # Sessions of their own.
 OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind")]
@@ -193,12 +193,14 @@ def fuzz(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """Search for counterexamples for a long time: state machines, kubeconfigs, a million requests, the parsers.
 
-    Measure the unit tests' coverage of branches, and then run them on the Pythons that not every change is tested on.
+    Measure the unit tests' coverage of branches; run them on the Pythons that not every change is tested on; and keep
+    the page open for ten minutes.
     """
     install(session)
     for version in PYTHONS:
         if version != NEWEST:
             session.notify(f"unit-{version}", posargs=())
+    session.notify("bench-page", posargs=("--seconds", "600"))
     session.install("--require-hashes", "--requirement", "requirements/fuzz.txt")
     branches = ["--cov", "--cov-branch", "--cov-report=term", "--cov-fail-under=96"]
     session.run("pytest", "tests/unit", *PARALLEL, *branches, *session.posargs)

@@ -87,7 +87,7 @@ def failure(error: KdmError) -> CommandError:
         if isinstance(error, kind):
             return CommandError(str(error), code, passing=error.retryable)
     if problem is not None:  # an answer that is not kdm's
-        return CommandError(str(error), Exit.OTHER if problem.status < 500 else Exit.AMBIGUOUS)
+        return CommandError(str(error), Exit.AMBIGUOUS)
     if error.written is None:
         return CommandError(str(error), Exit.AMBIGUOUS, passing=error.retryable)
     return CommandError(f"{error}; nothing was written", Exit.UNAVAILABLE, passing=error.retryable)

@@ -57,6 +57,24 @@ async def test_what_changed_since_the_plan_is_planned_again(open_page: Callable[
     await expect(row(page, "shop/checkout")).to_contain_text("9 → 11, done")
 
 
+async def test_one_that_is_gone_meanwhile_is_said_to_be_gone_and_has_no_counts(open_page: Callable[..., Any]) -> None:
+    opened = await open_page()
+    page, world = opened.page, opened.world
+    await _select(page, "shop/checkout", "payments/api")
+    await page.keyboard.press("s")
+    dialog = page.get_by_role("dialog")
+    gone = dialog.get_by_role("row", name="payments / api")
+    await dialog.get_by_label("Change by").check()
+    await dialog.get_by_label("Amount").fill("2")
+    await expect(gone).to_contain_text("4→6")
+    world.cluster.delete(ref("payments/api"))
+    await dialog.get_by_label("Amount").fill("3")
+    await expect(gone).to_contain_text("refused: ")
+    await expect(gone).not_to_contain_text("?")
+    await expect(gone).not_to_contain_text("→")
+    await expect(dialog.get_by_role("row", name="shop / checkout")).to_contain_text("5→8")
+
+
 async def test_several_that_go_to_zero_want_their_number_typed(open_page: Callable[..., Any]) -> None:
     opened = await open_page()
     page, world = opened.page, opened.world

@@ -17,6 +17,7 @@ TIMEOUT_S = 10
 
 
 def main() -> int:
+    """Try, and say what came of it."""
     address, directory = urlsplit(sys.argv[1]), sys.argv[2]
     deadline = time.monotonic() + float(sys.argv[3])
     try:
@@ -75,10 +76,12 @@ def is_refusal(error) -> bool:
 
 
 def is_alert(error) -> bool:
+    """Tell whether the server said over TLS why it ends the connection."""
     return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
 
 
 def check_healthy(address, context, path):
+    """Make sure that kdm answers and is well."""
     status, body = get(address, context, path)
     print(f"{path}: {status} {body}")
     try:

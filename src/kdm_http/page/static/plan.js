@@ -10,6 +10,7 @@ const MOST = 500; // in one request
 
 const VERBS = { replicas: "Scale", delta: "Scale", factor: "Scale", park: "Park", restore: "Restore" };
 const WAYS = [["replicas", "Set to"], ["delta", "Change by"], ["factor", "Multiply by"]];
+const counted = (replicas) => (replicas === null || replicas === undefined ? "?" : count(replicas));
 const EXTENT = { replicas: { step: 1, min: 0 }, delta: { step: 1 }, factor: { step: 0.1, min: 0 } };
 
 export class Plan {
@@ -189,11 +190,12 @@ export class Plan {
       const against = item.error ? plain(item.error.detail ?? item.error, 240) : "";
       const warned = item.warnings?.length ? item.warnings : (item.owners ?? []).filter((each) => each.effect).map(effectOf);
       const knows = warned.map((each) => plain(each, 200)).join("; ");
+      const exists = counted(item.from) + counted(item.to) !== "??"; // not of one that is gone
       return h("tr", { "data-mood": against ? "bad" : knows ? "warn" : null },
         h("td", {}, h("bdi", { class: "ns" }, plain(item.namespace, 70)), " / ", h("bdi", {}, plain(item.name, 260))),
-        h("td", { class: "num" }, item.from === null || item.from === undefined ? "?" : count(item.from)),
-        h("td", { class: "arrow" }, "→"),
-        h("td", { class: "num" }, item.to === null || item.to === undefined ? "?" : count(item.to)),
+        h("td", { class: "num" }, exists ? counted(item.from) : ""),
+        h("td", { class: "arrow" }, exists ? "→" : ""),
+        h("td", { class: "num" }, exists ? counted(item.to) : ""),
         h("td", {}, against ? `refused: ${against}` : knows));
     }));
     p.plan.hidden = !items.length;

@@ -40,7 +40,7 @@ async def proxy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-def far(kdm: Served, proxy: Proxy) -> Access:
+def far(kdm: Served) -> Access:
     """How the kdm is reached by a name that only the proxy can resolve."""
     return kdm.access(url=f"https://kdm.test:{kdm.port}")
 

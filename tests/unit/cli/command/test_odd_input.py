@@ -181,6 +181,19 @@ def test_an_answer_that_is_not_kdms_is_one_line_and_an_end(
     assert (ran.code, "not kdm's" in said) == (code, True), ran
 
 
+@pytest.mark.parametrize("status", [302, 403, 404, 502])
+def test_whoever_answers_in_the_place_of_kdm_may_have_passed_a_write_on(
+    kdm: Asked, run: Command, tmp_path: Path, status: int
+) -> None:
+    """Whatever the status: what a gateway's answer says of the write behind it, if anything, is not known."""
+    whole = b"HTTP/1.1 %d No\r\ncontent-length: 0\r\n\r\n" % status
+    with answering(tmp_path, kdm.served.credentials.server, whole) as port:
+        server = f"https://127.0.0.1:{port}"
+        wrote, read = run("scale", "web=5", "--server", server), run("get", "web", "--server", server)
+    assert (wrote.code, f"not kdm's ({status})" in wrote.line) == (Exit.AMBIGUOUS, True), wrote
+    assert (read.code, f"not kdm's ({status})" in read.line) == (Exit.OTHER, True), read
+
+
 def test_a_thread_that_fails_ends_the_command_instead_of_leaving_it_waiting() -> None:
     def work() -> None:
         raise LookupError("x")
