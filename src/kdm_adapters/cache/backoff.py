@@ -34,11 +34,17 @@ class Backoff:
         """Start over: what failed before has worked since."""
         self._last_at = -math.inf
 
-    def next_delay_s(self, now: float) -> float:
-        """Return the delay to wait from ``now`` on (seconds on any monotonic clock), and double the next one."""
+    def next_delay_s(self, now: float, *, at_least_s: float = 0.0) -> float:
+        """Return the delay to wait from ``now`` on (seconds on any monotonic clock), and double the next one.
+
+        Args:
+            now: The time.
+            at_least_s: What the server asks to wait. Jitter of the delay comes on top: it asks many the same.
+        """
         if now - self._last_at > self.reset_after_s:
             self._next_s = self.initial_s
         self._last_at = now
         delay_s = self._next_s
         self._next_s = min(delay_s * 2, self.cap_s)
-        return delay_s * (1 + self.jitter * self.rng.random())
+        jitter_s = delay_s * self.jitter * self.rng.random()
+        return max(delay_s, at_least_s) + jitter_s

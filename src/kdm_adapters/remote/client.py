@@ -19,7 +19,7 @@ from kdm_adapters.remote.connection import CONNECT_TIMEOUT_S, SAFE, Answer, Conn
 from kdm_adapters.remote.errors import problem_of
 from kdm_adapters.remote.members import Json
 from kdm_adapters.remote.sse import Event
-from kdm_adapters.remote.transport_errors import Misdirected
+from kdm_adapters.remote.transport_errors import Misdirected, no_stream
 from kdm_core.errors import ClusterUnrecognized, KdmError, NotSeenYet, Unavailable
 
 __all__ = ["Answer", "Client", "deployment_path", "list_path"]
@@ -216,9 +216,7 @@ class Client:
             if response.status != 200:
                 connection.read("GET", response)
             if not (response.getheader("content-type") or "").lower().startswith("text/event-stream"):
-                raise Misdirected(
-                    "the answer is not kdm's: it is no stream of events; is the server's URL that of a kdm?"
-                )
+                raise no_stream()
             yield from connection.events(response)
         finally:
             self._open.discard(connection)

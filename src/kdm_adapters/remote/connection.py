@@ -148,7 +148,7 @@ class Connection:
                 self.close()
         fields = {name.lower(): value for name, value in response.getheaders()}
         if response.status >= 300 and response.status != 304:
-            raise error_of(response.status, fields, read)
+            raise error_of(response.status, fields, read, read=method in SAFE)
         return Answer(response.status, fields, read)
 
     def events(self, response: http.client.HTTPResponse) -> Iterator[Event]:

@@ -25,6 +25,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 MAX_RETRY_AFTER_S: Final = 3600
 """The longest wait that a server's Retry-After can ask for, in seconds."""
 
+_MAY_BE_WRITTEN: Final = " A write may have happened: read before trying again"
+
 _SHOWN: Final = 120
 """How many characters of a foreign answer a message shows."""
 
@@ -76,13 +78,14 @@ def problem_of(error: BaseException) -> Problem | None:
     return error.__cause__ if isinstance(error.__cause__, Problem) else None
 
 
-def error_of(status: int, fields: Mapping[str, str], content: bytes) -> KdmError:
+def error_of(status: int, fields: Mapping[str, str], content: bytes, *, read: bool = False) -> KdmError:
     """Return the error that an answer is. Its ``__cause__`` is the :class:`Problem`.
 
     Args:
         status: The HTTP status, of 300 or more.
         fields: The header fields, names in lower case.
         content: The body.
+        read: Whether the request could write nothing.
     """
     media_type = fields.get("content-type", "").partition(";")[0].strip().lower()
     error: KdmError
@@ -94,12 +97,14 @@ def error_of(status: int, fields: Mapping[str, str], content: bytes) -> KdmError
         shown = " ".join(content[: 4 * _SHOWN].decode("utf-8", "replace").split())[:_SHOWN]
         error = ClusterUnrecognized(
             f"the answer is not kdm's ({status}{': ' + shown if shown else ''}): is the server's URL that of a kdm, "
-            "with nothing in front of it that answers in its place? A write may have happened: read before trying again"
+            f"with nothing in front of it that answers in its place?{'' if read else _MAY_BE_WRITTEN}"
         )
         body = {}
     else:
         error = _error(body)
-    if "written" in body and (body["written"] is None or isinstance(body["written"], bool)):
+    if read:
+        error.written = False
+    elif "written" in body and (body["written"] is None or isinstance(body["written"], bool)):
         error.written = body["written"]
     if isinstance(error, Unavailable) and (seconds := retry_after_s(fields)) is not None:
         error.retry_after_s = seconds

@@ -279,5 +279,7 @@ def _as_the_core_has_it(error: Unavailable) -> Unavailable:
     """Return an error of the way to the kdm as one of the core's own."""
     for kind in (ClusterUnreachable, ClusterTimeout):
         if isinstance(error, kind) and type(error) is not kind:
-            return kind(str(error))
+            found = kind(str(error))
+            found.written = error.written
+            return found
     return error

@@ -100,11 +100,11 @@ class Source:
             NotKdms: It is none of kdm's.
         """
         if event.name in _CHANGES:
-            self._changed(_CHANGES[event.name], read_deployment(event.data), now)
+            self._changed(_CHANGES[event.name], read_deployment(event.data))
         elif event.name == "present":
             self._present(read_deployment(event.data))
         elif event.name == "reset":
-            self._staged, self._was_reset, self._following = {}, True, False
+            self._begin_again()
         elif event.name == "synced":
             self._complete(event, now)
         elif event.name == "bookmark":
@@ -131,13 +131,20 @@ class Source:
         """Return whether an object was deleted while a write was under way."""
         return uid in self._gone
 
+    def _begin_again(self) -> dict[str, dict[str, Deployment]]:
+        self._staged, self._was_reset, self._following = {}, True, False
+        return self._staged
+
     def _present(self, deployment: Deployment) -> None:
-        if self._staged is not None:
-            self._staged.setdefault(deployment.ref.namespace, {})[deployment.ref.name] = deployment
+        # Without a reset: a gateway on the way took the id off the request.
+        staged = self._begin_again() if self._staged is None else self._staged
+        staged.setdefault(deployment.ref.namespace, {})[deployment.ref.name] = deployment
 
     def _complete(self, event: Event, now: float) -> None:
-        staged, self._staged = self._staged or {}, None
         said = read_freshness(event.data)
+        staged = self._begin_again() if self._staged is None else self._staged
+        self._staged = None
+        self._proof_at = -math.inf  # of this state nothing is proven but what comes with it
         if self._went_back(said.resource_version):
             self.published.settle(None)
         self.published.replace(staged, said.resource_version)
@@ -150,11 +157,11 @@ class Source:
             self.synced = True
             self._on_synced()
 
-    def _changed(self, kind: str, deployment: Deployment, now: float) -> None:
+    def _changed(self, kind: str, deployment: Deployment) -> None:
+        """Show a change. It proves nothing of now: the kdm may have known it for long."""
         self.published.event(kind, deployment, in_order=True)
         if kind == "DELETED" and self._writing:
             self._gone.add(deployment.uid)
-        self._proof_at = max(self._proof_at, now)
 
     def _mark(self, event: Event, now: float) -> None:
         said = read_freshness(event.data)

@@ -74,8 +74,7 @@ class Stream:
                 _log.exception("the stream of %s failed", self._source.source)
                 self._source.last_id = ""
                 self._source.interrupted("the stream failed; the log says why", Trouble.FAILED)
-            delay_s = self._backoff.next_delay_s(self._clock())
-            await self._sleep(max(delay_s, wait_s))
+            await self._sleep(self._backoff.next_delay_s(self._clock(), at_least_s=wait_s))
 
     async def _follow(self) -> float:
         """Read the stream to its end. Returns how long the server asks to wait before the next one, in seconds."""

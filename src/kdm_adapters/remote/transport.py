@@ -17,10 +17,16 @@ import msgspec
 
 from kdm_adapters.remote.access import Access, InvalidAccess, proxy_for
 from kdm_adapters.remote.errors import error_of
-from kdm_adapters.remote.transport_errors import of_asking, of_connecting
+from kdm_adapters.remote.transport_errors import Unreachable, no_stream, of_asking, of_connecting
 from kdm_core.errors import KdmError
 
 CONNECT_TIMEOUT_S: Final = 10.0
+
+MAX_CONNECTIONS: Final = 32
+"""How many calls are under way at a time. Others wait for one to end."""
+
+_MAX_ERROR_BYTES: Final = 4 * 1024 * 1024
+"""How much of an error is read in place of a stream. One that refuses the most Deployments at once is smaller."""
 
 _CONNECTING: Final = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.ProxyError)
 _FAILURES: Final = (
@@ -32,6 +38,9 @@ _FAILURES: Final = (
     anyio.ClosedResourceError,
     OSError,  # an alert of TLS that comes when the answer is read is one
 )
+
+_WANTS_MORE: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""What a handshake that was cut off was at: no failure."""
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -138,6 +147,12 @@ class Transport:
         read = method == "GET"
         content = None if body is None else msgspec.json.encode(body)
         fields = {"accept": "application/json"} | ({} if content is None else {"content-type": "application/json"})
+        sent = False
+
+        async def trace(step: str, info: Mapping[str, Any]) -> None:
+            nonlocal sent
+            sent = sent or (step == "http11.send_request_headers.started" and info["request"].method != b"CONNECT")
+
         generation = await self._generation()
         generation.calls += 1
         try:
@@ -147,15 +162,17 @@ class Transport:
                     self._url(path, query),
                     headers=self._headers(fields),
                     content=content,
-                    extensions=_timeouts(None),
+                    extensions={**_timeouts(None), "trace": trace},
                 )
         except _FAILURES as error:
-            raise self._failure(error, read=read) from error
+            if sent or isinstance(error, _CONNECTING):
+                raise self._failure(error, read=read) from error
+            raise self._unsent(error, generation.calls, timeout_s) from error
         finally:
             generation.calls -= 1
             await self._let_go(generation)
         if answer.status >= 300:
-            raise error_of(answer.status, _fields(answer), answer.content)
+            raise error_of(answer.status, _fields(answer), answer.content, read=read)
         return answer.content
 
     @asynccontextmanager
@@ -182,8 +199,12 @@ class Transport:
                 self._pool() as pool,
                 pool.stream("GET", self._url(path, query), headers=sent, extensions=_timeouts(silence_s)) as answer,
             ):
+                fields = _fields(answer)
                 if answer.status != 200:
-                    raise error_of(answer.status, _fields(answer), await answer.aread())
+                    async with asyncio.timeout(silence_s):
+                        raise error_of(answer.status, fields, await _beginning(answer), read=True)
+                if not fields.get("content-type", "").lower().startswith("text/event-stream"):
+                    raise no_stream()
                 yield answer.aiter_stream()
         except _FAILURES as error:
             raise self._failure(error, read=True) from error
@@ -195,6 +216,15 @@ class Transport:
             return of_connecting(_cause(error), self.access, met, CONNECT_TIMEOUT_S)
         timed_out = isinstance(error, TimeoutError | httpcore.TimeoutException)
         return of_asking(TimeoutError() if timed_out else _cause(error), self.access, where, read=read)
+
+    def _unsent(self, error: Exception, calls: int, timeout_s: float) -> KdmError:
+        """Return the error that a call is that ended before any of it was sent: nothing was written."""
+        where = self.address.authority
+        if calls > MAX_CONNECTIONS and isinstance(error, TimeoutError):
+            return Unreachable(
+                f"{calls} calls to {where} are under way: this one did not get its turn in {timeout_s:g} s"
+            )
+        return of_connecting(_cause(error), self.access, where, min(timeout_s, CONNECT_TIMEOUT_S))
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:
         asked = f"?{urlencode(query)}" if query else ""
@@ -212,7 +242,7 @@ class Transport:
         return httpcore.AsyncConnectionPool(
             ssl_context=self.access.tls_context(),
             proxy=through,
-            max_connections=32,
+            max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=8,
             keepalive_expiry=30,
             network_backend=_Sockets(),
@@ -254,6 +284,16 @@ def _stamp(access: Access) -> Stamp:
     return tuple(found)
 
 
+async def _beginning(answer: httpcore.Response) -> bytes:
+    """Return the body of an answer, up to a bound: it may be without an end."""
+    found = b""
+    async for piece in answer.aiter_stream():
+        found += piece
+        if len(found) > _MAX_ERROR_BYTES:
+            break
+    return found
+
+
 def _timeouts(read_s: float | None) -> dict[str, Any]:
     return {"timeout": {"connect": CONNECT_TIMEOUT_S, "read": read_s, "write": read_s, "pool": None}}
 
@@ -264,7 +304,7 @@ def _fields(answer: httpcore.Response) -> dict[str, str]:
 
 def _cause(error: BaseException) -> OSError:
     """Return what lies beneath a failure of httpcore: the most telling OSError there is."""
-    found = [each for each in _chain(error) if isinstance(each, OSError)]
+    found = [each for each in _chain(error) if isinstance(each, OSError) and not isinstance(each, _WANTS_MORE)]
     for kind in (ssl.SSLError, socket.gaierror, TimeoutError, ConnectionError):
         for each in found:
             if isinstance(each, kind):

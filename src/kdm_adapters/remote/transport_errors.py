@@ -121,6 +121,11 @@ def of_asking(error: BaseException, access: Access, where: str, *, read: bool) -
     return late
 
 
+def no_stream() -> KdmError:
+    """Return the error that an answer is that should have been a stream."""
+    return Misdirected("the answer is not kdm's: it is no stream of events; is the server's URL that of a kdm?")
+
+
 def _of_tls(error: ssl.SSLError, access: Access, where: str) -> KdmError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _of_verification(error, access, where)

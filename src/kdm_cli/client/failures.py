@@ -81,7 +81,8 @@ def failure(error: KdmError) -> CommandError:
     if problem is not None and problem.body:
         text, code = sentence(problem.status, problem.body), exit_of(problem.status, problem.body)
         return CommandError(text, code, problem.code, passing=error.retryable)
-    if problem is not None and problem.status in _STATUSES and error.written is False:
+    foreign = isinstance(error, ClusterUnrecognized)
+    if problem is not None and problem.status in _STATUSES and error.written is False and not foreign:
         return CommandError(str(error), _STATUSES[problem.status], passing=error.retryable)
     for kind, code in _OF_CLIENT:
         if isinstance(error, kind):

@@ -394,8 +394,10 @@ class Talker:
             self.treated += 1
 
 
-def tls_server(directory: Path, pair: Leaf | Pair, answer: bytes = b"") -> Talker:
-    """Answer the first request of each connection in one way, and close."""
+def tls_server(
+    directory: Path, pair: Leaf | Pair, answer: bytes = b"", *, until: threading.Event | None = None
+) -> Talker:
+    """Answer the first request of each connection in one way, and close, at once or later."""
     leaf = pair if isinstance(pair, Leaf) else Leaf.of(pair)
     path = directory / "tls-server.pem"
     path.write_bytes(leaf.key + leaf.chain)
@@ -406,5 +408,7 @@ def tls_server(directory: Path, pair: Leaf | Pair, answer: bytes = b"") -> Talke
         with context.wrap_socket(peer, server_side=True) as tls:
             tls.recv(65536)
             tls.sendall(answer)
+            if until is not None:
+                until.wait()
 
     return Talker(treat)

@@ -189,7 +189,7 @@ class TestStream:
         await until(lambda: harness.repository.sync_status().healthy)
 
     async def test_what_is_not_kdms_is_not_taken_for_it(self, tmp_path: Path, credentials: Credentials) -> None:
-        stream = b"HTTP/1.1 200 OK\r\n\r\nevent: present\ndata: []\n\n"
+        stream = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: present\ndata: []\n\n"
         with tls_server(tmp_path, credentials.server, stream) as port:
             access = access_of(tmp_path, credentials, f"https://127.0.0.1:{port}")
             async with RemoteDeploymentRepository(access) as repository:
@@ -317,5 +317,5 @@ class TestSource:
         source.event(said, 10.0)
         assert source.status(11.0, 60.0).age_s == 3.5
         assert source.status(100.0, 60.0).stale
-        source.event(self.event("added", "8", 1), 100.0)
+        source.event(Event("bookmark", b'{"resourceVersion": "8", "ageSeconds": 0.0}', "id"), 100.0)
         assert source.status(100.0, 60.0).age_s == 0.0
