@@ -12,17 +12,20 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from kdm_cli.client.api import Kdm
 from kdm_cli.client.mirror import Mirror
 from kdm_cli.contexts import Context
 from kdm_cli.exits import CommandError
 
-JOIN_S: Final = 2.0
-"""How long a thread may take to end, in seconds; it is left behind then."""
+T = TypeVar("T")
+
+JOIN_S: Final = 1.0
+"""How long all threads may take to end, in seconds. One that takes longer, as it still connects, is left behind."""
 
 
 class PipeClosed(Exception):
@@ -33,8 +36,8 @@ class News(NamedTuple):
     """One thing that happened.
 
     Attributes:
-        kind: ``change`` (a Deployment's, ``what`` says which kind), ``synced``, ``lost``, ``back``, ``failed``,
-            ``ended`` (a wait), ``pipe``.
+        kind: ``change`` (a Deployment's, ``what`` says which kind), ``synced``, ``lost``, ``back``, ``gone`` (a stream
+            that does not come back), ``failed``, ``ended`` (a wait), ``answer``, ``pipe``.
         origin: Whose news it is: a context's name, or a wait's target.
         what: More on the kind.
         data: What comes with it.
@@ -71,8 +74,9 @@ class Desk:
         os.close(self._woken)
         for kdm in self._asking:
             kdm.abort()
+        until = time.monotonic() + JOIN_S
         for thread in self._threads:
-            thread.join(JOIN_S)
+            thread.join(max(0.0, until - time.monotonic()))
         for kdm in self._asking:
             kdm.close()
         os.close(self._wake)
@@ -139,16 +143,52 @@ class Desk:
 
         self.start(wait)
 
-    def follow(self, context: Context, namespace: str | None, selector: str = "", states: str = "") -> None:
-        """Follow a stream until the end, over any number of connections. Its news are of the context's name."""
+    def follow(
+        self, context: Context, namespace: str | None, selector: str = "", states: str = "", *, alone: bool = True
+    ) -> None:
+        """Follow a stream until the end, over any number of connections. Its news are of the context's name.
+
+        Args:
+            context: Which kdm to ask.
+            namespace: Of which namespace; None for all.
+            selector: A label selector.
+            states: States of a rollout.
+            alone: Whether there is no other stream to show. One that cannot go on ends everything then; else it is
+                news, ``gone``, and a server that does not answer yet is tried again.
+        """
         kdm = self.kdm(context)
-        self.start(lambda: _follow(self, kdm, namespace, selector, states))
+        self.start(lambda: _follow(self, kdm, kdm.events(namespace, selector, states, patient=not alone), alone=alone))
 
 
-def _follow(desk: Desk, kdm: Kdm, namespace: str | None, selector: str, states: str) -> None:
+def ask_each(contexts: Sequence[Context], ask: Callable[[Kdm], T]) -> list[T]:
+    """Ask several kdm at the same time, and return their answers in the contexts' order. Ctrl-C ends it.
+
+    Args:
+        contexts: Which kdm to ask.
+        ask: Asks one. Runs in a thread of its own.
+
+    Raises:
+        Exception: One failed with it.
+    """
+    answers: dict[str, T] = {}
+    with Desk() as desk:
+
+        def work(kdm: Kdm) -> None:
+            desk.put(News("answer", kdm.context.name, data=ask(kdm)))
+
+        for context in contexts:
+            desk.start(partial(work, desk.kdm(context)))
+        while len(answers) < len(contexts):
+            news = desk.take()
+            if news is not None:
+                answers[news.origin] = news.data
+    return [answers[each.name] for each in contexts]
+
+
+def _follow(desk: Desk, kdm: Kdm, events: Iterator[tuple[str, dict[str, Any]]], *, alone: bool) -> None:
     origin, mirror, lost = kdm.context.name, Mirror(), False
     try:
-        for name, data in kdm.events(namespace, selector, states):
+        for name, data in events:
             if desk.stopping.is_set():
                 return
             if name == "interrupted":
@@ -166,4 +206,4 @@ def _follow(desk: Desk, kdm: Kdm, namespace: str | None, selector: str, states: 
                 desk.put(News(name, origin))
     except CommandError as error:
         if not desk.stopping.is_set():
-            desk.put(News("failed", origin, data=error))
+            desk.put(News("failed" if alone else "gone", origin, str(error), error))

@@ -222,11 +222,17 @@ class Client:
             self._open.discard(connection)
             connection.close()
 
-    def follow(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Event]:
+    def follow(self, path: str, query: Mapping[str, str] | None = None, *, patient: bool = False) -> Iterator[Event]:
         """Yield the events of a stream for ever: where it breaks off, it is taken up again behind the last event.
 
         Between, an event ``interrupted`` says why in its data, as a line of text: what was shown may be old from then
         on, until the next event.
+
+        Args:
+            path: The path of the list that is streamed.
+            query: Its query.
+            patient: Whether a server is tried again that has never answered, as one that will come: its address is
+                known to be right.
 
         Raises:
             KdmError: As :meth:`call`, where trying again does not help, or the server never answered.
@@ -239,7 +245,11 @@ class Client:
                     last_id, delay_s, seen = event.id, _BACKOFF_S[0], True
                     yield event
             except Unavailable as error:
-                if not error.retryable or not self._met or (isinstance(error, ClusterUnrecognized) and not seen):
+                if (
+                    not error.retryable
+                    or not (self._met or patient)
+                    or (isinstance(error, ClusterUnrecognized) and not seen)
+                ):
                     raise
                 why, wait_s = str(error), _delay_s(error, delay_s)
             yield Event("interrupted", why.encode(), last_id)

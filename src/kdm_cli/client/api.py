@@ -106,14 +106,17 @@ class Kdm:
             yield page
             token = page["metadata"]["continue"]
 
-    def events(self, namespace: str | None, selector: str = "", states: str = "") -> Iterator[tuple[str, Json]]:
+    def events(
+        self, namespace: str | None, selector: str = "", states: str = "", *, patient: bool = False
+    ) -> Iterator[tuple[str, Json]]:
         """Yield what happens to Deployments, over any number of connections: each event's name and data.
 
-        ``interrupted`` comes where a connection broke, with the reason as ``why``.
+        ``interrupted`` comes where a connection broke, or, with ``patient``, did not come about, with the reason as
+        ``why``.
         """
         query = _given({"labelSelector": selector, "state": states})
         with explained(read=True):
-            for event in self._client.follow(list_path(namespace), query):
+            for event in self._client.follow(list_path(namespace), query, patient=patient):
                 broke = event.name == "interrupted"
                 yield event.name, {"why": event.data.decode()} if broke else _data_of(event)
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import click
 
-from kdm_cli import targets
+from kdm_cli import news, targets
 from kdm_cli.client.api import Kdm
 from kdm_cli.commands import following, options
-from kdm_cli.commands.options import FORMATS, Place
+from kdm_cli.commands.following import several_namespaces
+from kdm_cli.commands.options import FORMATS, Place, Wanted
 from kdm_cli.commands.rich_help import Command
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.output import formats
 from kdm_cli.output.text import coloured, table, warn
+
+T = TypeVar("T")
 
 
 @click.command(cls=Command)
@@ -31,10 +35,10 @@ def get(names: tuple[str, ...], selector: str, state: str, form: str, watch: boo
     """
     if names and (selector or state or place.everywhere):
         raise targets.usage("names and -l, --state or -A exclude each other: a name says which Deployment it is")
-    wanted = [place.target(each) for each in names]
+    wanted = place.wanted(names)
     if watch:
         return following.print_changes(place, wanted, selector, state, form)
-    return _one_by_one(place, wanted, form) if wanted else _list(place, selector, state, form)
+    return _one_by_one(place, wanted, form) if names else _list(place, selector, state, form)
 
 
 def _list(place: Place, selector: str, state: str, form: str) -> int:
@@ -46,15 +50,7 @@ def _list(place: Place, selector: str, state: str, form: str) -> int:
         except CommandError as error:
             return error
 
-    all_kdm = [place.kdm(each) for each in place.contexts]
-
-    if several:
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only for several
-
-        with ThreadPoolExecutor(len(place.contexts)) as pool:
-            answers = list(pool.map(ask, all_kdm))
-    else:
-        answers = [ask(all_kdm[0])]
+    answers = _ask(place, ask)
     lists: list[tuple[str, dict[str, Any]]] = []
     failed: list[CommandError] = []
     for context, answer in zip(place.contexts, answers, strict=True):
@@ -66,7 +62,8 @@ def _list(place: Place, selector: str, state: str, form: str) -> int:
             lists.append((context.name, answer))
     if not several and failed:
         raise failed[0]
-    _print_lists(lists, form, several=several, namespaces=place.everywhere)
+    if lists or form in {"json", "yaml"}:
+        _print_lists(lists, form, several=several, namespaces=place.is_of_several_namespaces)
     for name, answer in lists:
         if answer["metadata"]["stale"]:
             where = f"context {name}: " if several else ""
@@ -97,26 +94,46 @@ def _print_table(items: list[tuple[str, dict[str, Any]]], *, wide: bool, several
     print("\n".join(table(titles, rows, colours=coloured(sys.stdout))))
 
 
-def _one_by_one(place: Place, wanted: list[targets.Target], form: str) -> int:
+def _ask(place: Place, ask: Callable[[Kdm], T]) -> list[T]:
+    if len(place.contexts) == 1:
+        return [ask(place.kdm())]
+    return news.ask_each(place.contexts, ask)
+
+
+def _answers(kdm: Kdm, wanted: Wanted) -> Iterator[dict[str, Any] | CommandError]:
+    """Yield what a kdm says of each Deployment, until it says something of all of them."""
+    for target in wanted[kdm.context.name]:
+        try:
+            yield kdm.get(target)
+        except CommandError as error:
+            yield error
+            if _ends(error):
+                return
+
+
+def _ends(error: CommandError) -> bool:
+    return error.exit in {Exit.UNAVAILABLE, Exit.USAGE}
+
+
+def _one_by_one(place: Place, wanted: Wanted, form: str) -> int:
     several = len(place.contexts) > 1
+
     found: list[tuple[str, dict[str, Any]]] = []
     exits: list[Exit] = []
-    for context in place.contexts:
-        kdm = place.kdm(context)
-        for target in wanted:
-            try:
-                found.append((context.name, kdm.get(target)))
+    for context, answers in zip(place.contexts, _ask(place, lambda kdm: list(_answers(kdm, wanted))), strict=True):
+        for answer in answers:
+            if isinstance(answer, CommandError):
+                if not several and (_ends(answer) or len(wanted[context.name]) == 1):
+                    raise answer
+                warn(f"context {context.name}: {answer}" if several else str(answer))
+                exits.append(answer.exit)
+            else:
+                found.append((context.name, answer))
                 exits.append(Exit.DONE)
-            except CommandError as error:
-                if len(wanted) * len(place.contexts) == 1:
-                    raise
-                warn(f"context {context.name}: {error}" if several else str(error))
-                exits.append(error.exit)
-                if error.exit in {Exit.UNAVAILABLE, Exit.USAGE} and not several:
-                    raise
-    namespaces = any("/" in each for each in map(str, wanted)) and len({each.namespace for each in wanted}) > 1
+    one = all(len(each) == 1 for each in wanted.values())
+    namespaces = several_namespaces(place, wanted)
     if form in {"json", "yaml"}:
-        _print_values(found, form, several=several, one=len(wanted) == 1)
+        _print_values(found, form, several=several, one=one)
     elif form == "name":
         for _, item in found:
             print(formats.name(item))

@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import click
@@ -23,6 +23,10 @@ _R = TypeVar("_R")
 
 FORMATS: Final = ("table", "wide", "json", "yaml", "name")
 _FLAGS: Final = ("server", "ca", "cert", "key", "namespace")
+
+
+Wanted = Mapping[str, Sequence[targets.Target]]
+"""Deployments by the names of contexts."""
 
 
 class Place(NamedTuple):
@@ -60,9 +64,23 @@ class Place(NamedTuple):
         command.call_on_close(kdm.close)
         return kdm
 
-    def target(self, text: str) -> targets.Target:
-        """Read a name."""
-        return targets.target(text, self.context.namespace)
+    @property
+    def is_of_several_namespaces(self) -> bool:
+        """Whether lists may be of several: all, or those of contexts that have different ones."""
+        return self.everywhere or len({each.namespace for each in self.contexts}) > 1
+
+    def target(self, text: str, context: Context | None = None) -> targets.Target:
+        """Read a name.
+
+        Args:
+            text: The name.
+            context: Where it is looked for; None for the one there is.
+        """
+        return targets.target(text, (context or self.context).namespace)
+
+    def wanted(self, names: Sequence[str]) -> Wanted:
+        """Return which Deployments some names are of, in each context: one without a namespace is of the context's."""
+        return {each.name: [self.target(name, each) for name in names] for each in self.contexts}
 
 
 def place(*, several: bool = False, everywhere: bool = True) -> Callable[[Callable[..., _R]], Callable[..., _R]]:

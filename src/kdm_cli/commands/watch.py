@@ -9,7 +9,7 @@ import click
 from kdm_cli import targets
 from kdm_cli.client.mirror import target_of
 from kdm_cli.commands import following, options
-from kdm_cli.commands.options import Place
+from kdm_cli.commands.options import Place, Wanted
 from kdm_cli.commands.rich_help import Command
 from kdm_cli.news import Desk, News
 from kdm_cli.output import formats, live
@@ -28,36 +28,41 @@ def watch(names: tuple[str, ...], selector: str, state: str, place: Place) -> in
     """
     if names and (selector or state or place.everywhere):
         raise targets.usage("names and -l, --state or -A exclude each other: a name says which Deployment it is")
-    wanted = [place.target(each) for each in names]
+    wanted = place.wanted(names)
     if not live.wanted():
         return following.print_changes(place, wanted, selector, state, "table")
-    board = _Board(place, wanted)
+    board, ends = _Board(place, wanted), following.Ends(place)
     with Desk() as desk, live.View() as view:
         following.follow(desk, place, wanted, selector, state)
         drawn_at, changed = 0.0, False
-        while True:
+        while ends.exit is None:
             news = desk.take(live.REFRESH_S if changed else 1.0)
             if news is not None:
                 board.apply(news)
+                ends.note(news)
             changed = changed or news is not None
             if changed and desk.clock() - drawn_at >= live.REFRESH_S:
                 view.draw(board.lines(), board.foot())
                 drawn_at, changed = desk.clock(), False
+        view.draw(board.lines(), board.foot())
+    return ends.exit
 
 
 class _Board:
     """What the view shows."""
 
-    def __init__(self, place: Place, wanted: list[Target]) -> None:
-        self._wanted = frozenset(wanted)
+    def __init__(self, place: Place, wanted: Wanted) -> None:
+        self._wanted = wanted
         self._several = len(place.contexts) > 1
-        self._namespaces = place.everywhere or len({each.namespace for each in wanted}) > 1
+        self._namespaces = following.several_namespaces(place, wanted)
         self._held: dict[tuple[str, Target], dict[str, Any]] = {}
         self._trouble: dict[str, str] = {}
 
     def apply(self, news: News) -> None:
         if news.kind == "lost":
             self._trouble[news.origin] = f"{news.what}; trying again"
+        elif news.kind == "gone":
+            self._trouble[news.origin] = news.what
         elif news.kind == "stale":
             self._trouble[news.origin] = "this may be out of date: kdm hears nothing from the cluster"
         elif news.kind in {"back", "fresh"}:
@@ -66,7 +71,7 @@ class _Board:
             target = target_of(news.data)
             if news.what == "deleted":
                 self._held.pop((news.origin, target), None)
-            elif not self._wanted or target in self._wanted:
+            elif not (wanted := self._wanted[news.origin]) or target in wanted:
                 self._held[news.origin, target] = news.data
 
     def lines(self) -> list[live.Line]:

@@ -192,7 +192,7 @@ class Plan(Generic[W]):
         self.request.wanted = False
 
     def _wait(self, now: float, at_least_s: float) -> None:
-        delay_s = self._backoff.next_delay_s(now, at_least_s=at_least_s)
+        delay_s = max(self._backoff.next_delay_s(now), at_least_s)
         self._wait_until = now + delay_s
         self._instrument.backed_off(self._source, delay_s)
 
