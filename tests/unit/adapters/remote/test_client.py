@@ -395,9 +395,14 @@ class Talker:
 
 
 def tls_server(
-    directory: Path, pair: Leaf | Pair, answer: bytes = b"", *, until: threading.Event | None = None
+    directory: Path,
+    pair: Leaf | Pair,
+    answer: bytes = b"",
+    *,
+    until: threading.Event | None = None,
+    asked: threading.Event | None = None,
 ) -> Talker:
-    """Answer the first request of each connection in one way, and close, at once or later."""
+    """Answer the first request of each connection in one way, and close, at once or later; say that one has come."""
     leaf = pair if isinstance(pair, Leaf) else Leaf.of(pair)
     path = directory / "tls-server.pem"
     path.write_bytes(leaf.key + leaf.chain)
@@ -407,6 +412,8 @@ def tls_server(
     def treat(peer: socket.socket) -> None:
         with context.wrap_socket(peer, server_side=True) as tls:
             tls.recv(65536)
+            if asked is not None:
+                asked.set()
             tls.sendall(answer)
             if until is not None:
                 until.wait()
