@@ -242,6 +242,19 @@ ANY: Final = Expect()
 """Nothing is expected."""
 
 
+def stored_instead(asked: int, stored: int, *, dry_run: bool = False) -> tuple[str, ...]:
+    """Return what to say where the cluster has stored another count than was asked for, as admission may; () else.
+
+    Args:
+        asked: The count that was sent.
+        stored: The count that the cluster answered with.
+        dry_run: Whether nothing was stored.
+    """
+    if asked == stored:
+        return ()
+    return (f"the cluster {'would store' if dry_run else 'stored'} {stored} replicas, where {asked} were asked for",)
+
+
 @frozen
 class Scaled:
     """What came of a write.
@@ -252,12 +265,14 @@ class Scaled:
             write replaced; else it is what was last known, or None where nothing was.
         dry_run: Whether nothing was stored.
         owners: What the Deployment's owners do to the count; () where nobody looks for them.
+        asked: The count that was sent; None where that is not known. Admission may have stored another one.
     """
 
     deployment: Deployment
     previous: int | None = None
     dry_run: bool = False
     owners: tuple[Judgement, ...] = ()
+    asked: int | None = None
 
     @property
     def replicas(self) -> int:
@@ -268,6 +283,12 @@ class Scaled:
     def changed(self) -> bool:
         """Whether that is another count than before, as far as that is known."""
         return self.previous != self.replicas
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What did not come out as asked, and what the owners do to the count, for a person."""
+        instead = () if self.asked is None else stored_instead(self.asked, self.replicas, dry_run=self.dry_run)
+        return (*instead, *(each.message for each in self.owners))
 
     @property
     def written(self) -> bool:

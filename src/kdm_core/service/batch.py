@@ -25,7 +25,7 @@ from kdm_core.errors import (
 from kdm_core.model import Caller, DeploymentRef
 from kdm_core.ports import ServiceInstrument
 from kdm_core.rollout import RolloutOutcome, RolloutResult, Target, WaitFor
-from kdm_core.scaling import Scaled, SetTo
+from kdm_core.scaling import Scaled, SetTo, stored_instead
 from kdm_core.service.parker import Parker
 from kdm_core.service.parking_rounds import Asked
 from kdm_core.service.recording import Recorder
@@ -176,7 +176,8 @@ class Batch:
         except Exception as error:  # noqa: BLE001 - what came of the others must not be lost with it
             return self._failure(item, error), None
         outcome = ItemOutcome.PLANNED if self._dry_run else ItemOutcome.DONE
-        new = tuple(each for each in (*warnings, *_mutated(item, scaled)) if each not in item.warnings)
+        instead = stored_instead(item.after, scaled.replicas, dry_run=scaled.dry_run) if item.after is not None else ()
+        new = tuple(each for each in dict.fromkeys((*warnings, *instead)) if each not in item.warnings)
         result = ItemResult(item, outcome, deployment=scaled.deployment, warnings=new)
         return result, None if self._dry_run else scaled
 
@@ -306,12 +307,3 @@ def _target_of(item: Planned) -> Target | None:
 
 def _not_asked(item: Planned, why: str) -> ItemResult:
     return ItemResult(item, ItemOutcome.PLANNED, warnings=(f"the cluster has not been asked about it: {why}",))
-
-
-def _mutated(item: Planned, scaled: Scaled) -> tuple[str, ...]:
-    """Return what an admission webhook made of the count, if anything."""
-    after = item.after
-    if scaled.replicas == after:
-        return ()
-    stores = "would store" if scaled.dry_run else "stored"
-    return (f"the cluster {stores} {scaled.replicas} replicas, where {after} were asked for",)

@@ -23,7 +23,7 @@ from kdm_core.names import check_replicas
 from kdm_core.parked import Parked
 from kdm_core.parking import Parking, check_park_id
 from kdm_core.ports import DeploymentReader
-from kdm_core.scaling import SetTo, check_reason
+from kdm_core.scaling import SetTo, check_reason, stored_instead
 from kdm_core.service.owning import note
 from kdm_core.service.parking_rounds import Asked, Round, Rounds
 from kdm_core.service.recording import Attempt
@@ -143,8 +143,10 @@ class Parker(Rounds):
         written = await self._scale(this, target)
         if written is None:
             return None
-        warnings = () if asked.dry_run else await self._put_away(record, written)
         desired = written.replicas.desired
+        warnings = stored_instead(target, desired, dry_run=asked.dry_run)
+        if not asked.dry_run:
+            warnings = (*warnings, *await self._put_away(record, written))
         return Parking(written, current, desired, None, changed=True, dry_run=asked.dry_run, warnings=warnings)
 
     async def _leave_alone(self, this: Round, record: Parked) -> Parking:
