@@ -21,12 +21,11 @@ _FLUX: Final = (
 )
 """Flux's labels on what it applies, the field managers of its controllers, and which of its kinds they are for."""
 
-_FLUX_MANAGERS: Final = frozenset(manager for _, manager, _, _ in _FLUX)
 _ARGO_MANAGERS: Final = frozenset({"argocd-controller", "argocd-application-controller"})
-"""Argo CD's field manager with server-side apply, and without it."""
+"""Argo CD's field managers, new and old. Where it tracks by label, as before version 3, it is known by nothing else."""
 
-_UPDATES_OF_APPLIERS: Final = frozenset({"kubectl-client-side-apply", "helm"})
-"""Managers that write with an update what was applied: ``kubectl apply`` without ``--server-side``, and Helm 3."""
+_UPDATES_OF_APPLIERS: Final = frozenset({"kubectl-client-side-apply", "helm"}) | _ARGO_MANAGERS
+"""Managers that write with an update what was applied: ``kubectl apply`` without ``--server-side``, Helm 3, Argo CD."""
 
 
 MAX_OWNER_CHARS: Final = 256
@@ -91,6 +90,7 @@ def owners(marks: Marks, labels: Mapping[str, str], namespace: str, name: str) -
         name: Its name.
     """
     found: list[Owner] = []
+    named_above: set[str] = set()
     if marks.controller is not None:
         kind, controller = (named(each) for each in marks.controller)
         found.append(Owner(kind, controller, type=OwnerType.OPERATOR))
@@ -98,18 +98,22 @@ def owners(marks: Marks, labels: Mapping[str, str], namespace: str, name: str) -
         application, _, tracked = marks.tracking_id.partition(":")
         if application and tracked == f"apps/Deployment:{namespace}/{name}":
             found.append(Owner("Application", named(application), type=OwnerType.ARGO_CD))
+            named_above |= _ARGO_MANAGERS
     for label, manager, kind, type_ in _FLUX:
         if label in labels:
             holds = any(each.manager == manager for each in marks.writes)
             found.append(Owner(kind, labels[label], type=type_, holds=holds))
+            named_above.add(manager)
     appliers = dict.fromkeys([each.manager for each in marks.writes if _will_apply_again(each)])
     if appliers:
-        found += [Owner("FieldManager", named(each), type=OwnerType.APPLIER, holds=True) for each in appliers]
+        found += [
+            Owner("FieldManager", named(each), type=OwnerType.APPLIER, holds=True)
+            for each in appliers
+            if each not in named_above
+        ]
     return tuple(found)
 
 
 def _will_apply_again(write: Write) -> bool:
-    """Return whether a manager holds the count because it is in what it applies. Argo CD and Flux are known by more."""
-    if write.manager in _FLUX_MANAGERS or write.manager in _ARGO_MANAGERS:
-        return False
+    """Return whether a manager holds the count because it is in what it applies."""
     return write.operation == "Apply" or write.manager in _UPDATES_OF_APPLIERS

@@ -31,7 +31,15 @@ TRACKING_ID = "argocd.argoproj.io/tracking-id"
 HOLDING: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
 managers = st.sampled_from(
-    ["kdm", "kubectl", "kubectl-client-side-apply", "helm", "kustomize-controller", "helm-controller"]
+    [
+        "kdm",
+        "kubectl",
+        "kubectl-client-side-apply",
+        "helm",
+        "kustomize-controller",
+        "helm-controller",
+        "argocd-controller",
+    ]
 ) | words.filter(str.isprintable)
 times = st.datetimes().map(lambda at: at.replace(year=2000 + at.year % 60)).map("{:%Y-%m-%dT%H:%M:%SZ}".format)
 fields: st.SearchStrategy[Any] = st.recursive(
@@ -112,9 +120,11 @@ def _owners(whole: Any) -> list[Owner]:
     meta, holders = whole.metadata, _holders(whole)
     controllers = [each for each in meta.owner_references or [] if each.controller][:1]
     found = [Owner(named(each.kind), named(each.name), type=OPERATOR) for each in controllers]
+    known = set()
     app, _, rest = (meta.annotations or {}).get(TRACKING_ID, "").partition(":")
     if app and rest == "apps/Deployment:shop/web":
         found.append(Owner("Application", app, type=ARGO_CD))
+        known.add("argocd-controller")
     flux = {
         "kustomize-controller": (KUSTOMIZE_LABEL, "Kustomization", KUSTOMIZATION),
         "helm-controller": (HELM_LABEL, "HelmRelease", HELM_RELEASE),
@@ -123,10 +133,11 @@ def _owners(whole: Any) -> list[Owner]:
         if label in (meta.labels or {}):
             holds = any(each.manager == manager for each in holders)
             found.append(Owner(kind, meta.labels[label], type=type_, holds=holds))
-    client_side = {"kubectl-client-side-apply", "helm"}
+            known.add(manager)
+    client_side = {"kubectl-client-side-apply", "helm", "argocd-controller"}
     appliers = [each.manager for each in holders if each.operation == "Apply" or each.manager in client_side]
     return found + [
-        Owner("FieldManager", each, type=APPLIER, holds=True) for each in dict.fromkeys(appliers) if each not in flux
+        Owner("FieldManager", each, type=APPLIER, holds=True) for each in dict.fromkeys(appliers) if each not in known
     ]
 
 
@@ -164,6 +175,20 @@ def test_a_deployment_copied_by_argo_cd_to_another_name_is_not_argo_cds(wire: Wi
     }.items():
         found = _read(wire, owners=True, annotations={TRACKING_ID: value}).owners
         assert found == ((Owner("Application", "shop", type=ARGO_CD),) if tracked else ()), value
+
+
+@either_format
+@pytest.mark.parametrize(
+    ("manager", "operation"),
+    [("argocd-controller", "Update"), ("argocd-controller", "Apply"), ("kustomize-controller", "Apply")],
+)
+def test_who_applies_is_an_owner_though_it_left_no_mark_but_the_count(
+    wire: WireFormat, manager: str, operation: str
+) -> None:
+    """Argo CD that tracks by label leaves no annotation; a label of Flux may have been removed."""
+    held = _entry(manager, "2026-11-26T17:00:00Z", HOLDING, operation=operation)
+    found = _read(wire, owners=True, managedFields=[held], labels={"app.kubernetes.io/instance": "shop"}).owners
+    assert found == (Owner("FieldManager", manager, type=APPLIER, holds=True),)
 
 
 @either_format
