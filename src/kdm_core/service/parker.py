@@ -135,7 +135,7 @@ class Parker(Rounds):
         if asked.result not in (None, target):
             raise WriteConflict(f"Deployment '{ref}' was parked with {target} replicas, not {asked.result}", held)
         self._permission.check(held, Verb.SCALE, asked.caller.identity, target, reason=bool(attempt.why))
-        note(self._permission, attempt, held, target, asked.caller.identity, override=asked.override)
+        note(self._permission, attempt, held, target, asked.caller.identity, override=asked.override, back=True)
         self._recorder.check()
         if asked.replicas is not None:
             new = evolve(record, woken=target, version=held.resource_version, token=token_hex(4))

@@ -162,7 +162,15 @@ class Planner:
                 raise _conflict(planned, held, unmet)
             after, warnings = self._result(planned, held)
             self._permission.check(held, _SCALE, identity, after, reason=reason)
-            owners = heed(self._permission, held, after, identity, override=bulk.override, reason=reason)
+            owners = heed(
+                self._permission,
+                held,
+                after,
+                identity,
+                override=bulk.override,
+                reason=reason,
+                back=isinstance(planned.change, Restore),
+            )
         except KdmError as error:
             return evolve(planned, refusal=error)
         expect = evolve(planned.expect, replicas=held.replicas.desired, uid=held.uid)
