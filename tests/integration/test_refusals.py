@@ -156,6 +156,7 @@ async def test_a_webhook_that_fails_is_no_refusal_and_nothing_is_written(
                 hook.fails(code, "oh no")
             error = await refused(repository, ref, 3)
             assert type(error) is ClusterUnreachable, error
+            assert error.of_one, "another Deployment may have no such webhook"
             assert f'failed calling webhook "{hook.name}"' in str(error)
             assert words in str(error)
         hook.answers = dict

@@ -14,6 +14,7 @@ from kdm_core.bulk_progress import BulkProgress, BulkResult, BulkWait, Halt, Ite
 from kdm_core.errors import (
     AuditUnavailable,
     ChangedSinceParked,
+    ClusterTimeout,
     Contended,
     DeploymentNotFound,
     KdmError,
@@ -111,6 +112,7 @@ class Batch:
         self._dry_run = dry_run
         self._results: dict[DeploymentRef, ItemResult] = {}
         self._failed = ""
+        self._silent: dict[str, str] = {}
         self._ends_at = math.inf
 
     async def refused(self, error: KdmError) -> KdmError:
@@ -167,7 +169,7 @@ class Batch:
 
     async def _write(self, item: Planned) -> tuple[ItemResult, Scaled | None]:
         """Write one item, unless the batch is over. Returns what to wait for, where something was written."""
-        if why := self._over():
+        if why := self._over() or self._silent.get(item.ref.namespace, ""):
             return self._not_tried(item, why), None
         try:
             scaled, warnings = await self._do(item)
@@ -229,14 +231,19 @@ class Batch:
 
     def _failure(self, item: Planned, error: Exception) -> ItemResult:
         general = not isinstance(error, KdmError) or (
-            isinstance(error, Unavailable) and not isinstance(error, Contended)
+            isinstance(error, Unavailable) and not isinstance(error, Contended) and not error.of_one
         )
         if self._dry_run and general and isinstance(error, KdmError):
             self._failed = self._failed or str(error)
             return _not_asked(item, str(error))
+        shown = str(error) if isinstance(error, KdmError) else "internal error"
+        why = f"'{item.ref}' failed before: {shown}"
+        if self._plan.on_error is OnError.CONTINUE and isinstance(error, ClusterTimeout):
+            # A webhook of one namespace may hang: the others get their turn. In a second one it is the cluster.
+            self._silent.setdefault(item.ref.namespace, why)
+            general = len(self._silent) > 1
         if general or (self._plan.on_error is OnError.ABORT and not self._dry_run):
-            shown = str(error) if isinstance(error, KdmError) else "internal error"
-            self._failed = self._failed or f"'{item.ref}' failed before: {shown}"
+            self._failed = self._failed or why
         return ItemResult(item, ItemOutcome.FAILED, error)
 
     def _not_tried(self, item: Planned, why: str) -> ItemResult:
