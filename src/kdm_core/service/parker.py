@@ -21,7 +21,7 @@ from kdm_core.errors import (
 from kdm_core.model import DeploymentRef, Verb
 from kdm_core.names import check_replicas
 from kdm_core.parked import Parked
-from kdm_core.parking import Parking, check_park_id
+from kdm_core.parking import Parking, check_may_return, check_park_id
 from kdm_core.ports import DeploymentReader
 from kdm_core.scaling import SetTo, check_reason, stored_instead
 from kdm_core.service.owning import note
@@ -96,6 +96,7 @@ class Parker(Rounds):
             await self._look_again(this)
             return None
         self._permission.check(held, Verb.SCALE, caller.identity, 0, reason=bool(attempt.why))
+        check_may_return(ref, current, self._max_replicas)
         note(self._permission, attempt, held, 0, caller.identity, override=this.asked.override)
         self._recorder.check()
         woken = ours if ours is not None and ours.woken == current else None  # it keeps the count that it had
