@@ -15,6 +15,12 @@ TRACKING_ID: Final = "argocd.argoproj.io/tracking-id"
 """Argo CD's annotation: ``<application>:<group>/<kind>:<namespace>/<name>`` (its manual, "Resource Tracking")."""
 TRACKING_ID_BYTES: Final = TRACKING_ID.encode()
 
+FLUX_RECONCILE: Final = "kustomize.toolkit.fluxcd.io/reconcile"
+FLUX_APPLIES: Final = "kustomize.toolkit.fluxcd.io/ssa"
+FLUX_BYTES: Final = b"kustomize.toolkit.fluxcd.io/"
+"""Annotations or labels by which a Kustomization leaves one object alone: kustomize-controller's manual, "Controlling
+the apply behavior of resources"."""
+
 _FLUX: Final = (
     ("kustomize.toolkit.fluxcd.io/name", "kustomize-controller", "Kustomization", OwnerType.KUSTOMIZATION),
     ("helm.toolkit.fluxcd.io/name", "helm-controller", "HelmRelease", OwnerType.HELM_RELEASE),
@@ -45,13 +51,15 @@ class Write(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What was found in a Deployment's metadata. The last two only where owners are looked for."""
+    """What was found in a Deployment's metadata. All but the first only where owners are looked for."""
 
     writes: tuple[Write, ...] = ()
     tracking_id: str = ""
     """The value of Argo CD's annotation."""
     controller: tuple[str, str] | None = None
     """Kind and name of the controlling owner reference."""
+    left_alone: bool = False
+    """Whether annotations tell Flux's Kustomization to leave it as it is."""
 
 
 NO_MARKS: Final = Marks()
@@ -60,6 +68,16 @@ NO_MARKS: Final = Marks()
 def named(name: str) -> str:
     """Return an owner's kind or name as it can be shown: the API server takes anything in an owner reference."""
     return name if len(name) <= MAX_OWNER_CHARS and name.isprintable() else plain(name, MAX_OWNER_CHARS)
+
+
+def left_alone(reconcile: str, applies: str) -> bool:
+    """Return whether Flux's Kustomization leaves an object as it is.
+
+    Args:
+        reconcile: The value of ``FLUX_RECONCILE``; "" where there is none.
+        applies: The value of ``FLUX_APPLIES``; "" where there is none.
+    """
+    return reconcile.lower() == "disabled" or applies.lower() in {"ignore", "ifnotpresent"}
 
 
 def time_of(seconds: int) -> int:
@@ -101,7 +119,10 @@ def owners(marks: Marks, labels: Mapping[str, str], namespace: str, name: str) -
             named_above |= _ARGO_MANAGERS
     for label, manager, kind, type_ in _FLUX:
         if label in labels:
-            holds = any(each.manager == manager for each in marks.writes)
+            holds = any(each.manager == manager for each in marks.writes) and not (
+                type_ is OwnerType.KUSTOMIZATION
+                and (marks.left_alone or left_alone(labels.get(FLUX_RECONCILE, ""), labels.get(FLUX_APPLIES, "")))
+            )
             found.append(Owner(kind, labels[label], type=type_, holds=holds))
             named_above.add(manager)
     appliers = dict.fromkeys([each.manager for each in marks.writes if _will_apply_again(each)])
