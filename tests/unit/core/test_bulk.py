@@ -23,6 +23,7 @@ from kdm_core import (
     BulkWait,
     CacheNotSynced,
     Caller,
+    ClusterUnreachable,
     DeploymentRef,
     DeploymentService,
     Effect,
@@ -294,7 +295,7 @@ class TestContinue:
         repository.fails = dict.fromkeys(refs[:20], "webhook")
         result = await DeploymentService(repository).scale_many(of_tier(SetTo(2), on_error=OnError.CONTINUE))
         assert Counter(outcomes(result).values()) == {"failed": 20, "done": 20}
-        assert all(each.error is not None and each.error.retryable for each in result.items[:20])
+        assert all(isinstance(each.error, ClusterUnreachable) for each in result.items[:20])
 
     @pytest.mark.parametrize("fault", ["lost before", "lost after"])
     async def test_a_namespace_whose_writes_are_not_answered_keeps_no_other_namespace_from_its_turn(

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kdm_adapters.memory.cluster import MemoryCluster
-from kdm_cli.client.api import Answer, Kdm
+from kdm_adapters.remote.client import Answer
+from kdm_cli.client.api import Kdm
 from kdm_cli.commands import writing
 from kdm_cli.exits import CommandError, Exit
 from kdm_core import DeploymentRef
