@@ -16,9 +16,9 @@ export class Side {
   #parts = null;
   #drawn = 0;
   #history = null; // what the server remembers; null where it does not, or not yet
-  #from = null; // what had the focus before
+  #back = null; // gives the focus back to what had it before
 
-  /** `parts` are the store, access, writes, `about()`, `plan(records, options)`, `close()` and `announce(text)`. */
+  /** `parts` are the store, access, writes, `about()`, `plan(records, options)`, `hold()`, `close()` and `announce(text)`. */
   constructor(element, parts) {
     this.#element = element;
     this.#with = parts;
@@ -27,7 +27,7 @@ export class Side {
   /** Show a Deployment by its key, "parked", or "" for nothing. */
   show(what) {
     if (what === this.#shown) return;
-    if (what && !this.#shown) this.#from = document.activeElement;
+    if (what && !this.#shown) this.#back = this.#with.hold();
     this.#shown = what;
     this.#parts = null;
     this.#history = null;
@@ -35,7 +35,7 @@ export class Side {
     document.body.toggleAttribute("data-side", Boolean(what));
     if (!what) {
       this.#element.replaceChildren();
-      if (this.#from?.isConnected) this.#from.focus({ preventScroll: true });
+      this.#back?.();
       return;
     }
     if (what === "parked") this.#parked();
@@ -78,6 +78,7 @@ export class Side {
 
   #build(record) {
     const p = (this.#parts = { uid: record.uid });
+    this.#history = null; // of another object by this name
     p.state = h("p", { class: "big" });
     p.outcome = h("p", { class: "outcome" });
     p.counts = Object.fromEntries(COUNTS.map((name) => [name, h("dd", { class: "num" })]));
@@ -103,15 +104,29 @@ export class Side {
       h("h3", {}, "Changes"), p.changes, p.since,
       h("h3", {}, "Labels"), p.labels);
     if (this.#with.about().features.history) this.#recall(record);
-    this.#with.access.load(record).catch(() => {});
+    this.#allowed(record);
+  }
+
+  async #allowed(record) {
+    const p = this.#parts;
+    if (p.asking) return;
+    p.asking = true;
+    try {
+      await this.#with.access.load(record);
+    } catch (problem) {
+      p.refused = plain(problem.message);
+    }
+    p.asking = false;
+    if (this.#parts === p) this.draw(true);
   }
 
   async #recall(record) {
     try {
       const found = await read(`${pathOf(record)}/history`, { limit: "20" });
-      if (this.#shown !== record.key) return;
+      if (this.#shown !== record.key || this.#parts?.uid !== record.uid) return;
       this.#history = { since: time(found.since), items: found.items, change: record.change?.at, desired: record.desired };
     } catch (problem) {
+      if (this.#shown !== record.key) return;
       this.#history = { since: 0, items: [], words: `The history cannot be read: ${plain(problem.message)}` };
     }
     this.draw(true);
@@ -136,9 +151,10 @@ export class Side {
     const owned = about().features.owners ? "Nobody that kdm can see." : "This kdm does not look at owners.";
     list(p.owners, record.owners.length ? record.owners.map((each) => [`${each.name}: ${effectOf(each)}`, each.remedy && `To decide it there, ${each.remedy}`].filter(Boolean).map((text) => plain(text, 400)).join(". ")) : [owned]);
     const { parked } = record;
-    say(p.parked, parked ? `Parked at ${count(parked.replicas)}, ${ago(parked.at, now)} by ${plain(parked.by, 80)}${parked.reason ? `: ${plain(parked.reason, 300)}` : ""}` : "");
+    say(p.parked, parked ? `Parked at ${count(parked.replicas)}, ${ago(parked.at)} by ${plain(parked.by, 80)}${parked.reason ? `: ${plain(parked.reason, 300)}` : ""}` : "");
     const known = access.of(record);
-    say(p.access, known ? boundsOf(known.bounds) : "Asking …");
+    if (!known && !p.refused) this.#allowed(record);
+    say(p.access, known ? boundsOf(known.bounds) : p.refused ?? "Asking …");
     say(p.labels, plain(record.labels || "none", 10_000));
     this.#changes(record, series);
   }
@@ -165,20 +181,28 @@ export class Side {
   #change(record, each, index) {
     const who = plain(each.actor || each.manager || "somebody", 80);
     const why = each.reason ? `: ${plain(each.reason, 10_000)}` : "";
-    const undoes = index === 0 && each.previous !== null && each.desired === record.desired && each.previous !== each.desired;
+    const ours = !each.uid || each.uid === record.uid; // not what was done to another object by this name
+    const undoes = index === 0 && ours && each.previous !== null && each.desired === record.desired && each.previous !== each.desired;
     return h("li", {}, h("span", { class: "num" }, `${each.previous === null ? "?" : count(each.previous)} → ${count(each.desired)}`),
       h("bdi", { class: "wrap" }, `${moment(time(each.at))} · ${who}${why}`),
       undoes ? button("Undo", () => this.#undo(record, each), { "aria-keyshortcuts": "u" }) : null);
   }
 
-  #undo(record, change) {
+  #undo({ key }, change) {
+    const { store, writes, announce } = this.#with;
+    const record = store.records.get(key);
+    const entry = writes.of(key);
+    if (!record || record.desired === change.previous || (entry?.busy && entry.target === change.previous)) return; // it is under way, or done
+    if (record.desired !== change.desired) return announce(`${key}: not written: somebody made it ${count(record.desired)} meanwhile`);
     if (change.previous === 0) this.#with.plan([record], { change: "replicas", amount: 0 });
     else this.#with.writes.send(record, change.desired, change.previous, { reason: "undo" });
   }
 
   /** Take the newest change of the Deployment that is shown back. */
   undo() {
-    this.#parts?.changes?.querySelector("button")?.click();
+    const found = this.#parts?.changes?.querySelector("button");
+    if (found) found.click();
+    else this.#with.announce(this.#parts?.changes ? "There is no change here to take back." : "Open a Deployment first: undo takes back its newest change.");
   }
 
   /** The record of what is listed as parked; what is listed, where the stream has not shown it. */
@@ -187,10 +211,12 @@ export class Side {
     return this.#with.store.records.get(key) ?? { ...item, key, desired: 0, owners: [] };
   }
 
+  #round = 0; // of readings: an older one than the last is not shown
   #counted = 0; // how many were parked when the batches were read
 
   async #parked() {
     this.#counted = this.#with.store.counts.parked;
+    const round = (this.#round += 1);
     const inside = this.#element.contains(document.activeElement);
     const say_ = h("p", { role: "status" }, "Reading what is parked …");
     this.#frame(["Parked batches"], say_);
@@ -206,7 +232,7 @@ export class Side {
       say(say_, plain(problem.message));
       return;
     }
-    if (this.#shown !== "parked") return;
+    if (this.#shown !== "parked" || round !== this.#round) return;
     say(say_, found.batches.length ? `${many(found.batches.length, "batch").replace(/batchs$/, "batches")}, newest first.` : "Nothing is parked. Select Deployments and choose Park to remember their counts and go to zero.");
     const bulk = this.#with.about().features.bulk ? "" : "This kdm does not change several at once.";
     this.#element.append(h("ul", { class: "batches" }, ...found.batches.reverse().map((batch) => {
