@@ -59,7 +59,7 @@ def largest(cluster: MemoryCluster) -> None:
 @pytest.mark.parametrize("width", [360, 1360])
 async def test_the_largest_counts_are_not_cut(open_page: Callable[..., Any], width: int) -> None:
     page = (await open_page(fill=largest, settle=False, width=width)).page
-    for key, short, exact in (("most", "2.147B", "2,147,483,647"), ("hundred-thousand", "123.5K", "123,456")):
+    for key, short, exact in (("most", "2.15B", "2,147,483,647"), ("hundred-thousand", "123K", "123,456")):
         want = row(page, f"shop/{key}").locator(".want")
         await expect(want).to_have_text(short)
         await expect(want).to_have_attribute("title", exact)
@@ -139,13 +139,13 @@ async def test_a_tab_that_nobody_sees_leaves_its_connection_to_the_others_and_go
     await expect(row(page, "shop/api").locator(".want")).to_have_text("7")
     async with page.expect_event("requestfailed", lambda request: "watch" in request.url):
         await page.evaluate("become('hidden')")
-    await expect(page.locator("#health")).to_have_text("connecting")
+    await expect(page.locator("#health")).to_have_text(re.compile("^connecting"))
     world.cluster.scale(ref("shop/checkout"), 9)
     async with page.expect_request("**/api/v2/deployments?watch=true") as again:
         await page.evaluate("become('visible')")
     assert (await again.value).headers["last-event-id"]
     await expect(row(page, "shop/checkout").locator(".want")).to_have_text("9")
-    await expect(page.locator("#health")).to_have_text("live")
+    await expect(page.locator("#health")).to_have_text(re.compile("^live"))
     await expect(page.locator(".picked")).to_have_text("1 selected")
 
 

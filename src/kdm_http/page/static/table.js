@@ -6,7 +6,7 @@ import { availableOf, brief, changeOf, count, effectOf, ownerOf, plain, stateOf 
 const MARGIN = 6; // rows that exist beyond each edge of the window
 const HOLD_MS = 4000; // for so long after the last movement over the table no row moves
 const ORDER_MS = 250;
-const SLIP_MS = 700; // after a dialog is gone, the second click of a double click is not for the row that was under it
+const SLIP_MS = 500; // after a press in a dialog that is gone by it: the second of a double click is not for the row below
 
 export const COLUMNS = [
   ["name", "Deployment"], ["desired", "Desired"], ["available", "Available"], ["state", "State"],
@@ -53,7 +53,7 @@ export class Table {
   #seen = -1; // the store's version that the order follows from
   #ordered = 0; // when it was made
   #whole = false; // whether the store was complete then
-  #closed = 0; // when a dialog was closed last
+  #pressed = 0; // when something in a dialog was pressed last
   #index = 0; // the index of the row that the keyboard is at, or was before it went
   #home = ""; // the key of the row that Tab leads to
   #touched = 0; // when somebody last moved over the table, or used its keys
@@ -69,7 +69,7 @@ export class Table {
     for (const event of ["pointermove", "pointerdown", "keydown"]) body.addEventListener(event, touch, { passive: true });
     body.addEventListener("pointerleave", () => { this.#touched = 0; });
     body.addEventListener("click", (event) => this.#click(event));
-    byId("dialog").addEventListener("close", () => { this.#closed = Date.now(); });
+    byId("dialog").addEventListener("click", () => { this.#pressed = Date.now(); });
     body.addEventListener("focusin", (event) => this.#focus(event.target.closest(".row")));
     this.#narrow.addEventListener("change", () => this.#measure());
     this.#measure();
@@ -254,7 +254,7 @@ export class Table {
   #click(event) {
     const what = event.target.closest("[data-do]");
     const element = event.target.closest(".row");
-    if (!what || !element || (event.detail > 1 && Date.now() - this.#closed < SLIP_MS)) return;
+    if (!what || !element || (event.detail > 1 && Date.now() - this.#pressed < SLIP_MS)) return;
     const { record } = element;
     const name = what.dataset.do;
     if (name === "pick") this.pick(record, what.checked);

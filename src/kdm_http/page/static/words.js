@@ -20,8 +20,8 @@ const joins = (text, at) => /\p{Extended_Pictographic}[\ufe0f\u{1f3fb}-\u{1f3ff}
 const number = new Intl.NumberFormat("en");
 export const count = (value) => number.format(value);
 
-const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
-/** A count where there is little room: 2.147B; the exact one is never further than the pointer. */
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+/** A count where there is little room: 2.15B; the exact one is never further than the pointer. */
 export const brief = (value) => (value < 100_000 ? number : compact).format(value);
 export const many = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 
