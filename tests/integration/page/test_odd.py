@@ -15,6 +15,7 @@ from kdm_core import DeploymentRef, LastChange
 from kdm_core.labels import Labels
 from kdm_core.parked import Parked
 
+from .test_looks import _judged
 from .test_once import _before
 from .test_table import many, row
 from .world import ref
@@ -215,9 +216,20 @@ async def test_parked_batches_that_change_while_they_are_read_are_listed_once(op
     await expect(side.locator("ul")).to_have_count(1)
 
 
-async def test_marks_and_bars_are_seen_where_the_system_chooses_the_colours(open_page: Callable[..., Any]) -> None:
+async def test_marks_and_bars_are_seen_where_the_system_chooses_the_colours(
+    open_page: Callable[..., Any], axe: str
+) -> None:
     page = (await open_page()).page
     await page.emulate_media(forced_colors="active")
+    await page.evaluate(axe)
+    await page.route("**/replicas", lambda route: route.fulfill(status=503, body='{"detail": "x", "written": false}'))
+    await page.get_by_role("button", name="One more: shop/api").click()
+    await expect(row(page, "shop/api").get_by_role("button", name="Dismiss")).to_be_visible()
+    assert await _judged(page) == []
+    await page.get_by_role("button", name="Set the count of shop/checkout").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("The policy allows")
+    assert await _judged(page) == []
+    await page.keyboard.press("Escape")
     here = row(page, "shop/checkout")
     ground = "e => getComputedStyle(e).backgroundColor"
     canvas = await page.locator("body").evaluate(ground)

@@ -278,11 +278,13 @@ export class Plan {
       return;
     }
     if (mine()) this.#dialog.close();
+    const written = done.filter((each) => !each.error && each.from !== each.to && store.records.has(`${each.namespace}/${each.name}`));
+    const batch = written.length > 1 ? { of: written.length, outcomes: [] } : null;
     for (const item of done) {
       const record = store.records.get(`${item.namespace}/${item.name}`);
       if (!record) continue;
       if (item.error) writes.refuse(record, item.error);
-      else if (item.from !== item.to) writes.adopt(record, { from: item.from, to: item.to, uid: item.uid, version: item.resourceVersion });
+      else if (item.from !== item.to) writes.adopt(record, { from: item.from, to: item.to, uid: item.uid, version: item.resourceVersion, batch });
     }
     const failed = done.filter((each) => each.error).length;
     announce(`${VERBS[change]}: ${many(done.length - failed, "Deployment")} written${failed ? `, ${count(failed)} failed` : ""}`);

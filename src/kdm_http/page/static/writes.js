@@ -1,7 +1,7 @@
 // Writes from rows: several presses become one request, and each is followed to an outcome that is said once.
 
 import { pathOf, read, write } from "./api.js";
-import { allows, boundsOf, count, outcomeOf, plain } from "./words.js";
+import { allows, boundsOf, count, many, outcomeOf, plain } from "./words.js";
 
 const PAUSE_MS = 500; // after the last press, before it is sent
 const SHOWN_MS = 8000; // how long a row says that all went well
@@ -56,8 +56,8 @@ export class Writes {
       entry.next = wanted; // from what is being written, once it is
       return this.#with.changed(record.key);
     }
-    const unseen = entry?.phase === "following" && record.desired === entry.base; // what was written, the stream has yet to show
-    const base = open ? open.base : unseen ? entry.target : record.desired;
+    // What was written is what the row shows until its outcome is there, whatever the stream has shown by now.
+    const base = open ? open.base : entry?.phase === "following" ? entry.target : record.desired;
     if (wanted === base) return this.forget(record.key);
     const words = `${count(base)} → ${count(wanted)} …`;
     const next = { phase: "open", base, target: wanted, words, mood: "warn", busy: true };
@@ -130,20 +130,23 @@ export class Writes {
     return entry;
   }
 
-  /** Follow a count that is written. */
-  adopt(record, { from, to, uid, version }) {
+  /** Follow a count that is written. What comes of the members of a `batch`, of `{of, outcomes}`, is said together. */
+  adopt(record, { from, to, uid, version, batch = null }) {
     const change = `${count(from)} → ${count(to)}`;
-    const entry = { phase: "following", base: from, target: to, mood: "warn", busy: true, change, words: `${change}, settling` };
+    const entry = { phase: "following", target: to, mood: "warn", busy: true, change, words: `${change}, settling` };
     this.#set(record.key, entry);
     const query = version ? { uid, resourceVersion: version, replicas: String(to) } : {};
-    this.#queue.push({ record, entry, query, until: Date.now() + FOLLOWED_MS });
+    this.#queue.push({ record, entry, query, batch, until: Date.now() + FOLLOWED_MS });
     this.#next();
   }
 
   #next() {
     while (this.#waiting < WAITS && this.#queue.length) {
       const follow = this.#queue.shift();
-      if (this.#entries.get(follow.record.key) !== follow.entry) continue; // another write came after it
+      if (this.#entries.get(follow.record.key) !== follow.entry) {
+        this.#tell(follow, "superseded"); // another write came after it
+        continue;
+      }
       this.#waiting += 1;
       this.#wait(follow).finally(() => {
         this.#waiting -= 1;
@@ -163,7 +166,7 @@ export class Writes {
       else if (problem.status !== 0 && problem.status !== 429 && problem.status < 500) rollout = { outcome: "unknown", final: true, message: problem.message };
       else await new Promise((resolve) => setTimeout(resolve, 1000));
     }
-    if (this.#entries.get(record.key) !== entry) return;
+    if (this.#entries.get(record.key) !== entry) return this.#tell(follow, "superseded");
     if ((!rollout || OPEN.has(rollout.outcome)) && !rollout?.final && Date.now() < follow.until) {
       this.#queue.push(follow);
       return;
@@ -171,7 +174,19 @@ export class Writes {
     const now = this.#with.store.records.get(record.key);
     const [said, mood] = outcomeOf(rollout ?? { outcome: "unknown", message: "kdm did not answer" }, now);
     this.#set(record.key, this.#over(record.key, `${entry.change}, ${said}`, mood));
-    this.#with.announce(`${record.key}: ${entry.change}, ${said}`);
+    this.#tell(follow, rollout?.outcome ?? "unknown", `${record.key}: ${entry.change}, ${said}`);
+  }
+
+  #tell({ batch }, outcome, words = "") {
+    const { announce } = this.#with;
+    if (!batch) {
+      if (words) announce(words);
+      return;
+    }
+    batch.outcomes.push(outcome);
+    if (batch.outcomes.length < batch.of) return;
+    const said = [...new Set(batch.outcomes)].map((each) => `${count(batch.outcomes.filter((one) => one === each).length)} ${each}`);
+    announce(`Of ${many(batch.of, "Deployment")}: ${said.join(", ")}`);
   }
 
   #set(key, entry) {
