@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -158,7 +159,9 @@ async def test_a_press_is_kept_when_the_row_forgets_that_the_one_before_went_wel
     page, world = opened.page, opened.world
     await more(page, "shop/checkout").click()
     await expect(status(page)).to_contain_text("5 → 6, done")
-    await page.evaluate("document.querySelector('[aria-label=\"One more: shop/checkout\"]').click(); late.forEach(each => each());")
+    await page.evaluate(
+        "document.querySelector('[aria-label=\"One more: shop/checkout\"]').click(); late.forEach(each => each());"
+    )
     await expect(status(page)).to_contain_text("6 → 7, done")
     assert world.find("shop/checkout").replicas.desired == 7
 
@@ -222,7 +225,7 @@ async def test_the_changes_of_a_deployment_that_was_deleted_are_not_undone_on_a_
 
 
 ANSWERS = {
-    "write-conflict": (409, {"detail": "x", "written": False, "current": {"replicas": 9}}, "not written: somebody made it 9"),
+    "write-conflict": (409, {"written": False, "current": {"replicas": 9}}, "not written: somebody made it 9"),
     "precondition": (412, {"detail": "it is another one", "written": False}, "not written: it is another one"),
     "precondition-required": (428, {"detail": "say which", "written": False}, "not written: say which"),
     "too-many": (429, {"detail": "too many requests", "written": False}, "not written: too many requests"),
@@ -266,9 +269,7 @@ async def test_an_answer_that_breaks_off_is_no_answer(open_page: Callable[..., A
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-async def test_what_went_wrong_is_read_and_dismissed_with_a_pointer(
-    open_page: Callable[..., Any], width: int
-) -> None:
+async def test_what_went_wrong_is_read_and_dismissed_with_a_pointer(open_page: Callable[..., Any], width: int) -> None:
     opened = await open_page(width=width)
     page = opened.page
     text = json.dumps({"code": "busy", "status": 503, "detail": "no cluster " * 20, "written": False})
@@ -276,10 +277,26 @@ async def test_what_went_wrong_is_read_and_dismissed_with_a_pointer(
     await more(page, "shop/checkout").click()
     here = row(page, "shop/checkout")
     await expect(here).to_contain_text("not written")
-    dismiss = here.get_by_role("button", name="Dismiss")
+    dismiss = here.get_by_role("button", name=re.compile("^Dismiss"))
     inside, whole = await dismiss.bounding_box(), await here.locator(".c-state").bounding_box()
     assert inside["x"] + inside["width"] <= whole["x"] + whole["width"]
     await dismiss.click()
+    await expect(here).to_contain_text("settled")
+
+
+async def test_a_refusal_that_can_be_answered_leads_to_the_plan_of_what_was_asked_for(
+    open_page: Callable[..., Any],
+) -> None:
+    opened = await open_page()
+    page = opened.page
+    text = json.dumps({"code": "reason-required", "status": 403, "detail": "a reason is needed", "written": False})
+    await page.route("**/replicas", lambda route: route.fulfill(status=403, body=text))
+    await more(page, "shop/checkout").click(click_count=2)
+    here = row(page, "shop/checkout")
+    await here.get_by_role("button", name="Look …").click()
+    dialog = page.get_by_role("dialog", name="Scale shop/checkout")
+    await expect(dialog.get_by_label("Amount")).to_have_value("7")
+    await page.keyboard.press("Escape")
     await expect(here).to_contain_text("settled")
 
 

@@ -51,7 +51,9 @@ async def test_what_came_of_several_is_said_once(open_page: Callable[..., Any]) 
     await page.keyboard.press("s")
     dialog = page.get_by_role("dialog")
     await dialog.get_by_label("Change by").check()
-    await dialog.get_by_role("button", name="Scale 40 Deployments").click()
+    go = dialog.get_by_role("button", name="Scale 40 Deployments")
+    await expect(go).to_have_attribute("aria-disabled", "false")
+    await go.click()
     await expect(status(page)).to_have_text("Of 40 Deployments: 40 done")
     assert await page.evaluate("said") == ["Scale: 40 Deployments written", "Of 40 Deployments: 40 done"]
 
@@ -69,6 +71,7 @@ async def test_what_changed_since_the_plan_is_planned_again(open_page: Callable[
     await dialog.get_by_role("button", name="Scale 2 Deployments").click()
     await expect(dialog.get_by_role("row", name="shop / checkout")).to_contain_text("9→11")
     await expect(status(page)).to_contain_text("Something changed meanwhile")
+    await expect(dialog.locator(".said")).to_contain_text("Something changed meanwhile")
     assert world.find("payments/api").replicas.desired == 4
     await dialog.get_by_role("button", name="Scale 2 Deployments").click()
     await expect(row(page, "shop/checkout")).to_contain_text("9 → 11, done")

@@ -240,7 +240,7 @@ byId("retry").addEventListener("click", () => tryNow());
 setInterval(drawHealth, 1000);
 
 const refusals = {
-  401: "This browser is not let in. With `kdm ui`: start it again, and open the address that it prints.",
+  401: "This browser is not let in. With kdm ui: start it again, and open the address that it prints.",
   403: "The policy lets you see no Deployment. Ask whoever runs this kdm for a grant.",
 };
 

@@ -98,7 +98,8 @@ export class Plan {
     }
   }
 
-  #ask(pause) {
+  #ask(pause, note = "") {
+    this.#note = note;
     clearTimeout(this.#timer);
     this.#round += 1;
     this.#parts.plan.setAttribute("aria-busy", "true");
@@ -203,7 +204,7 @@ export class Plan {
     p.plan.hidden = !items.length;
     const refused = items.filter((each) => each.error);
     const none = this.#plan && items.length && !refused.length && items.every((each) => each.from === each.to);
-    const words = this.#plan?.said ?? (refused.length ? `${count(refused.length)} of ${count(items.length)} refused: nothing can be written.` : none ? "That is how it is already." : "");
+    const words = this.#plan?.said ?? (refused.length ? `${count(refused.length)} of ${count(items.length)} refused: nothing can be written.` : none ? "That is how it is already." : this.#note);
     say(p.said, this.#plan ? words : "Asking what would happen …");
     this.#override(items, known);
     const down = items.filter((each) => each.to === 0 && each.from !== 0 && !each.error);
@@ -215,6 +216,7 @@ export class Plan {
   }
 
   #word = "";
+  #note = ""; // why the plan is shown again
 
   #override(items, known) {
     const p = this.#parts;
@@ -273,7 +275,7 @@ export class Plan {
       announce(words);
       if (!mine()) return;
       say(this.#parts.said, words);
-      if (changed) this.#ask(0);
+      if (changed) this.#ask(0, words);
       else this.#judge();
       return;
     }

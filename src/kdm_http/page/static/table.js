@@ -233,6 +233,8 @@ export class Table {
     mark(element, "data-busy", entry?.busy ? "true" : null);
     cells.act.hidden = !entry?.act;
     say(cells.act, entry?.act?.[0] ?? "");
+    mark(cells.act, "aria-label", entry?.act?.[2] ?? null);
+    mark(cells.act, "title", entry?.act?.[2] ? "Dismiss" : null);
     const [owner] = record.owners;
     say(cells.owner, owner ? plain(ownerOf(owner), 60) + (record.owners.length > 1 ? ` +${record.owners.length - 1}` : "") : "");
     mark(cells.owner, "title", owner ? record.owners.map(effectOf).map((each) => plain(each)).join("; ") : null);

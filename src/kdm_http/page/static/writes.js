@@ -96,7 +96,7 @@ export class Writes {
       this.adopt(record, { from: base, to: wanted, uid: written.uid, version: written.resourceVersion });
     } catch (problem) {
       if (problem.status === 403) this.#with.access.forget(); // the policy is another one than it was
-      this.fail(record, problem);
+      this.fail(record, problem, wanted);
       return false;
     }
     if (entry.next !== undefined && entry.next !== wanted) this.send(record, wanted, entry.next);
@@ -104,15 +104,17 @@ export class Writes {
   }
 
   /** Say why nothing was written. */
-  fail(record, problem) {
+  fail(record, problem, asked) {
     const { announce, plan, store } = this.#with;
     store.own.delete(record.key);
     const words = refusalOf(problem);
     this.#set(record.key, this.#over(record.key, words, "bad"));
     announce(`${record.key}: ${words}`);
-    const asks = problem.code === "reason-required" || problem.code === "owner-conflict";
-    const entry = this.#entries.get(record.key);
-    if (asks) entry.act = ["Look at it …", () => plan([record], { change: "replicas", amount: record.desired })];
+    if (problem.code !== "reason-required" && problem.code !== "owner-conflict") return;
+    this.#entries.get(record.key).act = ["Look …", () => {
+      this.forget(record.key);
+      plan([store.records.get(record.key) ?? record], { change: "replicas", amount: asked });
+    }];
   }
 
   /** Say of a Deployment of several why it was not written. */
@@ -123,7 +125,7 @@ export class Writes {
 
   /** What came of a write. What went well goes by itself; the rest stays until it was seen. */
   #over(key, words, mood) {
-    const entry = { phase: "over", words, mood, act: ["Dismiss", () => this.forget(key)] };
+    const entry = { phase: "over", words, mood, act: ["×", () => this.forget(key), `Dismiss what ${key} says`] };
     if (mood !== "ok") return entry;
     entry.act = null;
     entry.timer = setTimeout(() => this.forget(key), SHOWN_MS);
