@@ -268,6 +268,27 @@ async def test_an_answer_that_breaks_off_is_no_answer(open_page: Callable[..., A
     assert world.find("shop/checkout").replicas.desired == 6
 
 
+async def test_a_write_whose_answer_is_lost_is_sent_again_and_done_once(open_page: Callable[..., Any]) -> None:
+    opened = await open_page()
+    page, world = opened.page, opened.world
+    lost: list[int] = []
+
+    async def lose(route: Any) -> None:
+        if lost:
+            await route.continue_()
+            return
+        lost.append((await route.fetch()).status)
+        world.cut()
+        await route.abort()
+
+    await page.route("**/replicas", lose)
+    await more(page, "shop/checkout").click()
+    await expect(row(page, "shop/checkout")).to_contain_text("5 → 6, done")
+    assert lost == [200]
+    assert [each["key"] for each in world.writes] == [world.writes[0]["key"]] * 2
+    assert world.find("shop/checkout").replicas.desired == 6
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 async def test_what_went_wrong_is_read_and_dismissed_with_a_pointer(open_page: Callable[..., Any], width: int) -> None:
     opened = await open_page(width=width)

@@ -180,7 +180,7 @@ function drawEmpty(rows, total) {
   const key = words.join();
   if (element.said === key || element.hidden) return;
   element.said = key;
-  if (refused) byId("table").before(element); // where it is seen, however many rows there are
+  if (Object.values(refusals).includes(refused)) byId("table").before(element); // somebody has to do something
   else byId("table").after(element);
   const clear = () => button("Show all", () => go({ q: "", ns: "", tile: "all" }));
   element.replaceChildren(...words.map((each) => (each === "clear" ? clear() : h("p", {}, each))));
@@ -266,7 +266,8 @@ follow({
     health.retryAt = retryAt;
     tryNow = again;
     if (problem?.status >= 400) {
-      refused = (refusals[problem.status] ?? "") || plain(problem.message, 400);
+      refused = refusals[problem.status] ?? `${plain(problem.message, 400)}.`;
+      announce(`Disconnected. ${refused} What is shown may be old.`);
       everything = true;
     }
     drawHealth();

@@ -158,7 +158,7 @@ export class Plan {
       const { body } = await this.#one(record, { dryRun: "All" });
       Object.assign(item, { to: body.replicas.desired, warnings: body.warnings });
     } catch (problem) {
-      if (problem.status === 0 || !problem.code) throw problem;
+      if (problem.status === 0 || problem.status >= 500 || !problem.code) throw problem; // that is no refusal
       Object.assign(item, { error: problem.body, owners: problem.body.owners ?? record.owners });
     }
     return { items: [item] };

@@ -6,6 +6,7 @@ import { button, h, say } from "./dom.js";
 import { ago, boundsOf, clock, count, effectOf, many, moment, plain, span, stateOf } from "./words.js";
 
 const EVERY_MS = 1000;
+const AGAIN_MS = 15_000; // after something could not be read, until it is asked for again
 const COUNTS = ["desired", "current", "updated", "ready", "available"];
 const time = (at) => (typeof at === "number" ? at : Date.parse(at));
 
@@ -109,14 +110,14 @@ export class Side {
 
   async #allowed(record) {
     const p = this.#parts;
-    if (p.asking) return;
-    p.asking = true;
+    if (Date.now() - (p.asked ?? 0) < AGAIN_MS) return;
+    p.asked = Date.now();
     try {
       await this.#with.access.load(record);
+      p.refused = "";
     } catch (problem) {
       p.refused = plain(problem.message);
     }
-    p.asking = false;
     if (this.#parts === p) this.draw(true);
   }
 
@@ -124,10 +125,10 @@ export class Side {
     try {
       const found = await read(`${pathOf(record)}/history`, { limit: "20" });
       if (this.#shown !== record.key || this.#parts?.uid !== record.uid) return;
-      this.#history = { since: time(found.since), items: found.items, change: record.change?.at, desired: record.desired };
+      this.#history = { since: time(found.since), items: found.items, desired: record.desired, read: Date.now() };
     } catch (problem) {
       if (this.#shown !== record.key) return;
-      this.#history = { since: 0, items: [], words: `The history cannot be read: ${plain(problem.message)}` };
+      this.#history = { since: 0, items: [], read: Date.now(), words: `The history cannot be read: ${plain(problem.message)}` };
     }
     this.draw(true);
   }
@@ -153,8 +154,8 @@ export class Side {
     const { parked } = record;
     say(p.parked, parked ? `Parked at ${count(parked.replicas)}, ${ago(parked.at)} by ${plain(parked.by, 80)}${parked.reason ? `: ${plain(parked.reason, 300)}` : ""}` : "");
     const known = access.of(record);
-    if (!known && !p.refused) this.#allowed(record);
-    say(p.access, known ? boundsOf(known.bounds) : p.refused ?? "Asking …");
+    if (!known) this.#allowed(record);
+    say(p.access, known ? boundsOf(known.bounds) : p.refused || "Asking …");
     say(p.labels, plain(record.labels || "none", 10_000));
     this.#changes(record, series);
   }
@@ -163,8 +164,9 @@ export class Side {
     const p = this.#parts;
     const { features } = this.#with.about();
     const past = this.#history;
-    if (past && past.desired !== record.desired && !past.again) {
-      past.again = true; // there is a change that it does not have yet
+    const due = past?.words ? AGAIN_MS : past?.desired !== record.desired ? EVERY_MS : Infinity; // then there is a change that it does not have yet
+    if (past && !past.again && Date.now() - past.read >= due) {
+      past.again = true;
       this.#recall(record);
     }
     const items = past?.items ?? series.changes;
