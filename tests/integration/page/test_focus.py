@@ -97,6 +97,20 @@ async def test_keys_change_no_deployment_that_the_list_does_not_show(open_page: 
     assert world.writes == []
 
 
+async def test_keys_in_the_panel_change_the_deployment_that_it_shows(open_page: Callable[..., Any]) -> None:
+    opened = await open_page("open=shop/checkout")
+    page, world = opened.page, opened.world
+    side = page.get_by_role("complementary", name="shop / checkout")
+    await expect(side).to_contain_text("The policy allows")
+    await page.get_by_role("button", name="shop/api: open").click()
+    await page.go_back()
+    await expect(side).to_be_visible()
+    await expect(side).to_be_focused()
+    await page.keyboard.press("+")
+    await expect(status(page)).to_contain_text("shop/checkout: 5 → 6, done")
+    assert [each["path"].split("/")[4] for each in world.writes] == ["checkout"]
+
+
 async def test_what_is_done_with_the_selected_keeps_the_focus(open_page: Callable[..., Any]) -> None:
     opened = await open_page()
     page, world = opened.page, opened.world

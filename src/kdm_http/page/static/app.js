@@ -293,8 +293,9 @@ const context = document.querySelector("meta[name=kdm-context]").content || loca
 say(byId("context"), plain(context, 80));
 document.title = `kdm · ${plain(context, 80)}`;
 
+/** Do something to the Deployment that has the focus: the one that is open, or the one of a row. */
 function here(act) {
-  const record = table.at();
+  const record = byId("side").contains(document.activeElement) ? store.records.get(state.open) : table.at();
   if (record) act(record);
   else announce("Choose a Deployment first: j and k go up and down the list.");
 }
