@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Mapping
+from email.utils import formatdate
 from html import escape
 from typing import Any, Final
 
@@ -35,9 +36,19 @@ _ASKED: Final = frozenset(
 """The request's header fields that are passed on. Origin and what the browser says of the page stay here."""
 
 _ANSWERED: Final = frozenset(
-    {"age", "allow", "cache-control", "content-type", "etag", "idempotency-replayed", "retry-after", "x-request-id"}
+    {
+        "age",
+        "allow",
+        "cache-control",
+        "content-type",
+        "date",
+        "etag",
+        "idempotency-replayed",
+        "retry-after",
+        "x-request-id",
+    }
 )
-"""The answer's header fields that are passed back."""
+"""The answer's header fields that are passed back. Date is kdm's: the page corrects ages by it."""
 
 _INERT: Final = {
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
@@ -212,6 +223,7 @@ def server_of(app: Loopback) -> Server:
             log_config=None,
             log_level="critical",  # an answer broken off and a browser gone are no news, and no traceback
             server_header=False,
+            date_header=False,  # see _start
             proxy_headers=False,
             timeout_graceful_shutdown=1,
         )
@@ -261,4 +273,5 @@ async def _answer(send: Send, status: int, fields: Mapping[bytes, bytes], body: 
 
 
 async def _start(send: Send, status: int, fields: Mapping[bytes, bytes]) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": list(fields.items())})
+    date = {} if b"date" in fields else {b"date": formatdate(usegmt=True).encode()}
+    await send({"type": "http.response.start", "status": status, "headers": list({**date, **fields}.items())})

@@ -73,6 +73,11 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.kind} '{self.name}'"
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it is an autoscaler, which keeps the count within its bounds."""
+        return self.type in {OwnerType.AUTOSCALER, OwnerType.SCALED_OBJECT}
+
     def effect(self, current: int, replicas: int) -> Effect | None:
         """Return what it does to a count.
 
@@ -85,7 +90,7 @@ class Owner:
         """
         match self.type:
             case OwnerType.AUTOSCALER | OwnerType.SCALED_OBJECT:
-                return self._bounded(current, replicas)
+                return self._within_bounds(current, replicas)
             case OwnerType.ARGO_CD | OwnerType.OPERATOR:
                 return Effect.MAY_CHANGE
         if not self.holds:
@@ -94,7 +99,7 @@ class Owner:
             return None
         return Effect.REVERTS if self.type is OwnerType.KUSTOMIZATION else Effect.RESETS_ON_APPLY
 
-    def _bounded(self, current: int, replicas: int) -> Effect:
+    def _within_bounds(self, current: int, replicas: int) -> Effect:
         smallest = DEFAULT_MIN if self.min is None else self.min
         if replicas == 0 and smallest > 0:
             if self.type is OwnerType.AUTOSCALER:

@@ -31,6 +31,24 @@ def check_park_id(park_id: str) -> str:
     return park_id
 
 
+def check_may_return(ref: DeploymentRef, replicas: int, maximum: int) -> None:
+    """Check that a count that is to be remembered may be written again: what cannot come back is not parked.
+
+    Args:
+        ref: The Deployment.
+        replicas: The count that it has.
+        maximum: The largest count.
+
+    Raises:
+        InvalidChange: It is larger.
+    """
+    if replicas > maximum:
+        raise InvalidChange(
+            f"Deployment '{ref}' has {replicas} replicas, and the largest count that may be set is {maximum}: "
+            "parked, it could not be restored"
+        )
+
+
 class ParkedState(enum.StrEnum):
     """How what is remembered of a Deployment compares with the Deployment."""
 

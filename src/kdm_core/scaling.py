@@ -72,11 +72,7 @@ class ScaleBy:
         """
         if type(self.delta) is not int or abs(self.delta) > MAX_REPLICAS:
             raise InvalidChange(f"delta: must be an integer from -{MAX_REPLICAS} to {MAX_REPLICAS}")
-        for name, value in (("min", self.min), ("max", self.max)):
-            if value is not None and (type(value) is not int or not 0 <= value <= MAX_REPLICAS):
-                raise InvalidChange(f"{name}: must be an integer from 0 to {MAX_REPLICAS}")
-        if self.min > self._top(maximum):
-            raise InvalidChange(f"min: {self.min} is greater than the largest count, which is {self._top(maximum)}")
+        _check_bounds(self.min, self.max, maximum)
 
     def result(self, ref: DeploymentRef, current: int | None, maximum: int) -> int:
         """Return the count after the change.
@@ -90,10 +86,7 @@ class ScaleBy:
             OutOfBounds: It lies outside the bounds, and ``on_bound`` is ``REJECT``.
         """
         before = current or 0
-        return _within(ref, before, before + self.delta, self.min, self._top(maximum), self.on_bound)
-
-    def _top(self, maximum: int) -> int:
-        return maximum if self.max is None else min(self.max, maximum)
+        return _within(ref, before, before + self.delta, self.min, _top(self.max, maximum), self.on_bound)
 
 
 MAX_FACTOR: Final = 1000
@@ -140,7 +133,7 @@ class ScaleTimes:
                 f"factor: must be a number greater than 0, at most {MAX_FACTOR}, with at most {MAX_FACTOR_DIGITS} "
                 f"decimal places{hint}"
             )
-        ScaleBy(0, self.min or 0, self.max).check(maximum)
+        _check_bounds(self.min or 0, self.max, maximum)
 
     def result(self, ref: DeploymentRef, current: int | None, maximum: int) -> int:
         """Return the count after the change.
@@ -158,8 +151,19 @@ class ScaleTimes:
         wanted = int(product.to_integral_value(ROUND_HALF_UP))
         if self.min is None and before:
             wanted = max(wanted, 1)
-        top = maximum if self.max is None else min(self.max, maximum)
-        return _within(ref, before, wanted, self.min or 0, top, self.on_bound)
+        return _within(ref, before, wanted, self.min or 0, _top(self.max, maximum), self.on_bound)
+
+
+def _check_bounds(low: int, high: int | None, maximum: int) -> None:
+    for name, value in (("min", low), ("max", high)):
+        if value is not None and (type(value) is not int or not 0 <= value <= MAX_REPLICAS):
+            raise InvalidChange(f"{name}: must be an integer from 0 to {MAX_REPLICAS}")
+    if low > (top := _top(high, maximum)):
+        raise InvalidChange(f"min: {low} is greater than the largest count, which is {top}")
+
+
+def _top(high: int | None, maximum: int) -> int:
+    return maximum if high is None else min(high, maximum)
 
 
 def _within(ref: DeploymentRef, before: int, wanted: int, low: int, top: int, on_bound: OnBound) -> int:
@@ -242,6 +246,19 @@ ANY: Final = Expect()
 """Nothing is expected."""
 
 
+def stored_instead(asked: int, stored: int, *, dry_run: bool = False) -> tuple[str, ...]:
+    """Return what to say where the cluster has stored another count than was asked for, as admission may; () else.
+
+    Args:
+        asked: The count that was sent.
+        stored: The count that the cluster answered with.
+        dry_run: Whether nothing was stored.
+    """
+    if asked == stored:
+        return ()
+    return (f"the cluster {'would store' if dry_run else 'stored'} {stored} replicas, where {asked} were asked for",)
+
+
 @frozen
 class Scaled:
     """What came of a write.
@@ -252,12 +269,14 @@ class Scaled:
             write replaced; else it is what was last known, or None where nothing was.
         dry_run: Whether nothing was stored.
         owners: What the Deployment's owners do to the count; () where nobody looks for them.
+        asked: The count that was sent; None where that is not known. Admission may have stored another one.
     """
 
     deployment: Deployment
     previous: int | None = None
     dry_run: bool = False
     owners: tuple[Judgement, ...] = ()
+    asked: int | None = None
 
     @property
     def replicas(self) -> int:
@@ -268,6 +287,12 @@ class Scaled:
     def changed(self) -> bool:
         """Whether that is another count than before, as far as that is known."""
         return self.previous != self.replicas
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What did not come out as asked, and what the owners do to the count, for a person."""
+        instead = () if self.asked is None else stored_instead(self.asked, self.replicas, dry_run=self.dry_run)
+        return (*instead, *(each.message for each in self.owners))
 
     @property
     def written(self) -> bool:

@@ -1,4 +1,4 @@
-"""Admission that refuses to scale: a real webhook, served here over TLS, and a real policy."""
+"""Admission that refuses to scale, or stores another count: a real webhook, served here over TLS, and real policies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiohttp import web
 from .controlplane.access import Cluster, KubectlFailed
 from .kdm_process import wait_until
 
-__all__ = ["Webhook", "policy", "webhook"]
+__all__ = ["Webhook", "mutation", "policy", "webhook"]
 
 TIMEOUT_S: Final = 1
 """How long the API server waits for the webhook, in seconds: the least it accepts."""
@@ -147,6 +147,45 @@ def policy(cluster: Cluster, namespace: str, deployment: str, validations: list[
     finally:
         cluster.kubectl("delete", "validatingadmissionpolicybinding", name)
         cluster.kubectl("delete", "validatingadmissionpolicy", name)
+
+
+@contextmanager
+def mutation(cluster: Cluster, namespace: str, deployment: str, stored: int) -> Iterator[None]:
+    """Have a MutatingAdmissionPolicy store one and the same count, whatever is written to a ``scale`` in a namespace.
+
+    Args:
+        cluster: Any.
+        namespace: The namespace.
+        deployment: Of a Deployment there, to see by whether the policy is in force.
+        stored: The count.
+    """
+    name = f"keep-{uuid4().hex[:6]}"
+    version = "admissionregistration.k8s.io/v1"
+    patch = {"expression": f'[JSONPatch{{op: "add", path: "/spec/replicas", value: {stored}}}]'}
+    spec = {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {"resourceRules": [_scales()], "namespaceSelector": _only(namespace)},
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": patch}],
+    }
+    kinds = (("MutatingAdmissionPolicy", spec), ("MutatingAdmissionPolicyBinding", {"policyName": name}))
+    for kind, content in kinds:
+        _apply(cluster, {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": content})
+
+    def tried() -> str:
+        return cluster.kubectl(
+            "patch", "deployment", deployment, f"--namespace={namespace}", "--subresource=scale", "--type=merge",
+            f'--patch={{"spec":{{"replicas":{_PROBE}}}}}', "--dry-run=server", "-o", "jsonpath={.spec.replicas}",
+        )  # fmt: skip
+
+    try:
+        wait_until(lambda: tried() != str(_PROBE))
+        yield
+        cluster.kubectl("delete", "mutatingadmissionpolicybinding", name)
+        wait_until(lambda: tried() == str(_PROBE))
+    finally:
+        cluster.kubectl("delete", "mutatingadmissionpolicybinding", name, "--ignore-not-found")
+        cluster.kubectl("delete", "mutatingadmissionpolicy", name)
 
 
 def _apply(cluster: Cluster, manifest: Mapping[str, Any]) -> None:

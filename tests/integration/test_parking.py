@@ -368,6 +368,8 @@ def test_what_one_kdm_parks_another_one_shows_without_asking_the_cluster(
     with shop.kdm() as one, shop.kdm() as two:
         for kdm in (one, two):
             kdm.wait_ready()
+            while ask(kdm, "GET", "/api/v2/parked").status_code != 200:
+                pass  # it has not read the ConfigMaps yet
         ask(one, "POST", shop.path("web", "park"), {"parkId": "night"})
         found: list[Any] = []
         with two.client() as client:

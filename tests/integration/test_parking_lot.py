@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,7 @@ from attrs import evolve
 
 from kdm_adapters.kubernetes import ClusterConfig
 from kdm_adapters.kubernetes.parking import ConfigMapParkingLot, shard_names
+from kdm_adapters.kubernetes.parking.config_maps import LABELS
 from kdm_adapters.kubernetes.parking.records import MAX_BYTES, encode, key_of, shard_of
 from kdm_core import CacheNotSynced, DeploymentRef, ParkingFull, ParkingLot, WriteForbidden, WriteInvalid
 from kdm_core.testing.parking import RECORD, WEB, ParkingHarness, ParkingLotContract, until_listed
@@ -117,6 +119,32 @@ async def test_a_config_map_that_somebody_deletes_is_made_again(harness: ConfigM
     await until_listed(harness.lot, {})
     assert await harness.lot.swap(WEB, None, RECORD)
     assert await harness.lot.read(WEB) == RECORD
+
+
+async def test_a_config_map_that_has_lost_its_labels_is_found_and_gets_them_back(
+    harness: ConfigMapHarness,
+) -> None:
+    """To a watch by labels it is gone, but nothing parked in it is: it must come back in the morning."""
+    name, strip = shard_of("shop"), [f"{each}-" for each in LABELS]
+    await harness.lot.swap(WEB, None, RECORD)
+    await until_listed(harness.lot, {WEB: RECORD})
+
+    harness.kubectl("label", "configmap", name, *strip)
+    await labelled(harness, name)
+    assert dict(harness.lot.list()) == {WEB: RECORD}
+
+    await harness.lot.__aexit__(None, None, None)  # it is stripped while no kdm runs
+    harness.kubectl("label", "configmap", name, *strip)
+    async with harness.another() as another:
+        await until_listed(another, {WEB: RECORD})
+        await labelled(harness, name)
+
+
+async def labelled(harness: ConfigMapHarness, name: str) -> None:
+    """Wait until a ConfigMap has its labels."""
+    async with asyncio.timeout(30):
+        while json.loads(harness.kubectl("get", "configmap", name, "-o", "json"))["metadata"].get("labels") != LABELS:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.05)
 
 
 async def test_without_the_namespace_it_says_so(control_plane: ControlPlane) -> None:

@@ -17,19 +17,22 @@ import pytest
 from kdm_adapters.kubernetes import ClusterConfig, KubernetesDeploymentRepository
 from kdm_adapters.kubernetes.api.errors import write_error
 from kdm_adapters.kubernetes.wire.readers import JSON, PROTOBUF, failure
+from kdm_adapters.memory.parking import MemoryParkingLot
 from kdm_core import (
     CacheNotSynced,
     ClusterUnreachable,
     ClusterUnrecognized,
     DeploymentNotFound,
     DeploymentRef,
+    DeploymentService,
     KdmError,
+    SetTo,
     WriteConflict,
     WriteForbidden,
     WriteInvalid,
 )
 
-from .admission import policy, webhook
+from .admission import mutation, policy, webhook
 from .api_gateway import ApiGateway, administrator, page
 from .controlplane.access import Cluster, KubectlFailed
 from .controlplane.cluster import ControlPlane
@@ -156,11 +159,31 @@ async def test_a_webhook_that_fails_is_no_refusal_and_nothing_is_written(
                 hook.fails(code, "oh no")
             error = await refused(repository, ref, 3)
             assert type(error) is ClusterUnreachable, error
+            assert error.of_one, "another Deployment may have no such webhook"
             assert f'failed calling webhook "{hook.name}"' in str(error)
             assert words in str(error)
         hook.answers = dict
         stored = control_plane.kubectl("get", "deployment", "web", "-n", shop, "-o", "jsonpath={.spec.replicas}")
         assert stored == "1"
+
+
+async def test_admission_that_stores_another_count_loses_none_that_is_parked(
+    control_plane: ControlPlane, shop: str
+) -> None:
+    ref = DeploymentRef(shop, "web")
+    async with repository_as(control_plane.kubeconfig, shop) as repository, MemoryParkingLot() as lot:
+        service = DeploymentService(repository, parking=lot)
+        await service.set_replicas(ref, SetTo(3))
+        with mutation(control_plane, shop, "web", 1):
+            parked = await service.park(ref)
+            assert (parked.replicas, parked.warnings) == (1, ("the cluster stored 1 replicas, where 0 were asked for",))
+        assert (await service.restore(ref)).replicas == 3
+
+        await service.park(ref)
+        undone = pytest.raises(WriteInvalid, match=r"kept .* at 0 replicas, where 3 were asked for")
+        with mutation(control_plane, shop, "web", 0), undone:
+            await service.restore(ref)
+        assert (await service.restore(ref)).replicas == 3
 
 
 async def test_the_authorizers_refusal_names_the_user_and_its_reason(control_plane: ControlPlane, shop: str) -> None:

@@ -61,6 +61,7 @@ class MemoryCluster:
         self._controllers = None if pace is None else Controllers(pace, call_later, self._take_step)
         self._quotas: dict[str, int] = {}
         self._broken: set[DeploymentRef] = set()
+        self._stored: Callable[[int], int] = int
 
     def create(
         self,
@@ -117,6 +118,7 @@ class MemoryCluster:
     def would_scale(self, ref: DeploymentRef, replicas: int, *, manager: str = CLIENT) -> Deployment:
         """Return what ``scale`` would make of a Deployment, without doing it."""
         held = self.deployments[ref]
+        replicas = self._stored(replicas)
         if held.replicas.desired == replicas:
             return held
         return evolve(
@@ -126,6 +128,14 @@ class MemoryCluster:
             last_change=LastChange(int(self._clock()), manager),
             owners=released(held.owners),
         )
+
+    def admit(self, stored: Callable[[int], int]) -> None:
+        """Have an admission webhook change the counts that are written from now on.
+
+        Args:
+            stored: Returns the count that is stored in place of one that is written.
+        """
+        self._stored = stored
 
     def relabel(self, ref: DeploymentRef, labels: Mapping[str, str]) -> Deployment:
         """Replace the labels: a change that is none of the spec. The same labels again change nothing."""

@@ -276,6 +276,8 @@ class Client:
             return False
         if not self._met:  # a wrong address is not tried again
             return False
+        if isinstance(error, ClusterUnrecognized) and problem is not None and problem.status < 500:
+            return False  # a portal or a proxy that lets nobody through; one whose kdm is gone answers with 5xx
         return error.written is False or method in SAFE or (error.written is None and "idempotency-key" in sent)
 
     def _target(self, path: str, query: Mapping[str, str] | None) -> str:

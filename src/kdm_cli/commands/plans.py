@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from kdm_cli.client.api import Kdm
 from kdm_cli.client.failures import exit_of, sentence
 from kdm_cli.client.mirror import target_of
-from kdm_cli.commands import options, waiting
+from kdm_cli.commands import options, portions, waiting
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.output import formats
 from kdm_cli.output.text import Layout, coloured, printable, warn
@@ -61,7 +61,7 @@ def in_bulk(kdm: Kdm, body: Mapping[str, Any], how: How) -> int:
     if how.goes_on:
         body = {**body, "onError": "continue"}
         if how.yes and not how.dry_run:
-            return _report(kdm.scale(body).body, how, kdm)
+            return _report(portions.scale(kdm, body, lambda done: _report(done, how, kdm)), how, kdm)
     planned = kdm.scale(body, dry_run=True)
     plan: Body = planned.body
     items: list[Body] = plan["items"]

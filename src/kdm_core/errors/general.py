@@ -254,12 +254,17 @@ class WriteInvalid(WriteRejected):
 
 
 class Unavailable(KdmError):
-    """It cannot be answered now, and may be later. ``retry_after_s`` says when to try again, in seconds."""
+    """It cannot be answered now, and may be later. ``retry_after_s`` says when to try again, in seconds.
+
+    Attributes:
+        of_one: Whether it is about one Deployment, so that a write of another one may well succeed meanwhile.
+    """
 
     code = "unavailable"
     retryable = True
 
     retry_after_s: int = 1
+    of_one: bool = False
 
 
 class CacheNotSynced(Unavailable):

@@ -14,6 +14,7 @@ from kdm_core.bulk_progress import BulkProgress, BulkResult, BulkWait, Halt, Ite
 from kdm_core.errors import (
     AuditUnavailable,
     ChangedSinceParked,
+    ClusterTimeout,
     Contended,
     DeploymentNotFound,
     KdmError,
@@ -25,7 +26,7 @@ from kdm_core.errors import (
 from kdm_core.model import Caller, DeploymentRef
 from kdm_core.ports import ServiceInstrument
 from kdm_core.rollout import RolloutOutcome, RolloutResult, Target, WaitFor
-from kdm_core.scaling import Scaled, SetTo
+from kdm_core.scaling import Scaled, SetTo, stored_instead
 from kdm_core.service.parker import Parker
 from kdm_core.service.parking_rounds import Asked
 from kdm_core.service.recording import Recorder
@@ -111,6 +112,7 @@ class Batch:
         self._dry_run = dry_run
         self._results: dict[DeploymentRef, ItemResult] = {}
         self._failed = ""
+        self._silent: dict[str, str] = {}
         self._ends_at = math.inf
 
     async def refused(self, error: KdmError) -> KdmError:
@@ -167,7 +169,7 @@ class Batch:
 
     async def _write(self, item: Planned) -> tuple[ItemResult, Scaled | None]:
         """Write one item, unless the batch is over. Returns what to wait for, where something was written."""
-        if why := self._over():
+        if why := self._over() or self._silent.get(item.ref.namespace, ""):
             return self._not_tried(item, why), None
         try:
             scaled, warnings = await self._do(item)
@@ -176,7 +178,8 @@ class Batch:
         except Exception as error:  # noqa: BLE001 - what came of the others must not be lost with it
             return self._failure(item, error), None
         outcome = ItemOutcome.PLANNED if self._dry_run else ItemOutcome.DONE
-        new = tuple(each for each in (*warnings, *_mutated(item, scaled)) if each not in item.warnings)
+        instead = stored_instead(item.after, scaled.replicas, dry_run=scaled.dry_run) if item.after is not None else ()
+        new = tuple(each for each in dict.fromkeys((*warnings, *instead)) if each not in item.warnings)
         result = ItemResult(item, outcome, deployment=scaled.deployment, warnings=new)
         return result, None if self._dry_run else scaled
 
@@ -228,14 +231,19 @@ class Batch:
 
     def _failure(self, item: Planned, error: Exception) -> ItemResult:
         general = not isinstance(error, KdmError) or (
-            isinstance(error, Unavailable) and not isinstance(error, Contended)
+            isinstance(error, Unavailable) and not isinstance(error, Contended) and not error.of_one
         )
         if self._dry_run and general and isinstance(error, KdmError):
             self._failed = self._failed or str(error)
             return _not_asked(item, str(error))
+        shown = str(error) if isinstance(error, KdmError) else "internal error"
+        why = f"'{item.ref}' failed before: {shown}"
+        if self._plan.on_error is OnError.CONTINUE and isinstance(error, ClusterTimeout):
+            # A webhook of one namespace may hang: the others get their turn. In a second one it is the cluster.
+            self._silent.setdefault(item.ref.namespace, why)
+            general = len(self._silent) > 1
         if general or (self._plan.on_error is OnError.ABORT and not self._dry_run):
-            shown = str(error) if isinstance(error, KdmError) else "internal error"
-            self._failed = self._failed or f"'{item.ref}' failed before: {shown}"
+            self._failed = self._failed or why
         return ItemResult(item, ItemOutcome.FAILED, error)
 
     def _not_tried(self, item: Planned, why: str) -> ItemResult:
@@ -306,12 +314,3 @@ def _target_of(item: Planned) -> Target | None:
 
 def _not_asked(item: Planned, why: str) -> ItemResult:
     return ItemResult(item, ItemOutcome.PLANNED, warnings=(f"the cluster has not been asked about it: {why}",))
-
-
-def _mutated(item: Planned, scaled: Scaled) -> tuple[str, ...]:
-    """Return what an admission webhook made of the count, if anything."""
-    after = item.after
-    if scaled.replicas == after:
-        return ()
-    stores = "would store" if scaled.dry_run else "stored"
-    return (f"the cluster {stores} {scaled.replicas} replicas, where {after} were asked for",)

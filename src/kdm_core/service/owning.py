@@ -17,6 +17,7 @@ def heed(
     *,
     override: bool = False,
     reason: bool = True,
+    back: bool = False,
 ) -> tuple[Judgement, ...]:
     """Check that a count would last on a Deployment, or that somebody may write it all the same.
 
@@ -29,6 +30,7 @@ def heed(
         identity: Who asks.
         override: Whether owners are to be overridden.
         reason: Whether a reason is given.
+        back: Whether the count brings a parked Deployment back: see ``undone``.
 
     Returns:
         What the owners do to the count.
@@ -40,7 +42,7 @@ def heed(
     if not held.owners:
         return ()
     judged = judge(held.owners, held.replicas.desired, replicas)
-    if replicas != held.replicas.desired and (reverting := reverted(judged)):
+    if replicas != held.replicas.desired and (reverting := undone(judged, back=back)):
         if not override:
             raise OwnerConflict(held.ref, replicas, reverting)
         permission.check(held, Verb.SCALE, identity, replicas, reason=reason, override=True)
@@ -48,13 +50,26 @@ def heed(
 
 
 def note(
-    permission: Permission, attempt: Attempt, held: Deployment, replicas: int, identity: Identity, *, override: bool
+    permission: Permission,
+    attempt: Attempt,
+    held: Deployment,
+    replicas: int,
+    identity: Identity,
+    *,
+    override: bool,
+    back: bool = False,
 ) -> None:
     """Do what ``heed`` does, and note with an attempt what the owners do to the count, and which are overridden."""
-    attempt.owners = heed(permission, held, replicas, identity, override=override, reason=bool(attempt.why))
-    attempt.overridden = reverted(attempt.owners) if replicas != held.replicas.desired else ()
+    attempt.owners = heed(permission, held, replicas, identity, override=override, reason=bool(attempt.why), back=back)
+    attempt.overridden = undone(attempt.owners, back=back) if replicas != held.replicas.desired else ()
 
 
-def reverted(judged: tuple[Judgement, ...]) -> tuple[Judgement, ...]:
-    """Return those that change the count back."""
-    return tuple(each for each in judged if each.effect is Effect.REVERTS)
+def undone(judged: tuple[Judgement, ...], *, back: bool = False) -> tuple[Judgement, ...]:
+    """Return those owners that a count is not written for, because they would change it back.
+
+    Args:
+        judged: What the owners do to the count.
+        back: Whether it brings a parked Deployment back. Then an autoscaler is no reason to leave it at zero: it sets a
+            count within its bounds, and cannot begin before there is one.
+    """
+    return tuple(each for each in judged if each.effect is Effect.REVERTS and not (back and each.owner.bounded))

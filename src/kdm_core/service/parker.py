@@ -21,9 +21,9 @@ from kdm_core.errors import (
 from kdm_core.model import DeploymentRef, Verb
 from kdm_core.names import check_replicas
 from kdm_core.parked import Parked
-from kdm_core.parking import Parking, check_park_id
+from kdm_core.parking import Parking, check_may_return, check_park_id
 from kdm_core.ports import DeploymentReader
-from kdm_core.scaling import SetTo, check_reason
+from kdm_core.scaling import SetTo, check_reason, stored_instead
 from kdm_core.service.owning import note
 from kdm_core.service.parking_rounds import Asked, Round, Rounds
 from kdm_core.service.recording import Attempt
@@ -96,6 +96,7 @@ class Parker(Rounds):
             await self._look_again(this)
             return None
         self._permission.check(held, Verb.SCALE, caller.identity, 0, reason=bool(attempt.why))
+        check_may_return(ref, current, self._max_replicas)
         note(self._permission, attempt, held, 0, caller.identity, override=this.asked.override)
         self._recorder.check()
         woken = ours if ours is not None and ours.woken == current else None  # it keeps the count that it had
@@ -135,7 +136,7 @@ class Parker(Rounds):
         if asked.result not in (None, target):
             raise WriteConflict(f"Deployment '{ref}' was parked with {target} replicas, not {asked.result}", held)
         self._permission.check(held, Verb.SCALE, asked.caller.identity, target, reason=bool(attempt.why))
-        note(self._permission, attempt, held, target, asked.caller.identity, override=asked.override)
+        note(self._permission, attempt, held, target, asked.caller.identity, override=asked.override, back=True)
         self._recorder.check()
         if asked.replicas is not None:
             new = evolve(record, woken=target, version=held.resource_version, token=token_hex(4))
@@ -143,8 +144,10 @@ class Parker(Rounds):
         written = await self._scale(this, target)
         if written is None:
             return None
-        warnings = () if asked.dry_run else await self._put_away(record, written)
         desired = written.replicas.desired
+        warnings = stored_instead(target, desired, dry_run=asked.dry_run)
+        if not asked.dry_run:
+            warnings = (*warnings, *await self._put_away(record, written))
         return Parking(written, current, desired, None, changed=True, dry_run=asked.dry_run, warnings=warnings)
 
     async def _leave_alone(self, this: Round, record: Parked) -> Parking:

@@ -11,14 +11,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
-from kdm_core.errors import Contended, KdmError, WriteConflict
+from kdm_core.errors import Contended, KdmError, WriteConflict, WriteInvalid
 from kdm_core.model import Caller, Deployment, DeploymentRef, Verb
 from kdm_core.parked import Parked
 from kdm_core.parking import Parking
 from kdm_core.ports import DeploymentRepository, ParkingLot
-from kdm_core.scaling import ANY, Expect
+from kdm_core.scaling import ANY, Expect, stored_instead
 from kdm_core.service.contention import Contention
 from kdm_core.service.history import sent
 from kdm_core.service.permission import Permission
@@ -190,7 +190,29 @@ class Rounds:
         written = await self._scale(this, replicas)
         if written is None:
             return None
-        return Parking(written, previous, written.replicas.desired, new, changed=True, dry_run=asked.dry_run)
+        stored = written.replicas.desired
+        warnings = stored_instead(replicas, stored, dry_run=asked.dry_run)
+        if stored != replicas:
+            kept = evolve(new, woken=stored)  # admission made it of the count: nobody has scaled it since
+            warnings = (*warnings, *(() if asked.dry_run else await self._keep(this, new, kept)))
+            new = kept
+        return Parking(written, previous, stored, new, changed=True, dry_run=asked.dry_run, warnings=warnings)
+
+    async def _keep(self, this: Round, record: Parked, kept: Parked) -> tuple[str, ...]:
+        """Note in a record which count the cluster stored. The write is done, so nothing rests on the record.
+
+        Returns:
+            What is to be said where it could not be noted.
+        """
+        try:
+            if await self._lot.swap(this.asked.ref, record, kept):
+                this.mine = kept
+                return ()
+        except KdmError as error:
+            why = str(error)
+        else:
+            why = "another call has written it"
+        return (f"that is not remembered, so a restore will take it for somebody's wish: {why}",)
 
     async def _scale(self, this: Round, replicas: int) -> Deployment | None:
         """Write the count, if the Deployment is exactly as it was seen; None where it is not."""
@@ -198,7 +220,7 @@ class Rounds:
         version = None if dry_run else held.resource_version
         exactly = Expect(version, held.replicas.desired, held.uid)
         try:
-            return await sent(
+            written = await sent(
                 self._repository,
                 self._tracker,
                 this.asked.ref,
@@ -219,6 +241,13 @@ class Rounds:
                 self._check_again(conflict.current, this.asked, this.attempt)
                 this.held, this.fresh = conflict.current, True
             return None
+        if replicas != written.replicas.desired == held.replicas.desired:
+            kept = held.replicas.desired
+            raise WriteInvalid(
+                f"the cluster kept Deployment '{this.asked.ref}' at {kept} replicas, where {replicas} were asked for: "
+                "an admission webhook or policy changes the count"
+            )
+        return written
 
     async def _look_again(self, this: Round) -> None:
         this.held, this.fresh = await self._fetch(this.asked, this.attempt), True

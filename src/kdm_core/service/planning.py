@@ -20,6 +20,7 @@ from kdm_core.errors import (
 from kdm_core.model import ALL_NAMESPACES, Caller, Deployment, DeploymentRef, Verb
 from kdm_core.names import check_replicas
 from kdm_core.parked import Parked
+from kdm_core.parking import check_may_return
 from kdm_core.ports import DeploymentRepository, ParkingLot
 from kdm_core.queries import Query
 from kdm_core.scaling import Expect
@@ -162,7 +163,15 @@ class Planner:
                 raise _conflict(planned, held, unmet)
             after, warnings = self._result(planned, held)
             self._permission.check(held, _SCALE, identity, after, reason=reason)
-            owners = heed(self._permission, held, after, identity, override=bulk.override, reason=reason)
+            owners = heed(
+                self._permission,
+                held,
+                after,
+                identity,
+                override=bulk.override,
+                reason=reason,
+                back=isinstance(planned.change, Restore),
+            )
         except KdmError as error:
             return evolve(planned, refusal=error)
         expect = evolve(planned.expect, replicas=held.replicas.desired, uid=held.uid)
@@ -174,6 +183,8 @@ class Planner:
         """Return the count that a change leads to, and what to say of it."""
         change = planned.change
         if isinstance(change, Park | Restore):
+            if isinstance(change, Park):
+                check_may_return(held.ref, held.replicas.desired, self._max_replicas)
             after, warnings = change.plan(held) if isinstance(change, Park) else change.plan(held, planned.record)
             return (
                 after if after == held.replicas.desired else check_replicas(after, maximum=self._max_replicas)

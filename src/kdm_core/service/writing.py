@@ -142,7 +142,7 @@ class Writer:
                 await self._contention.pause(attempts)  # all is as expected: it was the status that somebody wrote
             else:
                 previous = attempt.old if expect.replicas is None else expect.replicas
-                return Scaled(written, previous, write.dry_run, attempt.owners)
+                return Scaled(written, previous, write.dry_run, attempt.owners, replicas)
 
     async def _compare_and_set(self, write: Write, change: Change, attempt: Attempt) -> Scaled:
         ref, expect = write.ref, write.expect
@@ -176,7 +176,7 @@ class Writer:
                     raise Contended(ref, attempts) from conflict
                 await self._contention.pause(attempts)
             else:
-                return Scaled(written, attempt.old, write.dry_run, attempt.owners)
+                return Scaled(written, attempt.old, write.dry_run, attempt.owners, replicas)
 
     async def _send(self, write: Write, replicas: int, expect: Expect, attempt: Attempt) -> Deployment:
         """Have the cluster store a count, and the history take note of what comes of it."""

@@ -112,6 +112,12 @@ def test_a_schedule_of_a_namespace_is_about_all_of_it(helm: Helm) -> None:
     assert not [each for each in found if each.startswith(("--selector", "--all-namespaces"))]
 
 
+def test_a_restore_without_a_selector_is_about_all_of_its_batch(helm: Helm) -> None:
+    """What got other labels during the night comes back, too."""
+    found = arguments(helm, {**MORNING, "selector": ""})
+    assert {"restore", "--all-namespaces", "--all", f"--park-id={MORNING['parkId']}"} <= set(found)
+
+
 def arguments(helm: Helm, schedule: dict[str, Any]) -> list[str]:
     """Return what a schedule's Pod gives to the command."""
     cron_job = helm.objects({**PARKING, "schedules": [schedule]})[f"CronJob/demo-kdm-{schedule['name']}"]

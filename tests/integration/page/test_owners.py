@@ -61,4 +61,5 @@ async def test_scale_anyway_is_offered_where_the_grant_allows_it(
     await expect(dialog.get_by_role("row", name="shop / checkout")).not_to_contain_text("refused:")
     await dialog.get_by_role("button", name="Scale", exact=True).click()
     await expect(status(page)).to_contain_text("shop/checkout: 5 → 9, done")
-    assert world.writes[-1]["body"] == {"replicas": 9, "currentReplicas": 5, "override": True}
+    uid = world.find("shop/checkout").uid
+    assert world.writes[-1]["body"] == {"replicas": 9, "currentReplicas": 5, "uid": uid, "override": True}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from .test_table import row
+from .test_table import many, row
 from .test_writes import status
 from .world import ref
 
@@ -39,6 +39,25 @@ async def test_several_are_planned_and_then_done(open_page: Callable[..., Any]) 
     assert world.writes[-1]["body"]["reason"] == "sale"
 
 
+async def test_what_came_of_several_is_said_once(open_page: Callable[..., Any]) -> None:
+    opened = await open_page(fill=lambda cluster: many(cluster, 40))
+    page = opened.page
+    await page.evaluate(
+        """() => { window.said = [];
+        new MutationObserver(() => said.push(document.getElementById("status").textContent))
+          .observe(document.getElementById("status"), {childList: true, characterData: true, subtree: true}); }"""
+    )
+    await page.get_by_label("Select all that are shown").check()
+    await page.keyboard.press("s")
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Change by").check()
+    go = dialog.get_by_role("button", name="Scale 40 Deployments")
+    await expect(go).to_have_attribute("aria-disabled", "false")
+    await go.click()
+    await expect(status(page)).to_have_text("Of 40 Deployments: 40 done")
+    assert await page.evaluate("said") == ["Scale: 40 Deployments written", "Of 40 Deployments: 40 done"]
+
+
 async def test_what_changed_since_the_plan_is_planned_again(open_page: Callable[..., Any]) -> None:
     opened = await open_page()
     page, world = opened.page, opened.world
@@ -52,6 +71,7 @@ async def test_what_changed_since_the_plan_is_planned_again(open_page: Callable[
     await dialog.get_by_role("button", name="Scale 2 Deployments").click()
     await expect(dialog.get_by_role("row", name="shop / checkout")).to_contain_text("9→11")
     await expect(status(page)).to_contain_text("Something changed meanwhile")
+    await expect(dialog.locator(".said")).to_contain_text("Something changed meanwhile")
     assert world.find("payments/api").replicas.desired == 4
     await dialog.get_by_role("button", name="Scale 2 Deployments").click()
     await expect(row(page, "shop/checkout")).to_contain_text("9 → 11, done")

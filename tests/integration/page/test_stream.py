@@ -116,6 +116,49 @@ async def test_a_policy_that_shows_nothing_is_said_to_a_person(open_page: Callab
     await expect(words).to_contain_text(re.compile("ask whoever runs this kdm for a grant", re.IGNORECASE))
 
 
+async def test_a_kdm_that_fails_is_named_and_not_hammered(open_page: Callable[..., Any]) -> None:
+    opened = await open_page("open=shop/checkout")
+    page, world = opened.page, opened.world
+    side = page.get_by_role("complementary", name="shop / checkout")
+    await expect(side).to_contain_text("settled")
+    asked: list[str] = []
+    body = '{"code": "unreachable", "status": 502, "detail": "https://kdm.test does not answer: unknown ca"}'
+
+    async def fail(route: Any) -> None:
+        asked.append(route.request.url.rpartition("/")[2])
+        await route.fulfill(status=502, content_type="application/problem+json", body=body)
+
+    await page.route("**/api/v2/**", fail)
+    await page.reload()
+    await expect(page.locator("#empty")).to_have_text("https://kdm.test does not answer: unknown ca.")
+    await page.unroute("**/api/v2/**")
+    await page.route("**/history?*", fail)
+    await page.get_by_role("button", name="Try now").click()
+    await expect(side).to_contain_text("The history cannot be read: https://kdm.test does not answer: unknown ca")
+    await expect(side.get_by_role("img")).to_have_attribute("aria-label", re.compile("Over [3-9] s"))
+    assert len([each for each in asked if each.startswith("history")]) == 1
+    await page.unroute("**/history?*")
+    await page.route("**/api/v2/**", fail)
+    world.cut()
+    await expect(page.locator("#status")).to_contain_text("Disconnected. https://kdm.test does not answer: unknown ca.")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Set the count of shop/checkout").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.locator(".said")).to_have_text("https://kdm.test does not answer: unknown ca")
+    await expect(dialog).not_to_contain_text("refused")
+
+
+async def test_who_is_not_let_in_reads_what_to_do_above_all_rows(open_page: Callable[..., Any]) -> None:
+    opened = await open_page(fill=several)
+    page, world = opened.page, opened.world
+    await expect(page.locator("#count")).to_have_text("300 Deployments")
+    await page.route("**/deployments?watch=true", lambda route: route.fulfill(status=401, body='{"code": "x"}'))
+    world.cut()
+    words = page.get_by_text("With kdm ui: start it again")
+    await expect(words.first).to_be_in_viewport()
+    await expect(page.locator("#empty")).to_be_in_viewport()
+
+
 async def test_a_new_version_of_the_page_has_another_address(open_page: Callable[..., Any]) -> None:
     opened = await open_page()
     loaded = await opened.page.evaluate("performance.getEntriesByType('resource').map(e => new URL(e.name).pathname)")

@@ -116,6 +116,25 @@ async def test_search_namespace_and_order_are_in_the_address(open_page: Callable
     await expect(names).to_have_text(["shop / api", "shop / checkout"])
 
 
+async def test_back_and_forward_and_a_reload_keep_what_is_chosen(open_page: Callable[..., Any]) -> None:
+    page = (await open_page("q=tier%3Dbackend&sort=-desired")).page
+    names = page.locator(".body .open")
+    await expect(names.first).to_have_text("shop / api")
+    await page.get_by_role("button", name="shop/api: open").click()
+    side = page.get_by_role("complementary")
+    await expect(side).to_contain_text("The policy allows")
+    await page.go_back()
+    await expect(side).to_be_hidden()
+    await expect(page.locator("#search")).to_have_value("tier=backend")
+    await expect(page.get_by_role("button", name="shop/api: open")).to_be_focused()
+    await page.go_forward()
+    await expect(side).to_be_visible()
+    await page.reload()
+    await expect(side).to_contain_text("The policy allows")
+    await expect(names.first).to_have_text("shop / api")
+    await expect(page.locator("#count")).to_have_text("5 of 12 Deployments")
+
+
 async def test_of_ten_thousand_rows_only_those_on_screen_exist(open_page: Callable[..., Any]) -> None:
     page = (await open_page(fill=many)).page
     await expect(page.locator("#count")).to_have_text("10,000 Deployments")

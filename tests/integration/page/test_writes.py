@@ -41,7 +41,12 @@ async def test_plus_and_minus_pressed_several_times_become_one_put(open_page: Ca
     await expect(row(page, "shop/checkout").locator(".want")).to_have_text("8")
     await expect(status(page)).to_have_text("shop/checkout: 5 → 8, done in 0 s")
     assert [{**each, "key": None} for each in world.writes] == [
-        {"method": "PUT", "path": REPLICAS, "body": {"replicas": 8, "currentReplicas": 5}, "key": None}
+        {
+            "method": "PUT",
+            "path": REPLICAS,
+            "body": {"replicas": 8, "currentReplicas": 5, "uid": world.find("shop/checkout").uid},
+            "key": None,
+        }
     ]
     assert len(world.writes[0]["key"]) == 34  # in quotes
     assert world.find("shop/checkout").replicas.desired == 8
@@ -104,7 +109,8 @@ async def test_one_less_than_one_asks_for_a_typed_word(open_page: Callable[..., 
     await dialog.get_by_label("Reason").fill("night")
     await go.click()
     await expect(status(page)).to_contain_text("default/redis-deployment: 1 → 0, done")
-    assert world.writes[-1]["body"] == {"replicas": 0, "currentReplicas": 1, "reason": "night"}
+    body = {"replicas": 0, "currentReplicas": 1, "uid": world.find("default/redis-deployment").uid, "reason": "night"}
+    assert world.writes[-1]["body"] == body
     await expect(row(page, "default/redis-deployment")).to_contain_text("at zero")
 
 
@@ -148,7 +154,8 @@ async def test_the_dialog_shows_what_the_policy_allows_and_refuses(
     await dialog.get_by_label("Reason").press("Tab")
     await dialog.get_by_role("button", name="Scale", exact=True).click()
     await expect(status(page)).to_contain_text("shop/checkout: 5 → 6, done")
-    assert world.writes[-1]["body"] == {"replicas": 6, "currentReplicas": 5, "reason": "sale"}
+    body = {"replicas": 6, "currentReplicas": 5, "uid": world.find("shop/checkout").uid, "reason": "sale"}
+    assert world.writes[-1]["body"] == body
 
 
 async def test_the_status_announces_outcomes_and_not_each_tick(open_page: Callable[..., Any]) -> None:
@@ -230,7 +237,8 @@ async def test_the_open_deployment_shows_its_counts_its_changes_and_takes_the_ne
     await side.get_by_role("button", name="Undo").click()
     await expect(status(page)).to_contain_text("shop/checkout: 8 → 5, done")
     assert world.find("shop/checkout").replicas.desired == 5
-    assert world.writes[-1]["body"] == {"replicas": 5, "currentReplicas": 8, "reason": "undo"}
+    body = {"replicas": 5, "currentReplicas": 8, "uid": world.find("shop/checkout").uid, "reason": "undo"}
+    assert world.writes[-1]["body"] == body
     await page.go_back()
     await page.go_forward()
     await expect(side).to_be_visible()

@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import socket
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
 from integration.page.world import World, access, ref, started
-from kdm_cli import ui
+from kdm_cli import loopback, ui
 from kdm_cli.upstream import Access, InvalidAccess, Upstream
 from kdm_http.page.files import page
 
@@ -52,6 +53,17 @@ async def test_a_name_that_leads_here_by_dns_is_refused() -> None:
             assert write.status_code in {400, 421}
         assert (await client.get("/ui", headers={"host": f"localhost:{port}"})).status_code == 200
         assert world.find("shop/checkout").replicas.desired == 5
+
+
+async def test_each_answer_has_one_date_and_a_passed_one_has_kdms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page corrects ages by it: this machine's clock may be wrong."""
+    monkeypatch.setattr(loopback, "formatdate", lambda **_: "Thu, 01 Jan 1970 00:00:00 GMT")
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        own = [await client.get(path, headers=fields) for path, fields in (("/ui", {}), ("/ui", {"host": "x"}))]
+        assert [each.headers.get_list("date") for each in own] == [["Thu, 01 Jan 1970 00:00:00 GMT"]] * 2
+        (passed,) = (await client.get("/api/v2")).headers.get_list("date")
+        assert parsedate_to_datetime(passed).year > 2000
 
 
 async def test_what_a_browser_sends_for_another_page_is_not_passed_on() -> None:

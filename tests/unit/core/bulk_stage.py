@@ -28,9 +28,10 @@ from kdm_core import (
 )
 from kdm_core.bulk import BulkChange
 
-Fault = Literal["refused", "lost before", "lost after", "unreachable", "overloaded", "defect", "overtaken"]
+Fault = Literal["refused", "lost before", "lost after", "unreachable", "webhook", "overloaded", "defect", "overtaken"]
 """What happens to the write of a Deployment: an admission webhook refuses it; no answer comes, and it is not stored, or
-is; the cluster is not there, or asks for fewer requests; kdm has a defect; somebody else writes just before it."""
+is; the cluster is not there, or a webhook of this one is not; the cluster asks for fewer requests; kdm has a defect;
+somebody else writes just before it."""
 
 
 class NamingCluster(MemoryCluster):
@@ -84,6 +85,10 @@ class CountingRepository(MemoryDeploymentRepository):
                 raise ClusterTimeout("the cluster did not answer in time")
             case "unreachable":
                 raise ClusterUnreachable("the cluster cannot be reached")
+            case "webhook":
+                error = ClusterUnreachable("a webhook cannot be asked")
+                error.of_one = True
+                raise error
             case "overloaded":
                 raise ClusterOverloaded("the cluster asks for fewer requests")
             case "defect":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -22,6 +23,7 @@ from kdm_core import (
     BulkWait,
     CacheNotSynced,
     Caller,
+    ClusterUnreachable,
     DeploymentRef,
     DeploymentService,
     Effect,
@@ -285,6 +287,36 @@ class TestContinue:
         assert counts.pop("d-12") == (2 if fault == "lost after" else 1)
         assert {name: count == 2 for name, count in counts.items()} == said
         assert outcomes(result)["d-39"] == "skipped"
+
+    async def test_a_webhook_that_cannot_be_asked_about_some_keeps_no_other_from_its_turn(
+        self, repository: CountingRepository
+    ) -> None:
+        refs = [repository.create(f"d-{index:02}", 1) for index in range(40)]
+        repository.fails = dict.fromkeys(refs[:20], "webhook")
+        result = await DeploymentService(repository).scale_many(of_tier(SetTo(2), on_error=OnError.CONTINUE))
+        assert Counter(outcomes(result).values()) == {"failed": 20, "done": 20}
+        assert all(isinstance(each.error, ClusterUnreachable) for each in result.items[:20])
+
+    @pytest.mark.parametrize("fault", ["lost before", "lost after"])
+    async def test_a_namespace_whose_writes_are_not_answered_keeps_no_other_namespace_from_its_turn(
+        self, repository: CountingRepository, fault: str
+    ) -> None:
+        slow = [repository.create(f"a-{index:02}", 1, namespace="a") for index in range(20)]
+        for index in range(20):
+            repository.create(f"z-{index:02}", 1, namespace="z")
+        repository.fails = dict.fromkeys(slow, fault)  # type: ignore[arg-type]
+        result = await DeploymentService(repository).scale_many(of_tier(SetTo(2), on_error=OnError.CONTINUE))
+        came = Counter((each.planned.ref.namespace, each.outcome.value) for each in result.items)
+        assert came == {("a", "failed"): AT_A_TIME, ("a", "skipped"): 20 - AT_A_TIME, ("z", "done"): 20}
+
+    async def test_where_a_second_namespace_is_not_answered_it_is_the_cluster_and_ends_the_batch(
+        self, repository: CountingRepository
+    ) -> None:
+        refs = [repository.create("d", 1, namespace=f"n-{index:02}") for index in range(40)]
+        repository.fails = dict.fromkeys(refs, "lost before")
+        result = await DeploymentService(repository).scale_many(of_tier(SetTo(2), on_error=OnError.CONTINUE))
+        assert {each.outcome.value for each in result.items[AT_A_TIME + 1 :]} == {"skipped"}
+        assert repository.sent <= AT_A_TIME + 1
 
 
 class TestPlan:

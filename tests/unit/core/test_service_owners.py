@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from attrs import evolve
 
 from kdm_adapters.memory import MemoryDeploymentRepository
+from kdm_adapters.memory.parking import MemoryParkingLot
 from kdm_adapters.prometheus import PrometheusInstrument
 from kdm_core import (
     ALLOW_ALL,
@@ -22,8 +24,11 @@ from kdm_core import (
     OnError,
     Outcome,
     OverrideForbidden,
+    Owner,
     OwnerConflict,
+    OwnerType,
     Policy,
+    Restore,
     ScaleBy,
     Scaled,
     ServiceInstrument,
@@ -31,8 +36,9 @@ from kdm_core import (
     Verb,
     parse_policy,
 )
+from kdm_core.parked import Parked
 from kdm_core.trail import to_line
-from unit.core.fixtures import ALICE, WEB, ListedAudit, grant, policy
+from unit.core.fixtures import ALICE, WEB, ListedAudit, grant, policy, turns
 
 CALLER = Caller(ALICE)
 SCALER = DeploymentRef(WEB.namespace, "scaler")
@@ -186,3 +192,60 @@ def test_conflicts_are_counted_by_kind() -> None:
     text = instrument.render()[0].decode()
     for answer in ("refused", "overridden"):
         assert f'kdm_owner_conflicts_total{{answer="{answer}",kind="ScaledObject"}} 1.0' in text
+
+
+class TestRestoring:
+    """An autoscaler whose bounds have changed during the night is no reason to stay at zero in the morning."""
+
+    @pytest.fixture
+    async def stage(self) -> AsyncIterator[tuple[Stage, DeploymentService]]:
+        stage = await staged()
+        async with MemoryParkingLot() as lot:
+            service = DeploymentService(stage.repository, parking=lot, audit=stage.audit)
+            await service.park(WEB, park_id="night")
+            yield stage, service
+
+    @pytest.mark.parametrize("scaled_object", ["", "queue"])
+    @pytest.mark.parametrize(("least", "most", "bound"), [(1, 2, 2), (5, 9, 5)])
+    @pytest.mark.parametrize("in_batch", [False, True])
+    async def test_what_is_parked_comes_back_though_an_autoscaler_will_change_the_count(
+        self,
+        stage: tuple[Stage, DeploymentService],
+        least: int,
+        most: int,
+        bound: int,
+        scaled_object: str,
+        in_batch: bool,
+    ) -> None:
+        night, service = stage
+        night.repository.cluster.autoscalers.put(SCALER, WEB.name, least=least, most=most, scaled_object=scaled_object)
+        await turns()
+
+        if in_batch:
+            change = Restore("night")
+            (item,) = (await service.scale_many(Bulk((BulkItem(WEB, change),)))).items
+            assert item.outcome.value == "done"
+            said = (*item.planned.warnings, *item.warnings)
+        else:
+            said = (await service.restore(WEB, park_id="night")).warnings
+
+        assert night.stored == 3
+        assert [each for each in said if f"sets it to {bound}" in each]
+        assert night.audit.events[-1].overrides == ""
+
+    async def test_one_may_be_woken_below_an_autoscalers_minimum(self, stage: tuple[Stage, DeploymentService]) -> None:
+        night, service = stage
+        assert (await service.restore(WEB, replicas=1)).replicas == 1
+        assert night.stored == 1
+
+    async def test_what_git_holds_at_zero_is_not_brought_back_in_vain(self) -> None:
+        repository = MemoryDeploymentRepository(owners=True)
+        flux = Owner("Kustomization", "apps", type=OwnerType.KUSTOMIZATION, holds=True)
+        async with repository, MemoryParkingLot() as lot:
+            service = DeploymentService(repository, parking=lot)
+            found = repository.cluster.create(WEB, 0, owners=(flux,))
+            await turns()
+            assert await lot.swap(WEB, None, Parked(found.uid, 3, 0, version="0"))
+            with pytest.raises(OwnerConflict, match="Kustomization 'apps' holds the count"):
+                await service.restore(WEB)
+            assert dict(lot.list())[WEB].replicas == 3

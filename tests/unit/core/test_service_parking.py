@@ -11,6 +11,9 @@ from kdm_adapters.memory import MemoryDeploymentRepository
 from kdm_adapters.memory.parking import MemoryParkingLot
 from kdm_core import (
     AuditUnavailable,
+    Bulk,
+    BulkItem,
+    BulkRefused,
     Caller,
     ChangedSinceParked,
     ClusterUnreachable,
@@ -24,6 +27,7 @@ from kdm_core import (
     NothingToPark,
     NotParked,
     Outcome,
+    Park,
     ParkedState,
     ParkingFull,
     ParkingOff,
@@ -69,6 +73,18 @@ class TestPark:
         assert parked == parking.parked
         assert parked is not None
         assert (parked.replicas, parked.by, parked.reason, parked.park_id) == (3, "alice", "nobody works", "night")
+
+    async def test_what_could_not_be_restored_is_not_parked(
+        self, service: DeploymentService, repository: MemoryDeploymentRepository
+    ) -> None:
+        """Somebody else may set more than ``max_replicas``, which holds for a restore as for any write."""
+        repository.cluster.scale(WEB, 51)
+        await turns()
+        with pytest.raises(InvalidChange, match=r"has 51 replicas.* is 50: parked"):
+            await service.park(WEB)
+        with pytest.raises(BulkRefused, match=r"has 51 replicas.* is 50: parked"):
+            await service.scale_many(Bulk((BulkItem(WEB, Park()),)))
+        assert (desired(repository), service.parked()) == (51, ())
 
     async def test_what_is_parked_already_stays_as_it_is(
         self, service: DeploymentService, repository: MemoryDeploymentRepository

@@ -65,8 +65,8 @@
   {{- if not $.Values.parking.enabled -}}
     {{- fail "schedules need parking.enabled=true" -}}
   {{- end -}}
-  {{- if not (or .selector .namespace) -}}
-    {{- fail (printf "schedules: '%s' would %s every Deployment there is: set selector, namespace or both" .name .action) -}}
+  {{- if and (eq .action "park") (not (or .selector .namespace)) -}}
+    {{- fail (printf "schedules: '%s' would park every Deployment there is: set selector, namespace or both" .name) -}}
   {{- end -}}
   {{- if hasKey $schedules .name -}}
     {{- fail (printf "schedules: two are called '%s'" .name) -}}

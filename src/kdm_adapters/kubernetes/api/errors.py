@@ -101,6 +101,8 @@ def write_error(failure: Failure, ref: DeploymentRef) -> KdmError:
     if _denied(failure):
         return _refused(failure, ref)
     if early := _early(failure, message):
+        if isinstance(early, ClusterUnreachable):
+            early.of_one = _webhook_failed(failure)
         return early
     if failure.code >= 500:
         return ClusterTimeout(_maybe(message))
@@ -217,8 +219,12 @@ def _failed_before(failure: Failure) -> bool:
     """Whether the API server failed before it could store anything."""
     if failure.code != 500:
         return False
-    message = failure.message
-    return message.startswith(_FILTER_FAILED) if failure.foreign else _WEBHOOK_FAILED.match(message) is not None
+    return failure.message.startswith(_FILTER_FAILED) if failure.foreign else _webhook_failed(failure)
+
+
+def _webhook_failed(failure: Failure) -> bool:
+    """Whether a webhook could not be asked. Which webhooks there are differs from one object to the next."""
+    return failure.code == 500 and not failure.foreign and _WEBHOOK_FAILED.match(failure.message) is not None
 
 
 def _missing_permission(failure: Failure) -> str:

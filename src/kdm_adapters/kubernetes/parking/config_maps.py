@@ -92,6 +92,20 @@ class ConfigMaps:
                 raise ParkingFull(self.where(name), failure.message) from error
             raise records_error(failure, "patch") from error
 
+    async def label(self, found: ConfigMap) -> None:
+        """Give one back the labels that it is selected by, unless somebody else has changed it meanwhile.
+
+        Raises:
+            WriteForbidden, WriteInvalid, Unavailable: It could not be changed.
+        """
+        about = {"resourceVersion": found.resource_version, "uid": found.uid, "labels": LABELS}
+        patch = Patch("application/merge-patch+json", {"metadata": about})
+        try:
+            await self._request("patch", "PATCH", f"/{found.ref.name}", patch)
+        except ApiError as error:
+            if error.failure.code not in {404, 409}:
+                raise records_error(error.failure, "patch") from error
+
     async def _request(self, verb: str, method: str, path: str, patch: Patch | None) -> ConfigMap:
         query = {"fieldManager": FIELD_MANAGER} if patch is not None else {}
         try:

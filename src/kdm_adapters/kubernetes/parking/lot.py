@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from types import TracebackType
 from typing import Final, Self
@@ -17,7 +17,7 @@ from kdm_adapters.kubernetes.api.client import Client
 from kdm_adapters.kubernetes.api.resources import CONFIG_MAPS
 from kdm_adapters.kubernetes.config.credentials import ClusterConfig, Credentials
 from kdm_adapters.kubernetes.parking.config_maps import LABELS, ConfigMaps
-from kdm_adapters.kubernetes.parking.records import MAX_BYTES, Unreadable, decode, encode, key_of, shard_of
+from kdm_adapters.kubernetes.parking.records import MAX_BYTES, Unreadable, decode, encode, key_of, shard_names, shard_of
 from kdm_adapters.kubernetes.watch.tuning import Tuning
 from kdm_adapters.kubernetes.watch.watches import Watches
 from kdm_adapters.kubernetes.wire.config_maps import ConfigMap, decoder
@@ -84,6 +84,7 @@ class ConfigMapParkingLot(ParkingLot):
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._synced = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._searches: set[asyncio.Task[None]] = set()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._seen: dict[str, ConfigMap] = {}
         self._watched_last: dict[str, ConfigMap] = {}
@@ -116,7 +117,7 @@ class ConfigMapParkingLot(ParkingLot):
     ) -> None:
         """See the port."""
         self._watches.stop()
-        await stop(self._tasks, self._client.close, "the cluster")
+        await stop([*self._tasks, *self._searches], self._client.close, "the cluster")
 
     def list(self) -> tuple[tuple[DeploymentRef, Parked], ...]:
         """See the port."""
@@ -212,8 +213,38 @@ class ConfigMapParkingLot(ParkingLot):
                 self._seen.pop(name, None)  # the cluster went back: what was seen is no more
             self._take(found)
         elif (seen := self._seen.get(name)) is None or seen.uid == found.uid:
-            self._seen.pop(name, None)
-            self._show(name, {})
+            self._search((name,))
+
+    def _search(self, names: Sequence[str]) -> None:
+        """Look by name for ConfigMaps that the watch does not show: to a watch, one without its labels is gone."""
+        task = asyncio.create_task(self._find(names), name="kdm-parking-search")
+        self._searches.add(task)
+        task.add_done_callback(self._searches.discard)
+
+    async def _find(self, names: Sequence[str]) -> None:
+        epoch = self._client.epoch
+        found = await asyncio.gather(*(self._lost(each) for each in names))
+        if epoch != self._client.epoch:
+            return  # it was another cluster
+        for name, there in zip(names, found, strict=True):
+            if there is None and name not in self._watched_last:
+                self._seen.pop(name, None)
+                self._show(name, {})
+
+    async def _lost(self, name: str) -> ConfigMap | None:
+        """Return one that exists though the watch does not show it, and give it its labels back."""
+        try:
+            found = await self._get(name)
+            if found is not None and name not in self._watched_last:
+                _log.warning("%s has lost the labels that kdm finds it by; they are set again", self._where(name))
+                await self._config_maps.label(found)
+        except KdmError as error:
+            _log.warning("%s: %s", self._where(name), error)
+            return None
+        return found
+
+    def _where(self, name: str) -> str:
+        return self._config_maps.where(name)
 
     def _take(self, found: ConfigMap) -> None:
         """Take in a ConfigMap, unless a newer state of it has been seen."""
@@ -255,7 +286,8 @@ class ConfigMapParkingLot(ParkingLot):
                 self.on_change(was[0], None)
 
     def _on_synced(self, _namespace: str | None) -> None:
-        self._synced = True
+        self._synced = True  # what the search finds comes a moment later: that is rare, and reads need not wait for it
+        self._search([each for each in shard_names() if each not in self._watched_last])
 
     def _reset(self) -> None:
         """Forget everything and read it again: what is held is what another server said."""

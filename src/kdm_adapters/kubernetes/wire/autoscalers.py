@@ -15,6 +15,9 @@ from kdm_core.owners import DEFAULT_MIN, Owner, OwnerType
 _KEDA: Final = "keda.sh/"
 """The API group of KEDA's ScaledObject, whatever its version."""
 
+_DEPLOYMENT: Final = frozenset({"Deployment", "deployment"})
+"""The spellings that the controller manager knows the kind by (client-go's ``NewDiscoveryRESTMapper``)."""
+
 
 @frozen
 class Autoscaler:
@@ -85,7 +88,7 @@ def _autoscaler(item: _Object) -> Autoscaler:
 
 def _is_deployment(target: _Reference) -> bool:
     """Return whether a reference is to a Deployment. The autoscaler looks at the group alone, not at the version."""
-    return target.kind == "Deployment" and target.api_version.partition("/")[0] == "apps"
+    return target.kind in _DEPLOYMENT and target.api_version.partition("/")[0] == "apps"
 
 
 def _owner(metadata: _Metadata, spec: _Spec) -> Owner:

@@ -12,7 +12,16 @@ from typing import Final
 
 import msgspec
 
-from kdm_adapters.kubernetes.wire.marks import TRACKING_ID, TRACKING_ID_BYTES, Write, time_of
+from kdm_adapters.kubernetes.wire.marks import (
+    FLUX_APPLIES,
+    FLUX_BYTES,
+    FLUX_RECONCILE,
+    TRACKING_ID,
+    TRACKING_ID_BYTES,
+    Write,
+    left_alone,
+    time_of,
+)
 
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -46,6 +55,8 @@ class _OwnerReference(msgspec.Struct, gc=False, frozen=True):
 
 class _Annotations(msgspec.Struct, gc=False, frozen=True):
     tracking_id: str = msgspec.field(default="", name=TRACKING_ID)
+    reconcile: str = msgspec.field(default="", name=FLUX_RECONCILE)
+    applies: str = msgspec.field(default="", name=FLUX_APPLIES)
 
 
 _decode_fields = msgspec.json.Decoder(_Fields).decode
@@ -72,15 +83,15 @@ def writes(entries: Iterable[ManagedFields]) -> tuple[Write, ...]:
     return found
 
 
-def tracking_id(annotations: bytes) -> str:
-    """Return the value of Argo CD's annotation; "" where there is none."""
-    if TRACKING_ID_BYTES not in annotations:
-        return ""
+def annotated(annotations: bytes) -> tuple[str, bool]:
+    """Return the value of Argo CD's annotation, "" where there is none, and whether Flux is told to leave it alone."""
+    if TRACKING_ID_BYTES not in annotations and FLUX_BYTES not in annotations:
+        return "", False
     try:
         found = _decode_annotations(annotations)
     except _BROKEN:
-        return ""
-    return found.tracking_id if found is not None else ""
+        return "", False
+    return ("", False) if found is None else (found.tracking_id, left_alone(found.reconcile, found.applies))
 
 
 def controller(owner_references: bytes) -> tuple[str, str] | None:

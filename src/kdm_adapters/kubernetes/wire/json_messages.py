@@ -117,8 +117,8 @@ class JsonDecoder(Decoder[Deployment]):
         writes = json_marks.writes(entries) if entries else ()
         if not self._records.owners:
             return Marks(writes)
-        tracking_id = json_marks.tracking_id(bytes(metadata.annotations))
-        return Marks(writes, tracking_id, json_marks.controller(bytes(metadata.owner_references)))
+        tracking_id, left_alone = json_marks.annotated(bytes(metadata.annotations))
+        return Marks(writes, tracking_id, json_marks.controller(bytes(metadata.owner_references)), left_alone)
 
 
 def scale(body: bytes) -> Scale:

@@ -8,7 +8,16 @@ from __future__ import annotations
 from typing import Final
 
 from kdm_adapters.kubernetes.wire.json_marks import holds_replicas
-from kdm_adapters.kubernetes.wire.marks import TRACKING_ID_BYTES, Write, time_of
+from kdm_adapters.kubernetes.wire.marks import (
+    FLUX_APPLIES,
+    FLUX_BYTES,
+    FLUX_RECONCILE,
+    TRACKING_ID,
+    TRACKING_ID_BYTES,
+    Write,
+    left_alone,
+    time_of,
+)
 from kdm_adapters.kubernetes.wire.protobuf_fields import Fields, Kind, entries, extent
 
 _INT, _OPTIONAL_INT, _BYTES = Kind.INT, Kind.OPTIONAL_INT, Kind.BYTES
@@ -44,18 +53,20 @@ def writes(managed_fields: bytes) -> tuple[Write, ...]:
     return found
 
 
-def tracking_id(annotations: bytes) -> str:
-    """Return the value of Argo CD's annotation; "" where there is none.
+def annotated(annotations: bytes) -> tuple[str, bool]:
+    """Return the value of Argo CD's annotation, "" where there is none, and whether Flux is told to leave it alone.
 
     Raises:
         ValueError: It is not a map of annotations.
     """
-    if TRACKING_ID_BYTES in annotations:
-        for entry in entries(annotations):
-            key, value = _MAP_ENTRY.read(entry)
-            if key == TRACKING_ID_BYTES:
-                return str(value, "utf-8")
-    return ""
+    if TRACKING_ID_BYTES not in annotations and FLUX_BYTES not in annotations:
+        return "", False
+    found = {TRACKING_ID: "", FLUX_RECONCILE: "", FLUX_APPLIES: ""}
+    for entry in entries(annotations):
+        key, value = _MAP_ENTRY.read(entry)
+        if (name := str(key, "utf-8")) in found:
+            found[name] = str(value, "utf-8")
+    return found[TRACKING_ID], left_alone(found[FLUX_RECONCILE], found[FLUX_APPLIES])
 
 
 def controller(owner_references: bytes) -> tuple[str, str] | None:

@@ -134,14 +134,15 @@ class ProtobufDecoder:
             labels,
             self._read_labels,
             [_condition(entry) for entry in entries(conditions) if not entry.startswith(_AVAILABLE)],
-            Marks(
-                protobuf_marks.writes(managed_fields),
-                protobuf_marks.tracking_id(annotations),
-                protobuf_marks.controller(owner_references),
-            )
-            if self._records.owners
-            else Marks(protobuf_marks.writes(managed_fields)),
+            self._marks(annotations, owner_references, managed_fields),
         )
+
+    def _marks(self, annotations: bytes, owner_references: bytes, managed_fields: bytes) -> Marks:
+        writes = protobuf_marks.writes(managed_fields)
+        if not self._records.owners:
+            return Marks(writes)
+        tracking_id, left_alone = protobuf_marks.annotated(annotations)
+        return Marks(writes, tracking_id, protobuf_marks.controller(owner_references), left_alone)
 
     def _read_labels(self, repeated: bytes) -> Mapping[str, str]:
         labels = {}

@@ -55,7 +55,7 @@ async def _written(service: DeploymentService, caller: Caller, request: Request,
         replicas=WrittenReplicas(previous=scaled.previous, desired=scaled.replicas),
         changed=scaled.changed,
         dry_run=trial,
-        warnings=[*wait.warnings, *(each.message for each in scaled.owners)],
+        warnings=[*wait.warnings, *scaled.warnings],
         rollout=rollout,
     )
     return Reply(shown, fields=b"" if trial else b"etag: %b\r\n" % tag_of_replicas(found))

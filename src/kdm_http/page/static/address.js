@@ -1,6 +1,6 @@
 // What is shown is in the address, behind its #: it can be shared and kept, and the server never sees it.
 
-import { TILES } from "./store.js";
+import { SORTS, TILES } from "./store.js";
 
 const USUAL = { q: "", ns: "", tile: "all", sort: "name", open: "" };
 
@@ -13,6 +13,7 @@ function parse() {
   const given = new URLSearchParams(location.hash.slice(1));
   for (const name of Object.keys(USUAL)) state[name] = (given.get(name) ?? USUAL[name]).slice(0, 400);
   if (!TILES.includes(state.tile)) state.tile = USUAL.tile;
+  if (!SORTS.includes(state.sort)) state.sort = USUAL.sort;
 }
 
 /** Show something else. `push` makes it a step that the browser's Back takes back. */

@@ -1,7 +1,10 @@
 // Calls of kdm's API. Every write has a key of its own, so sending it again cannot do it twice.
 
+import { heed } from "./words.js";
+
 const BASE = "/api/v2";
 const TRIES = 3;
+const PATIENCE_MS = 90_000; // then nobody will answer any more: the server ends every call sooner
 
 /** What the API answered instead of what was asked for (RFC 9457), or that nobody answered: then `status` is 0. */
 export class Problem extends Error {
@@ -25,21 +28,26 @@ async function answerOf(response) {
   try {
     body = text ? JSON.parse(text) : {};
   } catch {
-    body = { detail: `the server answered ${response.status}, and not in JSON` };
+    body = null;
+  }
+  if (body === null || typeof body !== "object") {
+    // A gateway's page: of a write, it does not say whether it was done.
+    throw new Problem(response.ok ? 0 : response.status, { detail: `the server answered ${response.status}, and not in JSON` });
   }
   if (!response.ok) throw new Problem(response.status, body);
   return { body, tag: response.headers.get("etag") };
 }
 
 async function call(path, options) {
-  let response;
+  const signal = AbortSignal.timeout(PATIENCE_MS);
   try {
-    response = await fetch(BASE + path, { credentials: "same-origin", cache: "no-store", ...options });
+    const response = await fetch(BASE + path, { credentials: "same-origin", cache: "no-store", signal, ...options });
+    if (response.ok) heed(response.headers.get("date")); // a refusal may be from something between
+    return await answerOf(response);
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(0, { detail: "kdm does not answer" });
+    if (error instanceof Problem) throw error;
+    throw new Problem(0, { detail: "kdm does not answer" }); // nor where an answer breaks off
   }
-  return answerOf(response);
 }
 
 export const read = async (path, query = {}, options = {}) => (await call(path + parameters(query), options)).body;
@@ -71,5 +79,6 @@ export async function openStream(lastEventId, signal) {
   const options = { headers, signal, credentials: "same-origin", cache: "no-store" };
   const response = await fetch(`${BASE}/deployments?watch=true`, options);
   if (!response.ok) await answerOf(response);
+  heed(response.headers.get("date"));
   return response.body;
 }

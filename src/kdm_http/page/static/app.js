@@ -31,9 +31,21 @@ const plan = (records, options) => {
   else planner.open(records, options);
 };
 const writes = new Writes({ store, access, changed, announce, plan, limits: () => about.limits });
-const planner = new Plan(dialog, { store, access, writes, announce, about: () => about });
-const table = new Table(byId("body"), { store, writes, access, act, picked: drawActions, reordered: () => {} });
-const side = new Side(byId("side"), { store, access, writes, announce, plan, about: () => about, close: () => go({ open: "" }) });
+const planner = new Plan(dialog, { store, access, writes, announce, about: () => about, open: openDialog });
+const table = new Table(byId("body"), { store, writes, access, act, picked: drawActions });
+const hold = () => table.hold();
+const side = new Side(byId("side"), { store, access, writes, announce, plan, about: () => about, hold, close: () => go({ open: "" }) });
+
+let back = null; // gives the focus back to what had it before the dialog
+function openDialog() {
+  if (dialog.open) return;
+  back = hold();
+  document.activeElement.blur(); // or the browser would give it back itself, to a row that may be another one by then
+  dialog.showModal();
+}
+dialog.addEventListener("close", () => {
+  if (!back() && state.open) byId("side").focus({ preventScroll: true });
+});
 
 function act(what, record) {
   if (what === "more" || what === "less") writes.press(record, what === "more" ? 1 : -1);
@@ -70,7 +82,7 @@ byId("order").append(...COLUMNS.flatMap(([name, label]) => [
 byId("search").addEventListener("input", (event) => go({ q: event.target.value }));
 byId("namespace").addEventListener("change", (event) => go({ ns: event.target.value }));
 byId("order").addEventListener("change", (event) => go({ sort: event.target.value }));
-byId("help").addEventListener("click", () => help(dialog));
+byId("help").addEventListener("click", () => help(dialog, openDialog));
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
   if (table.rows.length) table.reach(0);
@@ -168,10 +180,22 @@ function drawEmpty(rows, total) {
   const key = words.join();
   if (element.said === key || element.hidden) return;
   element.said = key;
+  if (Object.values(refusals).includes(refused)) byId("table").before(element); // somebody has to do something
+  else byId("table").after(element);
   const clear = () => button("Show all", () => go({ q: "", ns: "", tile: "all" }));
   element.replaceChildren(...words.map((each) => (each === "clear" ? clear() : h("p", {}, each))));
 }
 
+const picked = () => [...table.selected].map((key) => store.records.get(key)).filter(Boolean);
+const doing = (change) => button(`${change === "replicas" ? "Scale" : change === "park" ? "Park" : "Restore"} …`, ({ currentTarget }) =>
+  (currentTarget.title ? announce(currentTarget.title) : plan(picked(), { change, amount: null })));
+const actions = {
+  number: h("span", { class: "picked" }), scale: doing("replicas"), park: doing("park"), restore: doing("restore"),
+  clear: button("Clear", () => { table.selected.clear(); everything = true; drawActions(); }),
+};
+byId("actions").append(...Object.values(actions));
+
+/** Say what can be done with what is selected. The buttons stay the same: one of them may have the focus. */
 function drawActions() {
   const number = table.selected.size;
   all.checked = number > 0;
@@ -179,15 +203,14 @@ function drawActions() {
   const { features } = about;
   const none = number ? "" : "Select Deployments first.";
   const several = number > 1 && !features.bulk ? "This kdm does not change several at once." : "";
-  const parking = none || several || (features.parking ? "" : "This kdm does not offer parking.");
-  const picked = () => [...table.selected].map((key) => store.records.get(key)).filter(Boolean);
-  const open = (change, why) => () => (why ? announce(why) : plan(picked(), { change, amount: null }));
-  byId("actions").replaceChildren(
-    h("span", { class: "picked" }, number ? `${count(number)} selected` : ""),
-    button("Scale …", open("replicas", none || several), { why: none || several }),
-    button("Park …", open("park", parking), { why: parking }),
-    button("Restore …", open("restore", parking), { why: parking }),
-    button("Clear", () => { table.selected.clear(); everything = true; drawActions(); }, { why: none }));
+  const most = number > MOST ? `One change can have at most ${count(MOST)} Deployments.` : "";
+  const scaling = none || several || most;
+  const parking = scaling || (features.parking ? "" : "This kdm does not offer parking.");
+  say(actions.number, number ? `${count(number)} selected` : "");
+  for (const [element, why] of [[actions.scale, scaling], [actions.park, parking], [actions.restore, parking], [actions.clear, none]]) {
+    mark(element, "aria-disabled", why ? "true" : null);
+    mark(element, "title", why || null);
+  }
   document.body.toggleAttribute("data-picked", number > 0);
 }
 
@@ -217,7 +240,7 @@ byId("retry").addEventListener("click", () => tryNow());
 setInterval(drawHealth, 1000);
 
 const refusals = {
-  401: "This browser is not let in. With `kdm ui`: start it again, and open the address that it prints.",
+  401: "This browser is not let in. With kdm ui: start it again, and open the address that it prints.",
   403: "The policy lets you see no Deployment. Ask whoever runs this kdm for a grant.",
 };
 
@@ -235,12 +258,16 @@ follow({
     else if (name === "reset") access.forget();
     if (name === "synced") everything = true;
   },
-  lost(problem, retryAt, again) {
-    turn("lost");
+  rests() {
+    turn("waiting");
+  },
+  lost(problem, retryAt, again, since) {
+    turn("lost", since);
     health.retryAt = retryAt;
     tryNow = again;
     if (problem?.status >= 400) {
-      refused = (refusals[problem.status] ?? "") || plain(problem.message, 400);
+      refused = refusals[problem.status] ?? `${plain(problem.message, 400)}.`;
+      announce(`Disconnected. ${refused} What is shown may be old.`);
       everything = true;
     }
     drawHealth();
@@ -266,20 +293,23 @@ const context = document.querySelector("meta[name=kdm-context]").content || loca
 say(byId("context"), plain(context, 80));
 document.title = `kdm · ${plain(context, 80)}`;
 
+/** Do something to the Deployment that has the focus: the one that is open, or the one of a row. */
+function here(act) {
+  const record = byId("side").contains(document.activeElement) ? store.records.get(state.open) : table.at();
+  if (record) act(record);
+  else announce("Choose a Deployment first: j and k go up and down the list.");
+}
+
 listen({
   search: () => byId("search").focus(),
   next: () => table.step(1),
   previous: () => table.step(-1),
-  more: () => table.at() && writes.press(table.at(), 1),
-  less: () => table.at() && writes.press(table.at(), -1),
-  pick: () => table.at() && table.pick(table.at()),
-  set() {
-    const picked = [...table.selected].map((key) => store.records.get(key)).filter(Boolean);
-    const records = picked.length ? picked : [table.at()].filter(Boolean);
-    if (records.length) plan(records, { change: "replicas" });
-  },
+  more: () => here((record) => writes.press(record, 1)),
+  less: () => here((record) => writes.press(record, -1)),
+  pick: () => here((record) => table.pick(record)),
+  set: () => (table.selected.size ? actions.scale.click() : here((record) => plan([record], { change: "replicas" }))),
   undo: () => side.undo(),
-  help: () => help(dialog),
+  help: () => help(dialog, openDialog),
   leave(target) {
     if (target === byId("search") && state.q) go({ q: "" });
     else if (state.open) go({ open: "" });

@@ -14,6 +14,7 @@ const typing = (target) => target.matches?.("input:not([type=checkbox]), select,
 /** Listen to keys: `actions` are functions by name. */
 export function listen(actions) {
   addEventListener("keydown", (event) => {
+    if (event.repeat && event.key === "Enter") return event.preventDefault(); // a key that is held presses once
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const { key, target } = event;
     const arrow = { ArrowDown: "next", ArrowUp: "previous" }[key];
@@ -30,7 +31,7 @@ export function listen(actions) {
 }
 
 /** Show what the keys do, and what can be chosen. */
-export function help(dialog) {
+export function help(dialog, open) {
   const choices = CHOICES.map(([name, label, values]) => h("fieldset", {}, h("legend", {}, label),
     ...values.map(([value, words]) => h("label", {},
       h("input", { type: "radio", name, value, checked: preferences[name] === value, onchange: () => prefer(name, value) }), words))));
@@ -40,5 +41,5 @@ export function help(dialog) {
       h("dt", {}, ...keys.split("  ").map((each) => h("kbd", {}, each))), h("dd", {}, what)])),
     ...choices,
     h("div", { class: "line foot" }, button("Close", () => dialog.close(), { kind: "primary" })));
-  if (!dialog.open) dialog.showModal();
+  open();
 }

@@ -21,7 +21,7 @@ export class Plan {
   #round = 0; // of plans: an answer to an older question is not shown
   #timer = 0;
 
-  /** `parts` are the store, access, writes, `about()` and `announce(text)`. */
+  /** `parts` are the store, access, writes, `about()`, `announce(text)`, and `open()`, which opens the dialog. */
   constructor(dialog, parts) {
     this.#dialog = dialog;
     this.#with = parts;
@@ -29,10 +29,10 @@ export class Plan {
 
   /** Ask about a change of some records; with `parkId`, only of what is parked in that batch. */
   open(records, { change, amount = null, parkId = "" }) {
-    this.#asked = { records: records.slice(0, MOST), change, amount, parkId };
+    this.#asked = { records: records.slice(0, MOST), change, amount, parkId, of: records.length };
     this.#plan = null;
     this.#build();
-    if (!this.#dialog.open) this.#dialog.showModal();
+    this.#with.open();
     this.#parts.amount?.select();
     this.#ask(0);
   }
@@ -42,7 +42,8 @@ export class Plan {
   #build() {
     const { records, change, amount } = this.#asked;
     const one = records.length === 1 ? records[0] : null;
-    const what = one ? one.key : many(records.length, "Deployment");
+    const { of } = this.#asked;
+    const what = one ? one.key : of > MOST ? `the first ${count(MOST)} of ${many(of, "Deployment")}` : many(of, "Deployment");
     const p = (this.#parts = {});
     p.title = h("h2", { id: "dialog-title" }, `${VERBS[change]} `, h("bdi", {}, plain(what, 320)));
     if (WAYS.some(([way]) => way === change)) {
@@ -59,7 +60,7 @@ export class Plan {
     p.bounds = h("p", { class: "mute" });
     const most = this.#with.about().limits.maxReasonLength;
     p.reason = h("input", { type: "text", id: "reason", maxlength: most, autocomplete: "off", placeholder: "Reason (kept in the history)", "aria-label": "Reason" });
-    p.reason.addEventListener("change", () => { if (this.#needsReason) this.#ask(0); });
+    p.reason.addEventListener("input", () => { if (this.#needsReason) this.#ask(PAUSE_MS); });
     p.override = h("input", { type: "checkbox", id: "override", onchange: () => this.#ask(0) });
     p.overrideWhy = h("span", {});
     p.overrideRow = h("label", { class: "override", hidden: true }, p.override, p.overrideWhy);
@@ -97,7 +98,8 @@ export class Plan {
     }
   }
 
-  #ask(pause) {
+  #ask(pause, note = "") {
+    this.#note = note;
     clearTimeout(this.#timer);
     this.#round += 1;
     this.#parts.plan.setAttribute("aria-busy", "true");
@@ -156,7 +158,7 @@ export class Plan {
       const { body } = await this.#one(record, { dryRun: "All" });
       Object.assign(item, { to: body.replicas.desired, warnings: body.warnings });
     } catch (problem) {
-      if (problem.status === 0 || !problem.code) throw problem;
+      if (problem.status === 0 || problem.status >= 500 || !problem.code) throw problem; // that is no refusal
       Object.assign(item, { error: problem.body, owners: problem.body.owners ?? record.owners });
     }
     return { items: [item] };
@@ -167,14 +169,15 @@ export class Plan {
     const amount = this.#amount();
     if (change === "replicas") return amount;
     if (change === "delta") return record.desired + amount;
-    if (change === "factor") return Math.round(record.desired * amount);
+    // As the service rounds: the product is exact, and rounding stops nothing.
+    if (change === "factor") return record.desired && Math.max(1, Math.round(Number((record.desired * amount).toFixed(6))));
     return change === "park" ? 0 : record.parked?.replicas ?? null;
   }
 
   #one(record, query) {
     const { change } = this.#asked;
     if (change === "park" || change === "restore") return write("POST", `${pathOf(record)}/${change}`, this.#said(), { query });
-    const body = { replicas: this.#target(record), currentReplicas: record.desired, ...this.#said() };
+    const body = { replicas: this.#target(record), currentReplicas: record.desired, uid: record.uid, ...this.#said() };
     return write("PUT", `${pathOf(record)}/replicas`, body, { query });
   }
 
@@ -201,7 +204,7 @@ export class Plan {
     p.plan.hidden = !items.length;
     const refused = items.filter((each) => each.error);
     const none = this.#plan && items.length && !refused.length && items.every((each) => each.from === each.to);
-    const words = this.#plan?.said ?? (refused.length ? `${count(refused.length)} of ${count(items.length)} refused: nothing can be written.` : none ? "That is how it is already." : "");
+    const words = this.#plan?.said ?? (refused.length ? `${count(refused.length)} of ${count(items.length)} refused: nothing can be written.` : none ? "That is how it is already." : this.#note);
     say(p.said, this.#plan ? words : "Asking what would happen …");
     this.#override(items, known);
     const down = items.filter((each) => each.to === 0 && each.from !== 0 && !each.error);
@@ -213,6 +216,7 @@ export class Plan {
   }
 
   #word = "";
+  #note = ""; // why the plan is shown again
 
   #override(items, known) {
     const p = this.#parts;
@@ -244,7 +248,9 @@ export class Plan {
   async #go() {
     if (this.#why) return say(this.#parts.said, `${this.#why}.`);
     const { writes, store, announce } = this.#with;
-    const { records, change } = this.#asked;
+    const asked = this.#asked;
+    const { records, change } = asked;
+    const mine = () => this.#asked === asked && this.#dialog.open; // it may show something else by then
     const said = this.#said();
     const plan = this.#plan;
     if (this.#alone() && change !== "park" && change !== "restore") {
@@ -253,6 +259,7 @@ export class Plan {
       writes.send(record, plan.items[0].from, plan.items[0].to, said);
       return;
     }
+    this.#why = "It is being written"; // a second press is no second write
     this.#parts.go.setAttribute("aria-disabled", "true");
     let done;
     try {
@@ -264,18 +271,22 @@ export class Plan {
       }
     } catch (problem) {
       const changed = problem.code === "plan-changed";
-      say(this.#parts.said, changed ? "Something changed meanwhile. This is the plan now: look at it again." : refusalOf(problem));
-      announce(this.#parts.said.textContent);
-      if (changed) this.#ask(0);
+      const words = changed ? "Something changed meanwhile. This is the plan now: look at it again." : refusalOf(problem);
+      announce(words);
+      if (!mine()) return;
+      say(this.#parts.said, words);
+      if (changed) this.#ask(0, words);
       else this.#judge();
       return;
     }
-    this.#dialog.close();
+    if (mine()) this.#dialog.close();
+    const written = done.filter((each) => !each.error && each.from !== each.to && store.records.has(`${each.namespace}/${each.name}`));
+    const batch = written.length > 1 ? { of: written.length, outcomes: [] } : null;
     for (const item of done) {
       const record = store.records.get(`${item.namespace}/${item.name}`);
       if (!record) continue;
       if (item.error) writes.refuse(record, item.error);
-      else if (item.from !== item.to) writes.adopt(record, { from: item.from, to: item.to, uid: item.uid, version: item.resourceVersion });
+      else if (item.from !== item.to) writes.adopt(record, { from: item.from, to: item.to, uid: item.uid, version: item.resourceVersion, batch });
     }
     const failed = done.filter((each) => each.error).length;
     announce(`${VERBS[change]}: ${many(done.length - failed, "Deployment")} written${failed ? `, ${count(failed)} failed` : ""}`);

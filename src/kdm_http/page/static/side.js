@@ -6,6 +6,7 @@ import { button, h, say } from "./dom.js";
 import { ago, boundsOf, clock, count, effectOf, many, moment, plain, span, stateOf } from "./words.js";
 
 const EVERY_MS = 1000;
+const AGAIN_MS = 15_000; // after something could not be read, until it is asked for again
 const COUNTS = ["desired", "current", "updated", "ready", "available"];
 const time = (at) => (typeof at === "number" ? at : Date.parse(at));
 
@@ -16,9 +17,9 @@ export class Side {
   #parts = null;
   #drawn = 0;
   #history = null; // what the server remembers; null where it does not, or not yet
-  #from = null; // what had the focus before
+  #back = null; // gives the focus back to what had it before
 
-  /** `parts` are the store, access, writes, `about()`, `plan(records, options)`, `close()` and `announce(text)`. */
+  /** `parts` are the store, access, writes, `about()`, `plan(records, options)`, `hold()`, `close()` and `announce(text)`. */
   constructor(element, parts) {
     this.#element = element;
     this.#with = parts;
@@ -27,7 +28,7 @@ export class Side {
   /** Show a Deployment by its key, "parked", or "" for nothing. */
   show(what) {
     if (what === this.#shown) return;
-    if (what && !this.#shown) this.#from = document.activeElement;
+    if (what && !this.#shown) this.#back = this.#with.hold();
     this.#shown = what;
     this.#parts = null;
     this.#history = null;
@@ -35,7 +36,7 @@ export class Side {
     document.body.toggleAttribute("data-side", Boolean(what));
     if (!what) {
       this.#element.replaceChildren();
-      if (this.#from?.isConnected) this.#from.focus({ preventScroll: true });
+      this.#back?.();
       return;
     }
     if (what === "parked") this.#parked();
@@ -78,6 +79,7 @@ export class Side {
 
   #build(record) {
     const p = (this.#parts = { uid: record.uid });
+    this.#history = null; // of another object by this name
     p.state = h("p", { class: "big" });
     p.outcome = h("p", { class: "outcome" });
     p.counts = Object.fromEntries(COUNTS.map((name) => [name, h("dd", { class: "num" })]));
@@ -103,16 +105,30 @@ export class Side {
       h("h3", {}, "Changes"), p.changes, p.since,
       h("h3", {}, "Labels"), p.labels);
     if (this.#with.about().features.history) this.#recall(record);
-    this.#with.access.load(record).catch(() => {});
+    this.#allowed(record);
+  }
+
+  async #allowed(record) {
+    const p = this.#parts;
+    if (Date.now() - (p.asked ?? 0) < AGAIN_MS) return;
+    p.asked = Date.now();
+    try {
+      await this.#with.access.load(record);
+      p.refused = "";
+    } catch (problem) {
+      p.refused = plain(problem.message);
+    }
+    if (this.#parts === p) this.draw(true);
   }
 
   async #recall(record) {
     try {
       const found = await read(`${pathOf(record)}/history`, { limit: "20" });
-      if (this.#shown !== record.key) return;
-      this.#history = { since: time(found.since), items: found.items, change: record.change?.at, desired: record.desired };
+      if (this.#shown !== record.key || this.#parts?.uid !== record.uid) return;
+      this.#history = { since: time(found.since), items: found.items, desired: record.desired, read: Date.now() };
     } catch (problem) {
-      this.#history = { since: 0, items: [], words: `The history cannot be read: ${plain(problem.message)}` };
+      if (this.#shown !== record.key) return;
+      this.#history = { since: 0, items: [], read: Date.now(), words: `The history cannot be read: ${plain(problem.message)}` };
     }
     this.draw(true);
   }
@@ -136,9 +152,10 @@ export class Side {
     const owned = about().features.owners ? "Nobody that kdm can see." : "This kdm does not look at owners.";
     list(p.owners, record.owners.length ? record.owners.map((each) => [`${each.name}: ${effectOf(each)}`, each.remedy && `To decide it there, ${each.remedy}`].filter(Boolean).map((text) => plain(text, 400)).join(". ")) : [owned]);
     const { parked } = record;
-    say(p.parked, parked ? `Parked at ${count(parked.replicas)}, ${ago(parked.at, now)} by ${plain(parked.by, 80)}${parked.reason ? `: ${plain(parked.reason, 300)}` : ""}` : "");
+    say(p.parked, parked ? `Parked at ${count(parked.replicas)}, ${ago(parked.at)} by ${plain(parked.by, 80)}${parked.reason ? `: ${plain(parked.reason, 300)}` : ""}` : "");
     const known = access.of(record);
-    say(p.access, known ? boundsOf(known.bounds) : "Asking …");
+    if (!known) this.#allowed(record);
+    say(p.access, known ? boundsOf(known.bounds) : p.refused || "Asking …");
     say(p.labels, plain(record.labels || "none", 10_000));
     this.#changes(record, series);
   }
@@ -147,8 +164,9 @@ export class Side {
     const p = this.#parts;
     const { features } = this.#with.about();
     const past = this.#history;
-    if (past && past.desired !== record.desired && !past.again) {
-      past.again = true; // there is a change that it does not have yet
+    const due = past?.words ? AGAIN_MS : past?.desired !== record.desired ? EVERY_MS : Infinity; // then there is a change that it does not have yet
+    if (past && !past.again && Date.now() - past.read >= due) {
+      past.again = true;
       this.#recall(record);
     }
     const items = past?.items ?? series.changes;
@@ -165,20 +183,28 @@ export class Side {
   #change(record, each, index) {
     const who = plain(each.actor || each.manager || "somebody", 80);
     const why = each.reason ? `: ${plain(each.reason, 10_000)}` : "";
-    const undoes = index === 0 && each.previous !== null && each.desired === record.desired && each.previous !== each.desired;
+    const ours = !each.uid || each.uid === record.uid; // not what was done to another object by this name
+    const undoes = index === 0 && ours && each.previous !== null && each.desired === record.desired && each.previous !== each.desired;
     return h("li", {}, h("span", { class: "num" }, `${each.previous === null ? "?" : count(each.previous)} → ${count(each.desired)}`),
       h("bdi", { class: "wrap" }, `${moment(time(each.at))} · ${who}${why}`),
       undoes ? button("Undo", () => this.#undo(record, each), { "aria-keyshortcuts": "u" }) : null);
   }
 
-  #undo(record, change) {
+  #undo({ key }, change) {
+    const { store, writes, announce } = this.#with;
+    const record = store.records.get(key);
+    const entry = writes.of(key);
+    if (!record || record.desired === change.previous || (entry?.busy && entry.target === change.previous)) return; // it is under way, or done
+    if (record.desired !== change.desired) return announce(`${key}: not written: somebody made it ${count(record.desired)} meanwhile`);
     if (change.previous === 0) this.#with.plan([record], { change: "replicas", amount: 0 });
     else this.#with.writes.send(record, change.desired, change.previous, { reason: "undo" });
   }
 
   /** Take the newest change of the Deployment that is shown back. */
   undo() {
-    this.#parts?.changes?.querySelector("button")?.click();
+    const found = this.#parts?.changes?.querySelector("button");
+    if (found) found.click();
+    else this.#with.announce(this.#parts?.changes ? "There is no change here to take back." : "Open a Deployment first: undo takes back its newest change.");
   }
 
   /** The record of what is listed as parked; what is listed, where the stream has not shown it. */
@@ -187,10 +213,12 @@ export class Side {
     return this.#with.store.records.get(key) ?? { ...item, key, desired: 0, owners: [] };
   }
 
+  #round = 0; // of readings: an older one than the last is not shown
   #counted = 0; // how many were parked when the batches were read
 
   async #parked() {
     this.#counted = this.#with.store.counts.parked;
+    const round = (this.#round += 1);
     const inside = this.#element.contains(document.activeElement);
     const say_ = h("p", { role: "status" }, "Reading what is parked …");
     this.#frame(["Parked batches"], say_);
@@ -206,7 +234,7 @@ export class Side {
       say(say_, plain(problem.message));
       return;
     }
-    if (this.#shown !== "parked") return;
+    if (this.#shown !== "parked" || round !== this.#round) return;
     say(say_, found.batches.length ? `${many(found.batches.length, "batch").replace(/batchs$/, "batches")}, newest first.` : "Nothing is parked. Select Deployments and choose Park to remember their counts and go to zero.");
     const bulk = this.#with.about().features.bulk ? "" : "This kdm does not change several at once.";
     this.#element.append(h("ul", { class: "batches" }, ...found.batches.reverse().map((batch) => {

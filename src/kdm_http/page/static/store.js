@@ -4,6 +4,9 @@ import { isAutoscaler, plain } from "./words.js";
 
 export const TILES = ["all", "zero", "parked", "settling", "blocked", "owned"];
 
+const COLUMNS = ["name", "desired", "available", "state", "owner", "change"];
+export const SORTS = COLUMNS.flatMap((name) => [name, `-${name}`]);
+
 const SAMPLES = 240; // of one Deployment's counts over the session
 const SERIES = 400; // Deployments of which samples are kept: the newest to change, or to be looked at
 
@@ -146,7 +149,9 @@ export class Store {
     if (series.samples.length > SAMPLES) series.samples.shift();
     if (old.desired === record.desired) return;
     const own = this.own.get(record.key);
-    const { actor = "", manager = "", reason = "" } = own?.desired === record.desired ? own : record.change ?? {};
+    const mine = own?.desired === record.desired;
+    if (mine) this.own.delete(record.key); // once: the next change to this count may be somebody else's
+    const { actor = "", manager = "", reason = "" } = mine ? own : record.change ?? {};
     series.changes.unshift({ at: Date.now(), previous: old.desired, desired: record.desired, actor, manager, reason });
     series.changes.length = Math.min(series.changes.length, 20);
   }

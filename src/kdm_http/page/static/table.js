@@ -1,11 +1,12 @@
 // The table: only the rows on screen exist. Each is made once, moved, and changed where it differs.
 
-import { h, mark, say } from "./dom.js";
-import { availableOf, changeOf, count, effectOf, ownerOf, plain, stateOf } from "./words.js";
+import { byId, h, mark, say } from "./dom.js";
+import { availableOf, brief, changeOf, count, effectOf, ownerOf, plain, stateOf } from "./words.js";
 
 const MARGIN = 6; // rows that exist beyond each edge of the window
 const HOLD_MS = 4000; // for so long after the last movement over the table no row moves
 const ORDER_MS = 250;
+const SLIP_MS = 500; // after a press in a dialog that is gone by it: the second of a double click is not for the row below
 
 export const COLUMNS = [
   ["name", "Deployment"], ["desired", "Desired"], ["available", "Available"], ["state", "State"],
@@ -52,12 +53,15 @@ export class Table {
   #seen = -1; // the store's version that the order follows from
   #ordered = 0; // when it was made
   #whole = false; // whether the store was complete then
+  #pressed = 0; // when something in a dialog was pressed last
+  #index = 0; // the index of the row that the keyboard is at, or was before it went
+  #home = ""; // the key of the row that Tab leads to
   #touched = 0; // when somebody last moved over the table, or used its keys
   #filter = {};
   #height = 44;
   #narrow = matchMedia("(max-width: 719px)");
 
-  /** `parts` are the store, writes, access, and `act(what, record)`, `picked()`, `reordered()`. */
+  /** `parts` are the store, writes, access, and `act(what, record)`, `picked()`. */
   constructor(body, parts) {
     this.#body = body;
     this.#with = parts;
@@ -65,6 +69,7 @@ export class Table {
     for (const event of ["pointermove", "pointerdown", "keydown"]) body.addEventListener(event, touch, { passive: true });
     body.addEventListener("pointerleave", () => { this.#touched = 0; });
     body.addEventListener("click", (event) => this.#click(event));
+    byId("dialog").addEventListener("click", () => { this.#pressed = Date.now(); });
     body.addEventListener("focusin", (event) => this.#focus(event.target.closest(".row")));
     this.#narrow.addEventListener("change", () => this.#measure());
     this.#measure();
@@ -96,14 +101,22 @@ export class Table {
     const shown = [];
     for (let index = first; index < last; index += 1) shown.push(index);
     const focused = document.activeElement?.closest?.(".body > .row");
+    let left = false; // whether the row that has the focus is not in the list any more
     if (focused) {
       const index = this.rows.findIndex((each) => each.key === focused.record.key);
-      if (index >= 0 && index < first) shown.unshift(index);
+      left = index < 0;
+      if (!left) this.#index = index;
+      if (!left && index < first) shown.unshift(index);
       else if (index >= last) shown.push(index);
     }
     const keys = new Set(shown.map((index) => this.rows[index].key));
+    const home = keys.has(this.current) ? this.current : this.rows[Math.min(first + (first ? MARGIN : 0), last - 1)]?.key ?? "";
+    if (home !== this.#home) {
+      changed?.add(home).add(this.#home);
+      this.#home = home;
+    }
     for (const [key, element] of this.#live) {
-      if (keys.has(key) || element === focused) continue;
+      if (keys.has(key)) continue;
       this.#live.delete(key);
       element.remove();
       this.#spare.push(element);
@@ -123,7 +136,33 @@ export class Table {
       if (element.index !== index || fresh) this.#move(element, index);
       if (fresh || !changed || changed.has(key) || element.record !== record) this.#fill(element, record);
     }
+    if (left) this.#refocus(); // in the place of a row that is gone is the next one
     return shown.map((index) => this.rows[index]);
+  }
+
+  #refocus() {
+    if (this.rows.length) this.reach(Math.min(this.#index, this.rows.length - 1));
+    else byId("search").focus({ preventScroll: true });
+  }
+
+  /**
+   * Remember what has the focus, and return what brings it back after something else had it; false where it cannot.
+   * In a row that is the Deployment's control, not the element: that may show another Deployment by then.
+   */
+  hold() {
+    const held = document.activeElement;
+    const what = held?.dataset?.do;
+    const key = held?.closest?.(".body > .row")?.record.key;
+    return () => {
+      if (!key) held.focus({ preventScroll: true });
+      else if (this.rows.every((each) => each.key !== key)) this.#refocus();
+      else {
+        const live = this.#live.get(key);
+        live?.querySelector(`[data-do="${what}"]`)?.focus({ preventScroll: true });
+        if (!live?.contains(document.activeElement)) this.reach(this.rows.findIndex((each) => each.key === key));
+      }
+      return document.activeElement !== document.body;
+    };
   }
 
   #place(element, next) {
@@ -145,9 +184,10 @@ export class Table {
     if (this.holding) return;
     this.#seen = store.version;
     this.rows = rows;
+    const before = this.selected.size;
     for (const key of this.selected) if (!store.records.has(key) && store.ready) this.selected.delete(key);
     this.#body.style.height = `${rows.length * this.#height}px`;
-    if (moved) this.#with.reordered();
+    if (moved || before !== this.selected.size) this.#with.picked();
   }
 
   #move(element, index) {
@@ -170,8 +210,9 @@ export class Table {
     }
     element.record = record;
     const entry = writes.of(key);
-    const wanted = entry?.busy ? entry.next ?? entry.target : record.desired;
-    say(cells.want, count(wanted));
+    const wanted = writes.wanted(record);
+    say(cells.want, brief(wanted));
+    mark(cells.want, "title", wanted < 100_000 ? null : count(wanted));
     mark(cells.want, "aria-label", `Desired: ${wanted}. Set the count of ${key}`);
     for (const [button, by] of [[cells.less, -1], [cells.more, 1]]) {
       const why = writes.whyNot(record, wanted + by);
@@ -182,6 +223,7 @@ export class Table {
     const share = record.desired ? Math.min(1, record.available / record.desired) : 0;
     cells.fill.style.transform = `scaleX(${share})`;
     say(cells.available, availableOf(record));
+    mark(cells.available, "title", record.desired < 100_000 ? null : `${count(record.available)} of ${count(record.desired)}`);
     const follows = entry?.change && entry.busy && mood !== "ok"; // then the state says how far it is
     const shown = follows ? `${entry.change}, ${words}` : entry?.words ?? words;
     say(cells.state, shown);
@@ -191,6 +233,8 @@ export class Table {
     mark(element, "data-busy", entry?.busy ? "true" : null);
     cells.act.hidden = !entry?.act;
     say(cells.act, entry?.act?.[0] ?? "");
+    mark(cells.act, "aria-label", entry?.act?.[2] ?? null);
+    mark(cells.act, "title", entry?.act?.[2] ? "Dismiss" : null);
     const [owner] = record.owners;
     say(cells.owner, owner ? plain(ownerOf(owner), 60) + (record.owners.length > 1 ? ` +${record.owners.length - 1}` : "") : "");
     mark(cells.owner, "title", owner ? record.owners.map(effectOf).map((each) => plain(each)).join("; ") : null);
@@ -199,8 +243,7 @@ export class Table {
     cells.pick.checked = chosen;
     mark(element, "data-selected", chosen ? "true" : null);
     mark(element, "data-gone", record.gone ? "true" : null);
-    const here = key === this.current || (!this.current && element.index === 0);
-    for (const each of cells.tabs) each.tabIndex = here ? 0 : -1;
+    for (const each of cells.tabs) each.tabIndex = key === this.#home ? 0 : -1;
     mark(element, "data-current", key === this.current ? "true" : null);
   }
 
@@ -213,11 +256,14 @@ export class Table {
   #click(event) {
     const what = event.target.closest("[data-do]");
     const element = event.target.closest(".row");
-    if (!what || !element) return;
+    if (!what || !element || (event.detail > 1 && Date.now() - this.#pressed < SLIP_MS)) return;
     const { record } = element;
     const name = what.dataset.do;
     if (name === "pick") this.pick(record, what.checked);
-    else if (name === "act") this.#with.writes.of(record.key)?.act?.[1]();
+    else if (name === "act") {
+      element.cells.open.focus({ preventScroll: true }); // this button goes
+      this.#with.writes.of(record.key)?.act?.[1]();
+    }
     else this.#with.act(name, record);
   }
 
@@ -225,7 +271,7 @@ export class Table {
     if (!element || element.record.key === this.current) return;
     const before = this.current;
     this.current = element.record.key;
-    this.draw(new Set([before, this.current, this.rows[0]?.key]));
+    this.draw(new Set([before, this.current]));
   }
 
   pick(record, chosen = !this.selected.has(record.key)) {
@@ -235,9 +281,10 @@ export class Table {
     this.#with.picked();
   }
 
-  /** The record that the keyboard is at; undefined for none. */
+  /** The record that the keyboard is at; undefined for none, and for one that the list does not show. */
   at() {
-    return this.#with.store.records.get(this.current);
+    const shown = this.rows.some((each) => each.key === this.current);
+    return shown ? this.#with.store.records.get(this.current) : undefined;
   }
 
   /** Move the keyboard by so many rows. */
@@ -257,6 +304,7 @@ export class Table {
     else if (top + this.#height > foot) scrollBy(0, top + this.#height - foot);
     const before = this.current;
     this.current = this.rows[index].key;
+    this.#index = index;
     this.draw(new Set([before, this.current]));
     this.#live.get(this.current)?.cells.open.focus({ preventScroll: true });
   }

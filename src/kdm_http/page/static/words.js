@@ -1,16 +1,28 @@
 // What the page says, in words: states, ages, owners, outcomes. Nothing here touches the page itself.
 
-const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+// Controls, directions, fillers, halves of pairs.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
 /** Text from elsewhere, made harmless to read: what is invisible or turns the direction is written as its number. */
 export function plain(text, most = 300) {
   const shown = String(text ?? "");
-  const cut = shown.length > most ? `${shown.slice(0, most)}…` : shown;
-  return cut.replace(CONTROLS, (each) => (/\s/.test(each) ? " " : `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`));
+  const end = /[\ud800-\udbff]/.test(shown[most - 1]) ? most - 1 : most; // not through the middle of a pair
+  const cut = shown.length > most ? `${shown.slice(0, end)}…` : shown;
+  return cut.replace(UNSEEN, (each, at) => {
+    if (/[\u200d\ufe0f]/.test(each) && joins(cut, at)) return each;
+    return /\s/.test(each) ? " " : `\\u${each.codePointAt(0).toString(16).padStart(4, "0")}`;
+  });
 }
+
+/** Whether what stands there joins or shapes an emoji, as U+200D and U+FE0F do. */
+const joins = (text, at) => /\p{Extended_Pictographic}[\ufe0f\u{1f3fb}-\u{1f3ff}]?$/u.test(text.slice(Math.max(0, at - 4), at));
 
 const number = new Intl.NumberFormat("en");
 export const count = (value) => number.format(value);
+
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+/** A count where there is little room: 2.15B; the exact one is never further than the pointer. */
+export const brief = (value) => (value < 100_000 ? number : compact).format(value);
 export const many = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 
 export function span(seconds) {
@@ -21,10 +33,23 @@ export function span(seconds) {
   return `${Math.floor(s / 86400)} d`;
 }
 
-export const ago = (at, now = Date.now()) => (now - at < 5000 ? "just now" : `${span((now - at) / 1000)} ago`);
+let ahead = 0; // how far the server's clock is before this browser's, in milliseconds
+
+/** Take the server's time of this moment, to the second. A browser's own clock may be wrong by hours. */
+export function heed(date) {
+  const server = Date.parse(date);
+  if (Number.isNaN(server)) return;
+  const by = server + 500 - Date.now();
+  ahead = Math.abs(by) < 3000 ? 0 : by;
+}
+
+/** The time by the server's clock: ages of what it dates are told by it. */
+export const serverNow = () => Date.now() + ahead;
+
+export const ago = (at, now = serverNow()) => (now - at < 5000 ? "just now" : `${span((now - at) / 1000)} ago`);
 export const clock = (at) => new Date(at).toLocaleTimeString("en-GB");
 export const moment = (at) =>
-  Date.now() - at < 43_200_000 ? clock(at) : `${new Date(at).toLocaleDateString("en-CA")} ${clock(at).slice(0, 5)}`;
+  serverNow() - at < 43_200_000 ? clock(at) : `${new Date(at).toLocaleDateString("en-CA")} ${clock(at).slice(0, 5)}`;
 
 /** What a row says of its state, and its mood: that is its colour and the shape of its mark. */
 export function stateOf(record, now = Date.now()) {
@@ -41,12 +66,12 @@ export function stateOf(record, now = Date.now()) {
 }
 
 export function availableOf(record) {
-  if (record.desired === 0 && record.parked) return `parked at ${count(record.parked.replicas)}`;
-  return `${count(record.available)} of ${count(record.desired)}`;
+  if (record.desired === 0 && record.parked) return `parked at ${brief(record.parked.replicas)}`;
+  return `${brief(record.available)} of ${brief(record.desired)}`;
 }
 
-const SHORT = { HorizontalPodAutoscaler: "HPA", ScaledObject: "KEDA", Kustomization: "Flux", Application: "Argo CD" };
-export const kindOf = (owner) => SHORT[owner.kind] ?? plain(owner.kind, 40);
+const SHORT = new Map([["HorizontalPodAutoscaler", "HPA"], ["ScaledObject", "KEDA"], ["Kustomization", "Flux"], ["Application", "Argo CD"]]);
+export const kindOf = (owner) => SHORT.get(owner.kind) ?? plain(owner.kind, 40);
 export const isAutoscaler = (owner) => owner.kind === "HorizontalPodAutoscaler" || owner.kind === "ScaledObject";
 
 export function ownerOf(owner) {
@@ -66,7 +91,7 @@ export function effectOf(owner) {
   return does ? `${ownerOf(owner)} ${does}` : ownerOf(owner);
 }
 
-export function changeOf(change, now = Date.now()) {
+export function changeOf(change, now = serverNow()) {
   if (!change) return "";
   const who = plain(change.actor || change.manager, 60);
   const why = change.reason ? ` · ${plain(change.reason, 120)}` : "";

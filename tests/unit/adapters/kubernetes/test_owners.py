@@ -61,7 +61,15 @@ def test_an_autoscaler_is_read_as_the_controller_reads_it() -> None:
     of_web = autoscaler(head + spec % (b"apps/v1", b"Deployment"))
     assert (of_web.target, of_web.owner) == (WEB, Owner("HorizontalPodAutoscaler", "hpa", 1, 4, OwnerType.AUTOSCALER))
     assert autoscaler(head + spec % (b"apps/v1beta2", b"Deployment")).target == WEB, "the group counts, not the version"
-    for api_version, kind in ((b"apps/v1", b"StatefulSet"), (b"example.org/v1", b"Deployment"), (b"v1", b"Deployment")):
+    assert autoscaler(head + spec % (b"apps/v1", b"deployment")).target == WEB, "the kind may be in lower case"
+    for api_version, kind in (
+        (b"apps/v1", b"StatefulSet"),
+        (b"apps/v1", b"DEPLOYMENT"),
+        (b"apps/v1", b"deployments"),
+        (b"example.org/v1", b"Deployment"),
+        (b"extensions/v1beta1", b"Deployment"),
+        (b"v1", b"Deployment"),
+    ):
         assert autoscaler(head + spec % (api_version, kind)).target is None
 
 

@@ -261,11 +261,11 @@ class TestAnswers:
     ) -> None:
         with tls_server(tmp_path, credentials.server, answer) as port:
             access = access_of(tmp_path, credentials, f"https://127.0.0.1:{port}")
-            with Client(access) as client, pytest.raises(AnswerLost) as caught:
+            with Client(access, patience_s=0) as client, pytest.raises(AnswerLost) as caught:
                 client.call("PUT", REPLICAS, body={"replicas": 1})
             assert isinstance(caught.value, ClusterTimeout)
             assert caught.value.written is None
-            with Client(access) as client, pytest.raises(Unreachable):
+            with Client(access, patience_s=0) as client, pytest.raises(Unreachable):
                 client.get(list_path())
 
     @pytest.mark.parametrize("answer", [b"[]", b"<html>", b'"x"', b""])

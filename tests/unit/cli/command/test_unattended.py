@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import pytest
 
+from kdm_adapters.memory.cluster import MemoryCluster
+from kdm_adapters.remote.client import Answer
+from kdm_cli.client.api import Kdm
 from kdm_cli.commands import writing
-from kdm_cli.exits import Exit
+from kdm_cli.exits import CommandError, Exit
 from kdm_core import DeploymentRef
 from unit.cli.command.asking import Asked, Command
 
@@ -80,6 +85,44 @@ def test_what_somebody_scaled_and_what_is_another_one_is_named_and_what_is_gone_
         "dawn/d: 0 -> 2",
     ]
     assert run("park", "--list", "-n", "dawn", "-o", "name").out == ""
+
+
+@pytest.fixture
+def crowd(kdm: Asked) -> Iterator[list[DeploymentRef]]:
+    """More Deployments than one request may have, with names that make it too large before."""
+    refs = [kdm.create(f"crowd/{index:03}-{'long' * 30}", 2, tier="crowd") for index in range(501)]
+    yield refs
+    for ref in refs:
+        kdm.do(partial(MemoryCluster.delete, ref=ref))
+
+
+def test_more_than_one_request_may_have_is_parked_and_comes_back_in_several(
+    kdm: Asked, run: Command, crowd: list[DeploymentRef]
+) -> None:
+    unattended = ("-A", "-l", "tier=crowd", "--park-id", "c", "-y", "--on-error", "continue")
+    parked = run("park", *unattended)
+    assert (parked.code, set(counts(kdm, crowd))) == (0, {0})
+    assert len(parked.out.splitlines()) == len(crowd) + 1
+    restored = run("restore", *unattended)
+    assert (restored.code, set(counts(kdm, crowd))) == (0, {2})
+    assert restored.out.splitlines()[-1].count(", ") > 0, "several batches"
+
+
+def test_what_was_done_before_a_request_failed_is_shown(
+    kdm: Asked, run: Command, crowd: list[DeploymentRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale, sent = Kdm.scale, itertools.count()
+
+    def once(self: Kdm, body: Mapping[str, Any], **more: Any) -> Answer:
+        if next(sent) == 2:
+            raise CommandError("kdm is gone", Exit.UNAVAILABLE)
+        return scale(self, body, **more)
+
+    monkeypatch.setattr(Kdm, "scale", once)
+    ran = run("park", "-A", "-l", "tier=crowd", "--park-id", "c", "-y", "--on-error", "continue")
+    assert (ran.code, ran.line) == (Exit.UNAVAILABLE, "kdm is gone")
+    done = ran.out.splitlines()[:-1]
+    assert len(done) == counts(kdm, crowd).count(0) > 0
 
 
 def test_it_is_tried_again_until_the_cluster_answers(

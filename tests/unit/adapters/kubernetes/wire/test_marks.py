@@ -27,11 +27,21 @@ KUSTOMIZATION, HELM_RELEASE = OwnerType.KUSTOMIZATION, OwnerType.HELM_RELEASE
 KUSTOMIZE_LABEL = "kustomize.toolkit.fluxcd.io/name"
 HELM_LABEL = "helm.toolkit.fluxcd.io/name"
 TRACKING_ID = "argocd.argoproj.io/tracking-id"
+FLUX_RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
+FLUX_APPLIES = "kustomize.toolkit.fluxcd.io/ssa"
 
 HOLDING: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
 managers = st.sampled_from(
-    ["kdm", "kubectl", "kubectl-client-side-apply", "helm", "kustomize-controller", "helm-controller"]
+    [
+        "kdm",
+        "kubectl",
+        "kubectl-client-side-apply",
+        "helm",
+        "kustomize-controller",
+        "helm-controller",
+        "argocd-controller",
+    ]
 ) | words.filter(str.isprintable)
 times = st.datetimes().map(lambda at: at.replace(year=2000 + at.year % 60)).map("{:%Y-%m-%dT%H:%M:%SZ}".format)
 fields: st.SearchStrategy[Any] = st.recursive(
@@ -60,8 +70,18 @@ references = st.fixed_dictionaries(
 tracking_ids = st.sampled_from(
     ["app:apps/Deployment:shop/web", "ns_app:apps/Deployment:shop/web", "app:apps/Deployment:shop/other", ":", ""]
 )
-tracked = st.dictionaries(st.just(TRACKING_ID), tracking_ids | words) | st.dictionaries(words, words, max_size=3)
-labels = st.dictionaries(st.sampled_from([KUSTOMIZE_LABEL, HELM_LABEL, "app", TRACKING_ID]), words, max_size=3)
+flux_says = st.dictionaries(
+    st.sampled_from([FLUX_RECONCILE, FLUX_APPLIES]),
+    st.sampled_from(["disabled", "Disabled", "enabled", "Ignore", "IfNotPresent", "Merge", "Override", ""]),
+)
+tracked = (
+    st.dictionaries(st.just(TRACKING_ID), tracking_ids | words) | st.dictionaries(words, words, max_size=3) | flux_says
+)
+labels = st.builds(
+    lambda some, says: some | says,
+    st.dictionaries(st.sampled_from([KUSTOMIZE_LABEL, HELM_LABEL, "app", TRACKING_ID]), words, max_size=3),
+    st.just({}) | flux_says,
+)
 metadata: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
@@ -112,9 +132,11 @@ def _owners(whole: Any) -> list[Owner]:
     meta, holders = whole.metadata, _holders(whole)
     controllers = [each for each in meta.owner_references or [] if each.controller][:1]
     found = [Owner(named(each.kind), named(each.name), type=OPERATOR) for each in controllers]
+    known = set()
     app, _, rest = (meta.annotations or {}).get(TRACKING_ID, "").partition(":")
     if app and rest == "apps/Deployment:shop/web":
         found.append(Owner("Application", app, type=ARGO_CD))
+        known.add("argocd-controller")
     flux = {
         "kustomize-controller": (KUSTOMIZE_LABEL, "Kustomization", KUSTOMIZATION),
         "helm-controller": (HELM_LABEL, "HelmRelease", HELM_RELEASE),
@@ -122,11 +144,15 @@ def _owners(whole: Any) -> list[Owner]:
     for manager, (label, kind, type_) in flux.items():
         if label in (meta.labels or {}):
             holds = any(each.manager == manager for each in holders)
+            for told in (meta.labels or {}, meta.annotations or {}) if type_ is KUSTOMIZATION else ():
+                holds = holds and told.get(FLUX_RECONCILE, "").lower() != "disabled"
+                holds = holds and told.get(FLUX_APPLIES, "").lower() not in {"ignore", "ifnotpresent"}
             found.append(Owner(kind, meta.labels[label], type=type_, holds=holds))
-    client_side = {"kubectl-client-side-apply", "helm"}
+            known.add(manager)
+    client_side = {"kubectl-client-side-apply", "helm", "argocd-controller"}
     appliers = [each.manager for each in holders if each.operation == "Apply" or each.manager in client_side]
     return found + [
-        Owner("FieldManager", each, type=APPLIER, holds=True) for each in dict.fromkeys(appliers) if each not in flux
+        Owner("FieldManager", each, type=APPLIER, holds=True) for each in dict.fromkeys(appliers) if each not in known
     ]
 
 
@@ -164,6 +190,43 @@ def test_a_deployment_copied_by_argo_cd_to_another_name_is_not_argo_cds(wire: Wi
     }.items():
         found = _read(wire, owners=True, annotations={TRACKING_ID: value}).owners
         assert found == ((Owner("Application", "shop", type=ARGO_CD),) if tracked else ()), value
+
+
+@either_format
+@pytest.mark.parametrize(
+    ("manager", "operation"),
+    [("argocd-controller", "Update"), ("argocd-controller", "Apply"), ("kustomize-controller", "Apply")],
+)
+def test_who_applies_is_an_owner_though_it_left_no_mark_but_the_count(
+    wire: WireFormat, manager: str, operation: str
+) -> None:
+    """Argo CD that tracks by label leaves no annotation; a label of Flux may have been removed."""
+    held = _entry(manager, "2026-11-26T17:00:00Z", HOLDING, operation=operation)
+    found = _read(wire, owners=True, managedFields=[held], labels={"app.kubernetes.io/instance": "shop"}).owners
+    assert found == (Owner("FieldManager", manager, type=APPLIER, holds=True),)
+
+
+@either_format
+@pytest.mark.parametrize("where", ["annotations", "labels"])
+@pytest.mark.parametrize(
+    ("name", "value", "holds"),
+    [
+        (FLUX_RECONCILE, "disabled", False),
+        (FLUX_RECONCILE, "enabled", True),
+        (FLUX_APPLIES, "Ignore", False),
+        (FLUX_APPLIES, "IfNotPresent", False),
+        (FLUX_APPLIES, "Merge", True),
+    ],
+)
+def test_a_count_that_flux_is_told_to_leave_alone_is_not_held(
+    wire: WireFormat, where: str, name: str, value: str, holds: bool
+) -> None:
+    """Whoever has stopped Flux for one Deployment at night may scale it."""
+    held = _entry("kustomize-controller", "2026-11-26T17:00:00Z", HOLDING, operation="Apply")
+    told: dict[str, dict[str, str]] = {"labels": {KUSTOMIZE_LABEL: "apps"}, "annotations": {}}
+    told[where][name] = value
+    found = _read(wire, owners=True, managedFields=[held], **told).owners
+    assert found == (Owner("Kustomization", "apps", type=KUSTOMIZATION, holds=holds),)
 
 
 @either_format
