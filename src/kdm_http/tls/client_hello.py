@@ -5,10 +5,13 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from attrs import define
+from attrs import define, field
 
 _HANDSHAKE: Final = 22
 """The record type (RFC 8446, section 5.1)."""
+
+_HEADER_BYTES: Final = 5
+"""Of a record (RFC 8446, section 5.1)."""
 
 _CLIENT_HELLO: Final = 1
 """The handshake type (RFC 8446, section 4)."""
@@ -28,6 +31,8 @@ _extension: Final = struct.Struct(">HH").unpack_from
 class ClientHello:
     """Collects a ClientHello from the bytes of a connection, until it is complete or turns out to be something else.
 
+    Each byte is looked at once: nobody knows yet who sends them, and a client may cut them as small as it likes.
+
     Attributes:
         done: Whether no more bytes are needed.
         protocols: The application protocols it offers, once it is complete; None where it does not say.
@@ -35,32 +40,44 @@ class ClientHello:
 
     done: bool = False
     protocols: tuple[bytes, ...] | None = None
-    _received: bytes = b""
+    _header: bytes = b""
+    """What has come of the header of a record."""
+    _left: int = 0
+    """How many bytes of a record are still to come."""
+    _message: bytearray = field(factory=bytearray)
 
     def feed(self, data: bytes) -> None:
         """Add bytes that came on the connection."""
-        self._received += data
-        message, body_bytes = _unwrap(self._received), 0
-        if len(message) >= 4:
-            body_bytes = int.from_bytes(message[1:4])
-            if len(message) - 4 >= body_bytes:
-                self.done = True
-                if message[0] == _CLIENT_HELLO:
-                    self.protocols = _offered(message[4 : 4 + body_bytes])
-        if len(self._received) > _MAX_BYTES or self._received[:1] not in {b"", bytes([_HANDSHAKE])}:
-            self.done = True
+        at = 0
+        while at < len(data) and not self.done:
+            if self._left:
+                piece = data[at : at + self._left]
+                self._left -= len(piece)
+                self._add(piece)
+            else:
+                piece = data[at : at + _HEADER_BYTES - len(self._header)]
+                self._begin_record(self._header + piece)
+            at += len(piece)
         if self.done:
-            self._received = b""
+            self._message = bytearray()
 
+    def _begin_record(self, header: bytes) -> None:
+        self.done = header[0] != _HANDSHAKE
+        if len(header) < _HEADER_BYTES:
+            self._header = header
+        else:
+            self._header, self._left = b"", int.from_bytes(header[3:])
 
-def _unwrap(records: bytes) -> bytes:
-    """Return the message in the records, as far as it has come."""
-    message = b""
-    while len(records) > 5 and records[0] == _HANDSHAKE:
-        end = 5 + int.from_bytes(records[3:5])
-        message += records[5:end]
-        records = records[end:]
-    return message
+    def _add(self, piece: bytes) -> None:
+        message = self._message
+        message += piece
+        if len(message) < 4:
+            return
+        end = 4 + int.from_bytes(message[1:4])
+        if message[0] != _CLIENT_HELLO or end > _MAX_BYTES:
+            self.done = True
+        elif len(message) >= end:
+            self.done, self.protocols = True, _offered(bytes(message[4:end]))
 
 
 def _offered(body: bytes) -> tuple[bytes, ...] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import pytest
@@ -71,6 +73,61 @@ async def test_an_offer_that_comes_in_pieces_is_read_whole(
     assert await client.alert() == "no_application_protocol"
     assert (await server.rejection()).reason is Reason.NO_SHARED_PARAMETERS
     await client.close()
+
+
+def test_an_offer_in_records_of_one_byte_is_read_whole() -> None:
+    """It is long on the wire, though not for OpenSSL, which puts the records together."""
+    many = [f"{number:0200d}" for number in range(150)]
+    sent = b"".join(_one_byte_records(_messages(_hello(many))))
+    hello = ClientHello()
+    hello.feed(sent[:-1])
+    assert not hello.done
+    hello.feed(sent[-1:])
+    assert hello.protocols == tuple(name.encode() for name in many)
+
+
+def test_reading_a_hello_costs_in_proportion_to_its_length_however_it_is_cut() -> None:
+    """Otherwise a few strangers who send it byte by byte hold up everybody."""
+
+    def read(records: int) -> None:
+        hello = ClientHello()
+        for record in _one_byte_records(b"\x01\x00\xff\xff" + bytes(records)):
+            for byte in record:
+                hello.feed(bytes([byte]))
+        assert not hello.done
+
+    assert _lines(lambda: read(400)) < 2.1 * _lines(lambda: read(200))
+
+
+def _messages(records: bytes) -> bytes:
+    """Return what is in the records."""
+    found = b""
+    while records:
+        end = 5 + int.from_bytes(records[3:5])
+        found, records = found + records[5:end], records[end:]
+    return found
+
+
+def _one_byte_records(message: bytes) -> list[bytes]:
+    return [b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in message]
+
+
+def _lines(work: Callable[[], None]) -> int:
+    """Return how many lines of Python are run."""
+    lines = count()
+
+    def trace(_frame: object, event: str, _argument: object) -> Any:
+        if event == "line":
+            next(lines)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return next(lines)
 
 
 def _hello(protocols: list[str]) -> bytes:
