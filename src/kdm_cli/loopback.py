@@ -14,11 +14,11 @@ from email.utils import formatdate
 from html import escape
 from typing import Any, Final
 
-import httpx
 import msgspec
 from litestar.types import Receive, Send
 
-from kdm_cli.upstream import InvalidAccess, Upstream
+from kdm_adapters.remote.transport import Transport
+from kdm_core.errors import KdmError
 from kdm_http.api.errors import MAX_BODY_BYTES, Refused
 from kdm_http.api.etags import is_known
 from kdm_http.api.same_origin import check_same_origin
@@ -27,6 +27,9 @@ from kdm_http.server.uvicorn_seam import Config, Server
 
 OPEN: Final = "/open/"
 """Where the printed address leads: the token follows."""
+
+SILENCE_S: Final = 60.0
+"""How long to wait for a next byte, in seconds: a stream has one each 15 s, and the page asks for shorter waits."""
 
 _PASSED: Final = ("/api/v2", "/problems")
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST"})
@@ -37,15 +40,15 @@ _ASKED: Final = frozenset(
 
 _ANSWERED: Final = frozenset(
     {
-        "age",
-        "allow",
-        "cache-control",
-        "content-type",
-        "date",
-        "etag",
-        "idempotency-replayed",
-        "retry-after",
-        "x-request-id",
+        b"age",
+        b"allow",
+        b"cache-control",
+        b"content-type",
+        b"date",
+        b"etag",
+        b"idempotency-replayed",
+        b"retry-after",
+        b"x-request-id",
     }
 )
 """The answer's header fields that are passed back. Date is kdm's: the page corrects ages by it."""
@@ -105,7 +108,7 @@ class Loopback:
         upstream: Where calls are passed on to.
     """
 
-    def __init__(self, gate: Gate, page: Page, upstream: Upstream) -> None:
+    def __init__(self, gate: Gate, page: Page, upstream: Transport) -> None:
         self._gate = gate
         self._page = page
         self._upstream = upstream
@@ -193,24 +196,20 @@ class Loopback:
         write = method in {"PUT", "POST"}
         started = False
         try:
-            async with self._upstream.stream(method, target, fields, body) as answer:
-                head = {
-                    name.encode(): value.encode("latin-1")
-                    for name, value in answer.headers.items()
-                    if name in _ANSWERED
-                }
-                await _start(send, answer.status_code, {**head, **_INERT})
+            async with self._upstream.passed(
+                method, target.encode("ascii"), fields, body, silence_s=SILENCE_S
+            ) as answer:
+                head = {name.lower(): value for name, value in answer.fields if name.lower() in _ANSWERED}
+                await _start(send, answer.status, {**head, **_INERT})
                 started = True
-                async for piece in answer.aiter_raw():
+                async for piece in answer.body:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except (httpx.HTTPError, OSError, InvalidAccess) as error:
+        except KdmError as error:
             if started:
                 raise _Broken from error
-            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | InvalidAccess)
-            written = {"written": False if unsent else None} if write else {}
-            message = f"{self._upstream.url} does not answer: {str(error) or type(error).__name__}"
-            await _refuse(send, target, 502, "unreachable", message[:400], **written)
+            written = {"written": error.written} if write else {}
+            await _refuse(send, target, 502, "unreachable", str(error)[:400], **written)
 
 
 def server_of(app: Loopback) -> Server:

@@ -8,9 +8,10 @@ import socket
 import sys
 from typing import Final
 
+from kdm_adapters.remote.access import Access, InvalidAccess
+from kdm_adapters.remote.transport import Transport
 from kdm_cli.exits import Exit
 from kdm_cli.loopback import OPEN, Gate, Loopback, server_of
-from kdm_cli.upstream import Access, InvalidAccess, Upstream
 from kdm_http.page.files import page
 
 HOST: Final = "127.0.0.1"
@@ -29,7 +30,8 @@ def show(access: Access, *, name: str = "", port: int = 0) -> int:
     """
     try:
         host = access.address().host
-        upstream = Upstream(access)
+        access.tls_context()  # what is wrong with a file is said now
+        upstream = Transport(access, "kdm-ui")
     except InvalidAccess as error:
         return _fail(str(error), Exit.USAGE)
     try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import anyio
@@ -17,6 +17,7 @@ import msgspec
 
 from kdm_adapters.remote.access import Access, InvalidAccess, proxy_for
 from kdm_adapters.remote.errors import error_of
+from kdm_adapters.remote.sockets import Sockets
 from kdm_adapters.remote.transport_errors import Unreachable, no_stream, of_asking, of_connecting
 from kdm_core.errors import KdmError
 
@@ -45,48 +46,29 @@ _WANTS_MORE: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 Stamp = tuple[tuple[int, int, int], ...]
 
 
-class _Socket(httpcore.AsyncNetworkStream):
-    """A connection that is closed where TLS does not come about, by cancellation too: httpcore would leave it open."""
+class Passed(NamedTuple):
+    """An answer as it comes.
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
+    Attributes:
+        status: The HTTP status.
+        fields: The header fields.
+        body: The body, piece by piece, as it was sent.
+    """
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
-        return await self._stream.read(max_bytes, timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> httpcore.AsyncNetworkStream:
-        try:
-            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._stream.aclose()
-            raise
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+    status: int
+    fields: list[tuple[bytes, bytes]]
+    body: AsyncIterator[bytes]
 
 
-class _Sockets(httpcore.AnyIOBackend):
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        return _Socket(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+class _Sent:
+    """Notices whether any of a request was sent to the server, and not only to a proxy."""
+
+    def __init__(self) -> None:
+        self.yet = False
+
+    async def __call__(self, step: str, info: Mapping[str, Any]) -> None:
+        begun = step == "http11.send_request_headers.started" and info["request"].method != b"CONNECT"
+        self.yet = self.yet or begun
 
 
 class _Generation:
@@ -99,7 +81,7 @@ class _Generation:
 
 
 class Transport:
-    """Makes calls, and opens streams. Belongs to one event loop.
+    """Makes calls, opens streams, and passes requests on. Belongs to one event loop.
 
     Args:
         access: How to reach the kdm.
@@ -147,12 +129,7 @@ class Transport:
         read = method == "GET"
         content = None if body is None else msgspec.json.encode(body)
         fields = {"accept": "application/json"} | ({} if content is None else {"content-type": "application/json"})
-        sent = False
-
-        async def trace(step: str, info: Mapping[str, Any]) -> None:
-            nonlocal sent
-            sent = sent or (step == "http11.send_request_headers.started" and info["request"].method != b"CONNECT")
-
+        sent = _Sent()
         generation = await self._generation()
         generation.calls += 1
         try:
@@ -162,12 +139,10 @@ class Transport:
                     self._url(path, query),
                     headers=self._headers(fields),
                     content=content,
-                    extensions={**_timeouts(None), "trace": trace},
+                    extensions={**_timeouts(None), "trace": sent},
                 )
         except _FAILURES as error:
-            if sent or isinstance(error, _CONNECTING):
-                raise self._failure(error, read=read) from error
-            raise self._unsent(error, generation.calls, timeout_s) from error
+            raise self._no_answer(error, sent, generation.calls, timeout_s, read=read) from error
         finally:
             generation.calls -= 1
             await self._let_go(generation)
@@ -209,6 +184,49 @@ class Transport:
         except _FAILURES as error:
             raise self._failure(error, read=True) from error
 
+    @asynccontextmanager
+    async def passed(
+        self, method: str, target: bytes, fields: list[tuple[bytes, bytes]], content: bytes, *, silence_s: float
+    ) -> AsyncIterator[Passed]:
+        """Pass a request on, once, and give its answer, whatever it is, before its body is there.
+
+        Args:
+            method: The method.
+            target: The path and the query, as they were asked for.
+            fields: The header fields, beyond those that every request has.
+            content: The body.
+            silence_s: For how long nothing may come, in seconds.
+
+        Raises:
+            KdmError: There is no answer, or it breaks off: then this comes while its body is read.
+        """
+        prefix = self.address.prefix.encode()
+        url = httpcore.URL(scheme="https", host=self.address.host, port=self.address.port, target=prefix + target)
+        headers = [*self._headers({"accept-encoding": "identity"}), *fields]
+        sent = _Sent()
+        generation = await self._generation()
+        generation.calls += 1
+        try:
+            async with generation.pool.stream(
+                method,
+                url,
+                headers=headers,
+                content=content or None,
+                extensions={**_timeouts(silence_s), "trace": sent},
+            ) as answer:
+                yield Passed(answer.status, answer.headers, answer.aiter_stream())
+        except _FAILURES as error:
+            read = method in {"GET", "HEAD"}
+            raise self._no_answer(error, sent, generation.calls, silence_s, read=read) from error
+        finally:
+            generation.calls -= 1
+            await self._let_go(generation)
+
+    def _no_answer(self, error: Exception, sent: _Sent, calls: int, timeout_s: float, *, read: bool) -> KdmError:
+        if sent.yet or isinstance(error, _CONNECTING):
+            return self._failure(error, read=read)
+        return self._unsent(error, calls, timeout_s)
+
     def _failure(self, error: Exception, *, read: bool) -> KdmError:
         where = self.address.authority
         if isinstance(error, _CONNECTING):
@@ -245,7 +263,7 @@ class Transport:
             max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=8,
             keepalive_expiry=30,
-            network_backend=_Sockets(),
+            network_backend=Sockets(),
         )
 
     async def _generation(self) -> _Generation:

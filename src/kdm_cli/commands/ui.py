@@ -20,7 +20,7 @@ def ui(name: str | None, port: int, place: Place) -> int:
     It is served on a port of this machine, and its calls are passed on. The printed address works once, in one browser.
     """
     with needed_for("ui", "server"):
+        from kdm_adapters.remote.access import Access  # noqa: PLC0415
         from kdm_cli.ui import show  # noqa: PLC0415 - half a second, which other commands do not need
-        from kdm_cli.upstream import Access  # noqa: PLC0415
     context = place.context
     return show(Access(*context[1:5]), name=name or context.name, port=port)

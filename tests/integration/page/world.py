@@ -14,10 +14,10 @@ from attrs import define, evolve, field
 from integration.kdm_process import CERTS
 from kdm_adapters.memory import MemoryCluster, MemoryDeploymentRepository, Pace, demo
 from kdm_adapters.remote.access import Access
+from kdm_adapters.remote.transport import Transport
 from kdm_cli.container import Container
 from kdm_cli.loopback import OPEN, Gate, Loopback, server_of
 from kdm_cli.settings import Settings
-from kdm_cli.upstream import Upstream
 from kdm_core import Deployment, DeploymentRef
 from kdm_http.page.files import page
 from kdm_http.server.serve import serve
@@ -39,7 +39,7 @@ class Shown(NamedTuple):
 
     url: str
     token: str
-    upstream: Upstream
+    upstream: Transport
     server: Server
 
     @property
@@ -162,7 +162,7 @@ async def shown(api_url: str, certificate: str = "dev-admin") -> AsyncIterator[S
     """Show a kdm with a certificate of ``certs/``."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    gate, upstream = Gate(port), Upstream(access(api_url, certificate))
+    gate, upstream = Gate(port), Transport(access(api_url, certificate), "kdm-ui")
     server = server_of(Loopback(gate, page(NAME), upstream))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from integration.page.world import World, access, ref, started
+from kdm_adapters.remote.access import Access
 from kdm_cli import loopback, ui
-from kdm_cli.upstream import Access, InvalidAccess, Upstream
 from kdm_http.page.files import page
 
 
@@ -95,9 +95,10 @@ async def test_a_kdm_that_does_not_answer_is_said_so_with_whether_anything_was_w
         nobody = socket.create_server(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         nobody.close()
-        world.ui.upstream._client.base_url = httpx.URL(f"https://localhost:{port}")
+        world.ui.upstream.address = world.ui.upstream.address._replace(port=port)
         failed = await client.put("/api/v2/namespaces/shop/deployments/checkout/replicas", json={"replicas": 6})
         assert (failed.status_code, failed.json()["code"], failed.json()["written"]) == (502, "unreachable", False)
+        assert failed.json()["detail"].startswith(f"nothing listens at localhost:{port}")
 
 
 async def test_files_are_given_compressed_and_once() -> None:
@@ -128,9 +129,28 @@ async def test_a_stream_is_passed_on_as_it_comes_and_ends_when_the_browser_leave
                 if "event: modified" in text:
                     break
         assert "event: present" in text
-        open_streams = world.ui.upstream._client._transport._pool.connections  # type: ignore[attr-defined]
-        while any(not each.is_idle() and not each.is_closed() for each in open_streams):  # noqa: ASYNC110 - httpx tells nobody
+        assert world.ui.upstream._now is not None
+        open_streams = world.ui.upstream._now.pool.connections
+        while any(not each.is_idle() and not each.is_closed() for each in open_streams):  # noqa: ASYNC110 - httpcore tells nobody
             await asyncio.sleep(0)
+
+
+async def test_a_browser_that_leaves_during_the_handshake_leaves_no_connection_open() -> None:
+    """Where kdm does not answer yet: what was begun is closed, not left for the garbage collector."""
+    async with started() as world, httpx.AsyncClient(base_url=world.url) as client:
+        await _session(client, world)
+        met: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        silent = await asyncio.start_server(lambda *streams: met.put_nowait(streams), "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        world.ui.upstream.address = world.ui.upstream.address._replace(host="127.0.0.1", port=port)
+        asking = asyncio.create_task(client.get("/api/v2"))
+        reader, writer = await met.get()
+        asking.cancel()
+        await asyncio.wait([asking])
+        hello = await asyncio.wait_for(reader.read(), 20)  # to the end
+        assert hello[:1] == b"\x16"
+        writer.close()
+        silent.close()
 
 
 async def test_a_renewed_certificate_is_used_from_the_next_request_on(tmp_path: Path) -> None:
@@ -140,16 +160,16 @@ async def test_a_renewed_certificate_is_used_from_the_next_request_on(tmp_path: 
         files = [tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem")]
         for source, copy in zip(mine[1:], files, strict=True):
             shutil.copy(str(source), copy)
-        world.ui.upstream._access = Access(world.api_url, *files)
+        world.ui.upstream.access = Access(world.api_url, *files)
         assert (await client.get("/api/v2")).json()["user"]["name"] == "dev-admin"
         viewer = access("https://localhost", "dev-viewer")
         for source, copy in zip(viewer[2:], files[1:], strict=True):
             shutil.copy(str(source), copy)
             os.utime(copy, ns=(1, 1))
         assert (await client.get("/api/v2")).json()["user"]["name"] == "dev-viewer"
-        files[1].write_text("no certificate")
+        files[1].write_text("")  # as a file is for a moment that is written in place
         failed = await client.put("/api/v2/namespaces/shop/deployments/checkout/replicas", json={"replicas": 6})
-        assert (failed.status_code, failed.json()["written"]) == (502, False)
+        assert (failed.status_code, failed.json()["written"]) == (403, False)
         assert world.find("shop/checkout").replicas.desired == 5
 
 
@@ -159,8 +179,8 @@ def test_what_cannot_be_shown_is_said_in_one_line(capsys: pytest.CaptureFixture[
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert ui.show(access("https://localhost:1"), port=taken.getsockname()[1]) == 1
     assert capsys.readouterr().err.startswith("kdm: cannot listen on 127.0.0.1:")
-    with pytest.raises(InvalidAccess):
-        Upstream(Access("https://kdm.test", cert="/nowhere.pem"))
+    assert ui.show(Access("https://kdm.test", cert="/nowhere.pem")) == 2
+    assert "/nowhere.pem cannot be read" in capsys.readouterr().err
 
 
 async def _raw(world: World, cookie: str, target: str, *, fields: str = "") -> bytes:

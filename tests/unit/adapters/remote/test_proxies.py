@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
 from kdm_adapters.remote.access import Access
 from kdm_adapters.remote.client import Client, list_path
 from kdm_adapters.remote.repository import RemoteDeploymentRepository
-from kdm_cli.upstream import Upstream
+from kdm_adapters.remote.transport import Transport
 from kdm_core import ClusterUnreachable, DeploymentRef
 from unit.adapters.remote.served import Served, served
 from unit.forward_proxy import Proxy
@@ -62,9 +61,9 @@ async def test_a_repository_with_its_stream_and_its_calls(far: Access, proxy: Pr
 
 
 async def test_the_page_on_loopback(far: Access, proxy: Proxy) -> None:
-    upstream = Upstream(far)
-    async with upstream.stream("GET", "/api/v2/deployments", [], b"") as answer:
-        assert b'"web"' in await answer.aread()
+    upstream = Transport(far, "kdm-ui")
+    async with upstream.passed("GET", b"/api/v2/deployments", [], b"", silence_s=DEADLINE_S) as answer:
+        assert b'"web"' in b"".join([each async for each in answer.body])
     await upstream.aclose()
     assert proxy.asked == [f"CONNECT {far.server.removeprefix('https://')}", PASSWORD]
 
@@ -76,11 +75,11 @@ async def test_a_proxy_that_refuses_is_said_without_its_password(far: Access, pr
         with Client(far) as client:
             client.get(list_path())
 
-    upstream = Upstream(far)
+    upstream = Transport(far, "kdm-ui")
     with pytest.raises(ClusterUnreachable, match="proxy") as single:
         await asyncio.to_thread(read)
-    with pytest.raises(httpx.ProxyError) as page:
-        async with upstream.stream("GET", "/api/v2/deployments", [], b""):
+    with pytest.raises(ClusterUnreachable, match="proxy") as page:
+        async with upstream.passed("GET", b"/api/v2/deployments", [], b"", silence_s=DEADLINE_S):
             pass
     await upstream.aclose()
     assert "p@ss" not in f"{single.value}{page.value}"
