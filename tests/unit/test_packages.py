@@ -174,6 +174,8 @@ def extras_of(path: str) -> list[str]:
     """Return the extras that a file of src may take for granted."""
     if path.startswith(("kdm_core/testing/",)):
         return ["testing"]
+    if path in {"kdm_adapters/remote/transport.py", "kdm_adapters/remote/closing.py"}:
+        return ["remote", "server"]  # `kdm ui` passes calls on with them
     for adapter in ("remote", "kubernetes"):
         if path.startswith(f"kdm_adapters/{adapter}/"):
             return [adapter]

@@ -16,8 +16,8 @@ import httpcore
 import msgspec
 
 from kdm_adapters.remote.access import Access, InvalidAccess, proxy_for
+from kdm_adapters.remote.closing import Sockets, pieces_of
 from kdm_adapters.remote.errors import error_of
-from kdm_adapters.remote.sockets import Sockets
 from kdm_adapters.remote.transport_errors import Unreachable, no_stream, of_asking, of_connecting
 from kdm_core.errors import KdmError
 
@@ -180,7 +180,8 @@ class Transport:
                         raise error_of(answer.status, fields, await _beginning(answer), read=True)
                 if not fields.get("content-type", "").lower().startswith("text/event-stream"):
                     raise no_stream()
-                yield answer.aiter_stream()
+                async with pieces_of(answer) as pieces:
+                    yield pieces
         except _FAILURES as error:
             raise self._failure(error, read=True) from error
 
@@ -207,14 +208,10 @@ class Transport:
         generation = await self._generation()
         generation.calls += 1
         try:
-            async with generation.pool.stream(
-                method,
-                url,
-                headers=headers,
-                content=content or None,
-                extensions={**_timeouts(silence_s), "trace": sent},
-            ) as answer:
-                yield Passed(answer.status, answer.headers, answer.aiter_stream())
+            extensions = {**_timeouts(silence_s), "trace": sent}
+            call = generation.pool.stream(method, url, headers=headers, content=content or None, extensions=extensions)
+            async with call as answer, pieces_of(answer) as pieces:
+                yield Passed(answer.status, answer.headers, pieces)
         except _FAILURES as error:
             read = method in {"GET", "HEAD"}
             raise self._no_answer(error, sent, generation.calls, silence_s, read=read) from error
@@ -305,10 +302,11 @@ def _stamp(access: Access) -> Stamp:
 async def _beginning(answer: httpcore.Response) -> bytes:
     """Return the body of an answer, up to a bound: it may be without an end."""
     found = b""
-    async for piece in answer.aiter_stream():
-        found += piece
-        if len(found) > _MAX_ERROR_BYTES:
-            break
+    async with pieces_of(answer) as pieces:
+        async for piece in pieces:
+            found += piece
+            if len(found) > _MAX_ERROR_BYTES:
+                break
     return found
 
 

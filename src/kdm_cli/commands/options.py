@@ -198,9 +198,9 @@ def confirm(question: str, *, yes: bool) -> None:
     if not has_terminal():
         raise CommandError("--yes is needed where there is no terminal to ask on; nothing was changed", Exit.USAGE)
     _forget_what_was_typed()
-    click.echo(f"{question} [y/N] ", nl=False, err=True)
     answer = ""
     try:
+        click.echo(f"{question} [y/N] ", nl=False, err=True)
         _wait_for_a_line()
         answer = sys.stdin.readline()
     except KeyboardInterrupt:

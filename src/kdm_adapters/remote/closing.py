@@ -1,10 +1,11 @@
-"""What httpcore connects with, so that no connection is left open."""
+"""What httpcore leaves open, closed: connections that do not come about, and bodies that are not read to the end."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any, cast
 
 import anyio
 import httpcore
@@ -54,3 +55,8 @@ class Sockets(httpcore.AnyIOBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         return _Socket(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+def pieces_of(answer: httpcore.Response) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    """Return the body, piece by piece; closed at once where the rest is not read, not by the garbage collector."""
+    return aclosing(cast("AsyncGenerator[bytes, None]", answer.aiter_stream()))
