@@ -172,13 +172,15 @@ PLUGINS = {"otel": {"opentelemetry-exporter-otlp-proto-http"}, "testing": {"pyte
 
 def extras_of(path: str) -> list[str]:
     """Return the extras that a file of src may take for granted."""
-    if path.startswith(("kdm_core/testing/",)):
-        return ["testing"]
     if path in {"kdm_adapters/remote/transport.py", "kdm_adapters/remote/closing.py"}:
         return ["remote", "server"]  # `kdm ui` passes calls on with them
-    for adapter in ("remote", "kubernetes"):
-        if path.startswith(f"kdm_adapters/{adapter}/"):
-            return [adapter]
+    for room, extra in (
+        ("core/testing", "testing"),
+        ("adapters/remote", "remote"),
+        ("adapters/kubernetes", "kubernetes"),
+    ):
+        if path.startswith(f"kdm_{room}/"):
+            return [extra]
     if path.endswith("/tracing.py"):
         return ["server", "otel"]
     if path.startswith(ASKING):
