@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
+
+_FAULTS: Final = {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV}
+"""What a thread brings upon itself."""
 
 _T = TypeVar("_T")
 _Jobs = SimpleQueue[Callable[[], Any] | None]
@@ -132,6 +136,9 @@ os.register_at_fork(after_in_child=_begin_again)
 
 
 def _work(jobs: _Jobs) -> None:
+    # Signals are for the main thread. Of many at once the system gives some to others, and faulthandler, which writes
+    # all stacks on a signal, can crash where the main thread runs meanwhile.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
     while (job := jobs.get()) is not None:
         job()
 

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import socket
 import termios
 import threading
@@ -183,3 +184,12 @@ class TestSideThread:
         assert thread.call(lambda: 1, DEADLINE_S) == 1, "another thread took over"
         gate.set()
         thread.close(DEADLINE_S)
+
+
+def test_a_side_thread_leaves_signals_to_the_main_thread() -> None:
+    """But not what a thread brings upon itself, of which faulthandler writes."""
+    thread = SideThread("kdm-test")
+    blocked = thread.call(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, []), 10)
+    thread.close(10)
+    assert {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2} <= blocked
+    assert signal.SIGSEGV not in blocked
