@@ -167,6 +167,7 @@ async def test_rows_do_not_move_under_the_pointer(open_page: Callable[..., Any])
 async def test_nothing_shifts_while_rows_change(open_page: Callable[..., Any]) -> None:
     opened = await open_page()
     page, cluster = opened.page, opened.world.cluster
+    await expect(page.locator("#who")).to_contain_text("dev-admin")  # the page has loaded to the end
     await page.evaluate(
         """() => { window.shifts = [];
         const where = ({node, previousRect: a, currentRect: b}) => [node?.parentElement?.outerHTML, a, b];
