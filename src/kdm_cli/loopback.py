@@ -179,7 +179,7 @@ class Loopback:
         query = scope["query_string"]
         target = scope["raw_path"] + (b"?" + query if query else b"")
         passed = [each for each in scope["headers"] if each[0] in _ASKED]
-        passing = asyncio.ensure_future(self._passed(method, target.decode("ascii"), passed, body, send))
+        passing = asyncio.ensure_future(self._passed(method, target, passed, body, send))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -191,14 +191,12 @@ class Loopback:
             raise results[0]
 
     async def _passed(
-        self, method: str, target: str, fields: list[tuple[bytes, bytes]], body: bytes, send: Send
+        self, method: str, target: bytes, fields: list[tuple[bytes, bytes]], body: bytes, send: Send
     ) -> None:
         write = method in {"PUT", "POST"}
         started = False
         try:
-            async with self._upstream.passed(
-                method, target.encode("ascii"), fields, body, silence_s=SILENCE_S
-            ) as answer:
+            async with self._upstream.passed(method, target, fields, body, silence_s=SILENCE_S) as answer:
                 head = {name.lower(): value for name, value in answer.fields if name.lower() in _ANSWERED}
                 await _start(send, answer.status, {**head, **_INERT})
                 started = True
@@ -209,7 +207,7 @@ class Loopback:
             if started:
                 raise _Broken from error
             written = {"written": error.written} if write else {}
-            await _refuse(send, target, 502, "unreachable", str(error)[:400], **written)
+            await _refuse(send, target.decode("ascii"), 502, "unreachable", str(error)[:400], **written)
 
 
 def server_of(app: Loopback) -> Server:

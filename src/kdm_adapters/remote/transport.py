@@ -17,11 +17,10 @@ import msgspec
 
 from kdm_adapters.remote.access import Access, InvalidAccess, proxy_for
 from kdm_adapters.remote.closing import Sockets, pieces_of
+from kdm_adapters.remote.connection import CONNECT_TIMEOUT_S, SAFE
 from kdm_adapters.remote.errors import error_of
 from kdm_adapters.remote.transport_errors import Unreachable, no_stream, of_asking, of_connecting
 from kdm_core.errors import KdmError
-
-CONNECT_TIMEOUT_S: Final = 10.0
 
 MAX_CONNECTIONS: Final = 32
 """How many calls are under way at a time. Others wait for one to end."""
@@ -126,26 +125,17 @@ class Transport:
         Raises:
             KdmError: What the kdm said, as the error that it is; or that it could not be reached, or did not answer.
         """
-        read = method == "GET"
+        read = method in SAFE
         content = None if body is None else msgspec.json.encode(body)
         fields = {"accept": "application/json"} | ({} if content is None else {"content-type": "application/json"})
-        sent = _Sent()
-        generation = await self._generation()
-        generation.calls += 1
-        try:
-            async with asyncio.timeout(timeout_s):
-                answer = await generation.pool.request(
-                    method,
-                    self._url(path, query),
-                    headers=self._headers(fields),
-                    content=content,
-                    extensions={**_timeouts(None), "trace": sent},
-                )
-        except _FAILURES as error:
-            raise self._no_answer(error, sent, generation.calls, timeout_s, read=read) from error
-        finally:
-            generation.calls -= 1
-            await self._let_go(generation)
+        async with self._begun(timeout_s, read=read) as (pool, sent), asyncio.timeout(timeout_s):
+            answer = await pool.request(
+                method,
+                self._url(path, query),
+                headers=self._headers(fields),
+                content=content,
+                extensions={**_timeouts(None), "trace": sent},
+            )
         if answer.status >= 300:
             raise error_of(answer.status, _fields(answer), answer.content, read=read)
         return answer.content
@@ -204,25 +194,29 @@ class Transport:
         prefix = self.address.prefix.encode()
         url = httpcore.URL(scheme="https", host=self.address.host, port=self.address.port, target=prefix + target)
         headers = [*self._headers({"accept-encoding": "identity"}), *fields]
+        async with self._begun(silence_s, read=method in SAFE) as (pool, sent):
+            extensions = {**_timeouts(silence_s), "trace": sent}
+            call = pool.stream(method, url, headers=headers, content=content or None, extensions=extensions)
+            async with call as answer, pieces_of(answer) as pieces:
+                yield Passed(answer.status, answer.headers, pieces)
+
+    @asynccontextmanager
+    async def _begun(
+        self, timeout_s: float, *, read: bool
+    ) -> AsyncIterator[tuple[httpcore.AsyncConnectionPool, _Sent]]:
+        """Give the connections for a call, and what is to trace it. A failure meanwhile is raised as the error it means."""
         sent = _Sent()
         generation = await self._generation()
         generation.calls += 1
         try:
-            extensions = {**_timeouts(silence_s), "trace": sent}
-            call = generation.pool.stream(method, url, headers=headers, content=content or None, extensions=extensions)
-            async with call as answer, pieces_of(answer) as pieces:
-                yield Passed(answer.status, answer.headers, pieces)
+            yield generation.pool, sent
         except _FAILURES as error:
-            read = method in {"GET", "HEAD"}
-            raise self._no_answer(error, sent, generation.calls, silence_s, read=read) from error
+            if sent.yet or isinstance(error, _CONNECTING):
+                raise self._failure(error, read=read) from error
+            raise self._unsent(error, generation.calls, timeout_s) from error
         finally:
             generation.calls -= 1
             await self._let_go(generation)
-
-    def _no_answer(self, error: Exception, sent: _Sent, calls: int, timeout_s: float, *, read: bool) -> KdmError:
-        if sent.yet or isinstance(error, _CONNECTING):
-            return self._failure(error, read=read)
-        return self._unsent(error, calls, timeout_s)
 
     def _failure(self, error: Exception, *, read: bool) -> KdmError:
         where = self.address.authority

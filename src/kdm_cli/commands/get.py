@@ -117,7 +117,6 @@ def _ends(error: CommandError) -> bool:
 
 def _one_by_one(place: Place, wanted: Wanted, form: str) -> int:
     several = len(place.contexts) > 1
-
     found: list[tuple[str, dict[str, Any]]] = []
     exits: list[Exit] = []
     for context, answers in zip(place.contexts, _ask(place, lambda kdm: list(_answers(kdm, wanted))), strict=True):

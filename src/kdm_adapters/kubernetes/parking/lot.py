@@ -236,15 +236,14 @@ class ConfigMapParkingLot(ParkingLot):
         try:
             found = await self._get(name)
             if found is not None and name not in self._watched_last:
-                _log.warning("%s has lost the labels that kdm finds it by; they are set again", self._where(name))
+                _log.warning(
+                    "%s has lost the labels that kdm finds it by; they are set again", self._config_maps.where(name)
+                )
                 await self._config_maps.label(found)
         except KdmError as error:
-            _log.warning("%s: %s", self._where(name), error)
+            _log.warning("%s: %s", self._config_maps.where(name), error)
             return None
         return found
-
-    def _where(self, name: str) -> str:
-        return self._config_maps.where(name)
 
     def _take(self, found: ConfigMap) -> None:
         """Take in a ConfigMap, unless a newer state of it has been seen."""
