@@ -135,10 +135,17 @@ def _begin_again() -> None:
 os.register_at_fork(after_in_child=_begin_again)
 
 
-def _work(jobs: _Jobs) -> None:
-    # Signals are for the main thread. Of many at once the system gives some to others, and faulthandler, which writes
-    # all stacks on a signal, can crash where the main thread runs meanwhile.
+def leave_signals() -> None:
+    """Have this thread, which starts no process, get no signals: they are for the main thread.
+
+    Of many at once the system gives some to others, and faulthandler, which writes all stacks on a signal, can crash
+    where the main thread runs meanwhile.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
+
+
+def _work(jobs: _Jobs) -> None:
+    leave_signals()
     while (job := jobs.get()) is not None:
         job()
 

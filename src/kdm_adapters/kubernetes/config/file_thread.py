@@ -12,7 +12,7 @@ from concurrent.futures import TimeoutError as NotYet
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from kdm_adapters.side_thread import Stalled, fulfil
+from kdm_adapters.side_thread import Stalled, fulfil, leave_signals
 
 _T = TypeVar("_T")
 
@@ -84,6 +84,7 @@ class FileThread:
         return result
 
     def _run(self) -> None:
+        leave_signals()
         while True:
             with self._guard:
                 if not self._jobs:
