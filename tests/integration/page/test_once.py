@@ -13,7 +13,7 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from .test_focus import _real
 from .test_table import row
-from .test_writes import more, status
+from .test_writes import more, open_changed, status
 from .world import ref
 
 
@@ -112,11 +112,7 @@ async def test_the_second_click_of_a_double_click_presses_nothing_below_the_dial
 
 
 async def test_undo_pressed_twice_is_done_once(open_page: Callable[..., Any]) -> None:
-    opened = await open_page("open=shop/checkout")
-    page, world = opened.page, opened.world
-    side = page.get_by_role("complementary", name="shop / checkout")
-    await expect(side).to_contain_text("settled")
-    world.cluster.scale(ref("shop/checkout"), 8)
+    page, world, side = await open_changed(open_page)
     await expect(side.get_by_role("button", name="Undo")).to_be_visible()
     await page.evaluate("const b = [...document.querySelectorAll('#side .changes button')][0]; b.click(); b.click();")
     await expect(status(page)).to_contain_text("shop/checkout: 8 → 5, done")
@@ -125,11 +121,7 @@ async def test_undo_pressed_twice_is_done_once(open_page: Callable[..., Any]) ->
 
 
 async def test_undo_writes_nothing_where_somebody_changed_it_meanwhile(open_page: Callable[..., Any]) -> None:
-    opened = await open_page("open=shop/checkout")
-    page, world = opened.page, opened.world
-    side = page.get_by_role("complementary", name="shop / checkout")
-    await expect(side).to_contain_text("settled")
-    world.cluster.scale(ref("shop/checkout"), 8)
+    page, world, side = await open_changed(open_page)
     undo = await side.get_by_role("button", name="Undo").element_handle()
     assert undo is not None
     world.cluster.scale(ref("shop/checkout"), 9)
@@ -209,11 +201,7 @@ async def test_a_deployment_that_was_made_again_meanwhile_is_not_written(open_pa
 async def test_the_changes_of_a_deployment_that_was_deleted_are_not_undone_on_a_new_one(
     open_page: Callable[..., Any],
 ) -> None:
-    opened = await open_page("open=shop/checkout")
-    page, world = opened.page, opened.world
-    side = page.get_by_role("complementary", name="shop / checkout")
-    await expect(side).to_contain_text("settled")
-    world.cluster.scale(ref("shop/checkout"), 8)
+    _, world, side = await open_changed(open_page)
     await expect(side.get_by_role("button", name="Undo")).to_be_visible()
     world.cluster.delete(ref("shop/checkout"))
     await expect(side).to_contain_text("There is no such Deployment")

@@ -8,14 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from kdm_core.model import DeploymentCondition
 
 from .test_table import row
-from .world import ref
+from .world import World, ref
 
 REPLICAS = "/namespaces/shop/deployments/checkout/replicas"
+
+
+async def open_changed(open_page: Callable[..., Any]) -> tuple[Page, World, Locator]:
+    """Open the page on a Deployment that kubectl then makes 8 of its 5. Returns its panel as well."""
+    opened = await open_page("open=shop/checkout")
+    side = opened.page.get_by_role("complementary", name="shop / checkout")
+    await expect(side).to_contain_text("settled")
+    opened.world.cluster.scale(ref("shop/checkout"), 8)
+    return opened.page, opened.world, side
 
 
 def more(page: Page, key: str) -> Any:
@@ -225,11 +234,7 @@ async def test_keys_of_one_letter_can_be_turned_off(open_page: Callable[..., Any
 async def test_the_open_deployment_shows_its_counts_its_changes_and_takes_the_newest_back(
     open_page: Callable[..., Any],
 ) -> None:
-    opened = await open_page("open=shop/checkout")
-    page, world = opened.page, opened.world
-    side = page.get_by_role("complementary", name="shop / checkout")
-    await expect(side).to_contain_text("settled")
-    world.cluster.scale(ref("shop/checkout"), 8)
+    page, world, side = await open_changed(open_page)
     await expect(side.get_by_role("listitem").filter(has_text="5 → 8")).to_contain_text("kubectl")
     chart = side.get_by_role("img")
     await expect(chart).to_have_attribute("aria-label", re.compile("desired from 5 to 8, available from 5 to 8$"))

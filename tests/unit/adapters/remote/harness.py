@@ -336,3 +336,10 @@ async def _answer(send: Any, status: int, media_type: bytes, body: bytes) -> Non
     fields = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": body})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what a repository says of itself."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110 - a repository does not announce its status
+            await asyncio.sleep(0.003)

@@ -54,11 +54,6 @@ namespaces = ["*"]
 
 
 @pytest.fixture(scope="module")
-def credentials() -> Credentials:
-    return Credentials()
-
-
-@pytest.fixture(scope="module")
 def kdm(tmp_path_factory: pytest.TempPathFactory, credentials: Credentials) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("kdm"), credentials, policy=POLICY) as running:
         for name in ("api", "web", "worker"):

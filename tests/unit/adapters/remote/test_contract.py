@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from kdm_core.testing.abilities import Ability
 from kdm_core.testing.contract import DeploymentRepositoryContract, ScopedRepositoryContract
-from unit.adapters.remote.harness import Gated, RemoteHarness, gated, remote_harness
-from unit.http.credentials import Credentials
-
-
-@pytest.fixture(scope="module")
-def kdm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
-    with gated(tmp_path_factory.mktemp("kdm"), credentials=Credentials()) as running:
-        yield running
+from unit.adapters.remote.harness import Gated, RemoteHarness, remote_harness
 
 
 class TestRemoteOfAllNamespaces(DeploymentRepositoryContract):

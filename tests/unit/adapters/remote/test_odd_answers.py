@@ -19,30 +19,16 @@ from kdm_adapters.remote.repository import RemoteDeploymentRepository
 from kdm_adapters.remote.source import Source
 from kdm_adapters.remote.sse import Event
 from kdm_core import ClusterTimeout, ClusterUnreachable, DeploymentRef, SourceStatus
-from kdm_core.testing.following import DEADLINE_S
-from unit.adapters.remote.harness import Gated, gated, remote_harness
+from unit.adapters.remote.harness import Gated, remote_harness, until
 from unit.adapters.remote.test_client import Talker, access_of, tls_server
 from unit.http.credentials import Credentials
 
 WEB = DeploymentRef("shop", "web")
 
 
-@pytest.fixture(scope="module")
-def credentials() -> Credentials:
-    return Credentials()
-
-
-@pytest.fixture(scope="module")
-def kdm(tmp_path_factory: pytest.TempPathFactory, credentials: Credentials) -> Iterator[Gated]:
-    with gated(tmp_path_factory.mktemp("kdm"), credentials=credentials) as running:
-        yield running
-
-
 async def reason_of(repository: RemoteDeploymentRepository, text: str) -> str:
     """Wait until the repository's status says something."""
-    async with asyncio.timeout(DEADLINE_S):
-        while text not in repository.sync_status().reason:  # noqa: ASYNC110 - it does not announce its status
-            await asyncio.sleep(0.003)
+    await until(lambda: text in repository.sync_status().reason)
     return repository.sync_status().reason
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -36,7 +36,7 @@ from kdm_core.owners import Owner, OwnerType
 from kdm_core.parked import Parked
 from kdm_core.testing.following import DEADLINE_S, Follower
 from kdm_http.api.v2.bodies import DeploymentBody
-from unit.adapters.remote.harness import Gated, RemoteHarness, gated, remote_harness
+from unit.adapters.remote.harness import Gated, RemoteHarness, remote_harness, until
 from unit.adapters.remote.served import served
 from unit.adapters.remote.test_client import access_of, tls_server
 from unit.http.credentials import Credentials
@@ -44,27 +44,10 @@ from unit.http.credentials import Credentials
 WEB = DeploymentRef("shop", "web")
 
 
-@pytest.fixture(scope="module")
-def credentials() -> Credentials:
-    return Credentials()
-
-
-@pytest.fixture(scope="module")
-def kdm(tmp_path_factory: pytest.TempPathFactory, credentials: Credentials) -> Iterator[Gated]:
-    with gated(tmp_path_factory.mktemp("kdm"), credentials=credentials) as running:
-        yield running
-
-
 @pytest.fixture
 async def harness(kdm: Gated) -> AsyncIterator[RemoteHarness]:
     async with remote_harness(kdm) as harness:
         yield harness
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110 - a repository does not announce its status
-            await asyncio.sleep(0.003)
 
 
 class TestDecoding:
