@@ -204,7 +204,7 @@ class Transport:
     async def _begun(
         self, timeout_s: float, *, read: bool
     ) -> AsyncIterator[tuple[httpcore.AsyncConnectionPool, _Sent]]:
-        """Give the connections for a call, and what is to trace it. A failure meanwhile is raised as the error it means."""
+        """Give the connections for a call, and what traces it. A failure meanwhile is raised as the error it means."""
         sent = _Sent()
         generation = await self._generation()
         generation.calls += 1
