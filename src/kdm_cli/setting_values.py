@@ -15,6 +15,8 @@ from kdm_core.names import check_namespace
 EVERY_INTERFACE: Final = "*"
 """As an address to listen on: every one of this machine, of IPv4 and of IPv6, whichever it has."""
 
+BRACKETED: Final = re.compile(r"\A\[(.*:.*)\]\Z")
+
 
 def text(value: str) -> str:
     """Take any text."""
@@ -22,8 +24,8 @@ def text(value: str) -> str:
 
 
 def host(value: str) -> str:
-    """Read an address to listen on; ``*`` becomes "", which is every interface."""
-    return "" if value == EVERY_INTERFACE else value
+    """Read an address to listen on, one of IPv6 with or without brackets; ``*`` becomes "", every interface."""
+    return "" if value == EVERY_INTERFACE else BRACKETED.sub(r"\1", value)
 
 
 def name_list(value: str) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ async def bind(host: str, port: int) -> tuple[socket.socket, ...]:
     try:
         found = await _addresses(host, port)
     except (OSError, UnicodeError) as exc:  # the latter for what IDNA cannot encode
-        raise BindError(f"cannot listen on {host}:{port}: {getattr(exc, 'strerror', None) or exc}") from exc
+        raise BindError(f"cannot listen on {_place(host, port)}: {getattr(exc, 'strerror', None) or exc}") from exc
     families = {family for family, *_ in found}
     bound: list[socket.socket] = []
     lacking: OSError | None = None
@@ -90,9 +90,8 @@ async def bind(host: str, port: int) -> tuple[socket.socket, ...]:
             if bound:
                 opened.pop_all()
                 return tuple(bound)
-    raise BindError(
-        f"cannot listen on {host or '*'}:{port}: {lacking.strerror if lacking else 'no address'}"
-    ) from lacking
+    reason = lacking.strerror if lacking else "no address"
+    raise BindError(f"cannot listen on {_place(host or '*', port)}: {reason}") from lacking
 
 
 async def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
@@ -297,4 +296,8 @@ def _address(sock: socket.socket) -> str:
     except OSError:
         return ""
     host = host.removeprefix("::ffff:") if "." in host else host  # IPv4 on a socket for both
+    return _place(host, port)
+
+
+def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

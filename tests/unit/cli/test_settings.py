@@ -232,3 +232,8 @@ def test_every_interface_has_a_word() -> None:
     """Of either family, whichever the machine has: what an empty value was taken for before."""
     settings = Settings.read({"KDM_HOST": "*"}, flags("--ops-host", "*"))
     assert (settings.host, settings.ops_host) == ("", "")
+
+
+def test_an_ipv6_address_may_have_the_brackets_of_a_url() -> None:
+    settings = Settings.read({"KDM_HOST": "[::1]"}, flags("--ops-host", "[fe80::1%eth0]"))
+    assert (settings.host, settings.ops_host) == ("::1", "fe80::1%eth0")

@@ -47,7 +47,7 @@ async def test_the_unspecified_address_of_ipv4_is_ipv4_s_alone(start: Any) -> No
 async def test_a_port_that_is_taken_on_ipv4_is_taken_for_every_interface() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(BindError, match=f"cannot listen on :::{port}: .*in use"):
+        with pytest.raises(BindError, match=rf"cannot listen on \[::\]:{port}: .*in use"):
             await bind("::", port)
 
 
@@ -63,7 +63,7 @@ async def test_an_ipv6_address_on_a_kernel_without_ipv6_is_one_line(monkeypatch:
     resolved = await loop.getaddrinfo("::", 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     assert resolved
     monkeypatch.setattr(socket, "socket", without_ipv6)
-    with pytest.raises(BindError, match=r"^cannot listen on :::0: Address family not supported by protocol$"):
+    with pytest.raises(BindError, match=r"^cannot listen on \[::\]:0: Address family not supported by protocol$"):
         await bind("::", 0)
     for sock in await bind("", 0):  # "every interface" is what there is
         assert sock.family == socket.AF_INET

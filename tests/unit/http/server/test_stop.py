@@ -179,9 +179,13 @@ async def test_a_port_that_is_taken_is_a_clean_error(which: str, credentials: Cr
             await serve(app, app, config=config)
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "a..b", "::g"], ids=["elsewhere", "no name", "no address"])
-async def test_an_address_that_is_not_ours_is_a_clean_error(host: str, start: Any) -> None:
-    with pytest.raises(BindError, match=f"cannot listen on {re.escape(host)}:0: .+"):
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("192.0.2.1", "192.0.2.1"), ("a..b", "a..b"), ("::g", "[::g]")],
+    ids=["elsewhere", "no name", "no address"],
+)
+async def test_an_address_that_is_not_ours_is_a_clean_error(host: str, shown: str, start: Any) -> None:
+    with pytest.raises(BindError, match=f"cannot listen on {re.escape(shown)}:0: .+"):
         await start(host=host)
 
 
