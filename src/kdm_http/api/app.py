@@ -23,7 +23,7 @@ from kdm_http.api.dispatch import Answer, Dispatcher
 from kdm_http.api.errors import MAX_BODY_BYTES
 from kdm_http.api.fast_path import FastPath
 from kdm_http.api.route import Route, Stream
-from kdm_http.api.routes import ALLOWED, ROUTES
+from kdm_http.api.routes import ALLOWED, ROUTES, allowed
 from kdm_http.api.stream.events import StreamEvents
 from kdm_http.api.stream.hub import USUAL, Pace
 from kdm_http.api.stream.streams import NO_MORE_THAN, StreamLimits, Streams
@@ -179,7 +179,7 @@ def _exact(headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> Iterator[tup
     """Make an Allow header say all: Litestar's OPTIONS knows the first method of a route, and not our HEAD."""
     for name, value in headers:
         if name.lower() == b"allow":
-            allowed = ALLOWED.get(scope.get("path_template", ""))
-            yield name, (allowed or ", ".join(sorted({*value.decode().split(", "), "HEAD"}))).encode()
+            known = ALLOWED.get(scope.get("path_template", ""))
+            yield name, (known or allowed(value.decode().split(", "))).encode()
         else:
             yield name, value

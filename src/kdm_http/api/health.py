@@ -6,6 +6,7 @@ import msgspec
 
 from kdm_core import ALL_NAMESPACES, Caller, DeploymentService
 from kdm_core.names import check_namespace
+from kdm_http.api.errors import Problem
 from kdm_http.api.route import Reply, Request
 
 
@@ -21,6 +22,11 @@ class Unhealthy(msgspec.Struct, frozen=True, kw_only=True):
 
     status: str = "unhealthy"
     error: str
+
+
+def error_body(problem: Problem) -> Unhealthy:
+    """Return the body of an error of health: RFD 156 has ``status`` in each of them."""
+    return Unhealthy(error=problem.message)
 
 
 async def get_health(service: DeploymentService, _: Caller, request: Request) -> Healthy | Reply:

@@ -59,6 +59,12 @@ _ERROR_EXAMPLES: Final = {
     504: "the cluster did not answer within 10 s",
 }
 
+_HEALTH_ERRORS: Final = {
+    **{status: _ERROR_EXAMPLES[status] for status in (500, 503)},
+    400: "unknown query parameter 'verbose'; allowed is: namespace",
+}
+"""What health answers in its own form. The server's own errors have the form of all others."""
+
 _ANY_ERRORS: Final = (400, 401, 429, 431, 500, 504)
 _LIST_ERRORS: Final = (*_ANY_ERRORS, 403, 404, 503)
 _READ_ERRORS: Final = (*_LIST_ERRORS, 409)
@@ -183,8 +189,10 @@ def _operation(route: Route, operation: _Operation) -> Json:
         content = {"application/json": {"schema": schema, "example": {"replicaCount": 5}}}
         described["requestBody"] = {"required": True, "content": content}
     if route.operation == "Health":
-        example = {"status": "unhealthy", "error": "the cluster cannot be reached"}
-        responses["503"] = _response("It cannot; the error says why.", "Unhealthy", example, 503)
+        said = {**_ERRORS, 503: "It cannot; the error says why."}
+        for status, error in _HEALTH_ERRORS.items():
+            example = {"status": "unhealthy", "error": error}
+            responses[str(status)] = _response(said[status], "Unhealthy", example, status)
     described["responses"] = dict(sorted(responses.items()))
     return described
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final, Self
 
 import msgspec
+from attrs import evolve
 
 from kdm_core import Caller, Deployment, DeploymentService
-from kdm_http.api import rfd
+from kdm_http.api import health, rfd
 from kdm_http.api.health import Healthy, get_health
 from kdm_http.api.route import AskedCount, Count, Dialect, Found, Listing, Name, Request, Route
 
@@ -53,5 +54,5 @@ ROUTES: Final = (
     Route("GET", "/deployments", RFD001, "ListDeployments", list_deployments, ReplicaCount, tagged=True),
     Route("GET", "/deployments/{name}/replicas", RFD001, "GetReplicas", get_replicas, ReplicaCount),
     Route("POST", "/deployments/{name}/replicas", RFD001, "SetReplicas", set_replicas, UpdatedReplicaCount),
-    Route("GET", "/health", RFD001, "Health", get_health, Healthy),
+    Route("GET", "/health", evolve(RFD001, error_body=health.error_body), "Health", get_health, Healthy),
 )

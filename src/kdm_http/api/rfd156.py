@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final, Self
 
 import msgspec
+from attrs import evolve
 
 from kdm_core import Caller, Deployment, DeploymentService
-from kdm_http.api import rfd
+from kdm_http.api import health, rfd
 from kdm_http.api.health import Healthy, get_health
 from kdm_http.api.route import Count, Dialect, Found, Listing, Name, Request, Route
 
@@ -52,5 +53,5 @@ ROUTES: Final = (
     Route("GET", "/api/v1/deployments", RFD156, "ListDeployments", list_deployments, ReplicaCount, tagged=True),
     Route("GET", "/api/v1/deployments/{name}/replicas", RFD156, "GetReplicas", get_replicas, ReplicaCount),
     Route("PUT", "/api/v1/deployments/{name}/replicas", RFD156, "SetReplicas", set_replicas, Updated),
-    Route("GET", "/api/v1/health", RFD156, "Health", get_health, Healthy),
+    Route("GET", "/api/v1/health", evolve(RFD156, error_body=health.error_body), "Health", get_health, Healthy),
 )

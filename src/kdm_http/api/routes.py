@@ -5,7 +5,7 @@ Router, fast path, OpenAPI, Allow, entity tags and the labels of metrics and tra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Final
 
@@ -45,8 +45,14 @@ ROUTES: Final = (
     *page.ROUTES,
 )
 
+
+def allowed(methods: Collection[str]) -> str:
+    """Return the value of the field Allow of a path: HEAD goes with GET alone, OPTIONS with any method."""
+    return ", ".join(sorted({"OPTIONS", *methods, *({"HEAD"} if "GET" in methods else ())}))
+
+
 ALLOWED: Final = {
-    template: ", ".join(sorted({"HEAD", "OPTIONS", *(each.method for each in ROUTES if each.template == template)}))
+    template: allowed({each.method for each in ROUTES if each.template == template})
     for template in {route.template for route in ROUTES}
 }
 """The value of the field Allow, for each path template."""

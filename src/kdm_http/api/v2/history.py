@@ -96,12 +96,14 @@ def _since(query: Mapping[str, str]) -> int | None:
     text = query.get("since")
     if text is None:
         return None
+    upper = text.upper()  # RFC 3339, section 5.6: "t" and "z" mean the same
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None and "T" in text.upper():
+        moment = datetime.fromisoformat(upper)
+        if moment.tzinfo is not None and "T" in upper:
             return int(moment.timestamp())
     except (ValueError, OverflowError):
         pass
     raise BadRequest(
-        f"since: must be a time with its offset from UTC (RFC 3339): 2026-11-26T17:00:00Z, not {text[:40]!r}"
+        "since: must be a time with its offset from UTC (RFC 3339): 2026-11-26T17:00:00Z, or with +01:00, + as %2B, "
+        f"not {text[:40]!r}"
     )

@@ -92,7 +92,7 @@ def schemas(shapes: Iterable[type[msgspec.Struct]], max_replicas: int) -> dict[s
 def _fields(max_replicas: int) -> dict[str, Json]:
     """Return what is said of each field of a request; the limits are the core's, which msgspec does not check."""
     count: Json = {"minimum": 0, "maximum": max_replicas}
-    reason: Json = {"maxLength": MAX_REASON_LENGTH, "pattern": "^[ -~]*$"}
+    reason: Json = {"maxLength": MAX_REASON_LENGTH, "pattern": r"^[^\x00-\x1f\x7f]*$"}
     return {
         "replicas": {**count, "description": "The desired count."},
         "delta": {

@@ -206,10 +206,32 @@ async def test_other_spellings_of_a_path_mean_the_same(
     assert answer.json() == (await client.get(f"{dialect.base}/deployments")).json()
 
 
-async def test_a_wrong_query_is_400_on_health_and_the_description_too(client: httpx.AsyncClient) -> None:
-    for path in ("/health", "/api/v1/health", "/api/v1/openapi.json"):
-        assert "unknown query parameter 'verbose'" in error(await client.get(f"{path}?verbose=1"), 400)
-        assert "DNS-1123" in error(await client.get(f"{path}?namespace=UPPER"), 400)
+async def test_a_wrong_query_is_400_on_the_description_too(client: httpx.AsyncClient) -> None:
+    path = "/api/v1/openapi.json"
+    assert "unknown query parameter 'verbose'" in error(await client.get(f"{path}?verbose=1"), 400)
+    assert "DNS-1123" in error(await client.get(f"{path}?namespace=UPPER"), 400)
+
+
+async def test_every_error_of_health_has_its_status_as_rfd_156_says(
+    client: httpx.AsyncClient, service: DeploymentService, dialect: Dialect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("secret")
+
+    path = f"{dialect.base}/health"
+    wrong = await client.get(f"{path}?verbose=1")
+    unnamed = await client.get(f"{path}?namespace=UPPER")
+    monkeypatch.setattr(service, "health", broken)
+    defect = await client.get(path)
+    for answer, status, expected in (
+        (wrong, 400, "unknown query parameter 'verbose'"),
+        (unnamed, 400, "DNS-1123"),
+        (defect, 500, "internal error"),
+    ):
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
+        assert answer.json().keys() == {"status", "error"}
+        assert answer.json()["status"] == "unhealthy"
+        assert expected in answer.json()["error"]
 
 
 async def test_a_compressed_body_is_415(client: httpx.AsyncClient, dialect: Dialect) -> None:

@@ -101,6 +101,14 @@ async def test_since_leaves_out_what_is_older(stage: Stage, target: str) -> None
     assert (await stage.ask("GET", f"{target}?since=2099-01-01T00:00:00%2B02:00")).json["items"] == []
 
 
+async def test_since_may_have_small_letters_and_a_plus_that_was_not_encoded_is_explained(stage: Stage) -> None:
+    """RFC 3339, section 5.6; ``date -Iseconds`` writes an offset with a plus."""
+    stage.cluster.scale(WEB, 4)
+    assert len((await stage.ask("GET", f"{ALL}?since=2020-01-01t00:00:00z")).json["items"]) == 1
+    refused = problem(await stage.ask("GET", f"{ALL}?since=2020-01-01T00:00:00+02:00"), 400, "invalid-request")
+    assert "%2B" in refused["detail"]
+
+
 @pytest.mark.parametrize(
     "query",
     ["since=yesterday", "since=2026-11-26", "since=2026-11-26T17:00:00", "since=", "limit=0", "limit=x", "watch=true"],

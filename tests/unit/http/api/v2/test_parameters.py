@@ -1,4 +1,4 @@
-"""The description's patterns of parameters: a client that checks by them may send all that kdm takes."""
+"""The description's patterns of parameters and fields: a client that checks by them may send all that kdm takes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any, Final
 
 import pytest
 
-from kdm_core import LabelSelector, RolloutState
+from kdm_core import InvalidChange, LabelSelector, RolloutState
+from kdm_core.scaling import check_reason
 from kdm_http.api.replays import key_of
+from kdm_http.api.routes import ROUTES
 from kdm_http.api.v2.asked import members_of
 from kdm_http.api.v2.durations import duration
+from kdm_http.api.v2.openapi import describe_all
 from kdm_http.api.v2.parameters import PARAMETERS
 
 READERS: Final[dict[str, Callable[[str], Any]]] = {
@@ -47,3 +50,14 @@ def test_each_example_fits_its_own_description(name: str) -> None:
         assert re.search(schema["pattern"], example)
     if "enum" in schema:
         assert example in schema["enum"]
+
+
+@pytest.mark.parametrize("shape", ["SetReplicas", "Adjust", "ScaleMany", "Park", "Restore"])
+def test_a_reason_in_any_language_fits_the_description(shape: str) -> None:
+    pattern = describe_all(ROUTES, 10)["components"]["schemas"][shape]["properties"]["reason"]["pattern"]
+    for reason in ("", "sale", "Räumungsverkauf für Köln", "年末セール", "🎉 sale"):
+        assert re.search(pattern, check_reason(reason))
+    for reason in ("two\nlines", "a\x00b", "a\x7fb"):
+        assert not re.search(pattern, reason)
+        with pytest.raises(InvalidChange):
+            check_reason(reason)
