@@ -21,13 +21,16 @@ from kdm_core.attribution import FIELD_MANAGER
 from kdm_core.errors import ClusterUnrecognized, DeploymentNotFound, KdmError, WriteConflict, WriteInvalid
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
 from kdm_core.scaling import Expect
-from kdm_core.versions import is_version
+from kdm_core.versions import is_version, older
 
 JSON_PATCH: Final = "application/json-patch+json"
 """RFC 6902."""
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 """RFC 7396."""
+
+LAST_VERSION: Final = str(2**64 - 1)
+"""The largest precondition that an API server can read (``strconv.ParseUint`` of 64 bits, in its etcd3 storage)."""
 
 
 class ScaleWriter:
@@ -65,7 +68,7 @@ class ScaleWriter:
     async def write(self, ref: DeploymentRef, replicas: int, expect: Expect, *, dry_run: bool) -> Deployment:
         """Send one patch, never twice. See :meth:`kdm_core.ports.DeploymentWriter.set_replicas`."""
         version = expect.resource_version
-        if version is not None and (version == "0" or not is_version(version)):
+        if version is not None and (version == "0" or not is_version(version) or older(LAST_VERSION, version)):
             # To the API server "" and "0" are no precondition at all, and others an internal error.
             raise WriteConflict(f"Deployment '{ref}' was never at resourceVersion {version!r:.80}")
         epoch = self._client.epoch
