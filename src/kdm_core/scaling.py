@@ -126,6 +126,8 @@ class ScaleTimes:
             InvalidChange: The factor or the bounds are none.
         """
         factor = self.factor
+        if not isinstance(factor, Decimal):
+            raise InvalidChange(f"factor: must be a Decimal, which is exact, not {factor!r:.40}")
         exponent = factor.as_tuple().exponent
         if not isinstance(exponent, int) or not 0 < factor <= MAX_FACTOR or -exponent > MAX_FACTOR_DIGITS:
             hint = "; to stop all of them say replicas 0" if factor.is_zero() else ""

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable
 
 from kdm_core.model import Deployment, DeploymentRef
-from kdm_core.ports import OnSeen
+from kdm_core.ports import OnSeen, tell
 
 
 class Followed:
@@ -45,7 +45,7 @@ class Followed:
         """
         ticket = object()
         for ref in present:
-            on_seen(ref, self._observed(ref))
+            tell(on_seen, ref, self._observed(ref))
         self._of_all[ticket] = on_seen
 
         def end() -> None:
@@ -57,11 +57,11 @@ class Followed:
         """Call the followers of a Deployment, and of all."""
         if self._calls and (calls := self._calls.get(ref)):
             for call in list(calls.values()):
-                call()
+                tell(call)
         if self._of_all:
             seen = self._observed(ref)
             for on_seen in list(self._of_all.values()):
-                on_seen(ref, seen)
+                tell(on_seen, ref, seen)
 
     def all_changed(self) -> None:
         """Call everybody's of single Deployments."""

@@ -16,18 +16,26 @@ from kdm_adapters.kubernetes.api.resources import DEPLOYMENTS
 from kdm_adapters.kubernetes.watch.state_machine import WatchState
 from kdm_adapters.kubernetes.wire.json_framing import read_page
 from kdm_adapters.kubernetes.wire.json_messages import JsonDecoder, Scale, scale
+from kdm_adapters.kubernetes.wire.messages import Failure
 from kdm_adapters.kubernetes.wire.records import ProtocolError
 from kdm_core.attribution import FIELD_MANAGER
 from kdm_core.errors import ClusterUnrecognized, DeploymentNotFound, KdmError, WriteConflict, WriteInvalid
 from kdm_core.model import Deployment, DeploymentRef, ReplicaStatus
 from kdm_core.scaling import Expect
-from kdm_core.versions import is_version
+from kdm_core.versions import is_version, older
 
 JSON_PATCH: Final = "application/json-patch+json"
 """RFC 6902."""
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 """RFC 7396."""
+
+TEST_FAILED: Final = "the server rejected our request due to an error in our request"
+"""All that a 422 says where a patch cannot be applied (``NewGenericServerResponse`` of apimachinery). Validation and
+admission say more."""
+
+LAST_VERSION: Final = str(2**64 - 1)
+"""The largest precondition that an API server can read (``strconv.ParseUint`` of 64 bits, in its etcd3 storage)."""
 
 
 class ScaleWriter:
@@ -65,7 +73,7 @@ class ScaleWriter:
     async def write(self, ref: DeploymentRef, replicas: int, expect: Expect, *, dry_run: bool) -> Deployment:
         """Send one patch, never twice. See :meth:`kdm_core.ports.DeploymentWriter.set_replicas`."""
         version = expect.resource_version
-        if version is not None and (version == "0" or not is_version(version)):
+        if version is not None and (version == "0" or not is_version(version) or older(LAST_VERSION, version)):
             # To the API server "" and "0" are no precondition at all, and others an internal error.
             raise WriteConflict(f"Deployment '{ref}' was never at resourceVersion {version!r:.80}")
         epoch = self._client.epoch
@@ -82,7 +90,7 @@ class ScaleWriter:
             )
             stored = scale(answer)
         except ApiError as error:
-            raise await self._refusal(write_error(error.failure, ref), ref, expect) from error
+            raise await self._refusal(error.failure, ref, expect) from error
         except ProtocolError as error:
             raise ClusterUnrecognized(
                 f"{self._client.mask(str(error))}; it may have been written: read before trying again"
@@ -102,12 +110,13 @@ class ScaleWriter:
             raise DeploymentNotFound(ref)
         return found
 
-    async def _refusal(self, error: KdmError, ref: DeploymentRef, expect: Expect) -> KdmError:
+    async def _refusal(self, failure: Failure, ref: DeploymentRef, expect: Expect) -> KdmError:
         """Return why a write was refused.
 
         A ``test`` that fails is a 422 that says nothing more (RFC 6902 has no more to say, either): only the Deployment
-        itself shows whether it is not as expected, or the new count is really invalid.
+        itself shows how it is not as expected. It may be so again by then, where others change it, too.
         """
+        error = write_error(failure, ref)
         if expect.replicas is None and expect.uid is None:
             return error
         if not isinstance(error, WriteConflict | WriteInvalid):
@@ -115,6 +124,8 @@ class ScaleWriter:
         found = await self.fetch(ref)
         if unmet := expect.unmet(found):
             return WriteConflict(f"Deployment '{ref}' is not as expected: {unmet}", found)
+        if failure.message == TEST_FAILED:
+            return WriteConflict(f"Deployment '{ref}' was not as expected for a moment: try again", found)
         return WriteConflict(str(error), found) if isinstance(error, WriteConflict) else error
 
     async def _look_up(self, ref: DeploymentRef) -> Deployment | None:

@@ -60,6 +60,7 @@ class MemoryDeploymentRepository(ShowsJoined, Observing, DeploymentRepository):
           ``faults.disconnected``
         * that the answer to a write knows less than the watch: here it has the new generation already
         * resourceVersions that expire, bookmarks, pages: they never show through the port
+        * that a Deployment created paused gets no Pods before it is resumed: here it is as if paused later
         * quotas; RBAC, but for a namespace that cannot be read (``faults.disconnected_namespaces``)
         * namespaces themselves: each name is one, and none can be deleted
         * finalizers: what is deleted is gone

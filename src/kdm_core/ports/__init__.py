@@ -2,7 +2,7 @@
 
 from kdm_core.ports.announcing import Announcer
 from kdm_core.ports.audit import AuditSink
-from kdm_core.ports.callbacks import OnSeen
+from kdm_core.ports.callbacks import OnSeen, tell
 from kdm_core.ports.instruments import EventInstrument, ServiceInstrument, WatchInstrument
 from kdm_core.ports.parking import ParkingLot
 from kdm_core.ports.repository import (
@@ -32,4 +32,5 @@ __all__ = [
     "WatchInstrument",
     "WrappedRepository",
     "not_seen_yet",
+    "tell",
 ]

@@ -172,8 +172,8 @@ class DeploymentFeed(ABC):
         ``DELETED`` as they come; one that was deleted and created again under the same name is both, seen or
         missed. Before the first sync of the namespace (of every watched one, for "*") it waits. A subscriber that is
         slower than the changes gets ``LAGGED`` and then the present state again; it never slows anybody else and costs
-        a bounded amount of memory.
-        It ends when the repository stops. Close it (``aclose``) when done.
+        a bounded amount of memory. It ends when the repository stops, and where waiting for a change is cancelled, as
+        by a timeout. Close it (``aclose``) when done.
 
         Args:
             namespace: The namespace to follow; "*" for every watched one.
@@ -218,8 +218,8 @@ class DeploymentObserver(DeploymentReader, DeploymentFeed):
 
         Args:
             ref: Which one.
-            on_change: Called on the event loop's thread, in the middle of things: it must be quick, and not raise. It
-                is also called when the repository stops.
+            on_change: Called on the event loop's thread, in the middle of things: it must be quick; what it raises is
+                logged. It is also called when the repository stops.
 
         Returns:
             Ends it; may be called twice.
@@ -237,8 +237,8 @@ class DeploymentObserver(DeploymentReader, DeploymentFeed):
 
         Args:
             on_seen: Called on the event loop's thread, in the middle of things, with the Deployment's name and its
-                state, None once it is gone: first with what is there. It must be quick, and not raise. A state may come
-                twice.
+                state, None once it is gone: first with what is there. It must be quick; what it raises is logged. A
+                state may come twice.
 
         Returns:
             Ends it; may be called twice.

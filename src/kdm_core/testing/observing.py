@@ -39,6 +39,10 @@ async def _until_connected(repository: DeploymentRepository) -> None:
             await asyncio.sleep(0.001)  # let it work
 
 
+def _raise() -> None:
+    raise ZeroDivisionError("a defect of the program")
+
+
 class ObserveContract:
     """Observations come from the cluster alone, and whoever follows one Deployment is called in time."""
 
@@ -136,6 +140,31 @@ class ObserveContract:
         await harness.settle()
 
         assert calls == []
+
+    async def test_a_follower_that_raises_disturbs_nobody(
+        self, harness: RepositoryHarness, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Neither the write that it hears of, nor the watch, nor who follows after it, nor the end."""
+        ref = DeploymentRef(harness.namespaces[0], "web")
+        await harness.seed(ref, 1)
+        await harness.settle()
+        called = asyncio.Event()
+        async with harness.another() as another:
+            await _until_connected(another)
+            another.follow(ref, _raise)
+            another.follow_all(lambda _ref, _seen: _raise())
+            another.follow(ref, called.set)
+            assert (await another.set_replicas(ref, 4)).replicas.desired == 4
+            await harness.edit(ref, replicas=3)
+            await _until(
+                another, ref, lambda seen: seen.deployment is not None and seen.deployment.replicas.desired == 3
+            )
+            assert another.sync_status().connected
+            called.clear()
+        async with asyncio.timeout(DEADLINE_S):
+            await called.wait()
+        assert another.observed(ref).source.trouble is Trouble.STOPPED
+        assert "a defect of the program" in caplog.text
 
     async def test_a_follower_is_called_when_the_repository_stops(self, harness: RepositoryHarness) -> None:
         ref = DeploymentRef(harness.namespaces[0], "web")

@@ -153,7 +153,7 @@ class WriteContract(Suite):
 
         assert await harness.stored_replicas(ref) == 1
 
-    @pytest.mark.parametrize("resource_version", ["", "0", "1", "latest"])
+    @pytest.mark.parametrize("resource_version", ["", "0", "1", "latest", "18446744073709551616"])
     async def test_a_precondition_that_never_held_is_a_conflict(
         self, harness: RepositoryHarness, resource_version: str
     ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -104,6 +105,11 @@ class TestFactor:
     def test_what_is_no_factor_is_refused(self, factor: str) -> None:
         with pytest.raises(InvalidChange, match="factor: must be a number greater than 0"):
             ScaleTimes(Decimal(factor)).check(1000)
+
+    @pytest.mark.parametrize("factor", [2, 0.5, "0.5", None])
+    def test_a_factor_that_is_no_decimal_is_refused(self, factor: Any) -> None:
+        with pytest.raises(InvalidChange, match="factor: must be a Decimal"):
+            ScaleTimes(factor).check(1000)
 
     async def test_one_deployment_can_be_multiplied_too(self, repository: CountingRepository) -> None:
         ref = repository.create("a", 5)

@@ -23,7 +23,8 @@ from kdm_core.errors import (
     WriteInvalid,
 )
 from kdm_core.model import DeploymentRef
-from kdm_core.scaling import Expect
+from kdm_core.scaling import Expect, ScaleBy
+from kdm_core.service import DeploymentService
 from unit.adapters.kubernetes.api_server import (
     DEADLINE_S,
     Answer,
@@ -320,3 +321,19 @@ async def test_a_count_that_is_as_expected_and_refused_is_really_invalid(
         with pytest.raises(WriteConflict, match="1 replicas, not 2") as raised:
             await repository.set_replicas(WEB, 3, expect=Expect(replicas=2))
         assert raised.value.current == server.cluster.state["web"]
+
+
+async def test_a_count_that_came_back_after_the_write_was_refused_is_a_conflict_and_tried_again(
+    make: MakeRepository, server: ApiServer
+) -> None:
+    """Two programs step up and down: the test fails, and the look-up that follows finds what was expected."""
+    failed = refusing(422, "Invalid", "the server rejected our request due to an error in our request")
+    async with make() as repository:
+        await synced(repository, server)
+        server.faults["patch"].append(failed)
+        with pytest.raises(WriteConflict, match="for a moment") as raised:
+            await repository.set_replicas(WEB, 3, expect=Expect(replicas=1))
+        assert raised.value.current == server.cluster.state["web"]
+        server.faults["patch"].append(failed)
+        scaled = await DeploymentService(repository).set_replicas(WEB, ScaleBy(1))
+        assert (scaled.previous, scaled.replicas) == (1, 2)
