@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from typing import Any, Final, Self
@@ -11,6 +10,7 @@ from typing import Any, Final, Self
 from attrs import evolve
 
 from kdm_adapters.cache.broadcast import BUFFER
+from kdm_adapters.cache.freshness import ageing_clock
 from kdm_adapters.cache.joined import ShowsJoined
 from kdm_adapters.cache.repository import CachedRepository
 from kdm_adapters.cache.store import Store
@@ -85,7 +85,7 @@ class KubernetesDeploymentRepository(ShowsJoined, CachedRepository):
         buffer: int = BUFFER,
         instrument: WatchInstrument | None = None,
         tuning: Tuning | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = ageing_clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Random | None = None,
     ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from types import TracebackType
@@ -15,6 +14,7 @@ from attrs import evolve
 
 from kdm_adapters.cache.backoff import Backoff
 from kdm_adapters.cache.broadcast import BUFFER
+from kdm_adapters.cache.freshness import ageing_clock
 from kdm_adapters.cache.own_writes import written_over
 from kdm_adapters.cache.repository import CachedRepository
 from kdm_adapters.cache.store import Store
@@ -95,7 +95,7 @@ class RemoteDeploymentRepository(CachedRepository):
         write_timeout_s: float = WRITE_TIMEOUT_S,
         buffer: int = BUFFER,
         instrument: WatchInstrument | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = ageing_clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Random | None = None,
     ) -> None:

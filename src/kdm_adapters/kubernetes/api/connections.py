@@ -20,6 +20,12 @@ CONNECT_TIMEOUT_S: Final = 5.0
 # aiohttp's own default, 300 s in all, would cut watches.
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
 
+_HEADER_BYTES: Final = 1024 * 1024
+_HEADERS: Final = 10_000
+"""How long each header of an answer may be, and how many there may be. aiohttp's own 8190 bytes and 128 headers make a
+refusal to read of what kubectl does not mind (Go's limit is 10 MiB in all): a gateway's cookies, or warnings by the
+hundred about a write that was carried out."""
+
 # Twice this may wait to be decoded.
 _READ_BUFFER_BYTES: Final = 64 * 1024
 
@@ -74,6 +80,9 @@ class Connections:
         self._session = aiohttp.ClientSession(
             connector=_connector(access.endpoint),
             cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=_HEADER_BYTES,
+            max_field_size=_HEADER_BYTES,
+            max_headers=_HEADERS,
             read_bufsize=_READ_BUFFER_BYTES,
             response_class=Answer,
             trace_configs=[tracing],

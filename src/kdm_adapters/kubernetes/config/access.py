@@ -66,6 +66,7 @@ class Plan:
         info: What the plugin is given.
         files: The files that all this was read from.
         secrets: What must not be shown.
+        plugin_secrets: What only the plugin is given. It may print that; what the cluster says cannot hold it.
         where: How errors name the user.
     """
 
@@ -74,6 +75,7 @@ class Plan:
     info: str = field(default="", repr=False)
     files: tuple[str, ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    plugin_secrets: tuple[str, ...] = field(default=(), repr=False)
     where: str = ""
 
 
@@ -95,7 +97,7 @@ def plan_kubeconfig(cluster: Cluster, user: User, environ: Mapping[str, str]) ->
     server = _server(cluster.server, cluster_where)
     proxy = configured_proxy(cluster.proxy_url, cluster_where) if cluster.proxy_url else None
     bundle = _authority_bundle(cluster, cluster_where)
-    tls = _tls(cluster, user, bundle, cluster_where, user_where)
+    tls = _tls(cluster, user, _tls_name(server, cluster.tls_server_name), bundle, cluster_where, user_where)
     authorization = _authorization(user, user_where)
     plugin = None if authorization or tls.certificate else user.exec
     headers = (*authorization, *_impersonation(user, user_where))
@@ -116,6 +118,7 @@ def plan_kubeconfig(cluster: Cluster, user: User, environ: Mapping[str, str]) ->
         exec_info(plugin, cluster, _as_client_go_writes(cluster.server), bundle) if plugin else "",
         tuple(each for each in used if each),
         tuple(_secrets(cluster, user, endpoint.proxy, headers)),
+        tuple(_plugin_secrets(plugin)) if plugin else (),
         user_where,
     )
 
@@ -137,7 +140,7 @@ def plan_service_account(host: str, token: str, bundle: bytes, environ: Mapping[
     if url is None:
         raise InvalidClusterConfig("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT make no URL")
     try:
-        tls = Tls(authorities(bundle))
+        tls = Tls(authorities(bundle), server_name=_tls_name(url))
     except UnusableCertificate as error:
         raise InvalidClusterConfig(f"{where}: ca.crt {error}") from None
     headers = (("Authorization", _header(f"Bearer {token.strip()}", where, "token")),)
@@ -195,7 +198,15 @@ def _authority_bundle(cluster: Cluster, where: str) -> bytes:
     return _read(cluster.certificate_authority, f"{where}: certificate-authority")
 
 
-def _tls(cluster: Cluster, user: User, bundle: bytes, cluster_where: str, user_where: str) -> Tls:
+def _tls_name(server: Url, named: str = "") -> str:
+    """Return the name that a certificate must hold, where it is not the host's as it stands.
+
+    No certificate has the dot that ends an absolute name. Go takes it off; aiohttp does so where there is no proxy.
+    """
+    return named.rstrip(".") or (server.host.rstrip(".") if server.host.endswith(".") else "")
+
+
+def _tls(cluster: Cluster, user: User, name: str, bundle: bytes, cluster_where: str, user_where: str) -> Tls:
     anchors = None
     if cluster.certificate_authority or cluster.certificate_authority_data:
         key = "certificate-authority" if cluster.certificate_authority else "certificate-authority-data"
@@ -204,7 +215,7 @@ def _tls(cluster: Cluster, user: User, bundle: bytes, cluster_where: str, user_w
         except UnusableCertificate as error:
             raise InvalidClusterConfig(f"{cluster_where}: {key} {error}") from None
     certificate, key_pem = _client_certificate(user, user_where)
-    return Tls(anchors, not cluster.insecure_skip_tls_verify, cluster.tls_server_name, certificate, key_pem)
+    return Tls(anchors, not cluster.insecure_skip_tls_verify, name, certificate, key_pem)
 
 
 def _client_certificate(user: User, where: str) -> tuple[bytes, bytes]:
@@ -305,16 +316,18 @@ def _is_loopback(host: str) -> bool:
 
 
 def _secrets(cluster: Cluster, user: User, proxy: Url | None, headers: Headers) -> Iterator[str]:
-    """Yield what is secret; of a cluster's configuration for plugins, too, nobody knows what is in it."""
     yield user.token
     yield user.password
     yield user.client_key_data.decode(errors="replace")
-    if user.exec is not None:
-        yield from (value for _, value in user.exec.env)
-        for each in user.exec.args:
-            yield each.partition("=")[2] if each.startswith("-") else each
     if proxy is not None:
         yield proxy.password or ""
         yield base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
     yield cluster.proxy_url
     yield from (value.partition(" ")[2] for name, value in headers if name == "Authorization")
+
+
+def _plugin_secrets(plugin: Exec) -> Iterator[str]:
+    """Yield all that could be secret. Most of it are words such as "cluster", which other texts need."""
+    yield from (value for _, value in plugin.env)
+    for each in plugin.args:
+        yield each.partition("=")[2] if each.startswith("-") else each

@@ -127,6 +127,7 @@ class Credentials:
             self.redact = Redactor(self._thread.call(functools.partial(self._choose, config), READ_S).secrets)
         except Stalled:
             raise InvalidClusterConfig(f"{self._named}: {_STALLED}") from None
+        self._redact_plugins = self.redact  # until there is one
 
     def _choose(self, config: ClusterConfig) -> Plan:
         self._paths = kubeconfig_paths(config.kubeconfig, self._environ)
@@ -168,7 +169,7 @@ class Credentials:
         except InvalidClusterConfig as error:
             raise CredentialsError("their configuration cannot be used", self.redact(str(error))) from None
         except PluginError as error:
-            detail = self.redact(f"the login plugin failed: {error.what}. {error.detail}")
+            detail = self._redact_plugins(f"the login plugin failed: {error.what}. {error.detail}")
             raise CredentialsError(f"the login plugin failed: {error.what}", detail) from None
         finally:
             self._loaded_at = self._clock()
@@ -189,6 +190,7 @@ class Credentials:
         access, secrets = plan.access, plan.secrets
         self.redact = Redactor((*secrets, *self._used))
         if plan.plugin is not None:
+            self._redact_plugins = Redactor((*secrets, *self._used, *plan.plugin_secrets))
             minted = await self._minting.mint(plan, self._environ, again=again)
             secrets = (*secrets, minted.token, minted.key)
             self.redact = Redactor((*secrets, *self._used))

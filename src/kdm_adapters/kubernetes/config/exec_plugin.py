@@ -36,7 +36,8 @@ API_VERSIONS: Final = frozenset({"client.authentication.k8s.io/v1", "client.auth
 
 _ANSI: Final = re.compile(r"[^\t-\r\x20-\x7e\u00a0-\uffff]")
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([.,]\d+)?(Z|[-+]\d\d:\d\d)")
-_ZERO_TIME: Final = "0001-01-01T00:00:00Z"  # Go's way to say that there is none
+_ZERO_TIME: Final = -62135596800.0
+"""0001-01-01T00:00:00Z, in seconds since the epoch: Go's and .NET's way to say that there is no time."""
 
 
 @frozen
@@ -201,7 +202,7 @@ def _minted(answer: bytes, plugin: Exec) -> Minted:
         status = top.fields("status")
         token = status.text("token")
         certificate, key = status.text("clientCertificateData"), status.text("clientKeyData")
-        expiry = status.text("expirationTimestamp") if status.has("expirationTimestamp") else _ZERO_TIME
+        expiry = status.text("expirationTimestamp") if status.has("expirationTimestamp") else None
         f"{token}{certificate}{key}".encode()
     except InvalidClusterConfig as error:
         raise PluginError(str(error)) from None
@@ -214,12 +215,13 @@ def _minted(answer: bytes, plugin: Exec) -> Minted:
     return Minted(token, certificate, key, _epoch(expiry))
 
 
-def _epoch(timestamp: str) -> float:
-    if timestamp == _ZERO_TIME:
+def _epoch(timestamp: str | None) -> float:
+    if timestamp is None:
         return math.inf
     try:
         if _RFC3339.fullmatch(timestamp):
-            return datetime.fromisoformat(timestamp).timestamp()
+            epoch = datetime.fromisoformat(timestamp).timestamp()
+            return math.inf if epoch == _ZERO_TIME else epoch
     except ValueError:
         pass
     raise PluginError("its answer's expirationTimestamp is not a time as RFC 3339 writes it")

@@ -7,7 +7,6 @@ object, a repeated anchor an error), so the values are made here from the parser
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 from collections.abc import Iterator
@@ -151,7 +150,7 @@ def _scalar(event: yaml.ScalarEvent) -> Json:
     if event.tag == f"{_STANDARD}binary":
         try:
             return base64.b64decode(text.replace("\n", ""), validate=True).decode(errors="replace")
-        except binascii.Error:
+        except ValueError:  # binascii's, or for what is not ASCII
             raise InvalidYaml(f"a !!binary is not base64 ({_line(event)})") from None
     expected = _TAGGED.get(event.tag.removeprefix(_STANDARD))
     if expected is None:

@@ -39,5 +39,5 @@ class Redactor:
         for secret in self._secrets:
             for length in range(min(len(secret), len(end)), MIN_SECRET_LENGTH - 1, -1):
                 if end.endswith(secret[:length]):
-                    return end[:-length] + _MASK
+                    return end[:-length] + _MASK + text[len(end) :]
         return text

@@ -153,13 +153,16 @@ def _readable(content: bytes) -> Iterator[str]:
 
 
 def _blocks(pem: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
-    """Yield each PEM block's type, content, and whether it has headers (RFC 1421)."""
-    for block in _BLOCK.finditer(pem.replace(b"\r\n", b"\n")):
+    """Yield each PEM block's type, content, and whether it has headers (RFC 1421), but of broken ones nothing."""
+    pem, at = pem.replace(b"\r\n", b"\n"), 0
+    while block := _BLOCK.search(pem, at):
         headers, separator, body = block[2].rpartition(b"\n\n") if b":" in block[2] else (b"", b"", block[2])
         try:
             content = base64.b64decode(b"".join(body.split()), validate=True)
         except binascii.Error:
+            at = block.start() + 1  # its end may be another's
             continue
+        at = block.end()
         yield block[1], content, bool(headers or separator)
 
 

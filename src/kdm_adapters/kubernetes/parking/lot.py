@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from types import TracebackType
 from typing import Final, Self
 
+from kdm_adapters.cache.freshness import ageing_clock
 from kdm_adapters.cache.store import ObjectStore
 from kdm_adapters.ending import stop
 from kdm_adapters.kubernetes.api.client import Client
@@ -72,7 +72,7 @@ class ConfigMapParkingLot(ParkingLot):
         timeout_s: float = TIMEOUT_S,
         instrument: WatchInstrument | None = None,
         tuning: Tuning | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = ageing_clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Random | None = None,
     ) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from kdm_adapters.kubernetes import InvalidClusterConfig, KubernetesDeploymentRepository
+from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig, KubernetesDeploymentRepository
 from kdm_core.errors import (
     CacheNotSynced,
     CacheStale,
@@ -127,6 +129,22 @@ async def test_stale_reads_are_refused_where_configured(
         await server.change(lambda c: c.scale("web", 2))
         await until(lambda: not repository.sync_status().stale)
         assert repository.list()
+
+
+async def test_a_state_from_before_the_machine_slept_is_stale_and_watched_anew_at_once(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of a suspended machine stands still, but for the one that is asked."""
+    clock_gettime, slept_s = time.clock_gettime, 0.0
+    goes_on = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    monkeypatch.setattr(time, "clock_gettime", lambda which: clock_gettime(which) + (which == goes_on) * slept_s)
+    async with KubernetesDeploymentRepository(ClusterConfig(kubeconfig=server.kubeconfig(tmp_path))) as repository:
+        await repository.wait_synced(DEADLINE_S)
+        await server.watch()
+        assert not repository.sync_status().stale
+        slept_s = 3600.0
+        assert repository.sync_status().stale
+        await server.watch(2)
 
 
 async def test_the_oldest_source_counts(make: MakeRepository, server: ApiServer) -> None:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from kdm_adapters.kubernetes import ClusterConfig, InvalidClusterConfig, KubernetesDeploymentRepository
 from kdm_adapters.kubernetes.config.credentials import Credentials, CredentialsError
 from kdm_adapters.kubernetes.config.redaction import Redactor
-from kdm_core.errors import CacheNotSynced, ClusterUnreachable, ClusterUnrecognized
+from kdm_core.errors import CacheNotSynced, ClusterUnreachable, ClusterUnrecognized, WriteForbidden
 from kdm_core.model import DeploymentRef
-from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, Reply, erring
+from unit.adapters.kubernetes.api_server import DEADLINE_S, ApiServer, Reply, erring, refusing
 from unit.adapters.kubernetes.conftest import until
 from unit.adapters.kubernetes.kubeconfig import kubeconfig
 from unit.adapters.kubernetes.plugins import V1, plugin
@@ -148,8 +148,37 @@ def test_secrets_are_replaced_in_every_spelling_and_texts_are_one_short_line() -
     assert redact("a pass word/1 b pass%20word%2F1 or pass%20word/1 c line one d line two x") == (
         "a [secret] b [secret] or [secret] c [secret] d [secret] x"
     )
+    assert redact('the beginning, in quotes: "pass"') == 'the beginning, in quotes: "[secret]"'
     assert len(redact("a\nb " * 1000)) == 500
     assert "\n" not in redact("a\nb")
+
+
+@pytest.mark.parametrize(
+    "args", [["kubernetes", "cluster", "get-token"], ["--cluster", "shopping"], ["--profile=shop"]]
+)
+async def test_the_words_of_a_plugins_command_are_no_secrets_in_what_the_cluster_says(
+    server: ApiServer, tmp_path: Path, args: list[str]
+) -> None:
+    """The missing permission is named, and a write that lacks it is forbidden, whatever else the words mean."""
+    user: Any = plugin(tmp_path / "login", {"token": "minted-token"})
+    user["exec"]["args"] = args
+    everywhere, here = " at the cluster scope", ' in the namespace "shop"'
+    denied = 'deployments.apps is forbidden: User "kdm" cannot {} resource "deployments{}" in API group "apps"{}'
+    server.cluster.create("web")
+    server.faults["patch"].append(refusing(403, "Forbidden", denied.format("patch", "/scale", here)))
+    config = ClusterConfig(kubeconfig=server.kubeconfig(tmp_path, user=user))
+    async with KubernetesDeploymentRepository(config) as repository:
+        with pytest.raises(WriteForbidden, match="permission 'patch' on 'deployments/scale' in namespace 'shop'"):
+            await repository.set_replicas(DeploymentRef("shop", "web"), 2)
+    server.standing_faults |= dict.fromkeys(
+        ("watch", "list"), refusing(403, "Forbidden", denied.format("list", "", everywhere))
+    )
+    async with KubernetesDeploymentRepository(config) as repository:
+        await until(
+            lambda: (
+                "lacks the RBAC permission 'list' on 'deployments' in all namespaces" in repository.sync_status().reason
+            )
+        )
 
 
 @pytest.mark.parametrize(

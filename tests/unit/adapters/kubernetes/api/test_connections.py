@@ -83,7 +83,14 @@ def test_a_server_is_reached_through_a_proxy(loop: Loop, tmp_path: Path, scheme:
 
 @LOOPS
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
-def test_a_server_name_of_its_own_counts_through_a_proxy_too(loop: Loop, tmp_path: Path, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("other.test", "cluster.test"), ("other.test", "cluster.test."), ("cluster.test.", "")],
+    ids=["named", "named with a dot", "host with a dot"],
+)
+def test_a_server_name_of_its_own_counts_through_a_proxy_too(
+    loop: Loop, tmp_path: Path, scheme: str, host: str, name: str
+) -> None:
     async def work() -> None:
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(ApiServer(tls=server_tls()).running())
@@ -91,9 +98,9 @@ def test_a_server_name_of_its_own_counts_through_a_proxy_too(loop: Loop, tmp_pat
             await proxy.start(stack)
             options: dict[str, Any] = {
                 "proxy-url": f"{scheme}://127.0.0.1:{proxy.port}",
-                "tls-server-name": "cluster.test",
+                "tls-server-name": name,
             }
-            asking = client(tmp_path, f"https://other.test:{server.port}", **options)
+            asking = client(tmp_path, f"https://{host}:{server.port}", **options)
             stack.push_async_callback(asking.close)
             await ask(asking)
             wrong = client(tmp_path, f"https://cluster.test:{server.port}", **options | {"tls-server-name": "no.test"})

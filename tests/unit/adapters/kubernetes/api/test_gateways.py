@@ -25,7 +25,7 @@ from kdm_core.errors import (
 )
 from kdm_core.model import DeploymentRef
 from unit.adapters.kubernetes.answers import ABOUT_WEB, CANNOT, FORBIDDEN, HERE, POLICY, WEBHOOK
-from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, answering, refusing
+from unit.adapters.kubernetes.api_server import DEADLINE_S, Answer, ApiServer, Reply, answering, refusing, scale_body
 from unit.adapters.kubernetes.conftest import HurriedTime, MakeRepository, until
 
 WEB = DeploymentRef("shop", "web")
@@ -103,6 +103,22 @@ async def test_a_gateways_page_is_no_answer_of_the_clusters_to_a_write(
             "it may have been written: read before trying again"
         )
         assert repository.get(WEB).replicas.desired == 1
+
+
+@pytest.mark.parametrize(
+    "fields", [{"Set-Cookie": "a" * 9000}, {f"X-{n}": "a" for n in range(200)}], ids=["long", "many"]
+)
+async def test_the_headers_of_an_answer_may_be_long_and_many(
+    make: MakeRepository, server: ApiServer, fields: dict[str, str]
+) -> None:
+    """A gateway puts in its cookies, or admission its warnings: the write was carried out, and says so."""
+    async with make() as repository:
+        await synced(repository, server)
+        stored = server.cluster.scale("web", 3)
+        assert stored is not None
+        server.faults["patch"].append(lambda reply: reply.whole(200, scale_body(stored), fields))
+        written = await repository.set_replicas(WEB, 3)
+        assert written.replicas.desired == 3
 
 
 @pytest.mark.parametrize("code", [200, 302, 400, 403, 404, 410, 499, 500, 504])

@@ -191,6 +191,18 @@ async def test_a_plugin_that_fails_is_an_error_that_holds_nothing_of_it(
     assert str(tmp_path) not in str(caught.value)
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+00:00", "0001-01-01T01:00:00.000+01:00"])
+async def test_what_expires_at_the_zero_time_never_expires(tmp_path: Path, at: str) -> None:
+    """So Go says that there is no time, and so does .NET, which writes the zone in another way."""
+    now_s = 0.0
+    user = plugin(tmp_path / "login", {"token": "minted", "expirationTimestamp": at})
+    config = ClusterConfig(kubeconfig=write_kubeconfig(tmp_path / "config", "https://cluster.test/", user=user))
+    asked = Credentials(config, environ=ENVIRON, clock=lambda: now_s)
+    await asked.load()
+    now_s += 3600
+    assert not await asked.is_outdated()
+
+
 async def test_what_a_plugin_complains_of_is_told_to_the_log_without_the_secrets(tmp_path: Path) -> None:
     script = 'echo "cannot log in with $PASSWORD and $2\nat all" >&2; exit 1'
     user: Any = plugin(tmp_path / "login", None, script)

@@ -71,6 +71,7 @@ def test_a_text_means_what_it_means_to_kubectl(text: str, value: Any) -> None:
         (b"a: {<<: 1}", "only mappings can be merged"),
         (b"a: !!int secret", "does not fit its tag"),
         (b"a: !!binary '*'", "not base64"),
+        ("a: !!binary 'ä'".encode(), "not base64"),
         (b"a: \xff\xfe", "not YAML"),
         (b"a: \x00", "not YAML"),
         (b"[" * 20_000, "not YAML"),

@@ -131,9 +131,18 @@ def test_tls_1_2_is_the_least() -> None:
         lambda bundle: b"\xff\xfe\n" + bundle,
         lambda bundle: b"-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n" + bundle,
         lambda bundle: b"-----BEGIN CERTIFICATE-----\n****\n-----END CERTIFICATE-----\n" + bundle,
+        lambda bundle: b"-----BEGIN CERTIFICATE-----\nbm90\n" + bundle,
         lambda bundle: bundle.replace(b"-----BEGIN CERTIFICATE-----", b"-----BEGIN X509 CRL-----", 0) + bundle,
     ],
-    ids=["CRLF", "comments", "bytes", "a block that is no certificate", "a block that is not base64", "twice"],
+    ids=[
+        "CRLF",
+        "comments",
+        "bytes",
+        "a block that is no certificate",
+        "a block that is not base64",
+        "a block that is cut off",
+        "twice",
+    ],
 )
 def test_a_bundle_is_read_as_in_go(decorate: Callable[[bytes], bytes]) -> None:
     bundle = trustme.CA().cert_pem.bytes()
