@@ -1,4 +1,4 @@
-"""What click's completion lacks for kdm's own words: ``NAME=COUNT`` in bash, ``a,b`` in fish."""
+"""What click's completion lacks for kdm's own words: ``NAME=COUNT`` and ``a@b`` in bash, ``a,b`` in fish."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ __all__ = ["Bash", "Fish"]
 
 @add_completion_class
 class Bash(BashComplete):
-    """bash makes three words of ``NAME=COUNT`` (COMP_WORDBREAKS), and completes the last one alone."""
+    """bash makes three words of ``NAME=COUNT``, more of a URL (COMP_WORDBREAKS), and completes the last one alone."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
-        """Complete the whole word, and return what comes behind its last ``=``."""
+        """Complete the whole word, and return what stands in the place of bash's last one."""
         whole: list[str] = []
         for part in (*args, incomplete):
-            if whole and (part == "=" or whole[-1].endswith("=")):
+            if whole and (_is_break(part) or _is_break(whole[-1][-1:])):
                 whole[-1] += part
             else:
                 whole.append(part)
         *before, last = whole
-        kept = last[: last.rfind("=") + 1]
+        kept = last if _is_break(incomplete) else last.removesuffix(incomplete)
         found = super().get_completions(before, last)
         return [CompletionItem(each.value.removeprefix(kept), each.type, each.help) for each in found]
+
+
+def _is_break(part: str) -> bool:
+    return bool(part) and not part.strip("=@:")
 
 
 @add_completion_class
