@@ -146,6 +146,6 @@ def _examples(api: str, ops: str, commands: Sequence[str] = ()) -> str:
 
 
 def _relative(path: Path) -> str:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OSError):  # it is elsewhere, or the current directory was removed
         path = path.relative_to(Path.cwd())
     return shlex.quote(str(path))
