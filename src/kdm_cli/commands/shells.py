@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from click.shell_completion import BashComplete, CompletionItem, FishComplete, add_completion_class
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ShellComplete,
+    ZshComplete,
+    add_completion_class,
+)
 
-__all__ = ["Bash", "Fish"]
+__all__ = ["Bash", "Fish", "Zsh"]
+
+
+class _Whole(ShellComplete):
+    """Offers whole words: for ``--context=bo`` click offers ``bob``, which a shell puts in the place of all of it."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
+        """Offer words with the option that they begin with."""
+        found = super().get_completions(args, incomplete)
+        option, equals, _ = incomplete.partition("=")
+        if not (equals and option.startswith("-")):
+            return found
+        return [CompletionItem(f"{option}={each.value}", each.type, each.help) for each in found]
 
 
 @add_completion_class
-class Bash(BashComplete):
+class Bash(_Whole, BashComplete):
     """bash makes three words of ``NAME=COUNT``, more of a URL (COMP_WORDBREAKS), and completes the last one alone."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
@@ -23,6 +42,7 @@ class Bash(BashComplete):
                 whole.append(part)
         *before, last = whole
         kept = last if _is_break(incomplete) else last.removesuffix(incomplete)
+        kept = kept.removesuffix("@")  # which it replaces with what follows (readline's rl_special_prefixes)
         found = super().get_completions(before, last)
         return [CompletionItem(each.value.removeprefix(kept), each.type, each.help) for each in found]
 
@@ -32,7 +52,12 @@ def _is_break(part: str) -> bool:
 
 
 @add_completion_class
-class Fish(FishComplete):
+class Zsh(_Whole, ZshComplete):
+    """Offers whole words."""
+
+
+@add_completion_class
+class Fish(_Whole, FishComplete):
     """click's script takes what is before the second comma alone."""
 
     source_template = FishComplete.source_template.replace('string split ","', 'string split --max 1 ","')

@@ -99,8 +99,8 @@ def test_the_shells_are_given_their_own_scripts(run: Command, shell: str) -> Non
 @pytest.mark.parametrize(
     ("words", "last", "offered"),
     [
-        (["get", "--context", "alice", "@"], "pr", ["prod"]),
-        (["get", "--context", "alice"], "@", ["prod"]),
+        (["get", "--context", "alice", "@"], "pr", ["@prod"]),
+        (["get", "--context", "alice"], "@", ["@prod"]),
         (["get", "--context", "="], "alice", ["alice", "alice@prod"]),
         (["get", "--context"], "alice@pr", ["alice@prod"]),  # in quotes, or where the user's bash does not break there
         (["get", "--server", "https", ":", "//x", ":", "8443", "--context"], "bo", ["bob"]),
