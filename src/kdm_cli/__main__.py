@@ -33,9 +33,13 @@ def main() -> int:
     _handle_signals(serving=serving, silent=serving or asking)
     _have_a_home()
     _configure_openssl()
-    from kdm_cli import main as cli  # noqa: PLC0415  # imports ssl
+    try:
+        from kdm_cli import main as cli  # noqa: PLC0415  # imports ssl
 
-    code = cli.main()
+        code = cli.main()
+    except KeyboardInterrupt:  # of `kdm certs`, which cleans up behind itself, and `kdm policy`
+        print("kdm: interrupted", file=sys.stderr)
+        code = 128 + signal.SIGINT
     if serving:
         for number in _HARMLESS:  # the interpreter gives every handler back on its way out, but not this one
             signal.signal(number, signal.SIG_IGN)

@@ -28,7 +28,7 @@ def register(subparsers: Subparsers) -> None:
     commands = certs.add_subparsers(metavar="COMMAND", required=True)
 
     init = _add(commands, "init", "make a CA, a server's certificate and a first client's")
-    init.add_argument("dir", type=Path, metavar="DIR", help="where to; made where missing")
+    init.add_argument("dir", type=_path, metavar="DIR", help="where to; made where missing")
     init.add_argument("--ca-cn", default="kdm CA", metavar="NAME", help="the CA's common name (default: %(default)s)")
     init.add_argument("--cn", default="admin", metavar="NAME", help="the client's user (default: %(default)s)")
     init.add_argument(
@@ -43,7 +43,7 @@ def register(subparsers: Subparsers) -> None:
     _add_force(init)
 
     issue = _add(commands, "issue", "issue a certificate, with a new key")
-    issue.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory")
+    issue.add_argument("dir", type=_path, metavar="DIR", help="the CA's directory")
     issue.add_argument("--cn", required=True, metavar="NAME", help="the common name: a client's user")
     issue.add_argument("--org", action="append", default=[], metavar="GROUP", help="a client's group, repeatable")
     issue.add_argument(
@@ -56,7 +56,7 @@ def register(subparsers: Subparsers) -> None:
     _add_force(issue)
 
     renew = _add(commands, "renew", "replace a certificate by its successor, with a new key")
-    renew.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory")
+    renew.add_argument("dir", type=_path, metavar="DIR", help="the CA's directory")
     renew.add_argument("names", nargs="+", metavar="NAME", help="which: the files' name")
     renew.add_argument(
         "--revoke-old",
@@ -67,7 +67,7 @@ def register(subparsers: Subparsers) -> None:
     _add_crl_days(renew)
 
     revoke = _add(commands, "revoke", "revoke certificates; without any, sign the revocation list again")
-    revoke.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory")
+    revoke.add_argument("dir", type=_path, metavar="DIR", help="the CA's directory")
     revoke.add_argument(
         "names",
         nargs="*",
@@ -98,14 +98,14 @@ def register(subparsers: Subparsers) -> None:
     )
 
     inspect = _add(commands, "inspect", "show certificates and revocation lists")
-    inspect.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    inspect.add_argument("files", nargs="+", type=_path, metavar="FILE")
 
     verify = _add(commands, "verify", "check whether kdm would accept client certificates")
-    verify.add_argument("dir", type=Path, metavar="DIR", help="the CA's directory: its ca.pem and crl.pem are used")
-    verify.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    verify.add_argument("dir", type=_path, metavar="DIR", help="the CA's directory: its ca.pem and crl.pem are used")
+    verify.add_argument("files", nargs="+", type=_path, metavar="FILE")
 
     dev = _add(commands, "dev", "make new development certificates for the repository")
-    dev.add_argument("dir", type=Path, metavar="DIR")
+    dev.add_argument("dir", type=_path, metavar="DIR")
     _add_force(dev)
 
 
@@ -118,6 +118,12 @@ def _add(commands: Subparsers, name: str, text: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(handler=run)
     return parser
+
+
+def _path(text: str) -> Path:
+    if not text:  # what an unset variable leaves is not the current directory
+        raise argparse.ArgumentTypeError("is empty")
+    return Path(text)
 
 
 def _days(text: str) -> int:

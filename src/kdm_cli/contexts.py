@@ -171,8 +171,8 @@ class Contexts:
         """Yield what the file holds, and write it down afterwards: whole or not at all, one process at a time."""
         import fcntl  # noqa: PLC0415 - not on every system, and reading needs none of it
 
-        real = Path(os.path.realpath(self.path))  # a link, as of a folder of dotfiles, stays one
         try:
+            real = Path(os.path.realpath(self.path))  # a link, as of a folder of dotfiles, stays one
             real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -203,7 +203,7 @@ def server_url(text: str, where: str) -> str:
         only_place = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
         if parts.scheme == "https" and parts.hostname and port_is_valid and only_place and text.isprintable():
             return text.rstrip("/")
-    shown = re.sub(r"//.*@", "//...@", text, flags=re.DOTALL)[:80]  # a password is not repeated
+    shown = re.sub(r"^(\w+://)?.*@", r"\1...@", text, flags=re.DOTALL)[:80]  # a password is not repeated
     raise CommandError(
         f"{where}: server {shown!r}: expected https://HOST:PORT, such as https://localhost:8443", Exit.USAGE
     )
@@ -270,7 +270,9 @@ def _read(path: Path) -> dict[str, Any]:
         CommandError: It cannot be read, or is no file of contexts.
     """
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # Windows' editors begin with a mark
     except FileNotFoundError:
         content = {}
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shlex
 import shutil
@@ -65,4 +66,6 @@ def _program() -> str:
     found = shutil.which("kdm")
     if started.name != "kdm" or (found and Path(found).resolve() == started.resolve()):
         return "kdm"
-    return shlex.quote(str(started.relative_to(Path.cwd()) if started.is_relative_to(Path.cwd()) else started))
+    with contextlib.suppress(ValueError, OSError):  # it is elsewhere, or the current directory was removed
+        started = started.relative_to(Path.cwd())
+    return shlex.quote(str(started))

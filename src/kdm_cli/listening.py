@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from pathlib import Path
 from typing import Final
@@ -18,12 +19,15 @@ def dev_directory() -> Path:
     Raises:
         BadSetting: They are in neither: an installed kdm does not bring them.
     """
-    places = [Path(__file__).parents[2] / DEV_CERTS, Path.cwd() / DEV_CERTS]
+    places = [Path(__file__).parents[2] / DEV_CERTS]
+    with contextlib.suppress(OSError):  # the current directory was removed
+        places.append(Path.cwd() / DEV_CERTS)
     for place in places:
         if (place / "dev-ca.pem").is_file():
             return place
+    looked = " and ".join(map(str, places))
     raise BadSetting(
-        f"--dev needs the development certificates of kdm's repository, looked for in {places[0]} and {places[1]}; "
+        f"--dev needs the development certificates of kdm's repository, looked for in {looked}; "
         "make certificates of your own with `kdm certs init`"
     )
 

@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from kdm_cli.output.text import PRIVATE_KEY
+
 _SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -29,7 +31,7 @@ REDACTED: Final = "[redacted]"
 _SECRETS: Final = re.compile(
     r"(?i:(?<=bearer) [\w.~+/=-]{16,})"  # RFC 6750, section 2.1
     r"|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"  # a JSON Web Token, as service accounts have them
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    rf"|{PRIVATE_KEY}",
     re.DOTALL,
 )
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -132,7 +132,7 @@ def _read(file: str) -> Policy:
                 data = opened.read(regular_file.MAX_BYTES + 1)
         if len(data) > regular_file.MAX_BYTES:
             raise InvalidInput(f"{file}: larger than {regular_file.MAX_BYTES} bytes")
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # Windows' editors begin with a mark
     except OSError as error:
         raise InvalidInput(f"{file}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -97,7 +97,7 @@ class PolicyFile:
 
     def _parse(self, content: bytes) -> Policy:
         try:
-            return parse_policy(content.decode())
+            return parse_policy(content.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             raise PolicyError(f"{self._path}: not UTF-8: {error.reason} at byte {error.start}") from error
         except PolicyError as error:

@@ -17,6 +17,7 @@ from kdm_cli import logs
 from kdm_cli.container import Container
 from kdm_cli.extras import MissingExtra
 from kdm_cli.listening import dev_directory
+from kdm_cli.output.text import warn
 from kdm_cli.settings import BadSetting, Settings
 from kdm_core import KdmError
 from kdm_http.server.serve import Addresses, BindError, ServerError, TlsConfigurationError, run
@@ -74,7 +75,7 @@ def _fail(error: Exception, code: int, log_format: str = "console") -> int:
     if log_format == "json":  # its reader parses every line
         _log.error(str(error))
     else:
-        print(f"kdm: {error}", file=sys.stderr)
+        warn(str(error))
     return code
 
 
@@ -145,6 +146,6 @@ def _examples(api: str, ops: str, commands: Sequence[str] = ()) -> str:
 
 
 def _relative(path: Path) -> str:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OSError):  # it is elsewhere, or the current directory was removed
         path = path.relative_to(Path.cwd())
     return shlex.quote(str(path))

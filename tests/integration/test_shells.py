@@ -40,6 +40,8 @@ CASES: Final = {
     "kdm scale shop/sto\t": ["scale", "shop/storefront=10"],
     "kdm scale shop/storefront=\t": ["scale", "shop/storefront=10"],
     "kdm get --context bo\t": ["get", "--context", "bob"],
+    "kdm get --context carol@pr\t": ["get", "--context", "carol@prod"],
+    "kdm get --context=carol@\t": ["get", "--context=carol@prod"],
     "kdm get --state stalled,bl\t": ["get", "--state", "stalled,blocked"],
     "kdm watch -A nothing-is-called-thi\t": ["watch", "-A", "nothing-is-called-thi"],
 }
@@ -89,7 +91,7 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A user with two contexts, both of a kdm with demo data."""
+    """A user with three contexts, all of a kdm with demo data."""
     home = tmp_path_factory.mktemp("home")
     program = home / "kdm"
     program.write_text(PROGRAM.format(python=sys.executable))
@@ -106,7 +108,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             "PYTHONPATH": os.pathsep.join(sys.path),
             "TERM": "xterm",
         }
-        for name in ("alice", "bob"):
+        for name in ("alice", "bob", "carol@prod"):
             pair = [f"--cert={CERTS}/dev-admin.pem", f"--key={CERTS}/dev-admin-key.pem"]
             added = ["context", "add", name, f"--server={kdm.url}", f"--ca={CERTS}/dev-ca.pem", *pair]
             subprocess.run([sys.executable, "-m", "kdm_cli", *added], env=variables, check=True, stdout=subprocess.PIPE)

@@ -9,7 +9,7 @@ from kdm_cli.commands.options import Place
 from kdm_cli.commands.rich_help import Command
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.output import formats
-from kdm_cli.output.text import printable, table, warn
+from kdm_cli.output.text import printable, say, table, warn
 
 
 @click.command(cls=Command)
@@ -30,11 +30,11 @@ def whoami(form: str, place: Place) -> int:
             warn(f"context {context.name}: {error}")
             exits.append(error.exit)
     if form != "table":
-        print(formats.dumped(formats.merged([(each.name, body) for each, body in answers], several=several), form))
+        say(formats.dumped(formats.merged([(each.name, body) for each, body in answers], several=several), form))
         return of_several(exits)
     for number, (context, about) in enumerate(answers):
         if number:
-            print()
+            say("")
         on = [name for name, is_on in about["features"].items() if is_on]
         off = [name for name, is_on in about["features"].items() if not is_on]
         rows = [
@@ -47,7 +47,7 @@ def whoami(form: str, place: Place) -> int:
             ("does not offer", ", ".join(off) or "-"),
         ]
         for title, text in rows:
-            print(f"{title:<14}   {printable(text)}")
+            say(f"{title:<14}   {printable(text)}")
     return of_several(exits)
 
 
@@ -67,11 +67,11 @@ def health(form: str, place: Place) -> int:
             found.append((context.name, {"status": "unhealthy", "error": str(error)}))
             exits.append(error.exit)
     if form != "table":
-        print(formats.dumped(formats.merged(found, several=several), form))
+        say(formats.dumped(formats.merged(found, several=several), form))
     else:
         rows = [[each["status"], each.get("error") or "-"] for _, each in found]
         titles = ["STATUS", "WHY"]
         if several:
             titles, rows = ["CONTEXT", *titles], [[name, *row] for (name, _), row in zip(found, rows, strict=True)]
-        print("\n".join(table(titles, rows)))
+        say("\n".join(table(titles, rows)))
     return of_several(exits)

@@ -16,7 +16,7 @@ from kdm_cli.commands.options import FORMATS, Place, Wanted
 from kdm_cli.commands.rich_help import Command
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.output import formats
-from kdm_cli.output.text import coloured, table, warn
+from kdm_cli.output.text import coloured, say, table, warn
 
 T = TypeVar("T")
 
@@ -75,10 +75,10 @@ def _list(place: Place, selector: str, state: str, form: str) -> int:
 def _print_lists(lists: list[tuple[str, dict[str, Any]]], form: str, *, several: bool, namespaces: bool) -> None:
     items = [(context, item) for context, answer in lists for item in answer["items"]]
     if form in {"json", "yaml"}:
-        print(formats.dumped(formats.merged(lists, several=several), form))
+        say(formats.dumped(formats.merged(lists, several=several), form))
     elif form == "name":
         for _, item in items:
-            print(formats.name(item))
+            say(formats.name(item))
     elif items:
         _print_table(items, wide=form == "wide", several=several, namespaces=namespaces)
     else:
@@ -91,7 +91,7 @@ def _print_table(items: list[tuple[str, dict[str, Any]]], *, wide: bool, several
         formats.row(item, wide=wide, namespaces=namespaces, context=context if several else None)
         for context, item in items
     ]
-    print("\n".join(table(titles, rows, colours=coloured(sys.stdout))))
+    say("\n".join(table(titles, rows, colours=coloured(sys.stdout))))
 
 
 def _ask(place: Place, ask: Callable[[Kdm], T]) -> list[T]:
@@ -135,7 +135,7 @@ def _one_by_one(place: Place, wanted: Wanted, form: str) -> int:
         _print_values(found, form, several=several, one=one)
     elif form == "name":
         for _, item in found:
-            print(formats.name(item))
+            say(formats.name(item))
     elif found:
         _print_table(found, wide=form == "wide", several=several, namespaces=namespaces)
     return of_several(exits)
@@ -148,4 +148,4 @@ def _print_values(found: list[tuple[str, dict[str, Any]]], form: str, *, several
         by_context.setdefault(context, []).append(item)
     values = {context: items[0] if one else items for context, items in by_context.items()}
     if values:
-        print(formats.dumped(values if several else next(iter(values.values())), form))
+        say(formats.dumped(values if several else next(iter(values.values())), form))

@@ -114,7 +114,11 @@ def place(*, several: bool = False, everywhere: bool = True) -> Callable[[Callab
             anywhere = given.pop("all_namespaces", False)
             if anywhere and flags["namespace"]:
                 raise targets.usage("-A and -n contradict each other: all namespaces, or one")
-            found = contexts.chosen(given.pop("context"), flags, several=several)
+            chosen = given.pop("context")
+            for name, value in [("context", chosen), *flags.items()]:
+                if value == "":  # what an unset variable leaves; the context's own would be another place
+                    raise targets.usage(f"--{name} is empty; leave it out for what is used without it")
+            found = contexts.chosen(chosen, flags, several=several)
             return function(*args, place=Place(found, anywhere, flags["namespace"] is not None), **given)
 
         for option in reversed(options):

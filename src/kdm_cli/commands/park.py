@@ -100,6 +100,8 @@ def _wanted(
         raise targets.usage("names and -l, --all or -A exclude each other: a name says which Deployment it is")
     if selector and every:
         raise targets.usage("-l and --all exclude each other: those with such labels, or all")
+    if park_id == "":  # what an unset variable leaves: it would be every batch
+        raise targets.usage("--park-id is empty; leave it out for every batch")
     if not (names or selector or every or park_id):
         raise targets.usage("say which: names, -l SELECTOR, --all, or to restore --park-id ID")
     return list(dict.fromkeys(place.target(each) for each in names))

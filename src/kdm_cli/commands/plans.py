@@ -12,7 +12,7 @@ from kdm_cli.client.mirror import target_of
 from kdm_cli.commands import options, portions, waiting
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.output import formats
-from kdm_cli.output.text import Layout, coloured, printable, warn
+from kdm_cli.output.text import Layout, coloured, printable, say, warn
 from kdm_cli.waits import Ended, Goal
 
 Body = dict[str, Any]
@@ -83,7 +83,7 @@ def in_bulk(kdm: Kdm, body: Mapping[str, Any], how: How) -> int:
 def show(plan: Mapping[str, Any], how: How, *, file_is_output: bool) -> None:
     """Show a plan: to whoever is asked, or as the output of a dry run."""
     if file_is_output and how.form in {"json", "yaml"}:
-        print(formats.dumped(plan, how.form))
+        say(formats.dumped(plan, how.form))
         return
     stream = sys.stdout if file_is_output else sys.stderr
     rows = [_plan_row(item) for item in plan["items"]]
@@ -113,16 +113,16 @@ def _report(result: Body, how: How, kdm: Kdm) -> int:
     quiet = how.form in {"json", "yaml"}
     if not quiet:
         for item in result["items"]:
-            print(printable(str(target_of(item)) if how.form == "name" else _item_line(item)), flush=True)
+            say(printable(str(target_of(item)) if how.form == "name" else _item_line(item)))
         if how.form == "table" and result.get("batch") and not result["dryRun"]:
-            print(f"batch {result['batch']}", flush=True)
+            say(f"batch {result['batch']}")
     goals = [_goal(item) for item in result["items"] if how.wait_for and _went_well(item)]
     ended = waiting.await_goals(kdm.context, goals, how.wait_for, how.wait_s, quiet=quiet).ended
     for item in result["items"]:
         if (end := ended.get(target_of(item))) is not None:
             item["rollout"] = end.rollout
     if quiet:
-        print(formats.dumped(result, how.form))
+        say(formats.dumped(result, how.form))
     code = of_several([_exit_of_item(item, ended.get(target_of(item))) for item in result["items"]])
     left = [item for item in result["items"] if _may_come_through(item)]
     if left and how.repeats:
@@ -194,9 +194,9 @@ def one(kdm: Kdm, written: Body, how: How, note: str = "") -> int:
     for each in written["warnings"]:
         warn(f"warning: {each}")
     if how.form == "name":
-        print(target)
+        say(str(target))
     elif not quiet:
-        print(printable(_one_line(written) + note), flush=True)
+        say(printable(_one_line(written) + note))
     code = Exit.DONE
     if how.wait_for and not how.dry_run:
         goal = Goal.of_write(target, written)
@@ -206,7 +206,7 @@ def one(kdm: Kdm, written: Body, how: How, note: str = "") -> int:
         if quiet and ended.error is not None:
             warn(str(ended.error))
     if quiet:
-        print(formats.dumped(written, how.form))
+        say(formats.dumped(written, how.form))
     return code
 
 

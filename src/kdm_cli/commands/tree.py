@@ -18,7 +18,7 @@ import click
 from kdm_cli.commands.rich_help import CONTEXT, Group
 from kdm_cli.exits import CommandError, Exit
 from kdm_cli.news import PipeClosed
-from kdm_cli.output.text import printable
+from kdm_cli.output.text import forget, warn
 
 _HERE: Final = "kdm_cli.commands"
 COMMANDS: Final = {
@@ -72,17 +72,36 @@ class Tree(Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the arguments, and print the help or the version where they ask for it."""
+        with _output_judged():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command. What it cannot print is judged here: click would exit with 1 where a pipe was closed."""
-        try:
+        """Run a command."""
+        with _output_judged():
             result = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError as error:
-            raise PipeClosed from error
-        except OSError as error:
-            _forget_output()
-            raise CommandError(f"cannot write the output: {error.strerror}") from error
-        return result
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:  # what was asked for has come to its end
+                forget(sys.stdout)
+            return result
+
+
+@contextmanager
+def _output_judged() -> Iterator[None]:
+    """Judge what cannot be printed: click would exit with 1 where a pipe was closed."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise PipeClosed from error
+    except OSError as error:
+        if error.filename is not None:
+            raise CommandError(f"{error.filename}: {error.strerror}") from error
+        forget(sys.stdout)
+        raise CommandError(f"cannot write the output: {error.strerror}") from error
 
 
 def _is_there(name: str) -> bool:
@@ -121,7 +140,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         with _ended_by_signals():
             code: Any = kdm.main(arguments, prog_name="kdm", standalone_mode=False)
     except PipeClosed:
-        _forget_output()
+        forget(sys.stdout)
         return Exit.DONE
     except (CommandError, click.ClickException, click.Abort, KeyboardInterrupt) as error:
         return _fail(error)
@@ -155,13 +174,16 @@ def _fail(error: BaseException) -> int:
     text, code = str(error), Exit.OTHER
     if isinstance(error, CommandError):
         code = error.exit
+    elif isinstance(error, click.exceptions.NoArgsIsHelpError):  # it is the help
+        print(error.format_message(), file=sys.stderr)
+        return Exit.USAGE
     elif isinstance(error, click.UsageError):
         text, code = _usage(error), Exit.USAGE
     elif isinstance(error, click.ClickException):
         text = error.format_message()
     else:
         text, code = "interrupted", Exit.INTERRUPTED
-    print(f"kdm: {printable(text)}", file=sys.stderr, flush=True)
+    warn(text)
     return code
 
 
@@ -169,12 +191,3 @@ def _usage(error: click.UsageError) -> str:
     path = error.ctx.command_path if error.ctx else "kdm"
     text = error.format_message().replace("\n", " ").rstrip(".")
     return f"{text}; `{path} --help` shows what there is"
-
-
-def _forget_output() -> None:
-    """Let the interpreter find nothing to write when it exits: nobody reads it."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return
-    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -11,7 +11,7 @@ from kdm_cli.contexts import Context
 from kdm_cli.exits import CommandError, Exit, of_several
 from kdm_cli.news import Desk
 from kdm_cli.output import live
-from kdm_cli.output.text import printable
+from kdm_cli.output.text import printable, say
 from kdm_cli.targets import Target
 from kdm_cli.waits import Ended, Goal
 
@@ -71,7 +71,7 @@ def _with_lines(desk: Desk, goals: Sequence[Goal], *, quiet: bool) -> dict[Targe
         if news is not None and news.kind == "ended":
             ended[news.origin] = news.data
             if not quiet:
-                print(printable(waits.sentence(news.data)), flush=True)
+                say(printable(waits.sentence(news.data)))
     return ended
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 Body = dict[str, Any]
+
+_is_other_in_yaml: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z|0o[0-7]+\Z|[yYnN]\Z")
+"""A number by the core schema of YAML 1.2 (section 10.3.2), or a boolean by YAML 1.1 as Go reads it."""
 
 _TITLES: Final = ("NAME", "DESIRED", "READY", "AVAILABLE", "STATE")
 _WIDE: Final = ("CURRENT", "UPDATED", "OWNER", "CHANGED", "BY", "REASON", "MESSAGE")
@@ -96,9 +100,17 @@ def as_yaml(value: Any) -> str:
     """Return YAML, with the fields in the order of the API."""
     import yaml  # noqa: PLC0415 - only where it is asked for
 
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    class Dumper(yaml.SafeDumper):
+        """Puts also that into quotes which is a text in YAML 1.1 alone: others read a label 25921e05 as a number."""
+
+    Dumper.add_implicit_resolver("kdm:other", _is_other_in_yaml, list("+-.0123456789yYnN"))
+
+    def dump(*, allow_unicode: bool) -> str:
+        return str(yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=allow_unicode))
+
+    text = dump(allow_unicode=True)
     if not (text.replace("\n", "").isprintable() and _has_letters_for(text)):
-        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=False)
+        text = dump(allow_unicode=False)
     return text.rstrip("\n")
 
 

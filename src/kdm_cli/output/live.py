@@ -75,6 +75,7 @@ class View:
 
     def __enter__(self) -> Self:
         self._live.start()
+        self._console.show_cursor(True)  # whatever stops it, Ctrl-Z for example, leaves a terminal that has one
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Final, TextIO
@@ -16,6 +17,15 @@ STATE_COLOURS: Final = {
     "stalled": "31",
 }
 """ANSI's codes for the states of a rollout. A colour never says what the words beside it do not."""
+
+
+PRIVATE_KEY: Final = r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
+"""A private key, or the beginning of one. With ``re.DOTALL``."""
+
+
+def without_keys(text: str) -> str:
+    """Return a text without private keys: one that was given in the place of its file is not repeated."""
+    return re.sub(PRIVATE_KEY, "[a private key]", text, flags=re.DOTALL)
 
 
 def printable(text: str) -> str:
@@ -115,6 +125,31 @@ def _is_number(cell: str) -> bool:
     return cell == "-" or cell.isdecimal()
 
 
-def warn(text: str) -> None:
-    """Say something on standard error, on one line."""
-    print(f"kdm: {printable(text)}", file=sys.stderr, flush=True)
+def say(text: str) -> None:
+    """Print what came of a command. Where nobody reads it, the command goes on and ends as it would have."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        forget(sys.stdout)
+
+
+def warn(text: str, who: str = "kdm") -> None:
+    """Say something on standard error, on one line. Where it cannot be written, the command ends as it would have.
+
+    Args:
+        text: What to say.
+        who: Who says it.
+    """
+    try:
+        print(f"{who}: {printable(without_keys(text))}", file=sys.stderr, flush=True)
+    except OSError:
+        forget(sys.stderr)
+
+
+def forget(stream: TextIO) -> None:
+    """Let a stream lead nowhere: the interpreter would try again to write the rest when it exits, and fail."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

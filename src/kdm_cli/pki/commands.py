@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from kdm_cli.output.text import forget, say, warn
 from kdm_cli.pki import inspection, issued
 from kdm_cli.pki.authority import Authority
 from kdm_cli.pki.development import write_development_files
 from kdm_cli.pki.directory import PkiDirectory
 from kdm_cli.pki.errors import PkiError
-from kdm_http.tls.certificates import printable
 
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -33,8 +33,12 @@ def run(name: str, arguments: argparse.Namespace) -> int:
             warnings.simplefilter("ignore")  # the library's, about odd certificates that it reads all the same
             return _COMMANDS[name](arguments)
     except PkiError as exc:
-        print(f"kdm certs {name}: {printable(str(exc))}", file=sys.stderr)
-        return 1
+        warn(str(exc), f"kdm certs {name}")
+    except OSError as exc:  # a name that is too long, a directory that nobody may look into, a full disk
+        if exc.filename is None:
+            forget(sys.stdout)
+        warn(f"{exc.filename or 'cannot write the output'}: {exc.strerror}", f"kdm certs {name}")
+    return 1
 
 
 def init(arguments: argparse.Namespace) -> int:
@@ -77,4 +81,4 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
 
 def _say(*lines: object) -> None:
     for line in lines:
-        print(line)
+        say(str(line))

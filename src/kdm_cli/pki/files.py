@@ -93,26 +93,37 @@ def write_files(directory: Path, files: Mapping[str, bytes], *, force: bool, mod
         check_absent(directory, files)
     make_directory(directory)
     try:
-        for path, content in zip(paths, files.values(), strict=True):
-            _write(path, content, mode=0o600 if path.name.endswith("-key.pem") else mode)
+        _write(
+            {
+                path: (content, 0o600 if path.name.endswith("-key.pem") else mode)
+                for path, content in zip(paths, files.values(), strict=True)
+            }
+        )
     except OSError as exc:
         raise PkiError(f"cannot write {exc.filename or directory}: {exc.strerror}") from exc
     return paths
 
 
-def _write(path: Path, content: bytes, *, mode: int) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
+def _write(files: Mapping[Path, tuple[bytes, int]]) -> None:
+    """Write files of such contents and modes. None is replaced before there was room for all: a key has its pair."""
+    written: list[tuple[Path, Path]] = []
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        _sync_directory(path.parent)  # or a crash could undo this and keep a later file
+        for path, (content, mode) in files.items():
+            real = Path(os.path.realpath(path))  # a link, as to what a server reads, stays one
+            handle, temporary = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)  # made with mode 0600
+            written.append((Path(temporary), real))
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+        for temporary_path, real in written:
+            temporary_path.replace(real)
+            _sync_directory(real.parent)  # or a crash could undo this and keep a later file
     except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+        for temporary_path, _ in written:
+            with contextlib.suppress(OSError):
+                temporary_path.unlink()
         raise
 
 

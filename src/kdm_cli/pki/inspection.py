@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
+from kdm_cli.output.text import say
 from kdm_cli.pki.development import is_development_certificate
 from kdm_cli.pki.errors import PkiError
 from kdm_cli.pki.files import read, read_certificate, read_crl
@@ -48,7 +49,7 @@ def _describe(certificate: x509.Certificate) -> list[str]:
     ]
     try:
         sans = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        lines.append("names        " + ", ".join(str(getattr(san, "value", san)) for san in sans))
+        lines.append("names        " + printable(", ".join(str(getattr(san, "value", san)) for san in sans)))
     except x509.ExtensionNotFound:
         pass
     try:
@@ -102,4 +103,4 @@ def _trust(authority: Path, crl: Path | None) -> Trust:
 
 def _print(*lines: object) -> None:
     for line in lines:
-        print(line)
+        say(str(line))

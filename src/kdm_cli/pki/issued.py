@@ -6,7 +6,6 @@ Standard output names the files that were written. Everything else is on standar
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from kdm_cli.output.text import say, warn
 from kdm_cli.pki.directory import PkiDirectory
 from kdm_cli.pki.errors import PkiError
 from kdm_cli.pki.files import read_certificate, read_crl
@@ -210,9 +210,9 @@ def _warn_of_the_same_name(directory: PkiDirectory, issued: Sequence[Issued], ch
 
 
 def _say(command: str, line: str) -> None:
-    print(f"kdm certs {command}: {line}", file=sys.stderr)
+    warn(line, f"kdm certs {command}")
 
 
 def _print(*paths: Path) -> None:
     for path in paths:
-        print(path)
+        say(str(path))

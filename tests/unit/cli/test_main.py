@@ -204,6 +204,24 @@ def test_make_run_prints_commands_that_work_with_the_context_that_it_writes(tmp_
     assert printed.index("The command:\n") < printed.index("API v2:\n")
 
 
+def test_a_current_directory_that_was_removed_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    variables = {**ENVIRONMENT, "KDM_CONFIG": str(tmp_path / "contexts.toml")}
+    command = [*KDM, "serve", "--dev", "--dev-context", "dev", "--port", "0", "--ops-port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=variables
+    ) as process:
+        assert process.stdout
+        list(iter(process.stdout.readline, "The development certificates are no secret. Press Ctrl-C to stop.\n"))
+        process.terminate()
+    assert process.returncode == 0
+
+
 def test_without_docstrings_it_has_the_same_settings() -> None:
     """Python leaves them out with -OO, which some images set."""
 

@@ -10,6 +10,7 @@ from threading import Thread
 import pytest
 from click.shell_completion import BashComplete
 
+from kdm_cli.commands.shells import Bash
 from kdm_cli.commands.tree import kdm as tree
 from unit.cli.command.asking import Asked, Command
 
@@ -93,3 +94,22 @@ def test_the_shells_are_given_their_own_scripts(run: Command, shell: str) -> Non
     ran = run("completion", shell)
     assert ran.code == 0
     assert f"_KDM_COMPLETE={shell}_complete" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "last", "offered"),
+    [
+        (["get", "--context", "alice", "@"], "pr", ["@prod"]),
+        (["get", "--context", "alice"], "@", ["@prod"]),
+        (["get", "--context", "="], "alice", ["alice", "alice@prod"]),
+        (["get", "--context"], "alice@pr", ["alice@prod"]),  # in quotes, or where the user's bash does not break there
+        (["get", "--server", "https", ":", "//x", ":", "8443", "--context"], "bo", ["bob"]),
+    ],
+)
+def test_bash_completes_the_last_of_the_words_that_it_makes_of_one(
+    run: Command, contexts: Path, words: list[str], last: str, offered: list[str]
+) -> None:
+    del run
+    contexts.write_text(contexts.read_text().replace("[contexts.bob]", '[contexts."alice@prod"]\n[contexts.bob]'))
+    found = Bash(tree, {}, "kdm", "_KDM_COMPLETE").get_completions(words, last)
+    assert [each.value for each in found] == offered

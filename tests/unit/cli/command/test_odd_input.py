@@ -274,3 +274,58 @@ def test_a_watch_ends_where_a_gateway_answers_in_the_place_of_kdm(kdm: Asked, ru
     with answering(tmp_path, kdm.served.credentials.server, moved) as port:
         ran = run("get", "-w", "--server", f"https://127.0.0.1:{port}")
     assert (ran.code, "not kdm's (302)" in ran.line) == (Exit.OTHER, True), ran
+
+
+@pytest.mark.parametrize("arguments", [(), ("context",)])
+def test_without_a_command_the_help_is_shown_as_it_is(bare: Command, arguments: tuple[str, ...]) -> None:
+    ran = bare(*arguments)
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert ran.err.strip() == bare(*arguments, "--help").out.strip()
+
+
+def test_a_key_in_the_place_of_its_file_is_not_repeated(run: Command) -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
+    for arguments in (
+        ["get", "--key", key],
+        ["context", "add", "x", "--server", "https://kdm", "--cert", key, "--key=k"],
+    ):
+        ran = run(*arguments)
+        assert (ran.code, "[a private key]" in ran.line, "c2Vj" in ran.err) == (Exit.USAGE, True, False)
+
+
+@pytest.mark.parametrize("server", ["alice:s3cret@kdm:8443", "https:/alice:s3cret@kdm:8443"])
+def test_a_password_in_what_is_no_url_is_not_repeated(run: Command, server: str) -> None:
+    ran = run("get", "--server", server)
+    assert (ran.code, "s3c" in ran.err) == (Exit.USAGE, False)
+
+
+@pytest.mark.parametrize("flag", ["--context", "--namespace", "--server", "--ca", "--cert", "--key"])
+def test_an_option_that_an_unset_variable_left_empty_is_one_line(run: Command, flag: str) -> None:
+    """It would be another place, or another kdm."""
+    ran = run("scale", "web=5", f"{flag}=")
+    assert (ran.code, f"{flag} is empty" in ran.line) == (Exit.USAGE, True)
+
+
+def test_an_empty_park_id_is_not_every_batch(run: Command) -> None:
+    ran = run("restore", "--all", "--park-id", "", "-y")
+    assert (ran.code, "--park-id is empty" in ran.line) == (Exit.USAGE, True)
+
+
+def test_a_directory_that_nobody_may_look_into_is_named(bare: Command, tmp_path: Path) -> None:
+    ran = bare("context", "add", "x", "--from", str(tmp_path / ("a" * 300)))
+    assert ran.code == Exit.OTHER
+    assert "File name too long" in ran.line
+    assert "output" not in ran.line
+
+
+def test_a_file_of_contexts_may_begin_with_a_mark(bare: Command, contexts: Path) -> None:
+    contexts.write_text('\ufeff[contexts.x]\nserver = "https://kdm"\ncert = "c"\nkey = "k"\n', encoding="utf-8")
+    assert bare("context", "list", "-o", "name").out == "x\n"
+
+
+def test_a_text_that_is_a_number_in_another_yaml_is_quoted() -> None:
+    """As Go, kubectl and yq read YAML, 25921e05 is a number, and y is true."""
+    texts = ["25921e05", "1e3", "08", "0o17", "1.0e10", "+1", ".5", "1.", "y", "N"]
+    assert formats.as_yaml(texts) == "\n".join(f"- '{each}'" for each in texts)
+    values = [1, 2.5, True, None, "web", "v1.2", "1.2.3", "2fa"]
+    assert formats.as_yaml(values) == "- 1\n- 2.5\n- true\n- null\n- web\n- v1.2\n- 1.2.3\n- 2fa"

@@ -219,3 +219,28 @@ class TestServerThatGoesAway:
         view.until(lambda text: "5/5" in text)
         assert waiting.ended() == 0
         assert "done" in "\n".join(waiting.lines)
+
+
+class TestWhatCannotBeShown:
+    def test_a_reader_that_leaves_changes_no_exit_code(
+        self, kdm: Asked, web: DeploymentRef, environment: dict[str, str]
+    ) -> None:
+        """Else a step of CI would be green because nobody reads what it says."""
+        ran = in_shell("kdm scale shop/web=4 --wait=1ms | true", environment)
+        assert (ran.returncode, ran.stderr, kdm.desired(web)) == (124, "", 4)
+        assert in_shell("kdm wait shop/web --timeout 1ms | true", environment).returncode == 124
+        assert in_shell("kdm get shop/web shop/nowhere | true", environment).returncode == 14
+
+    def test_a_full_disk_below_standard_error_changes_no_exit_code(self, environment: dict[str, str]) -> None:
+        assert in_shell("kdm get shop/nowhere 2> /dev/full", environment).returncode == 3
+
+    @pytest.mark.parametrize("arguments", ["--help", "--version", "get --help"])
+    def test_help_that_cannot_be_written_is_one_line(self, environment: dict[str, str], arguments: str) -> None:
+        ran = in_shell(f"kdm {arguments} > /dev/full", environment)
+        assert (ran.returncode, ran.stderr) == (1, "kdm: cannot write the output: No space left on device\n")
+        assert in_shell(f"kdm {arguments} | true", environment).returncode == 0
+
+    def test_a_view_hides_no_cursor_that_ctrl_z_would_leave_hidden(self, on_terminal: Run) -> None:
+        terminal = on_terminal("watch", "-n", "shop")
+        terminal.until(lambda text: "2 Deployments" in text)
+        assert not terminal.screen.cursor.hidden

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import signal
 import ssl
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kdm_cli.pki.pair import Pair
 from kdm_http.tls import context as tls
 from kdm_http.tls.pem import write_blocks
+from unit.cli.command.terminal import heed_ctrl_c
 from unit.cli.pki.conftest import Certs
 from unit.http.tls import strange
 
@@ -267,3 +275,99 @@ def test_a_directory_that_cannot_be_written_is_one_line(certs: Certs, tmp_path: 
     ran = certs("init", tmp_path / "file" / "pki")
     assert (ran.code, ran.error.count("\n")) == (1, 1)
     assert "cannot write" in ran.error
+
+
+def test_what_cannot_be_looked_at_is_one_line(certs: Certs, pki: Path) -> None:
+    """As a directory that nobody may look into: Python's own tests for a file raise then."""
+    name = "a" * 300
+    for arguments in (("issue", pki, "--cn", "x", "--name", name), ("renew", pki, name), ("revoke", pki, name)):
+        ran = certs(*arguments)
+        assert (ran.code, ran.error.count("\n")) == (1, 1)
+        assert "File name too long" in ran.error
+
+
+def test_an_empty_directory_is_not_the_current_one(
+    certs: Certs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert certs("init", "").code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_of_a_certificate_moves_no_cursor_and_begins_no_line(certs: Certs, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("a\x1b[31m\nforged")]), critical=False)
+    file = tmp_path / "x.pem"
+    file.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    ran = certs("inspect", file)
+    assert ran.out.replace("\n", "").isprintable()
+    assert "names        a\\x1b[31m\\nforged" in ran.out
+
+
+def test_a_link_to_a_list_stays_one_and_what_it_leads_to_is_renewed(certs: Certs, pki: Path, tmp_path: Path) -> None:
+    """A server that reads the file behind the link has to learn who is revoked."""
+    served = tmp_path / "served.pem"
+    (pki / "crl.pem").rename(served)
+    (pki / "crl.pem").symlink_to(served)
+    assert certs("revoke", pki, "admin").code == 0
+    assert (pki / "crl.pem").is_symlink()
+    assert len(x509.load_pem_x509_crl(served.read_bytes())) == 1
+
+
+def test_a_disk_that_fills_up_half_way_leaves_every_pair_as_it_was(
+    certs: Certs, pki: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the record, the key and the certificate there is room for two."""
+    before = {path.name: path.read_bytes() for path in pki.glob("*.pem")}
+    room, sync = [2], os.fsync
+
+    def fsync(handle: int) -> None:
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            room[0] -= 1
+        if room[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    ran = certs("renew", pki, "server")
+    assert (ran.code, "No space left on device" in ran.error) == (1, True)
+    assert {path.name: path.read_bytes() for path in pki.glob("*.pem")} == before
+    assert not list(pki.glob(".*.pem.*"))
+
+
+def test_a_reader_that_leaves_stops_nothing(pki: Path) -> None:
+    """What is to be revoked is revoked, though nobody reads which file that is in."""
+    renewal = f"{sys.executable} -m kdm_cli certs renew {pki} admin server --revoke-old"
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {renewal} | true"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, "Traceback" in ran.stderr) == (0, False)
+    assert len(x509.load_pem_x509_crl((pki / "crl.pem").read_bytes())) == 2
+
+
+def test_output_that_cannot_be_written_is_one_line(pki: Path) -> None:
+    command = [sys.executable, "-m", "kdm_cli", "certs", "inspect", str(pki / "ca.pem")]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "kdm certs inspect: cannot write the output: No space left on device\n"
+    assert (ran.returncode, ran.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("command", [["policy", "check"], ["certs", "inspect"]])
+def test_ctrl_c_is_one_line(tmp_path: Path, command: list[str]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdm_cli", *command, str(pipe)], stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it takes no lock
+    )  # fmt: skip
+    said: str | None = None
+    with process, pipe.open("w"):  # which waits until it reads
+        while said is None:  # Python drops one that comes while it opens a file: a person presses again
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                said = process.communicate(timeout=10)[1]
+    assert (said, process.returncode) == ("kdm: interrupted\n", 130)
