@@ -181,6 +181,8 @@ def test_the_schema_names_what_it_refuses(helm: Helm, values: dict[str, Any], pl
         ({**TRIAL, "policy": {"allowAll": True, "existingConfigMap": "p"}}, "there is more than one policy"),
         ({**TRIAL, "policy": {"key": "p.toml"}}, "policy.key says where"),
         ({**TRIAL, "settings": {"repository": "memory", "label_selector": "a=b"}}, "need settings.repository"),
+        ({**TRIAL, "settings": {"repository": "memory"}, "events": {"enabled": True}}, "events.enabled needs settings"),
+        ({**TRIAL, "settings": {"history_entries": 0}, "events": {"enabled": True}}, "events.enabled needs a history"),
         ({**SECURED, "kubeconfig": {"context": "x"}}, "kubeconfig.context needs"),
         ({**TRIAL, "namespaces": ["shop"], "settings": {"namespace": "payments"}}, "'payments', which kdm is not to"),
         ({**TRIAL, "serviceAccount": {"create": False}}, "serviceAccount.name must say"),
