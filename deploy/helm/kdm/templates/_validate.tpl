@@ -69,7 +69,7 @@
 {{- $schedules := dict -}}
 {{- range .Values.schedules -}}
   {{- if not $.Values.parking.enabled -}}
-    {{- fail "schedules need parking.enabled=true" -}}
+    {{- fail "schedules need parking.enabled=true: to park and to restore is all they do" -}}
   {{- end -}}
   {{- if and (eq .action "park") (not (or .selector .namespace)) -}}
     {{- fail (printf "schedules: '%s' would park every Deployment there is: set selector, namespace or both" .name) -}}
