@@ -43,6 +43,12 @@ EVERYTHING: Final[dict[str, Any]] = {
     },
     "autoscaling": {"enabled": True},
     "tests": {"clientSecret": "client"},
+    "owners": {"enabled": True},
+    "events": {"enabled": True},
+    "parking": {"enabled": True},
+    "schedules": [
+        {"name": "evening", "action": "park", "cron": "@daily", "namespace": "shop", "parkId": "a", "clientSecret": "b"}
+    ],
 }
 """Values with which every template renders something, so that every value has a meaning."""
 

@@ -71,6 +71,22 @@ def test_the_nearest_label_wins_and_is_there_once(helm: Helm) -> None:
     assert pod_labels(objects).items() >= nearest.items()
 
 
+def test_every_pod_and_every_job_has_the_common_labels(helm: Helm) -> None:
+    """A cluster may refuse Pods without some of them: at night, those of schedules."""
+    objects = helm.objects({**EVERYTHING, "commonLabels": {"cost-center": "7"}})
+    job = objects["CronJob/demo-kdm-evening"]["spec"]["jobTemplate"]
+    pods = [objects["Deployment/demo-kdm"]["spec"]["template"], objects["Pod/demo-kdm-test"], job["spec"]["template"]]
+    assert [each["metadata"]["labels"].get("cost-center") for each in (*pods, job)] == ["7"] * 4
+
+
+def test_a_monitor_selects_the_service_of_its_own_kdm_alone(helm: Helm) -> None:
+    """One chart may have two of this one as its dependencies, under other names, in one release."""
+    here, there = (helm.objects({**EVERYTHING, "nameOverride": name}) for name in ("kdm", "remote"))
+    selected = here["ServiceMonitor/demo-kdm"]["spec"]["selector"]["matchLabels"].items()
+    assert selected <= here["Service/demo-kdm-ops"]["metadata"]["labels"].items()
+    assert not selected <= there["Service/demo-remote-ops"]["metadata"]["labels"].items()
+
+
 @pytest.mark.parametrize("path", ["commonLabels", "podLabels"])
 def test_whatever_labels_are_given_services_and_policies_select_the_pods(helm: Helm, path: str) -> None:
     objects = helm.objects({**EVERYTHING, path: {"component": "x", "app": "y", "app.kubernetes.io/part-of": "z"}})

@@ -33,8 +33,8 @@ NULL_HAS_A_MEANING: Final = (("resources",), ("runAsUser",), ("metrics", "dashbo
 """Where null is another thing than the default: none of it."""
 
 ODD: Final[tuple[Any, ...]] = (
-    "", [], {}, True, False, 0, -1, 7, 1.5, 1e300, 2**31, "nonsense!", "a", "123", "1e3", "true", "null", "0x1F", "yes",
-    "a: b", "x # y", "{}", "-", [""], ["a"], [7], [None], [{}], [[]], [{"name": "a"}], {"a": "b"}, {"a": None},
+    "", [], {}, True, False, 0, -1, 7, 1.5, 1e300, 10**6, 2**31, "nonsense!", "a", "123", "1e3", "true", "null", "0x1F",
+    "yes", "a: b", "x # y", "{}", "-", [""], ["a"], [7], [None], [{}], [[]], [{"name": "a"}], {"a": "b"}, {"a": None},
     {"a": 7}, {"a": []}, {"": "x"}, {"a b": "c"}, [{"podSelector": None}], [{"ports": []}],
     [{"ipBlock": {"cidr": "0.0.0.0/33"}}],
     [{"to": []}], [{"to": None}], [{"ports": None}], [{"ports": [{}]}], [{"ports": [{"port": None}]}], [{"from": []}],

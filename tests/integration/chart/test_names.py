@@ -50,6 +50,17 @@ def test_any_other_release_has_good_names_that_are_text(helm: Helm, release: str
         assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == release
 
 
+def test_releases_of_one_name_in_two_namespaces_share_no_object(helm: Helm) -> None:
+    """Though they manage the same namespaces and keep what is parked in one place: Helm refuses what another owns."""
+    values = {**EVERYTHING, "parking": {"enabled": True, "namespace": "state"}}
+    one, other = (
+        {(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in objects.values()}
+        for objects in (by_name(helm.template(values, namespace=name, release="kdm")) for name in ("blue", "green"))
+    )
+    assert ("Role", "state", "blue:kdm:parking") in one
+    assert one & other == set()
+
+
 @pytest.mark.parametrize("name", ["123", "1e3", "true", "null"])
 def test_names_in_values_stay_text(helm: Helm, name: str) -> None:
     """What Kubernetes would read as a number or a truth is quoted."""

@@ -34,13 +34,13 @@ MORNING: Final = {**EVENING, "name": "morning", "action": "restore", "cron": "0 
 
 def test_without_it_there_is_no_right_and_no_setting(helm: Helm) -> None:
     objects = helm.objects(TRIAL)
-    assert "Role/demo-kdm-parking" not in objects
+    assert "Role/team:demo-kdm:parking" not in objects
     assert "KDM_PARKING" not in objects["ConfigMap/demo-kdm-settings"]["data"]
 
 
 def test_with_it_kdm_may_read_and_change_its_config_maps_by_name_and_create_and_watch_them(helm: Helm) -> None:
     objects = helm.objects(PARKING)
-    role = objects["Role/demo-kdm-parking"]
+    role = objects["Role/team:demo-kdm:parking"]
     assert role["metadata"]["namespace"] == "team"
     assert role["rules"] == [
         {
@@ -58,7 +58,7 @@ def test_with_it_kdm_may_read_and_change_its_config_maps_by_name_and_create_and_
 def test_another_namespace_has_the_role_and_the_setting(helm: Helm) -> None:
     objects = helm.objects({**TRIAL, "parking": {"enabled": True, "namespace": "kdm-state"}})
     for kind in ("Role", "RoleBinding"):
-        assert objects[f"{kind}/demo-kdm-parking"]["metadata"]["namespace"] == "kdm-state"
+        assert objects[f"{kind}/team:demo-kdm:parking"]["metadata"]["namespace"] == "kdm-state"
     assert objects["ConfigMap/demo-kdm-settings"]["data"]["KDM_PARKING_NAMESPACE"] == "kdm-state"
 
 
@@ -134,6 +134,10 @@ def arguments(helm: Helm, schedule: dict[str, Any]) -> list[str]:
         ({**PARKING, "schedules": [EVENING, EVENING]}, "two are called"),
         ({**PARKING, "schedules": [{**EVENING, "action": "stop"}]}, "action"),
         ({**PARKING, "settings": {"repository": "memory"}}, "settings.repository"),
+        *(
+            ({**PARKING, "schedules": [{**EVENING, "cron": cron}]}, "/schedules/0/cron")
+            for cron in ("0 0 22 * * 1-5", "22 * * *", "TZ=Europe/Vienna 0 22 * * *", "daily", "")
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_sentence(helm: Helm, values: dict[str, Any], message: str) -> None:

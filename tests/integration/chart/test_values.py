@@ -17,6 +17,7 @@ DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 TRIAL: dict[str, Any] = {"trial": {"enabled": True}}
 SERVER: dict[str, Any] = {"existingSecret": "server"}
+EXISTS: dict[str, Any] = {"key": "a", "operator": "Exists"}
 SECURED: dict[str, Any] = {"tls": {**SERVER, "clientCa": {"existingSecret": "ca"}}, "policy": {"allowAll": True}}
 
 # Settings that follow from other values, and one that has no place in a cluster: its certificates are public.
@@ -120,6 +121,11 @@ def test_the_schema_refuses_what_kdm_would_refuse(helm: Helm, name: str) -> None
         ({"imagePullSecrets": ["registry"]}, "/imagePullSecrets/0"),
         ({"replicaCount": "two"}, "/replicaCount"),
         ({"replicaCount": -1}, "/replicaCount"),
+        ({"minReadySeconds": 600}, "/minReadySeconds"),
+        (
+            {"networkPolicy": {"apiFrom": [{"podSelector": {"matchExpressions": [{**EXISTS, "key": "{"}]}}]}},
+            "/matchExpressions/0/key",
+        ),
         ({"namespaces": "shop"}, "/namespaces"),
         ({"namespaces": ["Shop"]}, "/namespaces/0"),
         ({"namespaces": ["shop", "shop"]}, "/namespaces"),
@@ -181,6 +187,8 @@ def test_the_schema_names_what_it_refuses(helm: Helm, values: dict[str, Any], pl
         ({**TRIAL, "policy": {"allowAll": True, "existingConfigMap": "p"}}, "there is more than one policy"),
         ({**TRIAL, "policy": {"key": "p.toml"}}, "policy.key says where"),
         ({**TRIAL, "settings": {"repository": "memory", "label_selector": "a=b"}}, "need settings.repository"),
+        ({**TRIAL, "settings": {"repository": "memory"}, "events": {"enabled": True}}, "events.enabled needs settings"),
+        ({**TRIAL, "settings": {"history_entries": 0}, "events": {"enabled": True}}, "events.enabled needs a history"),
         ({**SECURED, "kubeconfig": {"context": "x"}}, "kubeconfig.context needs"),
         ({**TRIAL, "namespaces": ["shop"], "settings": {"namespace": "payments"}}, "'payments', which kdm is not to"),
         ({**TRIAL, "serviceAccount": {"create": False}}, "serviceAccount.name must say"),

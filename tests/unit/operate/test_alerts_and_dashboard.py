@@ -18,6 +18,7 @@ from kdm_cli.settings import Settings
 REPOSITORY: Final = Path(__file__).parents[3]
 CHART: Final = REPOSITORY / "deploy" / "helm" / "kdm"
 RUNBOOKS: Final = REPOSITORY / "docs" / "runbooks.md"
+METRICS: Final = REPOSITORY / "docs" / "metrics.md"
 DASHBOARD: Final[dict[str, Any]] = json.loads((CHART / "dashboards" / "kdm.json").read_text())
 RULES: Final[list[dict[str, Any]]] = [
     rule for group in yaml.safe_load((CHART / "alerts" / "kdm.yaml").read_text())["groups"] for rule in group["rules"]
@@ -58,6 +59,12 @@ def test_every_metric_of_kdm_is_asked_for() -> None:
     asked = " ".join(expressions())
     stems = {re.sub(r"_(bucket|sum|count)$", "", name) for name in scraped() if name.startswith("kdm_")}
     assert {name for name in stems if name not in asked} <= {"kdm_cache_resource_version"}, "that one is for KEP-5504"
+
+
+def test_every_metric_is_documented() -> None:
+    """The table of docs/metrics.md is made of a registry, which must be that of a kdm with everything switched on."""
+    table = set(re.findall(r"^\| `(\w+)`", METRICS.read_text(), re.MULTILINE))
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in scraped()} - table == set()
 
 
 def test_no_metric_tells_its_beginning_as_a_series_of_its_own() -> None:

@@ -21,6 +21,11 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ include "kdm.partLabels" (list . "schedule") }}
 {{- end }}
 
+{{/* The labels of schedules' Jobs and Pods: what selects them, then commonLabels. */}}
+{{- define "kdm.scheduleJobLabels" -}}
+{{- merge (include "kdm.scheduleLabels" . | fromYaml) (.Values.commonLabels | default dict) | toYaml }}
+{{- end }}
+
 {{/* The labels of every object: the chart's own, then commonLabels. */}}
 {{- define "kdm.labels" -}}
 {{ include "kdm.labelsWith" (list . dict) }}

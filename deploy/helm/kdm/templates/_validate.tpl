@@ -60,10 +60,16 @@
 {{- if and .Values.parking.enabled (eq .Values.settings.repository "memory") -}}
   {{- fail "parking.enabled needs settings.repository=kubernetes: with demo data there is nothing that must outlive a Pod" -}}
 {{- end -}}
+{{- if and .Values.events.enabled (eq .Values.settings.repository "memory") -}}
+  {{- fail "events.enabled needs settings.repository=kubernetes: with demo data there is nothing to announce changes on" -}}
+{{- end -}}
+{{- if and .Values.events.enabled (not (int64 .Values.settings.history_entries)) -}}
+  {{- fail "events.enabled needs a history, which tells kdm what to announce: settings.history_entries must not be 0" -}}
+{{- end -}}
 {{- $schedules := dict -}}
 {{- range .Values.schedules -}}
   {{- if not $.Values.parking.enabled -}}
-    {{- fail "schedules need parking.enabled=true" -}}
+    {{- fail "schedules need parking.enabled=true: to park and to restore is all they do" -}}
   {{- end -}}
   {{- if and (eq .action "park") (not (or .selector .namespace)) -}}
     {{- fail (printf "schedules: '%s' would park every Deployment there is: set selector, namespace or both" .name) -}}
