@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from kdm_cli import targets
 from kdm_cli.commands import options, plans
@@ -60,6 +61,9 @@ def write(*, everywhere: bool = True) -> Callable[[Callable[..., _R]], Callable[
             yes: bool,
             **given: Any,
         ) -> _R:
+            source = click.get_current_context().get_parameter_source("wait_for")
+            if wait is None and source is ParameterSource.COMMANDLINE:
+                raise targets.usage("--for says how far --wait waits; add --wait")
             wait_s = targets.duration(wait, "--wait") if wait is not None else 0.0
             how = How(form, yes, dry_run, wait_for if wait is not None else "", wait_s)
             return function(*args, how=how, body=plans.common(reason, override=override), **given)

@@ -177,6 +177,7 @@ def test_without_arguments_it_prints_what_can_be_given_back(kdm: Asked, run: Com
         (["web=5", "api=6", "--current-replicas", "3"], "goes with one NAME=COUNT"),
         (["web=5", "--wait=soon"], "expected a duration such as 90s"),
         (["web=5", "--for", "ever"], "'ever' is not one of"),
+        (["web=5", "--for", "ready"], "--for says how far --wait waits; add --wait"),
         (["web=2000000000"], "must be an integer from 0 to 1000"),
     ],
 )
