@@ -16,8 +16,9 @@ from .cluster import KindCluster
 from .installation import READ, SHOP, Installation, is_serving
 from .load import CLIENTS, FRESH, KEPT, OK, WRITE
 
-WRITES_AGAIN_WITHIN_S: Final = 120.0
-"""After the API server is back, with load on two cores: it begins, and reads its own rules."""
+AGAIN_WITHIN_S: Final = 120.0
+"""After the API server is back, with load on two cores: it begins, and reads its own rules; a watch that it was away
+from tries again within half a minute."""
 
 
 def test_a_killed_kdm_breaks_what_was_under_way_there_and_no_more(
@@ -101,7 +102,7 @@ def test_without_the_api_server_every_pod_reads_on_and_refuses_writes_whole(
         assert counts() == {1}
         for count, address in enumerate(pods.values(), start=2):
             _write_until_done(kdm, address, write, count)
-            wait_until(partial(lambda count: counts() == {count}, count))
+            wait_until(partial(lambda count: counts() == {count}, count), AGAIN_WITHIN_S)
         mended = len(load.outcomes)
         load.wait_for_requests(500)
         assert [each for each in load.outcomes[mended:] if each.result != OK] == []
@@ -127,6 +128,6 @@ def _write_until_done(kdm: Installation, address: str, path: str, count: int) ->
         return answer.status_code == 200
 
     try:
-        wait_until(done, WRITES_AGAIN_WITHIN_S)
+        wait_until(done, AGAIN_WITHIN_S)
     except TimeoutError:
         pytest.fail(f"{address} did not write: {Counter(answers)}")
