@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import shlex
 import shutil
 import sys
 from pathlib import Path
 
 from kdm_cli.contexts import Context, Contexts
 from kdm_cli.exits import CommandError
+from kdm_cli.listening import from_here
 
 
 def lines(name: str, server: str, certificates: Path) -> list[str]:
@@ -66,6 +65,4 @@ def _program() -> str:
     found = shutil.which("kdm")
     if started.name != "kdm" or (found and Path(found).resolve() == started.resolve()):
         return "kdm"
-    with contextlib.suppress(ValueError, OSError):  # it is elsewhere, or the current directory was removed
-        started = started.relative_to(Path.cwd())
-    return shlex.quote(str(started))
+    return from_here(started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import ssl
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,13 @@ def dev_directory() -> Path:
         f"--dev needs the development certificates of kdm's repository, looked for in {looked}; "
         "make certificates of your own with `kdm certs init`"
     )
+
+
+def from_here(path: Path) -> str:
+    """Return a path as it can be pasted into a shell in the current directory."""
+    with contextlib.suppress(ValueError, OSError):  # it is elsewhere, or the current directory was removed
+        path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path))
 
 
 def server_config(settings: Settings) -> ServerConfig:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
@@ -16,7 +13,7 @@ import structlog
 from kdm_cli import logs
 from kdm_cli.container import Container
 from kdm_cli.extras import MissingExtra
-from kdm_cli.listening import dev_directory
+from kdm_cli.listening import dev_directory, from_here
 from kdm_cli.output.text import warn
 from kdm_cli.settings import BadSetting, Settings
 from kdm_core import KdmError
@@ -111,7 +108,7 @@ def _url(scheme: str, address: tuple[str, int]) -> str:
 
 
 def _examples(api: str, ops: str, commands: Sequence[str] = ()) -> str:
-    certs = _relative(dev_directory())
+    certs = from_here(dev_directory())
     client = f"--cacert {certs}/dev-ca.pem --cert {certs}/dev-admin.pem --key {certs}/dev-admin-key.pem"
     is_json = "-H 'Content-Type: application/json'"
     body = f"{is_json} -d '{{\"replicaCount\": 5}}'"
@@ -143,9 +140,3 @@ def _examples(api: str, ops: str, commands: Sequence[str] = ()) -> str:
             "The development certificates are no secret. Press Ctrl-C to stop.",
         ]
     )
-
-
-def _relative(path: Path) -> str:
-    with contextlib.suppress(ValueError, OSError):  # it is elsewhere, or the current directory was removed
-        path = path.relative_to(Path.cwd())
-    return shlex.quote(str(path))
