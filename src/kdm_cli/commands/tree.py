@@ -18,7 +18,7 @@ import click
 from kdm_cli.commands.rich_help import CONTEXT, Group
 from kdm_cli.exits import CommandError, Exit
 from kdm_cli.news import PipeClosed
-from kdm_cli.output.text import forget, warn
+from kdm_cli.output.text import blamed, forget, warn
 
 _HERE: Final = "kdm_cli.commands"
 COMMANDS: Final = {
@@ -98,10 +98,7 @@ def _output_judged() -> Iterator[None]:
     except BrokenPipeError as error:
         raise PipeClosed from error
     except OSError as error:
-        if error.filename is not None:
-            raise CommandError(f"{error.filename}: {error.strerror}") from error
-        forget(sys.stdout)
-        raise CommandError(f"cannot write the output: {error.strerror}") from error
+        raise CommandError(blamed(error)) from error
 
 
 def _is_there(name: str) -> bool:

@@ -146,6 +146,14 @@ def warn(text: str, who: str = "kdm") -> None:
         forget(sys.stderr)
 
 
+def blamed(error: OSError) -> str:
+    """Return what to say of a file that cannot be used; of the output, which is then forgotten, if none is named."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    forget(sys.stdout)
+    return f"cannot write the output: {error.strerror}"
+
+
 def forget(stream: TextIO) -> None:
     """Let a stream lead nowhere: the interpreter would try again to write the rest when it exits, and fail."""
     try:

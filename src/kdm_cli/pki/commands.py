@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from kdm_cli.output.text import forget, say, warn
+from kdm_cli.output.text import blamed, say, warn
 from kdm_cli.pki import inspection, issued
 from kdm_cli.pki.authority import Authority
 from kdm_cli.pki.development import write_development_files
@@ -35,9 +34,7 @@ def run(name: str, arguments: argparse.Namespace) -> int:
     except PkiError as exc:
         warn(str(exc), f"kdm certs {name}")
     except OSError as exc:  # a name that is too long, a directory that nobody may look into, a full disk
-        if exc.filename is None:
-            forget(sys.stdout)
-        warn(f"{exc.filename or 'cannot write the output'}: {exc.strerror}", f"kdm certs {name}")
+        warn(blamed(exc), f"kdm certs {name}")
     return 1
 
 
