@@ -270,9 +270,8 @@ def _read(path: Path) -> dict[str, Any]:
         CommandError: It cannot be read, or is no file of contexts.
     """
     try:
-        content: dict[str, Any] = tomllib.loads(
-            path.read_text(encoding="utf-8-sig")
-        )  # Windows' editors begin with a mark
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin with a mark
+        content: dict[str, Any] = tomllib.loads(text)
     except FileNotFoundError:
         content = {}
     except OSError as error:

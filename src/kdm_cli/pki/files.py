@@ -93,29 +93,24 @@ def write_files(directory: Path, files: Mapping[str, bytes], *, force: bool, mod
         check_absent(directory, files)
     make_directory(directory)
     try:
-        _write(
-            {
-                path: (content, 0o600 if path.name.endswith("-key.pem") else mode)
-                for path, content in zip(paths, files.values(), strict=True)
-            }
-        )
+        _write(dict(zip(paths, files.values(), strict=True)), mode)
     except OSError as exc:
         raise PkiError(f"cannot write {exc.filename or directory}: {exc.strerror}") from exc
     return paths
 
 
-def _write(files: Mapping[Path, tuple[bytes, int]]) -> None:
-    """Write files of such contents and modes. None is replaced before there was room for all: a key has its pair."""
+def _write(files: Mapping[Path, bytes], mode: int) -> None:
+    """Write files. None is replaced before there was room for all: a key has its certificate."""
     written: list[tuple[Path, Path]] = []
     try:
-        for path, (content, mode) in files.items():
+        for path, content in files.items():
             real = Path(os.path.realpath(path))  # a link, as to what a server reads, stays one
             handle, temporary = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)  # made with mode 0600
             written.append((Path(temporary), real))
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fchmod(file.fileno(), mode)
+                os.fchmod(file.fileno(), 0o600 if path.name.endswith("-key.pem") else mode)
                 os.fsync(file.fileno())
         for temporary_path, real in written:
             temporary_path.replace(real)

@@ -327,7 +327,7 @@ def _secrets(cluster: Cluster, user: User, proxy: Url | None, headers: Headers) 
 
 
 def _plugin_secrets(plugin: Exec) -> Iterator[str]:
-    """Yield all that could be secret. Most of it are words such as "cluster", which other texts need."""
+    """Yield all that could be secret. Most are words such as "cluster", which other texts need."""
     yield from (value for _, value in plugin.env)
     for each in plugin.args:
         yield each.partition("=")[2] if each.startswith("-") else each
