@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import yaml
 
 from .controlplane.access import Cluster
-from .kdm_process import KdmProcess
+from .kdm_process import KdmProcess, wait_until
 from .workloads import create_deployments, deployment
 
-DEADLINE_S: Final = 30.0
 SECURITY = Path(__file__).parents[2] / "SECURITY.md"
 
 
@@ -101,14 +97,6 @@ def create_autoscaler(cluster: Cluster, namespace: str, target: str) -> None:
         "spec": spec,
     }
     cluster.kubectl("apply", "-f", "-", input=json.dumps(autoscaler))
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    ends_at = time.monotonic() + DEADLINE_S
-    while not done():
-        assert time.monotonic() < ends_at, "it did not happen"
-        time.sleep(0.05)
 
 
 def unbind(cluster: Cluster, namespace: str) -> None:

@@ -22,6 +22,7 @@ from integration.containers.daemon import daemon
 from integration.containers.engine import Engine, EngineFailed, Unavailable, engine_here
 from integration.controlplane import binaries
 from integration.controlplane.access import KubectlFailed
+from integration.kdm_process import wait_until
 
 from .cluster import KindCluster, KindFailed
 from .helm import Release
@@ -101,11 +102,10 @@ def _delete(directory: Path) -> None:
 def _end_kept_engine() -> None:
     pid = int(ENGINE.read_text().split()[0])
     os.kill(pid, signal.SIGTERM)
-    deadline_s = time.monotonic() + END_TIMEOUT_S
-    while ENGINE.exists():
-        if time.monotonic() > deadline_s:
-            raise Unavailable(f"the engine kept by process {pid} did not end within {END_TIMEOUT_S:g} s")
-        time.sleep(0.1)
+    try:
+        wait_until(lambda: not ENGINE.exists(), END_TIMEOUT_S)
+    except TimeoutError:
+        raise Unavailable(f"the engine kept by process {pid} did not end within {END_TIMEOUT_S:g} s") from None
     LOG.unlink()
 
 
@@ -133,7 +133,7 @@ def _start_engine() -> Engine:
     while child.poll() is None:
         if engine := _kept_engine():
             return engine
-        time.sleep(0.1)
+        time.sleep(0.1)  # it tells by a file alone
     reason = LOG.read_text().strip().removeprefix("make deploy: ")
     shutil.rmtree(DIRECTORY)
     raise Unavailable(reason)
