@@ -79,8 +79,6 @@ class Connection(UvicornConnection):
         self._leaving = Leaving(self.loop, self, self._endless, **ends)
         self._opened = self._hung_up = self._answered = False
 
-    # The connection
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """Identify the client, and wait for a request."""
         super().connection_made(transport)
@@ -99,6 +97,8 @@ class Connection(UvicornConnection):
         self._deadlines.enter(_IDLE)
         if context.tls is not None and client.share is None:  # all it can get is an error
             self._deadlines.hurry(context.limits.header_s)
+        if context.draining:
+            self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release everything."""

@@ -38,6 +38,7 @@ class ListenerContext:
         answer_at_once: Answers requests that need no application; None where there is none.
         known_lines: The request lines that were answered before.
         emptied: Set while there is no connection.
+        draining: Whether every connection is to end.
         default_head: The header fields that every response begins with, as they are sent.
         allowed_s: How long a connection may be in each phase, in seconds, in the order of ``deadlines.Phase``.
     """
@@ -52,6 +53,7 @@ class ListenerContext:
     answer_at_once: AnswerAtOnce | None = None
     known_lines: KnownLines = field(factory=KnownLines)
     emptied: asyncio.Event = field(factory=asyncio.Event)
+    draining: bool = False
     default_head: bytes = b""
     allowed_s: tuple[float, float, float, float] = field(init=False)
 

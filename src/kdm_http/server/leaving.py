@@ -18,6 +18,15 @@ LEAVE_S: Final = 0.5
 """How long a client may take to answer close_notify when the server is leaving, in seconds. Pooled ones never do."""
 
 
+def linger_s(grace_s: float) -> float:
+    """Return how long an idle connection may still ask for something, in seconds.
+
+    Args:
+        grace_s: How long the stop of the server waits for its connections, in seconds.
+    """
+    return min(LINGER_S, grace_s / 2)
+
+
 class Endable(Protocol):
     """A connection, as far as its end is concerned."""
 
@@ -94,7 +103,7 @@ class Leaving:
             connection.finish_with_response()
             self.continue_if_done()
         elif connection.idle and self._open:
-            self._timer.start(min(LINGER_S, self._grace_s / 2), self._end_if_idle)
+            self._timer.start(linger_s(self._grace_s), self._end_if_idle)
 
     def continue_if_done(self) -> None:
         """Go on with the end, if it has begun and nothing is due any more: the client has little time to close."""

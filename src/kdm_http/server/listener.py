@@ -15,6 +15,7 @@ import structlog
 from kdm_http.server.connection import Connection
 from kdm_http.server.context import ListenerContext
 from kdm_http.server.deadlines import OneShot
+from kdm_http.server.leaving import linger_s
 from kdm_http.server.uvicorn_seam import Config
 from kdm_http.tls.handshake import Handshake, current
 from kdm_http.tls.known_clients import KnownClient
@@ -138,8 +139,9 @@ class Listener:
             asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
     def close(self) -> None:
-        """Accept no more connections. Those that are open stay open until ``drain``."""
+        """Accept no more connections. Those that are open, or wait to be accepted, are served until ``drain``."""
         for sock in self._sockets:
+            self._accept(sock)
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()
         self._sockets = ()
@@ -153,17 +155,15 @@ class Listener:
     async def drain(self, hurry: asyncio.Event) -> None:
         """End all connections: those that stay idle, and the others when their response is written.
 
-        After the grace period of the listener's limits they are cut, and their tasks cancelled.
+        A handshake under way has the time of an idle connection to end: a request may follow it. After the grace period
+        of the listener's limits connections are cut, and their tasks cancelled.
 
         Args:
             hurry: Ends the grace period early when set.
         """
+        self._context.draining = True
         for connection in list(self._context.state.connections):
             connection.shutdown()
-        for task in self._admitting:
-            task.cancel()
-        if self._admitting:
-            await asyncio.wait(self._admitting)
         ends: set[asyncio.Task[Any]] = {asyncio.create_task(self._emptied()), asyncio.create_task(hurry.wait())}
         try:
             await asyncio.wait(ends, timeout=self._context.limits.grace_s, return_when=asyncio.FIRST_COMPLETED)
@@ -176,11 +176,21 @@ class Listener:
             self._ticking.cancel()
 
     async def _emptied(self) -> None:
+        if self._admitting:
+            await asyncio.wait(self._admitting, timeout=linger_s(self._context.limits.grace_s))
+            await self._end_handshakes()
         await self._context.emptied.wait()
         while self._context.state.tasks:
             await asyncio.wait(self._context.state.tasks)
 
+    async def _end_handshakes(self) -> None:
+        for task in self._admitting:
+            task.cancel()
+        if self._admitting:
+            await asyncio.wait(self._admitting)
+
     async def _cut(self) -> None:
+        await self._end_handshakes()
         left = list(self._context.state.connections)
         if left:
             _log.warning("connections cut at the end of the grace", listener=self._context.name, connections=len(left))

@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import socket
+import ssl
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -75,16 +76,42 @@ async def test_a_client_that_asks_as_the_stop_begins_is_answered_and_told_to_lea
     await server.stop()
 
 
+async def test_a_client_that_shakes_hands_as_the_stop_begins_is_answered_and_told_to_leave(
+    start: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request may come with the last message of its handshake."""
+    monkeypatch.setattr(leaving, "LINGER_S", 60.0)
+    server = await start(limits=Limits(grace_s=60))
+    client, waiting = await connect(server), await connect(server)  # the one is accepted, the other may be waiting
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.do_handshake()
+    client.writer.write(client.outgoing.read())
+    client.incoming.write(await client.reader.read(65536))
+    server.stopping.set()
+    await unreachable(server)
+
+    for late in client, waiting:
+        response = await late.request()
+        assert (response.status, response.headers["connection"]) == (200, "close")
+        assert await late.closed()
+    await server.stop()
+
+
+async def unreachable(server: Any) -> None:
+    """Wait until the API's listener is gone."""
+    with contextlib.suppress(OSError):
+        while True:
+            _, writer = await asyncio.open_connection(*server.api)
+            writer.close()
+            await asyncio.sleep(0)
+
+
 async def test_probes_are_answered_while_requests_finish(start: Any, connect: Any) -> None:
     """The ops listener ends last, and its application can say that the server is stopping."""
     server = await start()
     busy = await hold(server, connect)
     server.stopping.set()
-    with contextlib.suppress(OSError):
-        while True:  # until the API's listener is gone
-            _, writer = await asyncio.open_connection(*server.api)
-            writer.close()
-            await asyncio.sleep(0)
+    await unreachable(server)
     reader, writer = await asyncio.open_connection(*server.ops)
     writer.write(b"GET /readyz HTTP/1.1\r\nhost: kdm\r\nconnection: close\r\n\r\n")
     async with asyncio.timeout(10):
