@@ -185,14 +185,16 @@ class KindCluster:
         self._engine.docker("start", node)
 
     def kill(self, node: str, container: str) -> None:
-        """Kill what runs in one container, as a crash does.
+        """Kill what runs in one container, as a crash does, and wait until it is gone: its port takes no connection.
 
         Args:
             node: Where it runs.
             container: As a Pod's status names it: `containerd://...`.
         """
         inspect = ("crictl", "inspect", "--output=go-template", "--template={{.info.pid}}")
-        self.run(node, "kill", "-9", self.run(node, *inspect, container.removeprefix("containerd://")).strip())
+        pid = self.run(node, *inspect, container.removeprefix("containerd://")).strip()
+        gone = f"kill -9 {pid} && while kill -0 {pid} 2>/dev/null; do sleep 0.01; done"
+        self.run(node, "timeout", "10", "sh", "-c", gone)
 
     def stop_api_server(self) -> None:
         """Kill the API server, and keep it from being started again."""

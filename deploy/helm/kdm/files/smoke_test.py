@@ -23,10 +23,10 @@ def main() -> int:
     try:
         context = ssl.create_default_context(cafile=f"{directory}/ca.crt")
         wait_reachable(address, deadline)
-        check_refused(address, context)
+        check_refused(address, context, deadline)
         context.load_cert_chain(f"{directory}/tls.crt", f"{directory}/tls.key")
         for path in ("/health", "/api/v1/health"):
-            check_healthy(address, context, path)
+            check_healthy(address, context, path, deadline)
     except (Failed, OSError, http.client.HTTPException) as error:
         print(f"failed: {error or type(error).__name__}")
         return 1
@@ -58,10 +58,10 @@ def wait_reachable(address, deadline):
             return
 
 
-def check_refused(address, context):
+def check_refused(address, context, deadline):
     """Make sure that a client without a certificate is turned away, by kdm and not by something on the way to it."""
     try:
-        status, _ = get(address, context, "/health")
+        status, _ = get(address, context, "/health", deadline)
     except OSError as error:
         if not is_refusal(error):
             raise
@@ -80,9 +80,9 @@ def is_alert(error) -> bool:
     return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
 
 
-def check_healthy(address, context, path):
+def check_healthy(address, context, path, deadline):
     """Make sure that kdm answers and is well."""
-    status, body = get(address, context, path)
+    status, body = get(address, context, path, deadline)
     print(f"{path}: {status} {body}")
     try:
         healthy = status == 200 and json.loads(body)["status"] == "healthy"
@@ -92,15 +92,17 @@ def check_healthy(address, context, path):
         raise Failed(f"{path} must answer 200 and healthy")
 
 
-def get(address, context, path):
+def get(address, context, path, deadline):
     """Return the status and the body of an answer.
+
+    Until the deadline it tries again where nobody listens: the way to another Pod than before may not be known yet.
 
     Raises:
         Reset: The server broke the connection off.
     """
     connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=TIMEOUT_S, context=context)
     try:
-        connection.connect()
+        connect(connection, deadline)
         with socket.socket(fileno=os.dup(connection.sock.fileno())) as tcp:
             try:
                 connection.request("GET", path)
@@ -112,6 +114,19 @@ def get(address, context, path):
                 raise
     finally:
         connection.close()
+
+
+def connect(connection, deadline):
+    """Connect, as soon as somebody listens."""
+    while True:
+        try:
+            connection.connect()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def was_reset(tcp) -> bool:
