@@ -22,7 +22,6 @@ def main() -> int:
     deadline = time.monotonic() + float(sys.argv[3])
     try:
         context = ssl.create_default_context(cafile=f"{directory}/ca.crt")
-        wait_reachable(address, deadline)
         check_refused(address, context, deadline)
         context.load_cert_chain(f"{directory}/tls.crt", f"{directory}/tls.key")
         for path in ("/health", "/api/v1/health"):
@@ -41,12 +40,12 @@ class Failed(Exception):
     """The API is not what it must be; the message says in what."""
 
 
-def wait_reachable(address, deadline):
-    """Wait until a TCP connection can be made; what comes of it is the checks' matter."""
+def reach(address, deadline):
+    """Return a TCP connection, as soon as one can be made: what comes of it is the checks' matter."""
     told = False
     while True:
         try:
-            socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S).close()
+            return socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S)
         except OSError as error:
             if time.monotonic() > deadline:
                 raise
@@ -54,8 +53,6 @@ def wait_reachable(address, deadline):
                 print(f"waiting until {address.netloc} can be reached: {error}", flush=True)
                 told = True
             time.sleep(1)
-        else:
-            return
 
 
 def check_refused(address, context, deadline):
@@ -95,14 +92,14 @@ def check_healthy(address, context, path, deadline):
 def get(address, context, path, deadline):
     """Return the status and the body of an answer.
 
-    Until the deadline it tries again where nobody listens: the way to another Pod than before may not be known yet.
+    Each time the API may have to be waited for: the way to another Pod than before may not be known yet.
 
     Raises:
         Reset: The server broke the connection off.
     """
     connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=TIMEOUT_S, context=context)
     try:
-        connect(connection, deadline)
+        connection.sock = context.wrap_socket(reach(address, deadline), server_hostname=address.hostname)
         with socket.socket(fileno=os.dup(connection.sock.fileno())) as tcp:
             try:
                 connection.request("GET", path)
@@ -114,19 +111,6 @@ def get(address, context, path, deadline):
                 raise
     finally:
         connection.close()
-
-
-def connect(connection, deadline):
-    """Connect, as soon as somebody listens."""
-    while True:
-        try:
-            connection.connect()
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
-        else:
-            return
 
 
 def was_reset(tcp) -> bool:
