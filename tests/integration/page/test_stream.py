@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from kdm_adapters.memory import MemoryCluster
 from kdm_core import DeploymentRef
@@ -80,6 +80,12 @@ async def test_a_reset_draws_everything_again_without_losing_selection_or_scroll
     assert await _place(page) == before
 
 
+async def _wait_for_a_person(page: Page) -> None:
+    """Make a page that is disconnected pause for hours: otherwise it may come back before its button is pressed."""
+    await page.evaluate("Math.random = () => 1e5")  # what spreads the pauses
+    await expect(page.locator("#health")).to_contain_text(re.compile(r"again in \d+ h"))
+
+
 async def test_the_banner_says_since_when_nothing_is_heard_and_tries_again(open_page: Callable[..., Any]) -> None:
     opened = await open_page()
     page, world = opened.page, opened.world
@@ -87,6 +93,7 @@ async def test_the_banner_says_since_when_nothing_is_heard_and_tries_again(open_
     world.cut()
     health = page.locator("#health")
     await expect(health).to_contain_text(re.compile(r"disconnected since \d\d:\d\d:\d\d"))
+    await _wait_for_a_person(page)
     await expect(page.locator("#status")).to_have_text("Disconnected. What is shown may be old.")
     await expect(row(page, "shop/api")).to_be_visible()
     await page.context.set_offline(False)
@@ -131,6 +138,7 @@ async def test_a_kdm_that_fails_is_named_and_not_hammered(open_page: Callable[..
     await page.route("**/api/v2/**", fail)
     await page.reload()
     await expect(page.locator("#empty")).to_have_text("https://kdm.test does not answer: unknown ca.")
+    await _wait_for_a_person(page)
     await page.unroute("**/api/v2/**")
     await page.route("**/history?*", fail)
     await page.get_by_role("button", name="Try now").click()
@@ -140,6 +148,7 @@ async def test_a_kdm_that_fails_is_named_and_not_hammered(open_page: Callable[..
     await page.unroute("**/history?*")
     await page.route("**/api/v2/**", fail)
     world.cut()
+    await page.get_by_role("button", name="Try now").click()
     await expect(page.locator("#status")).to_contain_text("Disconnected. https://kdm.test does not answer: unknown ca.")
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Set the count of shop/checkout").click()
