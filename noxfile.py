@@ -16,6 +16,8 @@ nox.options.error_on_external_run = True
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 nox.options.stop_on_first_error = CI  # what failed is then read last
 nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
+# Tests start kdm many hundreds of times; without bytecode on disk each start compiles everything, for seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 PYTHONS = ["3.11", "3.12", "3.13"]
 # The newest there is runs for every change, with coverage; the others each night. Integration and kind run on .venv's.
 NEWEST = next((each for each in reversed(PYTHONS) if CI or shutil.which(f"python{each}")), PYTHONS[-1])
