@@ -25,6 +25,7 @@ from pathlib import Path
 
 __all__ = [
     "CONTROL_PLANE",
+    "TOOLS",
     "BuildFailed",
     "build",
     "built",
@@ -38,12 +39,12 @@ __all__ = [
 ]
 
 MODULES = Path(__file__).parent / "modules"
+TOOLS = MODULES / "tools"
 GO_REQUIREMENTS = Path(__file__).parents[3] / "requirements" / "go.txt"
 GO_AT_LEAST = (1, 26)  # what the go.mod files here ask for
 
-# Module -> what to build in it. After a "/": what else, for those who want more than the control plane.
+# Module -> what to build in it. After a "/": which part of it, for those who do not want all.
 PACKAGES: Mapping[str, Mapping[str, str]] = {
-    "coredns": {"coredns": "."},
     "etcd": {"etcd": "go.etcd.io/etcd/server/v3"},
     "kubernetes": {
         "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
@@ -56,14 +57,17 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "kubeadm": "k8s.io/kubernetes/cmd/kubeadm",
         "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     },
-    "cri-tools": {"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"},
-    "kube-router": {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
-    "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
-    "helm": {"helm": "helm.sh/helm/v3/cmd/helm"},
+    "tools/kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+    "tools/helm": {"helm": "helm.sh/helm/v3/cmd/helm"},
+    "tools/node": {
+        "coredns": "./coredns",
+        "crictl": "sigs.k8s.io/cri-tools/cmd/crictl",
+        "kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+    },
     "kind": {"kind": "sigs.k8s.io/kind"},
     "kube-score": {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"},
 }
-CONTROL_PLANE = tuple(name for module in ("etcd", "kubernetes", "kwok") for name in PACKAGES[module])
+CONTROL_PLANE = tuple(name for module in ("etcd", "kubernetes", "tools/kwok") for name in PACKAGES[module])
 # "-s -w" leaves debugging information out of the program; not to compile it at all saves a twelfth of the time.
 BUILD = ("build", "-buildvcs=false", "-ldflags=-s -w", "-gcflags=all=-dwarf=false")
 # Whatever the developer's own Go settings are, the result is the same and no other toolchain is downloaded.
@@ -135,7 +139,7 @@ def build(source: Path, packages: Mapping[str, str], tags: str = "") -> Path:
         BuildFailed: One of them could not be built, or Go could not be installed.
     """
     go = _go()
-    files = [source / "go.mod", source / "go.sum", *sorted(source.glob("*.go"))]
+    files = [source / "go.mod", source / "go.sum", *sorted(source.rglob("*.go"))]
     inputs = [*(file.read_bytes() for file in files), repr(packages).encode()]
     inputs.append(_run([go, "env", "GOVERSION", "GOOS", "GOARCH"]).encode() + repr((BUILD, GO_ENVIRONMENT)).encode())
 

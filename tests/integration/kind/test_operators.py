@@ -111,6 +111,7 @@ def scraping(
         kubectl("delete", "namespace", MONITORING, "--wait=false")
 
 
+@pytest.mark.nightly  # the operator's code takes minutes to build, for this one test
 def test_prometheus_scrapes_every_pod_by_the_service_monitor_where_the_network_lets_it(
     monitored: Installation, scraping: httpx.Client
 ) -> None:

@@ -19,7 +19,6 @@ from integration.controlplane import binaries
 from integration.controlplane.process import Process
 from integration.kdm_process import wait_until
 
-MODULE: Final = Path(__file__).parent / "modules" / "prometheus"
 PACKAGES: Final = {
     "prometheus": "github.com/prometheus/prometheus/cmd/prometheus",
     "promtool": "github.com/prometheus/prometheus/cmd/promtool",
@@ -40,7 +39,7 @@ def programs() -> Path:
     Raises:
         BuildFailed: They could not be built.
     """
-    return binaries.build(MODULE, PACKAGES, TAGS)
+    return binaries.build(binaries.TOOLS, PACKAGES, TAGS)
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
