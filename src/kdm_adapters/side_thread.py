@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
@@ -24,7 +23,12 @@ _Jobs = SimpleQueue[Callable[[], Any] | None]
 
 STARVED_S: Final = 1.0
 """How long an idle thread may take to begin, in seconds: a node that is short of CPU takes its time, which says nothing
-of the disk or the reader. A container at its CPU limit stands still for up to 0.1 s (the period of the kernel's quota).
+of the disk or the reader.
+"""
+
+TURNS: Final = 10
+"""In how many pieces a call waits. A process that stands still as a whole, with its machine or at its CPU limit (for up
+to 0.1 s, the period of the kernel's quota), has then waited for one piece more, not for all of its time.
 """
 
 
@@ -69,34 +73,33 @@ class SideThread:
 
         Args:
             job: What to do.
-            wait_s: How long to wait from when the thread begins, in seconds. As long as an earlier call is overdue: not
-                at all.
+            wait_s: How long to wait from when the thread begins, in seconds in which this process runs. As long as an
+                earlier call is overdue: not at all.
 
         Raises:
             Stalled: It was not done in time. It will be, unless it had not begun.
             OSError: What the job raised.
         """
-        if not self._one_call.acquire(timeout=wait_s):
+        turn_s = wait_s / TURNS
+        if not any(self._one_call.acquire(timeout=turn_s) for _ in range(TURNS)):
             raise Stalled(errno.EAGAIN, self._stalled)
         try:
             if self._overdue is not None and not self._overdue.done():
                 raise Stalled(errno.EAGAIN, self._stalled)
             self._overdue = None
             result: Future[_T] = Future()
-            begun, begun_s = threading.Event(), 0.0
+            begun = threading.Event()
 
             def work() -> None:
-                nonlocal begun_s
-                begun_s = time.monotonic()
                 begun.set()
                 fulfil(result, job)
 
             self.do(work)
-            with suppress(NotYet):  # nearly always it is done by then, and this thread was woken up only once
-                return result.result(wait_s)
-            if begun.wait(max(0.0, STARVED_S - wait_s)):
-                with suppress(NotYet):
-                    return result.result(max(0.0, begun_s + wait_s - time.monotonic()))
+            for turn in range(TURNS):
+                with suppress(NotYet):  # nearly always it is done by then, and this thread was woken up only once
+                    return result.result(turn_s)
+                if turn == 0 and not begun.wait(STARVED_S):
+                    break
             if not result.cancel():
                 self._overdue = result
             raise Stalled(errno.EAGAIN, self._stalled)
