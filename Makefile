@@ -24,9 +24,7 @@ run: $(VENV)/.installed ## Serve kdm over mTLS on demo data; KUBECONFIG=path or 
 	@exec $(BIN)/kdm serve --dev --dev-context dev --repository $(REPOSITORY) $(RUN_FLAGS) $(ARGS)
 
 test: $(VENV)/.installed ## Run every check and test: lint, types, imports, unit, integration
-	@# Beside the checks that need no cluster, what the others need is built; who fails to build it is told by them.
-	@(cd tests && exec nice -n 19 ../$(BIN)/python -m integration.programs) > /dev/null 2>&1 & builder=$$!; \
-	    trap 'kill $$builder 2> /dev/null' EXIT INT TERM; $(BIN)/nox
+	$(BIN)/nox
 
 build: ## Build the container image IMAGE, on BASE if given (best by digest); needs Docker
 	@$(PYTHON) deploy/image/build.py --tag '$(IMAGE)' $(if $(BASE),--base '$(BASE)') -- $(BUILD_FLAGS)
