@@ -14,7 +14,7 @@ import pytest
 
 from .controlplane.access import Cluster, Request
 from .controlplane.cluster import ControlPlane
-from .kdm_process import KdmProcess, wait_until
+from .kdm_process import KdmProcess, plain_get, wait_until
 from .proxy import Proxy
 from .workloads import create_deployments, deployment
 
@@ -213,8 +213,8 @@ def test_before_the_first_sync_reads_are_refused_and_readiness_says_so(
         kubeconfig = proxy.kubeconfig(control_plane.kubeconfig, tmp_path)
         settings = {"REPOSITORY": "kubernetes", "KUBECONFIG": str(kubeconfig)}
         with KdmProcess(settings, tmp_path / "log") as kdm, kdm.client() as client:
-            assert httpx.get(f"{kdm.ops_url}/livez", trust_env=False).status_code == 200
-            assert httpx.get(f"{kdm.ops_url}/readyz", trust_env=False).status_code == 503
+            assert plain_get(f"{kdm.ops_url}/livez").status_code == 200
+            assert plain_get(f"{kdm.ops_url}/readyz").status_code == 503
             for path in ("/deployments", "/api/v1/deployments", "/deployments/web/replicas"):
                 answer = client.get(path)
                 assert answer.status_code == 503

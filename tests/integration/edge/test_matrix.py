@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from integration.edge.pki import Pki
-from integration.kdm_process import KdmProcess
+from integration.kdm_process import KdmProcess, plain_get
 
 POLICY: Final = """
 version = 1
@@ -189,5 +189,5 @@ def test_the_plain_listener_serves_nothing_of_the_api(kdm: KdmProcess) -> None:
     """Probes and metrics, but neither data nor the policy's secrets."""
     routes = {path.partition("?")[0] for _, path, *_ in _rows(BOTH_DIALECTS)}
     paths = [base + route for base in ("", "/api/v1") for route in routes] + ["/api/v1/openapi.json"]
-    answers = {path: httpx.get(kdm.ops_url + path, trust_env=False).status_code for path in paths}
+    answers = {path: plain_get(kdm.ops_url + path).status_code for path in paths}
     assert set(answers.values()) == {404}, answers

@@ -16,6 +16,7 @@ import pytest
 
 from fuzz.wire import send_mutated
 from integration.kdm_process import KdmProcess, client_context, wait_until
+from integration.loops import every_loop
 
 NIGHTLY: Final = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 REQUESTS: Final = 500_000 if NIGHTLY else 60_000
@@ -31,7 +32,7 @@ GROWTH_BYTES: Final = 6 * 2**20
 _LIMITS: Final = {"LIMIT_REQUESTS_PER_S": "1000000", "LIMIT_REQUESTS_BURST": "1000000"}
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@every_loop
 @pytest.mark.timeout(0 if NIGHTLY else 600)
 def test_mutated_requests_are_answered_or_closed_and_nobody_else_notices(loop: str, tmp_path: Path) -> None:
     """No 5xx, no hang, no answer of another form, no growth, and a good client is served throughout."""

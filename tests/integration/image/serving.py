@@ -12,7 +12,7 @@ from typing import Final
 import httpx
 
 from integration.containers.engine import Container, Engine
-from integration.kdm_process import wait_until
+from integration.kdm_process import plain_get, wait_until
 
 USER: Final = 65532
 CONFINED: Final = (
@@ -64,7 +64,7 @@ class Served:
         wait_until(told, START_TIMEOUT_S)
 
     def ready(self) -> bool:
-        return httpx.get(f"{self.ops_url}/readyz", trust_env=False).status_code == 200
+        return plain_get(f"{self.ops_url}/readyz").status_code == 200
 
 
 @contextmanager

@@ -15,7 +15,8 @@ HERE = Path(__file__).parent
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build now what the tests here will need."""
-    if session.config.option.collectonly or not any(HERE in item.path.parents for item in session.items):
+    needing = [item for item in session.items if HERE in item.path.parents and item.get_closest_marker("nightly")]
+    if session.config.option.collectonly or not needing:
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+import pytest
 import yaml
 
 from .prometheus import promtool
@@ -13,12 +14,16 @@ from .scene import ALERTS
 
 TESTS: Final = Path(__file__).parent / "alerts_test.yaml"
 
+by_prometheus = pytest.mark.nightly  # its code takes minutes to build
 
+
+@by_prometheus
 def test_prometheus_accepts_the_rules() -> None:
     done = promtool("check", "rules", "--lint-fatal", ALERTS)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@by_prometheus
 def test_each_rule_fires_when_it_should_and_not_otherwise() -> None:
     done = promtool("test", "rules", TESTS)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,6 +14,8 @@ from integration.kdm_process import wait_until
 from . import dashboard
 from .scene import Scene
 
+pytestmark = pytest.mark.nightly  # Prometheus takes minutes to build
+
 VARIABLES: Final = {"namespace": "production", "pod": ".*", "__rate_interval": "10s", "__range": "30s"}
 DEADLINE_S: Final = 90.0
 

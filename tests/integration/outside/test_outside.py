@@ -86,6 +86,7 @@ def test_basedpyright_has_nothing_to_say(outside: Outside) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.nightly
 def test_the_contract_suite_passes_an_honest_repository_and_finds_a_lying_one(outside: Outside) -> None:
     honest = outside.run("pytest", "-q", "-p", "no:cacheprovider", "suites.py", "-k", "TestHonest")
     assert honest.returncode == 0, honest.stdout + honest.stderr

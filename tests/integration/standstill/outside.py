@@ -16,7 +16,7 @@ from typing import IO, Final, Self
 
 import httpx
 
-from integration.kdm_process import CERTS, client_context, wait_until
+from integration.kdm_process import CERTS, client_context, plain_get, wait_until
 from integration.unavailable import unavailable
 
 GRACE_S: Final = 2.0
@@ -137,11 +137,11 @@ class Kdm:
 
     def lives(self) -> bool:
         """Whether `/livez` answers."""
-        return httpx.get(f"{self.ops_url}/livez", trust_env=False, timeout=5).status_code == 200
+        return plain_get(f"{self.ops_url}/livez").status_code == 200
 
     def metrics(self) -> str:
         """What Prometheus would read."""
-        return httpx.get(f"{self.ops_url}/metrics", trust_env=False, timeout=5).text
+        return plain_get(f"{self.ops_url}/metrics").text
 
     @contextmanager
     def client(self, name: str | None = "dev-admin") -> Iterator[httpx.Client]:

@@ -13,6 +13,7 @@ import yaml
 
 from integration.controlplane.cluster import ControlPlane
 from integration.kdm_process import CERTS, wait_until
+from integration.loops import every_loop
 from integration.proxy import Proxy
 from integration.workloads import create_deployments, deployment
 
@@ -20,9 +21,6 @@ from .outside import HangingFileSystem, Kdm, SilentNameServer, hangs_in_a_file_s
 
 URL: Final = "/deployments/nginx-deployment/replicas"
 API_SERVER: Final = "kubernetes.default.svc"
-LOOPS: Final = ("asyncio", "uvloop")
-
-every_loop = pytest.mark.parametrize("loop", LOOPS)
 
 
 @every_loop

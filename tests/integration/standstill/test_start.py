@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 
 from integration.kdm_process import CERTS, wait_until
+from integration.loops import every_loop
 
 from .outside import UNSHARE, HangingFileSystem, SilentNameServer, hangs_in_a_file_system, seeing
 
@@ -32,7 +33,7 @@ HOST: Final = "kdm.example.test"
 AS_PROCESS_1: Final = (*UNSHARE, "--pid", "--fork", "--kill-child")
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@every_loop
 @pytest.mark.parametrize("wrap", [(), AS_PROCESS_1], ids=["any", "process-1"])
 @pytest.mark.parametrize("what", SETTINGS)
 def test_sigterm_ends_a_start_that_a_file_system_holds(
@@ -65,7 +66,7 @@ def test_a_start_that_a_file_system_holds_ends_with_one_line(tmp_path: Path) -> 
     )
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@every_loop
 @pytest.mark.parametrize("name", ["HOST", "OPS_HOST"])
 def test_a_host_whose_name_nobody_resolves_is_one_line(name: str, loop: str, tmp_path: Path) -> None:
     with SilentNameServer() as silent, started({name: HOST, "LOOP": loop}, asking(silent, tmp_path)) as process:
@@ -77,7 +78,7 @@ def test_a_host_whose_name_nobody_resolves_is_one_line(name: str, loop: str, tmp
     )
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@every_loop
 def test_sigterm_ends_a_start_that_a_name_server_holds(loop: str, tmp_path: Path) -> None:
     with SilentNameServer() as silent, started({"HOST": HOST, "LOOP": loop}, asking(silent, tmp_path)) as process:
         assert "kdm" in silent.question()
