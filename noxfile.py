@@ -37,6 +37,7 @@ ON_TWO_CLUSTERS = (
     else ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 )
 CODE = ["src", "tests", "benchmarks", "deploy", "docs", "noxfile.py"]
+EACH_CHANGE = ["-m", "not nightly"]  # what takes long to build or to run is left to the night
 SLOWEST = ["--durations=20", "--durations-min=1"]
 # Sessions of their own.
 OWN_SESSIONS = [f"--ignore=tests/integration/{name}" for name in ("chart", "image", "kind")]
@@ -147,7 +148,7 @@ def unit(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
     install(session)
-    args = ["-m", "not nightly", *OWN_SESSIONS, *ON_TWO_CLUSTERS, *SLOWEST, *session.posargs]
+    args = [*EACH_CHANGE, *OWN_SESSIONS, *ON_TWO_CLUSTERS, *SLOWEST, *session.posargs]
     session.run("pytest", "tests/integration", *args)
 
 
@@ -155,14 +156,15 @@ def integration(session: nox.Session) -> None:
 def chart(session: nox.Session) -> None:
     """Check the Helm chart: what it renders, what it refuses, and its whole life on a real API server."""
     install(session)
-    session.run("pytest", "tests/integration/chart", *ON_TWO_CLUSTERS, *SLOWEST, *session.posargs)
+    args = [*EACH_CHANGE, *ON_TWO_CLUSTERS, *SLOWEST, *session.posargs]
+    session.run("pytest", "tests/integration/chart", *args)
 
 
 @nox.session
 def image(session: nox.Session) -> None:
     """Build the container image and run it. Needs Docker; as root it brings its own engine. Arguments go to pytest."""
     install(session)
-    session.run("pytest", "tests/integration/image", *session.posargs)
+    session.run("pytest", "tests/integration/image", *EACH_CHANGE, *SLOWEST, *session.posargs)
 
 
 @nox.session
@@ -217,6 +219,8 @@ def nightly(session: nox.Session) -> None:
     session.run("pytest", "tests/integration/kubeconfigs", "-k", "generated or secrets", *session.posargs, env=long)
     session.run("pytest", "tests/integration/edge/test_mutated_requests.py", "-s", *session.posargs, env=long)
     session.run("python", "-m", "fuzz.search", "--seconds", "1800", env=long)
+    own = ["tests/integration/chart", "tests/integration/image"]
+    session.run("pytest", *own, "-m", "nightly", *session.posargs)
     session.run("pytest", "tests/integration", "--kind", *NOT_ON_KIND, *session.posargs)
 
 
@@ -231,7 +235,7 @@ def kind(session: nox.Session) -> None:
     if "--all" in session.posargs:
         session.run("pytest", "tests/integration", "--kind", *NOT_ON_KIND, *args)
     else:
-        session.run("pytest", "tests/integration/kind", "-m", "not nightly", *SLOWEST, *args)
+        session.run("pytest", "tests/integration/kind", *EACH_CHANGE, *SLOWEST, *args)
 
 
 @nox.session

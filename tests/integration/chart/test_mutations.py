@@ -122,6 +122,7 @@ def test_null_is_the_default_or_refused(helm: Helm, rendered: Rendered) -> None:
         assert outcome.refusal or by_name(outcome.manifests) == by_name(meant.manifests), group
 
 
+@pytest.mark.nightly
 def test_every_other_odd_value_renders_what_kubernetes_takes_or_is_refused(helm: Helm, rendered: Rendered) -> None:
     """Whatever the schema lets pass is rendered, with everything else switched on; a switch alone, others together."""
     settling = Settling(helm)
@@ -159,6 +160,7 @@ def test_an_empty_value_changes_nothing_but_what_it_stands_for(helm: Helm) -> No
         assert by_name(outcome.manifests) == by_name(helm.template(EVERYTHING)), group
 
 
+@pytest.mark.nightly
 def test_what_was_rendered_is_valid_in_the_oldest_kubernetes(judges: Path, rendered: Rendered, tmp_path: Path) -> None:
     """By its schemas, where a field that it does not know is an error; the API server of the tests is newer."""
     file = tmp_path / "rendered.yaml"
@@ -170,6 +172,7 @@ def test_what_was_rendered_is_valid_in_the_oldest_kubernetes(judges: Path, rende
     assert done.stdout.count("passed") > 100
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("crds")
 def test_the_api_server_takes_what_was_rendered(cluster: Cluster, rendered: Rendered) -> None:
     """With validation and admission, which a schema has not got: all of it, in a run that changes nothing."""

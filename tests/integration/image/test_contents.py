@@ -90,6 +90,7 @@ def test_what_it_adds_to_its_base_is_small(engine: Engine, kdm_image: str, base_
     assert added_mb < MOST_MB
 
 
+@pytest.mark.nightly
 def test_two_builds_have_the_same_layers(
     engine: Engine, checkout: Path, kdm_image: str, builder_image: str, base_image: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -148,6 +149,21 @@ class Kdm:
         """A client of the API with a certificate of ``certs/``; None for none."""
         with httpx.Client(base_url=self.url, verify=client_context(name), trust_env=False, timeout=10) as client:
             yield client
+
+    def ask_many(self, count: int) -> None:
+        """Send requests that are answered 404 on one connection, one behind the other, and await the answers."""
+        host, _, port = self.url.removeprefix("https://").partition(":")
+        request = f"GET /deployments/{'x' * 200} HTTP/1.1\r\nhost: {host}\r\n\r\n".encode()
+        with (
+            socket.create_connection((host, int(port)), timeout=10) as plain,
+            client_context("dev-admin").wrap_socket(plain, server_hostname=host) as connection,
+        ):
+            connection.sendall(request * count)
+            answers = bytearray()
+            while answers.count(b"HTTP/1.1 ") < count:
+                more = connection.recv(65536)
+                assert more, "the connection was closed"
+                answers += more
 
     def reject_strangers(self, count: int = 20) -> None:
         """Have clients without a certificate turned away, which the trail and the log are told of."""
