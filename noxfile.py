@@ -27,8 +27,9 @@ nox.options.sessions = [
 ]  # fmt: skip
 
 FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # Half as many again as there are cores: a test waits a third of its time. -n 0, behind it, is for a debugger.
-PARALLEL = ["--numprocesses", str((os.cpu_count() or 1) * 3 // 2), "--dist", "worksteal"]
+PARALLEL = ["--numprocesses", str(CORES * 3 // 2), "--dist", "worksteal"]
 # Each process has a control plane of its own; on a cluster that is given they would count each other's requests.
 # The files keep their order: by the number of their tests, those that wait longest would come last.
 ON_TWO_CLUSTERS = (

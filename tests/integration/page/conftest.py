@@ -38,7 +38,9 @@ async def browser() -> AsyncIterator[Browser]:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         unavailable("the page's tests need Chromium, and there is none: apt-get install chromium")
-    arguments = ["--no-sandbox"] if os.getuid() == 0 else []  # root has no sandbox
+    arguments = ["--disable-gpu"]  # where there is none, to act as if there were takes a tenth of the time
+    if os.getuid() == 0:
+        arguments.append("--no-sandbox")  # root has no sandbox
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=found, args=arguments)
         yield browser
