@@ -104,8 +104,15 @@ NARROW: Final = frozenset({"list", "open", "lost"})
 """What is pictured where it is narrow: the whole window."""
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [
+        pytest.param(360, True, id="360-dark"),
+        pytest.param(1600, False, id="1600-light"),
+        pytest.param(360, False, id="360-light", marks=pytest.mark.nightly),
+        pytest.param(1600, True, id="1600-dark", marks=pytest.mark.nightly),
+    ],
+)
 async def test_every_state_fits_its_window_and_axe_finds_nothing(
     open_page: Callable[..., Any], axe: str, width: int, dark: bool
 ) -> None:
