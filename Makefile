@@ -48,10 +48,10 @@ kind: $(VENV)/.installed ## Run the end-to-end tests on a kind cluster made for 
 clean: ## Delete what the other targets made in this directory
 	rm -rf $(VENV) .coverage .nox dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
+# --no-compile: what is used is compiled when it is; to compile all of it takes half a minute.
 $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kdm needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@# What is used is compiled when it is: to compile all of it takes half a minute.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -94,7 +94,7 @@ def send_mutated(
                     figures.connections -= 1
                     return
                 sent = [mutated(random) for _ in range(count)]
-                statuses = check_answers(b"".join(sent), _exchange(port, context, b"".join(sent)))
+                statuses = check_answers(b"".join(sent), exchange(port, context, b"".join(sent)))
                 with lock:
                     figures.statuses.update(statuses)
         except BaseException as error:  # noqa: BLE001 - told by whoever started the thread
@@ -177,7 +177,7 @@ def _fields(block: bytes) -> dict[bytes, bytes]:
     return fields
 
 
-def _exchange(port: int, context: ssl.SSLContext, data: bytes) -> bytes:
+def exchange(port: int, context: ssl.SSLContext, data: bytes) -> bytes:
     """Send it all, end this side, and return what comes until the other side has closed."""
     into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(into, out, server_hostname="localhost")

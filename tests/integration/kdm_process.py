@@ -18,6 +18,8 @@ import httpx
 
 CERTS: Final = Path(__file__).parents[2] / "certs"
 START_TIMEOUT_S: Final = 60.0
+UNLIMITED: Final = {"LIMIT_REQUESTS_PER_S": "1000000", "LIMIT_REQUESTS_BURST": "1000000"}
+"""Settings for a test in which the limits by user would answer most requests."""
 _TRUSTS_NOBODY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 

@@ -6,7 +6,5 @@ from typing import Final
 
 import pytest
 
-LOOPS: Final = ["uvloop", pytest.param("asyncio", marks=pytest.mark.nightly)]
+every_loop: Final = pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.nightly)])
 """uvloop is the default where it is installed. The unit tests run on both for every change, these each night."""
-
-every_loop: Final = pytest.mark.parametrize("loop", LOOPS)

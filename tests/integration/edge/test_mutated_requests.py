@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fuzz.wire import send_mutated
-from integration.kdm_process import KdmProcess, client_context, wait_until
+from integration.kdm_process import UNLIMITED, KdmProcess, client_context, wait_until
 from integration.loops import every_loop
 
 NIGHTLY: Final = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
@@ -28,16 +28,13 @@ WARM_UP: Final = REQUESTS * 2 // 5
 GROWTH_BYTES: Final = 6 * 2**20
 """How much more memory kdm may take after all of them than after the warm-up: allocators are not tidy."""
 
-# The limits by user are not what is tested here, and would answer most of it.
-_LIMITS: Final = {"LIMIT_REQUESTS_PER_S": "1000000", "LIMIT_REQUESTS_BURST": "1000000"}
-
 
 @every_loop
 @pytest.mark.timeout(0 if NIGHTLY else 600)
 def test_mutated_requests_are_answered_or_closed_and_nobody_else_notices(loop: str, tmp_path: Path) -> None:
     """No 5xx, no hang, no answer of another form, no growth, and a good client is served throughout."""
     seed = int(os.environ.get("KDM_TEST_SEED", SystemRandom().randrange(2**32)))
-    with KdmProcess({**_LIMITS, "LOOP": loop, "LOG_LEVEL": "error"}, tmp_path / "log") as kdm:
+    with KdmProcess({**UNLIMITED, "LOOP": loop, "LOG_LEVEL": "error"}, tmp_path / "log") as kdm:
         kdm.wait_ready()
         port, bad, good = urlsplit(kdm.url).port or 0, client_context("dev-admin"), client_context("dev-viewer")
         send_mutated(port, bad, good, requests=WARM_UP, seed=seed + 1)

@@ -14,9 +14,9 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build now what the tests here will need."""
-    needing = [item for item in session.items if HERE in item.path.parents and item.get_closest_marker("nightly")]
-    if session.config.option.collectonly or not needing:
+    """Build now what the nightly tests here will need; the others need no Prometheus."""
+    needed = any(HERE in item.path.parents and item.get_closest_marker("nightly") for item in session.items)
+    if session.config.option.collectonly or not needed:
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():

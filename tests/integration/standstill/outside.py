@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
+from urllib.parse import urlsplit
 
 import httpx
 
+from fuzz.wire import exchange
 from integration.kdm_process import CERTS, client_context, plain_get, wait_until
 from integration.unavailable import unavailable
 
@@ -152,18 +153,9 @@ class Kdm:
 
     def ask_many(self, count: int) -> None:
         """Send requests that are answered 404 on one connection, one behind the other, and await the answers."""
-        host, _, port = self.url.removeprefix("https://").partition(":")
-        request = f"GET /deployments/{'x' * 200} HTTP/1.1\r\nhost: {host}\r\n\r\n".encode()
-        with (
-            socket.create_connection((host, int(port)), timeout=10) as plain,
-            client_context("dev-admin").wrap_socket(plain, server_hostname=host) as connection,
-        ):
-            connection.sendall(request * count)
-            answers = bytearray()
-            while answers.count(b"HTTP/1.1 ") < count:
-                more = connection.recv(65536)
-                assert more, "the connection was closed"
-                answers += more
+        request = f"GET /deployments/{'x' * 200} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+        answers = exchange(urlsplit(self.url).port or 0, client_context("dev-admin"), request * count)
+        assert answers.count(b"HTTP/1.1 404 ") == count
 
     def reject_strangers(self, count: int = 20) -> None:
         """Have clients without a certificate turned away, which the trail and the log are told of."""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from integration.controlplane.cluster import ControlPlane
-from integration.kdm_process import CERTS, wait_until
+from integration.kdm_process import CERTS, UNLIMITED, wait_until
 from integration.loops import every_loop
 from integration.proxy import Proxy
 from integration.workloads import create_deployments, deployment
@@ -21,7 +21,6 @@ from .outside import HangingFileSystem, Kdm, SilentNameServer, hangs_in_a_file_s
 
 URL: Final = "/deployments/nginx-deployment/replicas"
 API_SERVER: Final = "kubernetes.default.svc"
-UNLIMITED: Final = {"LIMIT_REQUESTS_PER_S": "1000000", "LIMIT_REQUESTS_BURST": "1000000"}
 
 
 @every_loop

@@ -11,7 +11,7 @@ from kdm_http.server.limits import Limits
 from unit.http.api.stream.streaming import WEB
 
 SLOW = 8
-CHANGES = 3000
+CHANGES = 6000
 LABELS = {f"filling-{number}": "x" * 63 for number in range(20)}
 PER_CLIENT = 256 * 1024
 """What a client may cost, in bytes, with its own end in this process."""
