@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
@@ -13,7 +14,20 @@ from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, Message, Receive, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    HTTPResponseBodyEvent,
+    HTTPResponseStartEvent,
+    LifeSpanReceive,
+    LifeSpanScope,
+    LifeSpanSend,
+    LifeSpanShutdownCompleteEvent,
+    LifeSpanStartupCompleteEvent,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
 
 from kdm_core import DeploymentService
 from kdm_http.api import answered
@@ -52,19 +66,27 @@ class Api:
     ) -> None:
         self.answer_at_once = FastPath(ROUTES, dispatcher, observers, ALWAYS, counter)
         self._observers = [*([] if counter is None else [counter.count]), *observers]
-        calls = Calls(dispatcher)
-        self._litestar = Litestar(
-            [_handler(route, calls) for route in ROUTES],
-            exception_handlers=HANDLERS,
-            openapi_config=None,
-            logging_config=None,
-            request_max_body_size=MAX_BODY_BYTES,
-            debug=False,
-            on_shutdown=[streams.aclose],
-        )
+        self._calls = Calls(dispatcher)
+        self._streams = streams
+        self._litestar = _litestar()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, as ASGI wants it."""
+    async def __call__(
+        self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
+    ) -> None:
+        """Serve one connection, or the application's lifespan, as ASGI wants it."""
+        if scope["type"] == "lifespan":
+            await self._live(cast("LifeSpanReceive", receive), cast("LifeSpanSend", send))
+        else:
+            await self._serve(scope, cast("Receive", receive), cast("Send", send))
+
+    async def _live(self, receive: LifeSpanReceive, send: LifeSpanSend) -> None:
+        await receive()
+        await send(LifeSpanStartupCompleteEvent(type="lifespan.startup.complete"))
+        await receive()
+        await self._streams.aclose()
+        await send(LifeSpanShutdownCompleteEvent(type="lifespan.shutdown.complete"))
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self._litestar(scope, receive, send)
             return
@@ -99,6 +121,7 @@ class Api:
             elif path == "*":  # RFC 9110, section 9.3.7: only OPTIONS has it, and it asks whether anybody is there
                 await _send(Answer(204, b"", b""), send_with_headers)
             else:
+                state["calls"] = self._calls
                 await self._litestar(scope, receive, send_with_headers)
         finally:
             seconds = time.monotonic() - started
@@ -146,10 +169,24 @@ def create_app(
     return Api(Dispatcher(service, streams), counter, observers, streams)
 
 
-def _handler(route: Route, calls: Calls) -> HTTPRouteHandler:
-    """Make Litestar's handler of a row."""
+@cache
+def _litestar() -> Litestar:
+    """Make the one that finds routes; it is the same for every Api, and each takes a while to make."""
+    return Litestar(
+        [_handler(route) for route in ROUTES],
+        exception_handlers=HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=MAX_BODY_BYTES,
+        debug=False,
+    )
+
+
+def _handler(route: Route) -> HTTPRouteHandler:
+    """Make Litestar's handler of a row. The Api that a request came to has put its own calls into the scope."""
 
     async def answer(request: Request[Any, Any, State]) -> ASGIApp:
+        calls: Calls = request.scope["state"]["calls"]
         made = await calls.answer(route, request)
         if isinstance(made, Stream):
             return made.respond
