@@ -30,13 +30,15 @@ PIP_SETTINGS = ("extra-index-url", "index-url", "proxy", "retries", "timeout", "
 
 
 def base_image(engine: Engine) -> str:
-    """Load the base image into an engine and return its tag. The first time on a machine it is made, in a minute.
+    """Load the base image into an engine that lacks it and return its tag. The first time on a machine it is made.
 
     Raises:
         Unavailable: debootstrap is missing, or cannot run here.
         BuildFailed: debootstrap failed.
     """
-    return engine.load_root(root_archive(), BASE)
+    tag = f"{BASE}:{_recipe()}"
+    # Loaded again it were another image, and all that was built on it would be built again.
+    return tag if engine.docker("images", "--quiet", tag) else engine.load_root(root_archive(), tag)
 
 
 def builder_image(engine: Engine, base: str) -> str:
@@ -53,7 +55,6 @@ def builder_image(engine: Engine, base: str) -> str:
 
 def root_archive() -> Path:
     """Make the base system, or find that somebody did, and return it as a tar archive."""
-    key = binaries.digest(repr((SUITE, PACKAGES, RECIPE, os.uname().machine)).encode())
 
     def make(directory: Path) -> None:
         with (
@@ -63,7 +64,11 @@ def root_archive() -> Path:
             install_system(Path(root), PACKAGES)
             pack(Path(root), directory / "root.tar")
 
-    return binaries.cached(f"base-image-{key}", make) / "root.tar"
+    return binaries.cached(f"base-image-{_recipe()}", make) / "root.tar"
+
+
+def _recipe() -> str:
+    return binaries.digest(repr((SUITE, PACKAGES, RECIPE, os.uname().machine)).encode())
 
 
 def _certificate_authorities() -> Path:

@@ -35,8 +35,11 @@ KUBELET: Final = {
     "apiVersion": "kubelet.config.k8s.io/v1beta1",
     "kind": "KubeletConfiguration",
     "failCgroupV1": False,  # kind runs on both
-    # How often a Pod's Secrets and ConfigMaps are compared with its volumes: tests wait for it.
+    # How often a Pod's Secrets and ConfigMaps are compared with its volumes: tests wait for it. They are asked for:
+    # watches come back half a minute after an API server that was away.
     "syncFrequency": "2s",
+    "configMapAndSecretChangeDetectionStrategy": "Get",
+    "fileCheckFrequency": "1s",  # a static Pod's manifest, where nothing tells of its change
     "nodeLeaseDurationSeconds": 12,  # renewed each quarter of it
 }
 # Tests wait for a node to be missed (after 50 s by default), and for an autoscaler (15 s, and 5 minutes to scale down).

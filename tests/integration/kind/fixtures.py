@@ -11,6 +11,7 @@ from integration.containers.engine import Engine, Unavailable, running_engine
 from integration.unavailable import unavailable
 
 from .cluster import KindCluster
+from .machine import Machine
 from .making import make
 
 __all__ = ["WORKERS", "_kind", "kind_cluster", "kind_engine", "kind_image"]
@@ -20,12 +21,20 @@ WORKERS = 2
 
 @pytest.fixture(scope="session")
 def kind_engine() -> Iterator[Engine]:
-    """An engine that runs privileged containers. Where none can be had: a skip that says why, and in CI a failure."""
+    """An engine that runs privileged containers. Where none can be had: a skip that says why, and in CI a failure.
+
+    One of our own, and all that ran in it, leaves the machine as it was: else the session's last test has an error.
+    """
+    machine = Machine(None)
     try:
+        before = machine.picture()
         with running_engine(privileged=True) as engine:
+            machine.expect_end_of(engine.environment.get("DOCKER_HOST", ""))
             yield engine
     except Unavailable as exc:
         unavailable(f"no kind cluster: {exc}")
+    if engine.own:
+        assert machine.lasting_changes(before) == []
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,7 @@ def test_an_image_that_cannot_be_pulled_is_told(kind_engine: Engine, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.nightly
 def test_deploy_fails_with_the_reason(kind_engine: Engine, no_node: str) -> None:
     name = "kdm-test-deploy"
     builder = bases.builder_image(kind_engine, bases.base_image(kind_engine))

@@ -22,7 +22,7 @@ from .helm import Release
 from .machine import Machine
 from .making import REPOSITORY, nodes_image
 
-pytestmark = pytest.mark.own_kind_cluster
+pytestmark = [pytest.mark.own_kind_cluster, pytest.mark.nightly]  # the session's own end is looked at for every change
 
 DEPLOYED = "kdm-test-deploy"
 SESSION = """
@@ -73,7 +73,6 @@ def test_make_deploy_runs_kdm_and_make_undeploy_leaves_the_machine_as_it_was(tmp
     assert not (DIRECTORY / DEPLOYED).exists()
 
 
-@pytest.mark.nightly
 def test_two_sessions_in_a_row_leave_the_machine_as_it_was(tmp_path: Path) -> None:
     """Processes, mounts, interfaces, routes, packet filters, control groups and the kernel's settings."""
     machine = Machine(engine_here(privileged=True))
@@ -88,7 +87,6 @@ def test_two_sessions_in_a_row_leave_the_machine_as_it_was(tmp_path: Path) -> No
         assert machine.lasting_changes(before) == []
 
 
-@pytest.mark.nightly
 def test_what_a_killed_session_left_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")  # so that the session has an engine of its own
     machine = Machine(None)

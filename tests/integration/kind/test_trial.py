@@ -1,4 +1,4 @@
-"""A trial, as the chart introduces it: what it tells whoever installs it works as it stands there."""
+"""A trial, as `make deploy` introduces it: what it tells whoever installs it works as it stands there."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from integration.containers.distribution import programs
+from integration.containers.engine import Engine
 from integration.controlplane import binaries
 from integration.kdm_process import wait_until
 
+from . import deploy
 from .cluster import KindCluster
 from .helm import Release
 from .installation import SHOP, Installation
@@ -72,19 +76,32 @@ class Reader:
 
 
 @pytest.fixture
-def trial(kind_cluster: KindCluster, kind_image: str) -> Iterator[Release]:
-    repository, _, tag = kind_image.rpartition(":")
-    image = {"repository": repository, "tag": tag}
-    yield Release(kind_cluster.access, NAMESPACE, {"image": image, "trial": {"enabled": True}})
-    kind_cluster.access.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+def notes(
+    kdm: Installation,
+    kind_engine: Engine,
+    kind_cluster: KindCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """What `make deploy` prints on the session's cluster."""
+    directory = tmp_path_factory.mktemp("deploy")
+    monkeypatch.setattr(deploy, "NAMESPACE", NAMESPACE)
+    monkeypatch.setattr(deploy, "DIRECTORY", directory)
+    monkeypatch.setattr(deploy, "ENGINE", directory / "engine")
+    if kind_engine.own:
+        deploy.ENGINE.write_text(f"{os.getpid()} {kind_engine.environment['DOCKER_HOST']}")
+    with redirect_stdout(StringIO()) as told:
+        assert deploy.main([f"--cluster={kind_cluster.name}"]) == 0
+    yield told.getvalue()
+    kdm.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
 
 
 def test_a_trial_works_by_the_commands_that_introduce_it_and_leaves_nothing(
-    kdm: Installation, trial: Release, tmp_path: Path
+    kdm: Installation, notes: str, tmp_path: Path
 ) -> None:
     """From the certificates to a changed replica count, in both APIs, and to `helm test`."""
     kdm.deploy("tried", scheduled=False)
-    notes = trial.upgrade().replace("NAMESPACE'", f"{SHOP}'").replace("/NAME/", "/tried/")
+    notes = notes.replace("NAMESPACE'", f"{SHOP}'").replace("/NAME/", "/tried/")
     commands = [line.strip() for line in notes.splitlines() if re.match(r"  (kubectl|curl|helm) ", line)]
     forward = next(each for each in commands if "port-forward" in each)
     curls = [each for each in commands if each.startswith("curl")]
@@ -112,7 +129,7 @@ def test_a_trial_works_by_the_commands_that_introduce_it_and_leaves_nothing(
     assert kdm.cluster.kubectl("get", "deployment/tried", f"--namespace={SHOP}", replicas) == "2"
     assert "without a client certificate: refused" in reader.follow(commands[-1])
 
-    trial.uninstall()
+    Release(kdm.cluster, NAMESPACE, {}).uninstall()
     kinds = "all,configmap,secret,serviceaccount,role,rolebinding,networkpolicy,poddisruptionbudget"
     remain = {"configmap/kube-root-ca.crt", "serviceaccount/default", "pod/kdm-test"}  # helm keeps what it tested with
     look = ("get", kinds, f"--namespace={NAMESPACE}", "--output=name")
