@@ -16,6 +16,7 @@ nox.options.error_on_external_run = True
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 nox.options.stop_on_first_error = CI  # what failed is then read last
 nox.options.error_on_missing_interpreters = CI  # elsewhere nox says which Python it does not find, and goes on
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kdm"  # outlives a clone
 # Tests start kdm many hundreds of times; without bytecode on disk each start compiles everything, for seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -29,13 +30,12 @@ nox.options.sessions = [
 FUZZ_PYTHON = "3.13"  # atheris has no wheels for 3.11
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # Half as many again as there are cores: a test waits a third of its time. -n 0, behind it, is for a debugger.
-PARALLEL = ["--numprocesses", str(CORES * 3 // 2), "--dist", "worksteal"]
+PROCESSES = ["--numprocesses", str(CORES * 3 // 2)]
+PARALLEL = [*PROCESSES, "--dist", "worksteal"]
 # Each process has a control plane of its own; on a cluster that is given they would count each other's requests.
 # The files keep their order: by the number of their tests, those that wait longest would come last.
-ON_TWO_CLUSTERS = (
-    []
-    if "KDM_TEST_KUBECONFIG" in os.environ
-    else ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+ON_OWN_CLUSTERS = (
+    [] if "KDM_TEST_KUBECONFIG" in os.environ else [*PROCESSES, "--dist", "loadfile", "--no-loadscope-reorder"]
 )
 CODE = ["src", "tests", "benchmarks", "deploy", "docs", "noxfile.py"]
 EACH_CHANGE = ["-m", "not nightly"]  # what takes long to build or to run is left to the night
@@ -89,7 +89,7 @@ def fmt(session: nox.Session) -> None:
     session.run("ruff", "format", *CODE)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """Check formatting and lint rules; change nothing."""
     install(session)
@@ -97,21 +97,22 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *CODE)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
     install(session)
-    session.run("mypy", *session.posargs)
+    # A minute without a cache; mypy looks at what files contain, wherever they are.
+    session.run("mypy", *session.posargs, env={"MYPY_CACHE_DIR": str(CACHE / "mypy")} if CI else {})
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def imports(session: nox.Session) -> None:
     """Check who may import whom: the hexagon's contracts."""
     install(session)
     session.run("lint-imports")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def audit(session: nox.Session) -> None:
     """Check the supply chain: every locked requirement is pinned and hashed; core.txt and runtime.txt are enough.
 
@@ -134,7 +135,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def unit(session: nox.Session) -> None:
-    """Run the unit tests: no cluster, loopback sockets only. Arguments go to pytest.
+    """Run the unit tests: no cluster, loopback sockets only. Arguments go to pytest: `-m ''` for all.
 
     The newest Python measures coverage: of lines, by sys.monitoring (PEP 669), which costs little. Branches cost much.
     """
@@ -142,26 +143,27 @@ def unit(session: nox.Session) -> None:
     # Not where arguments choose tests: the floor is for all of them.
     coverage = ["--cov", "--cov-report=term"] if session.python == NEWEST and not session.posargs else []
     core = "ctrace" if session.python == "3.11" else "sysmon"
-    session.run("pytest", "tests/unit", *PARALLEL, *SLOWEST, *coverage, *session.posargs, env={"COVERAGE_CORE": core})
+    args = [*EACH_CHANGE, *PARALLEL, *SLOWEST, *coverage, *session.posargs]
+    session.run("pytest", "tests/unit", *args, env={"COVERAGE_CORE": core})
 
 
 @nox.session
 def integration(session: nox.Session) -> None:
     """Run the integration tests on a real Kubernetes control plane, built on demand. Arguments go to pytest."""
     install(session)
-    args = [*EACH_CHANGE, *OWN_SESSIONS, *ON_TWO_CLUSTERS, *SLOWEST, *session.posargs]
+    args = [*EACH_CHANGE, *OWN_SESSIONS, *ON_OWN_CLUSTERS, *SLOWEST, *session.posargs]
     session.run("pytest", "tests/integration", *args)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def chart(session: nox.Session) -> None:
     """Check the Helm chart: what it renders, what it refuses, and its whole life on a real API server."""
     install(session)
-    args = [*EACH_CHANGE, *ON_TWO_CLUSTERS, *SLOWEST, *session.posargs]
+    args = [*EACH_CHANGE, *ON_OWN_CLUSTERS, *SLOWEST, *session.posargs]
     session.run("pytest", "tests/integration/chart", *args)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def image(session: nox.Session) -> None:
     """Build the container image and run it. Needs Docker; as root it brings its own engine. Arguments go to pytest."""
     install(session)
@@ -183,7 +185,7 @@ def bench_page(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.page", *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def docs(session: nox.Session) -> None:
     """Renew the generated parts of the documentation and build the site, strictly and offline, into ./site."""
     install(session)
@@ -210,7 +212,7 @@ def nightly(session: nox.Session) -> None:
     install(session)
     for version in PYTHONS:
         if version != NEWEST:
-            session.notify(f"unit-{version}", posargs=())
+            session.notify(f"unit-{version}", posargs=("-m", ""))
     session.notify("bench-page", posargs=("--seconds", "600"))
     session.install("--require-hashes", "--requirement", "requirements/fuzz.txt")
     branches = ["--cov", "--cov-branch", "--cov-report=term", "--cov-fail-under=96"]

@@ -35,7 +35,7 @@ window.presses = 0; addEventListener("keydown", () => { presses += 1; }, true); 
 
 async def measure(seconds: int) -> tuple[list[float], list[float]]:
     """Return how long each press took to be painted, in milliseconds, and the heap's sizes over time, in MB."""
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium") or shutil.which("chromium-headless-shell")
     if chromium is None:
         sys.exit("the page's benchmark needs Chromium: apt-get install chromium")
     async with started(fill=fill) as world, async_playwright() as playwright:

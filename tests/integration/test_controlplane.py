@@ -18,6 +18,8 @@ from integration.controlplane.cluster import ControlPlane
 from integration.proxy import Direction, Proxy
 from integration.workloads import create_deployments, deployment
 
+pytestmark = pytest.mark.nightly  # what breaks here breaks many of the others first
+
 WATCH_FROM = "--raw=/apis/apps/v1/deployments?watch=true&timeoutSeconds=5&resourceVersion="
 
 

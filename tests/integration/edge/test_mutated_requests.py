@@ -19,7 +19,7 @@ from integration.kdm_process import UNLIMITED, KdmProcess, client_context, wait_
 from integration.loops import every_loop
 
 NIGHTLY: Final = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-REQUESTS: Final = 500_000 if NIGHTLY else 60_000
+REQUESTS: Final = 500_000 if NIGHTLY else 40_000
 """How many are sent on each event loop."""
 
 WARM_UP: Final = REQUESTS * 2 // 5

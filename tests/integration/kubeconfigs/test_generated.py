@@ -17,7 +17,7 @@ NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.timeout(0 if NIGHTLY else 300)
 @settings(
-    max_examples=2000 if NIGHTLY else 60,
+    max_examples=2000 if NIGHTLY else 40,
     deadline=None,
     derandomize=not NIGHTLY,
     database=None,
