@@ -3,6 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+LOCKED := --require-hashes -r requirements/dev.txt
+KDM := --no-deps --no-build-isolation --editable .
 IMAGE ?= kdm:dev
 KIND_CLUSTER ?= kdm
 
@@ -48,12 +52,12 @@ kind: $(VENV)/.installed ## Run the end-to-end tests on a kind cluster made for 
 clean: ## Delete what the other targets made in this directory
 	rm -rf $(VENV) .coverage .nox dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-# uv, as it is locked, installs the rest in seconds; pip takes a minute.
+# uv, as it is locked, installs the rest in seconds. pip takes a minute, but knows pip.conf and the index named there.
 $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kdm needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@awk '/^uv==/ {wanted = 1} wanted {print} !/\\$$/ {wanted = 0}' requirements/dev.txt > $(VENV)/uv.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes -r $(VENV)/uv.txt
+	$(UV) $(LOCKED) || $(PIP) $(LOCKED)
+	$(UV) $(KDM) || $(PIP) $(KDM)
 	@touch $@

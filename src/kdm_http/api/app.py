@@ -22,6 +22,7 @@ from litestar.types import (
     LifeSpanScope,
     LifeSpanSend,
     LifeSpanShutdownCompleteEvent,
+    LifeSpanShutdownFailedEvent,
     LifeSpanStartupCompleteEvent,
     Message,
     Receive,
@@ -82,8 +83,14 @@ class Api:
     async def _live(self, receive: LifeSpanReceive, send: LifeSpanSend) -> None:
         await receive()
         await send(LifeSpanStartupCompleteEvent(type="lifespan.startup.complete"))
-        await receive()
-        await self._streams.aclose()
+        try:
+            await receive()
+        finally:
+            try:
+                await self._streams.aclose()
+            except Exception as error:
+                await send(LifeSpanShutdownFailedEvent(type="lifespan.shutdown.failed", message=repr(error)))
+                raise
         await send(LifeSpanShutdownCompleteEvent(type="lifespan.shutdown.complete"))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,6 +1,6 @@
 """Requests that are nearly right, by the thousand: each is answered or its connection closed, and nobody else notices.
 
-``nox -s nightly`` sends eight times as many. The seed is in the output; ``KDM_TEST_SEED`` sends the same again.
+``nox -s nightly`` sends twelve times as many. The seed is in the output; ``KDM_TEST_SEED`` sends the same again.
 """
 
 from __future__ import annotations

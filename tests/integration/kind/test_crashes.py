@@ -104,6 +104,7 @@ def test_without_the_api_server_every_pod_reads_on_and_refuses_writes_whole(
             _write_until_done(kdm, address, write, count)
             wait_until(partial(lambda count: counts() == {count}, count), AGAIN_WITHIN_S)
         mended_s = time.monotonic()  # what began before may still wait in vain
+        load.wait_for_every_client()
         load.wait_for_requests(500)
         assert [each for each in load.outcomes if each.began_s > mended_s and each.result != OK] == []
     tell(load.summary())

@@ -88,12 +88,16 @@ def notes(
     monkeypatch.setattr(deploy, "NAMESPACE", NAMESPACE)
     monkeypatch.setattr(deploy, "DIRECTORY", directory)
     monkeypatch.setattr(deploy, "ENGINE", directory / "engine")
+    monkeypatch.setattr(deploy, "LOG", directory / "engine.log")
     if kind_engine.own:
+        monkeypatch.delenv("DOCKER_HOST", raising=False)
         deploy.ENGINE.write_text(f"{os.getpid()} {kind_engine.environment['DOCKER_HOST']}")
-    with redirect_stdout(StringIO()) as told:
-        assert deploy.main([f"--cluster={kind_cluster.name}"]) == 0
-    yield told.getvalue()
-    kdm.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+    try:
+        with redirect_stdout(StringIO()) as told:
+            assert deploy.main([f"--cluster={kind_cluster.name}"]) == 0
+        yield told.getvalue()
+    finally:
+        kdm.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
 
 
 def test_a_trial_works_by_the_commands_that_introduce_it_and_leaves_nothing(
