@@ -34,8 +34,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 PROCESSES = CORES * 3 // 2
 PARALLEL = ["--numprocesses", str(PROCESSES), "--dist", "worksteal"]
 # Each process has control planes of its own, a gigabyte; on a cluster that is given they would count each other's
-# requests.
-# The files keep their order: by the number of their tests, those that wait longest would come last.
+# requests. The files keep their order: by the number of their tests, those that wait longest would come last.
 ON_OWN_CLUSTERS = (
     []
     if "KDM_TEST_KUBECONFIG" in os.environ

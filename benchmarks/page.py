@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shutil
 import statistics
 import sys
 from typing import Any, Final
 
 from playwright.async_api import Page, async_playwright
 
+from integration.page import chromium
 from integration.page.many import changing, fill
 from integration.page.world import started
 
@@ -35,12 +35,12 @@ window.presses = 0; addEventListener("keydown", () => { presses += 1; }, true); 
 
 async def measure(seconds: int) -> tuple[list[float], list[float]]:
     """Return how long each press took to be painted, in milliseconds, and the heap's sizes over time, in MB."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-headless-shell")
-    if chromium is None:
-        sys.exit("the page's benchmark needs Chromium: apt-get install chromium")
+    found = chromium.find()
+    if found is None:
+        sys.exit(f"the page's benchmark needs Chromium: apt-get install {chromium.PACKAGE}")
     async with started(fill=fill) as world, async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox"] if os.getuid() == 0 else []
+            executable_path=found, args=["--no-sandbox"] if os.getuid() == 0 else []
         )
         page = await browser.new_page(viewport={"width": 1360, "height": 820})
         await page.goto(world.ui.address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from functools import cache
 from typing import Any, Final, cast
 
@@ -84,13 +85,11 @@ class Api:
         await receive()
         await send(LifeSpanStartupCompleteEvent(type="lifespan.startup.complete"))
         try:
-            await receive()
-        finally:
-            try:
-                await self._streams.aclose()
-            except Exception as error:
-                await send(LifeSpanShutdownFailedEvent(type="lifespan.shutdown.failed", message=repr(error)))
-                raise
+            async with aclosing(self._streams):
+                await receive()
+        except Exception as error:
+            await send(LifeSpanShutdownFailedEvent(type="lifespan.shutdown.failed", message=repr(error)))
+            raise
         await send(LifeSpanShutdownCompleteEvent(type="lifespan.shutdown.complete"))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:

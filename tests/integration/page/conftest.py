@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +16,10 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from integration.clients import node
 from integration.unavailable import unavailable
 
+from . import chromium
 from .world import World, started
 
 TIMEOUT_MS: Final = 20_000
-BROWSERS: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-"""The first that there is: the same engine without windows and menus takes three fifths of the processor time."""
 HERE: Final = Path(__file__).parent
 
 expect.set_options(timeout=TIMEOUT_MS)
@@ -37,9 +35,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Debian's Chromium. Without one the test is skipped; in CI it fails."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = chromium.find()
     if found is None:
-        unavailable(f"the page's tests need Chromium, and there is none: apt-get install {BROWSERS[0]}")
+        unavailable(f"the page's tests need Chromium, and there is none: apt-get install {chromium.PACKAGE}")
     arguments = ["--disable-gpu"]  # where there is none, to act as if there were takes a tenth of the time
     if os.getuid() == 0:
         arguments.append("--no-sandbox")  # root has no sandbox
